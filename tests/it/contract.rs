@@ -1,5 +1,5 @@
-//! The contract as documents: what is checked in is what the program prints, the schemas agree with
-//! the decoder, and the edge answers as its OpenAPI document says.
+//! The contract as documents: the checked-in files equal the program's output, the schemas agree with the
+//! decoder, and the edge answers as its OpenAPI document says.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::edge::site::Site;
 use crate::support::program::{command, hostmatch, json};
 
-/// Every document by its name in `docs/schema`, and how the program prints it.
+/// Returns every document by its name in `docs/schema`, and the arguments that print it.
 fn documents() -> Vec<(String, Vec<String>, Value)> {
     let print =
         |rest: &[&str]| [&["schema", "print"], rest].concat().iter().map(ToString::to_string).collect();
@@ -27,7 +27,7 @@ fn documents() -> Vec<(String, Vec<String>, Value)> {
 }
 
 #[test]
-fn the_documents_are_those_that_the_program_prints() {
+fn the_checked_in_documents_equal_the_programs_output() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/schema");
     let mut wrong = String::new();
     let documents = documents();
@@ -44,7 +44,7 @@ fn the_documents_are_those_that_the_program_prints() {
 }
 
 #[tokio::test]
-async fn a_running_edge_gives_its_document() {
+async fn a_running_edge_serves_its_document() {
     let site = Site::open().await;
     let response = site.get("/openapi.json").await;
     assert_eq!(response.headers()["content-type"], "application/json");

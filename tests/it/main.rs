@@ -3,7 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "the functions around the tests may fail loudly too; clippy.toml covers #[test] functions only"
+    reason = "helpers may panic too; clippy.toml covers #[test] functions only"
 )]
 
 #[macro_use]

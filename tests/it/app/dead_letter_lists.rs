@@ -1,4 +1,4 @@
-//! Finding dead letters by every filter, grouping, other forms of output, moving them, forgetting them.
+//! Dead letters: every filter, groups, output formats, moving between installations, purging.
 
 use std::process::Output;
 
@@ -12,7 +12,7 @@ use hostmatch::store::{
 use crate::support::program::{command, json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, TestDatabase};
 
-/// Six letters: odd ones malformed and of company 15, even ones not found and of company 16.
+/// Returns six letters: odd ones malformed and of company 15, even ones not found and of company 16.
 fn letters() -> Vec<NewDeadLetter> {
     let letter = |n: u8| {
         let odd = n % 2 == 1;
@@ -69,8 +69,8 @@ fn run(test: &TestDatabase, arguments: &[&str]) -> Output {
     command(&["deadletters"]).args(arguments).env("HOSTMATCH_DATABASE__URL", &test.url).output().unwrap()
 }
 
-on_engines!(every_filter_finds_what_it_says_alone_and_together);
-async fn every_filter_finds_what_it_says_alone_and_together(backend: Backend) {
+on_engines!(every_filter_works_alone_and_combined);
+async fn every_filter_works_alone_and_combined(backend: Backend) {
     let any = DeadLetterFilter::default;
     let text = |text: &str| DeadLetterFilter { text: Some(text.into()), ..any() };
     let group = |prefix: &str| DeadLetterFilter { fingerprint: Some(prefix.into()), ..any() };
@@ -92,7 +92,7 @@ async fn every_filter_finds_what_it_says_alone_and_together(backend: Backend) {
         (group("aaaa"), &[1, 2, 3, 4, 5, 6]),
         (group("aaaa1"), &[1, 3, 5]),
         (text("eV-4"), &[4]),
-        // What LIKE takes for wildcards is text.
+        // LIKE wildcards are matched literally.
         (text("_5%"), &[5]),
         (text("e_ror"), &[]),
         (text("ÄRGER"), &[]),
@@ -103,7 +103,7 @@ async fn every_filter_finds_what_it_says_alone_and_together(backend: Backend) {
         let found = dead_letter_ids(&test.db, &Scope::All, filter).await.unwrap();
         assert_eq!(found, *wanted, "{backend:?}: {filter:?}");
     }
-    // Whatever an engine makes of other letters than ASCII: the text itself is found.
+    // However an engine treats non-ASCII letters, the text itself is found.
     test.run(&["UPDATE hostmatch_dead_letters SET error = 'Großer ÄRGER' WHERE id = 2"]).await;
     assert_eq!(dead_letter_ids(&test.db, &Scope::All, &text("ÄRGER")).await.unwrap(), [2], "{backend:?}");
     let page = DeadLetterFilter { before_id: Some(5), ..any() };
@@ -114,7 +114,7 @@ async fn every_filter_finds_what_it_says_alone_and_together(backend: Backend) {
 }
 
 #[tokio::test]
-async fn groups_are_found_by_their_beginning_whatever_the_databases_order_of_texts() {
+async fn groups_are_found_by_prefix_under_any_collation() {
     let test = recorded_in(TestDatabase::migrated_in_dictionary_order().await).await;
     for (prefix, wanted) in [("aaaa", 6), ("aaaa1", 3), ("aaaa1111", 3), ("aaab", 0), ("aaaa11110", 0)] {
         let group = DeadLetterFilter { fingerprint: Some(prefix.into()), ..DeadLetterFilter::default() };
@@ -127,8 +127,8 @@ async fn groups_are_found_by_their_beginning_whatever_the_databases_order_of_tex
     }
 }
 
-on_engines!(groups_tell_what_is_urgent_and_pages_follow);
-async fn groups_tell_what_is_urgent_and_pages_follow(backend: Backend) {
+on_engines!(groups_are_sorted_by_urgency_and_paged);
+async fn groups_are_sorted_by_urgency_and_paged(backend: Backend) {
     let test = recorded(backend).await;
     test.run(&["UPDATE hostmatch_dead_letters SET state = 'resolved' WHERE id = 1"]).await;
     let open = DeadLetterFilter { state: Some(LetterState::Open), ..DeadLetterFilter::default() };
@@ -143,7 +143,7 @@ async fn groups_tell_what_is_urgent_and_pages_follow(backend: Backend) {
 }
 
 #[tokio::test]
-async fn lists_have_other_forms_and_no_end() {
+async fn lists_have_other_formats_and_no_limit() {
     let test = recorded(Backend::Sqlite).await;
     let csv = run(&test, &["list", "--format", "csv", "--code", "malformed"]);
     let lines: Vec<&str> = stdout(&csv).lines().collect();
@@ -174,7 +174,7 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
     let exported = run(&here, &["export", "--company", "15"]);
     assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
     let acts = "SELECT action FROM hostmatch_dead_letter_actions";
-    assert_eq!(here.texts(acts).await, ["export"], "that they leave is recorded");
+    assert_eq!(here.texts(acts).await, ["export"], "the export is recorded");
     assert_eq!(here.count("hostmatch_dead_letter_action_letters").await, 3);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("letters.ndjson");
@@ -184,13 +184,13 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
         let told = json(&run(&there, &["import", file, "--output", "json"]));
         assert_eq!((&told["imported"], &told["known"]), (&imported.into(), &known.into()), "{backend:?}");
     }
-    // Numbered there, and known by nothing that happened here.
+    // They get new numbers there, and none of the acts of this installation.
     let wanted: Vec<DeadLetter> =
         letters().into_iter().step_by(2).zip(1..).map(|(it, id)| DeadLetter { id, ..it.letter }).collect();
     let mut moved = dead_letters(&there.db, &Scope::All, &DeadLetterFilter::default(), 9).await.unwrap();
     moved.reverse();
     assert_eq!(moved, wanted);
-    // What was decided here since, or died here later, is not undone by it.
+    // An import does not undo later decisions or deaths.
     there.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
     there
         .run(&["UPDATE hostmatch_dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"])
@@ -209,8 +209,8 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
     );
 }
 
-on_engines!(any_number_is_put_away_under_one_act);
-async fn any_number_is_put_away_under_one_act(backend: Backend) {
+on_engines!(any_number_of_letters_is_closed_by_one_act);
+async fn any_number_of_letters_is_closed_by_one_act(backend: Backend) {
     let test = recorded(backend).await;
     let act = NewAct { at_ms: 1, ..NewAct::new(LetterAction::Discard, "cli:me@here") };
     let ids: Vec<i64> = (1..=2_500).collect();
@@ -220,8 +220,8 @@ async fn any_number_is_put_away_under_one_act(backend: Backend) {
     assert_eq!(test.count("hostmatch_dead_letter_action_letters").await, 6);
 }
 
-on_engines!(what_is_closed_is_forgotten_in_time_and_what_is_open_never);
-async fn what_is_closed_is_forgotten_in_time_and_what_is_open_never(backend: Backend) {
+on_engines!(closed_letters_are_purged_after_their_time_and_open_ones_never);
+async fn closed_letters_are_purged_after_their_time_and_open_ones_never(backend: Backend) {
     let test = recorded(backend).await;
     let act = |at_ms| NewAct { at_ms, ..NewAct::new(LetterAction::Discard, "cli:me@here") };
     act_on_letters(&test.db, &Scope::All, &[1, 2], &act(1_000)).await.unwrap();
@@ -251,14 +251,14 @@ async fn what_is_closed_is_forgotten_in_time_and_what_is_open_never(backend: Bac
         dead_letter_ids(&test.db, &Scope::All, &DeadLetterFilter::default()).await.unwrap(),
         [3, 4, 5, 6]
     );
-    assert_eq!(purge_closed_letters(&test.db, i64::MAX).await.unwrap(), 1, "open ones stay");
+    assert_eq!(purge_closed_letters(&test.db, i64::MAX).await.unwrap(), 1, "open letters stay");
     assert_eq!(purge_replays(&test.db, 2_000).await.unwrap(), 1);
     let left = test.texts("SELECT state FROM hostmatch_replays ORDER BY id").await;
-    assert_eq!(left, ["paused", "planned"], "{old} is gone, {live} and {new} are not");
+    assert_eq!(left, ["paused", "planned"], "only {old} is purged, not {live} and {new}");
     assert_eq!(test.count("hostmatch_replay_items").await, 2);
     assert_eq!(test.count("hostmatch_dead_letter_action_letters").await, 1);
 
-    // What an open letter has been through stays with it, and a replay that waits for one.
+    // The history of an open letter is kept, and so is a replay that waits for one.
     let old = act(1_500);
     act_on_letters(&test.db, &Scope::All, &[5], &old).await.unwrap();
     act_on_letters(&test.db, &Scope::All, &[5], &NewAct { action: LetterAction::Restore, ..old.clone() })

@@ -138,7 +138,7 @@ async fn a_letter_is_shown_with_its_timeline_and_without_personal_data() {
     assert_eq!(whole["payload"]["value"], serde_json::from_slice::<Value>(&booking()).unwrap());
     assert_eq!(whole["headers"]["x-tenant-mail"], "jane@roe.example");
     assert_eq!(whole["acts"][0]["action"], "reveal", "{whole}");
-    assert_eq!(masked["acts"], json!([]), "what is masked is not taken");
+    assert_eq!(masked["acts"], json!([]), "the masked output records no act");
 
     let missing = run(&test, &["show", "2"]);
     assert_eq!(missing.status.code(), Some(3));
@@ -146,7 +146,7 @@ async fn a_letter_is_shown_with_its_timeline_and_without_personal_data() {
 }
 
 #[tokio::test]
-async fn a_letter_of_the_workers_counts_its_attempts_and_names_its_cause() {
+async fn a_workers_letter_counts_its_attempts_and_names_its_cause() {
     let test = TestDatabase::migrated(Backend::Sqlite, GatewayShape::Roadmap).await;
     let directory = tempfile::tempdir().unwrap();
     let lost = json!({ "event": "appointment.created", "calcom_booking": { "uid": "Bk-lost", "hosts": [{ "id": 7 }] } });
@@ -174,7 +174,7 @@ async fn a_letter_of_the_workers_counts_its_attempts_and_names_its_cause() {
 }
 
 #[tokio::test]
-async fn bytes_of_any_kind_reach_no_terminal_as_they_are() {
+async fn raw_bytes_never_reach_a_terminal_unescaped() {
     let mut by_broker = letter(2, "appointment_not_found", b"\xff\x1b]0;owned\x07");
     (by_broker.letter.reason, by_broker.letter.attempts) = ("delivery_limit".into(), 3);
     let no_json = "{\"name\": \"Jane Roe\u{9b}31m\u{202e}".as_bytes();
@@ -195,14 +195,14 @@ async fn bytes_of_any_kind_reach_no_terminal_as_they_are() {
     assert_eq!(
         json_text["payload"]["text"],
         std::str::from_utf8(no_json).unwrap(),
-        "JSON keeps what it escapes"
+        "JSON escapes keep the bytes"
     );
     let text = stdout(&run(&test, &["show", "2", "--reveal"])).to_owned();
     assert!(text.contains("000000  ff 1b 5d 30") && text.contains("given up by the broker"), "{text}");
 }
 
-on_engines!(summaries_are_the_list_without_what_is_large_on_every_engine);
-async fn summaries_are_the_list_without_what_is_large_on_every_engine(backend: Backend) {
+on_engines!(summaries_are_the_list_without_large_columns);
+async fn summaries_are_the_list_without_large_columns(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Living).await;
     let letters = [letter(1, "malformed", b"\xff"), letter(2, "poison", b"{}"), letter(3, "poison", b"{}")];
     insert_dead_letters(&test.db, &letters).await.unwrap();

@@ -1,4 +1,5 @@
-//! `hostmatch events`: what is listed, in which order, for whom; what follows; what is told of one.
+//! `hostmatch events`: which events are listed, in which order and for whom; following new ones; the
+//! details of one.
 
 use std::process::Output;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use serde_json::{Value, json};
 use crate::support::program::{command, json, stderr, stdout};
 use crate::support::{Backend, Event, GatewayShape, Process, TestDatabase, eventually};
 
-/// Events 1 to 6, decided one second after the other: odd ones of company 15, even ones of company
-/// 16; the first and the fourth were rejected.
+/// Records events 1 to 6, decided one second apart: odd ones of company 15, even ones of company 16; the
+/// first and the fourth were rejected.
 async fn recorded(backend: Backend) -> TestDatabase {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     for n in 1..=6 {
@@ -74,8 +75,8 @@ fn ids(rows: &Value) -> Vec<&str> {
     rows.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect()
 }
 
-on_engines!(rejected_ones_come_first_and_pages_follow);
-async fn rejected_ones_come_first_and_pages_follow(backend: Backend) {
+on_engines!(rejected_events_come_first_and_pages_follow);
+async fn rejected_events_come_first_and_pages_follow(backend: Backend) {
     let test = recorded(backend).await;
     let list = |arguments: &[&str]| json(&run(&test, &[&["list", "--output", "json"], arguments].concat()));
     let all = list(&[]);
@@ -98,7 +99,7 @@ async fn rejected_ones_come_first_and_pages_follow(backend: Backend) {
     assert_eq!((ids(&page["events"]), ids(&page["rejected"])), (vec!["Ev-2"], vec![]));
     assert_eq!(list(&["--limit", "1"])["more_rejected"], true);
 
-    // Filters, of which none shows another company's.
+    // Filters; none of them shows another company's events.
     for (arguments, rejected, events) in [
         (&["--company", "15"][..], &["Ev-1"][..], &["Ev-5", "Ev-3"][..]),
         (&["--outcome", "dead_letter"], &[], &["Ev-4", "Ev-1"]),
@@ -123,8 +124,8 @@ async fn rejected_ones_come_first_and_pages_follow(backend: Backend) {
     assert!(lines[1].contains("Ev-4") && lines[3].contains("Ev-6"), "{lines:?}");
 }
 
-on_engines!(one_is_shown_with_its_dead_letter_to_its_company_alone);
-async fn one_is_shown_with_its_dead_letter_to_its_company_alone(backend: Backend) {
+on_engines!(an_event_is_shown_with_its_dead_letter_to_its_own_company_only);
+async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend: Backend) {
     let test = recorded(backend).await;
     let show = |arguments: &[&str]| run(&test, &[&["show", "--output", "json"], arguments].concat());
     let told = json(&show(&["Ev-4", "--company", "16"]));
@@ -142,11 +143,11 @@ async fn one_is_shown_with_its_dead_letter_to_its_company_alone(backend: Backend
         assert_eq!((output.status.code(), stdout(&output)), (Some(3), ""), "{}", stderr(&output));
     }
     assert!(stdout(&run(&test, &["show", "Ev-1"])).contains("Dead letter "));
-    // Another company's dead letter of the same id is not told with it.
+    // Another company's dead letter of the same id is not shown with it.
     test.run(&["UPDATE hostmatch_dead_letters SET company_id = 15 WHERE event_id = 'Ev-4'"]).await;
     let told = json(&show(&["Ev-4", "--company", "16"]));
     assert_eq!((&told["dead_letters"], &told["next"]), (&json!([]), &json!([])), "{backend:?}");
-    // What a sender calls a type or itself may be anything.
+    // A sender's type and name may contain anything.
     test.run(&["UPDATE hostmatch_events SET event_type = 'Jane Roe', publisher = 'jane@roe.example' WHERE event_id = 'Ev-3'"]).await;
     let masked = run(&test, &["show", "Ev-3"]);
     assert!(
@@ -156,8 +157,8 @@ async fn one_is_shown_with_its_dead_letter_to_its_company_alone(backend: Backend
     );
 }
 
-on_engines!(the_tail_follows_and_shows_each_once);
-async fn the_tail_follows_and_shows_each_once(backend: Backend) {
+on_engines!(the_tail_shows_each_new_event_once);
+async fn the_tail_shows_each_new_event_once(backend: Backend) {
     let test = recorded(backend).await;
     let home = tempfile::tempdir().unwrap();
     let mut tail = command(&["events", "tail", "--company", "15", "--lines", "2", "--output", "json"]);
@@ -176,8 +177,8 @@ async fn the_tail_follows_and_shows_each_once(backend: Backend) {
         .await;
     };
     shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned"]).await;
-    // One of another company; one; one that was decided before the last and committed later; and
-    // one that became something else.
+    // One of another company; one new; one that was decided before the last and committed later; and one
+    // that got another outcome.
     decided(&test, 8, "assigned").await;
     decided(&test, 9, "kept").await;
     shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept"]).await;

@@ -1,4 +1,4 @@
-//! `hostmatch match explain`: what it tells, and that it changes nothing and holds nobody up.
+//! `hostmatch match explain`: its output; and that it changes nothing and blocks no other session.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::program::{command, json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, World, event, host, load, shapes};
 
-/// Frida left and is mapped; another Frida has her name; Mara is known by her address.
+/// Creates a salon: Frida left and is mapped; another Frida has her name; Mara is known by her address.
 async fn salon(backend: Backend, shape: GatewayShape) -> World {
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
@@ -39,7 +39,7 @@ fn explain(world: &World, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// The explanations of a file with this content.
+/// Returns the explanations of a file with this content.
 fn explanations(world: &World, content: &str, arguments: &[&str]) -> Vec<Value> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bookings");
@@ -53,7 +53,7 @@ fn explanations(world: &World, content: &str, arguments: &[&str]) -> Vec<Value> 
     json(&output)["explanations"].as_array().unwrap_or_else(|| panic!("{}", stderr(&output))).clone()
 }
 
-/// Every row of every table of an SQLite file.
+/// Returns every row of every table of an SQLite file.
 async fn all_rows(world: &World) -> BTreeMap<String, Vec<String>> {
     let mut all = BTreeMap::new();
     for table in world.test.texts("SELECT name FROM sqlite_master WHERE type = 'table'").await {
@@ -87,7 +87,7 @@ async fn a_host_is_explained_strategy_by_strategy() {
     );
     assert!(lines[7].starts_with("What to do: if the suggestion is right"), "{}", lines[7]);
 
-    // The threshold is the configured one, and nothing is found in another company.
+    // The configured threshold applies, and no other company is searched.
     let lower = ["--company", "15", "--set", "matching.auto_accept=75", "--output", "json"];
     let told = json(&explain(&world, &[&host[..], &lower].concat()));
     let decision = &told["explanations"][0]["decision"];
@@ -97,10 +97,10 @@ async fn a_host_is_explained_strategy_by_strategy() {
 }
 
 #[tokio::test]
-async fn a_booking_is_explained_to_its_end_and_nothing_is_written() {
+async fn a_booking_is_explained_completely_and_nothing_is_written() {
     let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     let before = all_rows(&world).await;
-    assert!(before["appointments"].len() == 4 && before.len() > 8, "the comparison sees something");
+    assert!(before["appointments"].len() == 4 && before.len() > 8, "the comparison covers something");
 
     let bare = json!({ "uid": "Bk-mara", "hosts": host(7, "Mara Lind", "mara@salon.example") });
     let told = explanations(&world, &bare.to_string(), &[]);
@@ -117,7 +117,7 @@ async fn a_booking_is_explained_to_its_end_and_nothing_is_written() {
         told[0]["steps"].as_array().unwrap().iter().map(|step| step["result"].as_str().unwrap()).collect();
     assert_eq!(results, ["nobody", "nobody", "taken", "not asked: it was decided above"]);
 
-    // Events of any kind, one a line, each by itself.
+    // Events of any kind, one per line, each explained alone.
     let lines = [
         event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "frida@salon.example")),
         event("e-2", "Bk-first", 0, host(7, "Mara Lind", "mara@salon.example")),
@@ -158,7 +158,7 @@ async fn a_booking_is_explained_to_its_end_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn an_appointment_is_explained_from_what_is_remembered() {
+async fn an_appointment_is_explained_from_stored_events() {
     let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     world.one(event("e-1", "Bk-mara", 5, host(7, "Mara Lind", "mara@salon.example"))).await;
     world.set_staff_externally(4711, Some(31)).await;
@@ -184,7 +184,7 @@ async fn an_appointment_is_explained_from_what_is_remembered() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_explained_ends_with_its_exit_code() {
+async fn an_impossible_explanation_ends_with_its_exit_code() {
     let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     for (arguments, code, text) in [
         (&["--uid", "Bk-none"][..], 3, "no appointment has the booking"),
@@ -200,33 +200,34 @@ async fn what_cannot_be_explained_ends_with_its_exit_code() {
         assert!(stderr(&output).contains(text), "{arguments:?}: {}", stderr(&output));
         assert_eq!(stdout(&output), "");
     }
-    // Neither an appointment nor a company to look in.
+    // Neither an appointment nor a company to search.
     let told = explanations(&world, &json!({ "uid": "Bk-none", "hosts": [{ "id": 7 }] }).to_string(), &[]);
     assert!(told[0]["next"].as_str().unwrap().contains("--company"), "{told:?}");
 }
 
-on_engines!(looking_sees_what_deciding_sees_and_waits_for_nobody);
-async fn looking_sees_what_deciding_sees_and_waits_for_nobody(backend: Backend) {
+on_engines!(explaining_reads_what_deciding_reads_and_waits_for_no_lock);
+async fn explaining_reads_what_deciding_reads_and_waits_for_no_lock(backend: Backend) {
     for shape in shapes() {
-        sees_what_deciding_sees(backend, shape).await;
+        reads_what_deciding_reads(backend, shape).await;
     }
 }
 
-async fn sees_what_deciding_sees(backend: Backend, shape: GatewayShape) {
+async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
     let world = salon(backend, shape).await;
     let (db, schema) = (&world.test.db, world.test.schema().await);
     let sent = event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "")).to_string();
     let event = decoded(sent.as_bytes());
     let locks = world.count("hostmatch_host_locks").await;
 
-    // A worker is in the middle of it. (SQLite's readers see the state before it, as they must.)
+    // A worker is in the middle of a transaction. (SQLite's readers see the state before it, as they must.)
     let deciding = db.begin().await.unwrap();
     let lookups = [Lookup { event: &event, tried_before: false }];
     let alone = Purpose::Write(store::Hosts::Alone);
     let (loaded, _) = load(&deciding, &schema, &lookups, alone).await.unwrap();
     let looking = db.begin_reading().await.unwrap();
     let look = load(&looking, &schema, &lookups, Purpose::ReadOnly);
-    let (seen, _) = tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits").unwrap();
+    let (seen, _) =
+        tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits for the worker").unwrap();
     assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
     assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);
     let key = HostKey::new(CompanyId(15), HostId(1_420_209));
@@ -252,7 +253,7 @@ async fn sees_what_deciding_sees(backend: Backend, shape: GatewayShape) {
     deciding.rollback().await.unwrap();
     if backend != Backend::Sqlite {
         let write = "INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES (15, 1)";
-        assert!(looking.execute_unprepared(write).await.is_err(), "{backend:?}: it only reads");
+        assert!(looking.execute_unprepared(write).await.is_err(), "{backend:?}: the connection is read-only");
     }
     looking.rollback().await.unwrap();
     assert_eq!(world.count("hostmatch_host_locks").await, locks);
@@ -261,6 +262,6 @@ async fn sees_what_deciding_sees(backend: Backend, shape: GatewayShape) {
 fn decoded(body: &[u8]) -> hostmatch::event::BookingEvent {
     match decode(&Envelope::new(body, 0)).unwrap() {
         Decoded::Event(event) => *event,
-        Decoded::Ignored(_) => panic!("it is a booking event"),
+        Decoded::Ignored(_) => panic!("this is a booking event"),
     }
 }

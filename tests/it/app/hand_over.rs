@@ -1,4 +1,5 @@
-//! `hostmatch staff hand-over`: hosts and appointments to come in one act, a person's own left, and back again.
+//! `hostmatch staff hand-over`: hosts and future appointments in one act, without a person's own decisions;
+//! and its undo.
 
 use std::process::Output;
 use std::time::Duration;
@@ -37,8 +38,8 @@ async fn all(world: &World) -> Vec<String> {
     world.appointments().await.into_values().collect()
 }
 
-on_engines!(hosts_and_appointments_to_come_are_handed_over_and_taken_back);
-async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back(backend: Backend) {
+on_engines!(hosts_and_future_appointments_are_handed_over_and_back);
+async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend) {
     let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
@@ -52,7 +53,7 @@ async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back(backend: 
     for n in 1..=5 {
         world.appointment(n, 15, &format!("Bk-{n}")).await;
     }
-    // 3 is over by then, 4 was given to Mara by a person, and of 5 nobody knows when it is.
+    // 3 is in the past by then, 4 was given to Mara by a person, and 5 has no known start.
     world.set_staff_externally(4, Some(1)).await;
     world.set_staff_externally(5, Some(1)).await;
     for n in 1..=4 {
@@ -76,8 +77,8 @@ async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back(backend: 
     };
     assert_eq!((ids(&shown["appointments"]), ids(&shown["left"])), (vec![1, 2], vec![4]), "{backend:?}");
     assert_eq!((&shown["hosts"], &shown["undated"]), (&json!([11]), &json!(1)), "{backend:?}: {shown}");
-    assert_eq!((all(&world).await, hosts(&world).await), before, "{backend:?}: nothing was done");
-    assert_eq!(over("15", &mara, &boris, &[]).status.code(), Some(4), "it asks");
+    assert_eq!((all(&world).await, hosts(&world).await), before, "{backend:?}: the dry run changes nothing");
+    assert_eq!(over("15", &mara, &boris, &[]).status.code(), Some(4), "it asks for confirmation");
     for (company, from, to) in [
         ("16", &mara, &boris),
         ("15", &mara, &foreign),
@@ -95,8 +96,8 @@ async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back(backend: 
     assert_eq!(all(&world).await, ["2/11", "2/11", "1/11", "1/11", "1/-"], "{backend:?}");
     assert_eq!(hosts(&world).await, ["11|2|admin"], "{backend:?}");
     let by = "calcom_host_mapping_audits WHERE actor = 'office:anna' AND reason = 'she leaves'";
-    assert_eq!(world.count(by).await, 2, "{backend:?}: off and on");
-    // It is ours: a newer event moves it. That one then stays when all goes back.
+    assert_eq!(world.count(by).await, 2, "{backend:?}: one deactivation and one activation");
+    // The assignment is ours, so a newer event changes it. That one then stays when the rest is undone.
     let carla = host(12, "Mara Lind", "mara@salon.example");
     world.one(event("e-9", "Bk-2", 9, carla)).await;
     assert_eq!(world.assigned(2).await, "1/12", "{backend:?}");
@@ -115,7 +116,7 @@ async fn hosts_and_appointments_to_come_are_handed_over_and_taken_back(backend: 
     assert_eq!(undo("15").status.code(), Some(6), "{backend:?}: once");
 }
 
-/// The gateway is at work on appointment 1.
+/// Opens a transaction of the gateway that locks appointment 1.
 async fn at_work(world: &World) -> DatabaseTransaction {
     let tx = world.test.db.begin().await.unwrap();
     tx.execute_unprepared("UPDATE appointments SET staff_id = staff_id WHERE id = 1").await.unwrap();
@@ -126,9 +127,9 @@ fn gave_way(error: &AppError) -> bool {
     matches!(error, AppError::Store(StoreError::Conflict(_)))
 }
 
-/// On the server on which skipping a locked row and waiting for nobody do not go together.
+/// On the server on which SKIP LOCKED and NOWAIT cannot be combined.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it() {
+async fn a_hand_over_yields_to_the_gateways_locks_and_to_an_earlier_decision() {
     let world = World::new(Backend::MariaDb, GatewayShape::Living).await;
     world.company(15).await;
     for (n, name) in [(1, "Mara"), (2, "Boris"), (3, "Carla")] {
@@ -156,7 +157,7 @@ async fn a_hand_over_gives_way_to_the_gateway_and_to_whoever_decides_before_it()
     lock_hosts(&person, &schema, &[HostKey::new(company, HostId(11))].into()).await.unwrap();
     let (handed, ()) = tokio::join!(hand_over(&context, &over), async {
         let waits = async || world.has_waiting().await.then_some(());
-        eventually("the hand-over waits for the host", Duration::from_secs(30), waits).await;
+        eventually("the hand-over waits for the host's lock", Duration::from_secs(30), waits).await;
         let decision = Decision::new(company, HostId(11), Command::Set(carla));
         decide(&person, &schema, &anna(), &[decision]).await.unwrap().remove(0).unwrap();
         person.commit().await.unwrap();

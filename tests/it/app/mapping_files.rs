@@ -1,4 +1,4 @@
-//! Mappings as files: exported, filled in, imported, taken back; on every engine, and one company at a time.
+//! Mappings as files: exported, filled in, imported, undone; on every engine, and one company at a time.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::support::{Backend, GatewayShape, Process, World, event, eventually, h
 
 const NAME: &str = "Zoë Grün";
 
-/// Staff 1 and 2 (and 3, who has left) of company 15, 9 of company 16.
+/// Creates staff 1 and 2 (and 3, who has left) of company 15, and 9 of company 16.
 async fn salon(backend: Backend) -> World {
     let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
     let world = World::new(backend, shape).await;
@@ -32,7 +32,7 @@ async fn salon(backend: Backend) -> World {
     world
 }
 
-/// The id of a member of staff as a file has it.
+/// Returns the id of a member of staff as a file has it.
 fn id(world: &World, n: u32) -> String {
     world.staff_id(n).trim_matches('\'').to_owned()
 }
@@ -63,8 +63,8 @@ async fn active(world: &World) -> Vec<String> {
     world.rows("calcom_host_mappings WHERE is_active", &columns).await
 }
 
-on_engines!(a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back);
-async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back(backend: Backend) {
+on_engines!(a_file_of_a_german_spreadsheet_is_imported_exported_and_undone);
+async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_undone(backend: Backend) {
     let world = salon(backend).await;
     let home = tempfile::tempdir().unwrap();
     let text = format!(
@@ -86,7 +86,11 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back(back
         assert_eq!(first[key], count, "{backend:?} {key}: {first}");
     }
     assert_eq!((world.count("calcom_host_mappings").await, world.count("hostmatch_imports").await), (0, 0));
-    assert_eq!(mappings(&world, &["import", file.to_str().unwrap()]).status.code(), Some(4), "it asks");
+    assert_eq!(
+        mappings(&world, &["import", file.to_str().unwrap()]).status.code(),
+        Some(4),
+        "it asks for confirmation"
+    );
 
     let failed = home.path().join("failed.csv");
     let done =
@@ -104,14 +108,14 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back(back
     let audits = world.rows("calcom_host_mapping_audits", &["action", "actor", "reason"]).await;
     assert_eq!(audits, ["created|office:anna|-", "created|office:anna|=fort"], "{backend:?}");
 
-    // The failed lines fail again as they are; a file that exists is not written over.
+    // The failed lines fail again unchanged; an existing file is not overwritten.
     let again = import(&world, &failed, &["--yes"], 5);
     assert_eq!((&again["lines"], &again["failed"]), (&json!(2), &json!(2)));
     let over =
         mappings(&world, &["import", file.to_str().unwrap(), "--yes", "--failed", failed.to_str().unwrap()]);
     assert!(over.status.code() == Some(1) && stderr(&over).contains("new file"), "{}", stderr(&over));
 
-    // What is exported says the same when it is imported, and nothing in it is a formula.
+    // An export gives the same mappings when imported, and contains no formula.
     for excel in [&["--excel"][..], &[]] {
         let exported = mappings(&world, &[&["export", "--company", "15"], excel].concat());
         assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
@@ -121,7 +125,7 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back(back
         let back = import(&world, &file, &["--yes"], 0);
         assert_eq!((&back["unchanged"], &back["import"]), (&json!(2), &Value::Null), "{backend:?}");
     }
-    // Nothing of one company is another one's.
+    // No company's export contains another company's mappings.
     let other = mappings(&world, &["export", "--company", "16"]);
     assert_eq!(stdout(&other).lines().count(), 1);
     let foreign = import(&world, &file, &["--yes", "--company", "16"], 5);
@@ -141,13 +145,13 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back(back
     let none = answer(&mappings(&world, &["imports", "--company", "16", "--output", "json"]), 0);
     assert_eq!(none["imports"], json!([]), "{backend:?}");
 
-    // What was changed again since stays.
+    // A mapping that has changed since is kept.
     let kept = answer(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 5);
     assert_eq!((&kept["taken_back"], &kept["left"][0]["host"]), (&json!(1), &json!(7)), "{backend:?}");
     let undone = answer(&mappings(&world, &["import-undo", &second, "--yes", "--output", "json"]), 0);
     assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(1), &json!([])), "{backend:?}");
     assert_eq!(active(&world).await, [format!("15|7|1|{NAME}|manual")], "{backend:?}");
-    // Nothing is in the way of the older one now; and of what was taken back nothing is done twice.
+    // Nothing blocks the older import now; and nothing is undone twice.
     for count in [2, 2] {
         let undone = answer(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
         assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(count), &json!([])), "{backend:?}");
@@ -156,7 +160,7 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_taken_back(back
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_person_decides_while_a_file_is_imported_is_not_overwritten() {
+async fn a_decision_made_during_an_import_is_not_overwritten() {
     let world = salon(Backend::MariaDb).await;
     let (home, schema) = (tempfile::tempdir().unwrap(), world.test.schema().await);
     let one = id(&world, 1);
@@ -169,7 +173,8 @@ async fn what_a_person_decides_while_a_file_is_imported_is_not_overwritten() {
     command.env("HOSTMATCH_DATABASE__URL", &world.test.url);
     let mut importing = Process::start(command, home.path(), "import");
     let waits = async || world.has_waiting().await.then_some(());
-    eventually("it has looked, and waits for the host", Duration::from_secs(60), waits).await;
+    eventually("it has read the mappings and waits for the host's lock", Duration::from_secs(60), waits)
+        .await;
     let command = Command::Set(staff_of(&world, 2));
     let decision = Decision { may_be_new: true, ..Decision::new(key.company, key.host, command) };
     decide(&person, &schema, &anna(), &[decision]).await.unwrap().remove(0).unwrap();
@@ -179,7 +184,7 @@ async fn what_a_person_decides_while_a_file_is_imported_is_not_overwritten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_of_open_hosts_comes_filled_in_and_is_imported() {
+async fn a_template_of_open_hosts_is_prefilled_and_can_be_imported() {
     let world = salon(Backend::Sqlite).await;
     for (n, company) in [(1, 15), (2, 15), (3, 16)] {
         world.appointment(n, company, &format!("Bk-{n}")).await;
@@ -205,7 +210,7 @@ async fn a_template_of_open_hosts_comes_filled_in_and_is_imported() {
     assert!(refused["errors"][0]["error"].as_str().unwrap().contains("host 999"), "{refused}");
 }
 
-/// A line of the large file: every 270th is bad, in one way after the other.
+/// Returns a line of the large file: every 270th is invalid, in one way after another.
 fn line(world: &World, n: u32) -> String {
     let staff = id(world, 1 + n % 2);
     match (n.is_multiple_of(270), n / 270 % 5) {
@@ -218,8 +223,8 @@ fn line(world: &World, n: u32) -> String {
     }
 }
 
-on_engines!(ten_thousand_lines_are_imported_and_the_37_bad_ones_after_they_were_corrected);
-async fn ten_thousand_lines_are_imported_and_the_37_bad_ones_after_they_were_corrected(backend: Backend) {
+on_engines!(ten_thousand_lines_are_imported_and_37_invalid_ones_after_correction);
+async fn ten_thousand_lines_are_imported_and_37_invalid_ones_after_correction(backend: Backend) {
     let world = salon(backend).await;
     let home = tempfile::tempdir().unwrap();
     let mut text = "company_id,calcom_host_id,staff_id\n".to_owned();
@@ -240,11 +245,11 @@ async fn ten_thousand_lines_are_imported_and_the_37_bad_ones_after_they_were_cor
     );
     let done = answer(&output, 5);
     assert_eq!((&done["made"], &done["failed"]), (&json!(9963), &json!(37)), "{backend:?}: {done}");
-    assert!(stderr(&output).contains("importing"), "it says how far it is: {}", stderr(&output));
+    assert!(stderr(&output).contains("importing"), "it reports its progress: {}", stderr(&output));
     assert_eq!(world.count("calcom_host_mappings").await, 9963, "{backend:?}");
     assert_eq!(world.count("calcom_host_mapping_audits").await, 9963, "{backend:?}");
 
-    // As a person would in a spreadsheet: a right company, host and member of staff in each line.
+    // As a person would in a spreadsheet: a valid company, host and member of staff in each line.
     let bad = std::fs::read_to_string(&failed).unwrap();
     let mut lines = bad.trim_start_matches('\u{feff}').lines();
     let mut corrected = format!("{}\r\n", lines.next().unwrap());
@@ -258,7 +263,7 @@ async fn ten_thousand_lines_are_imported_and_the_37_bad_ones_after_they_were_cor
     assert_eq!((&second["made"], &second["lines"]), (&json!(37), &json!(37)), "{backend:?}: {second}");
     assert_eq!(world.count("calcom_host_mappings").await, 10_000, "{backend:?}");
     if backend == Backend::Sqlite {
-        // All of it once more changes nothing, and all of it goes back.
+        // Importing all of it again changes nothing, and all of it can be undone.
         let again = import(&world, &file, &["--yes"], 5);
         assert_eq!((&again["unchanged"], &again["import"]), (&json!(9963), &Value::Null), "{again}");
         let number = done["import"].to_string();

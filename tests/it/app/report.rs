@@ -1,4 +1,4 @@
-//! `hostmatch report`: what it counts, on every engine, and that companies never mix.
+//! `hostmatch report`: its counts, on every engine, and that companies never mix.
 
 use serde_json::{Value, json};
 
@@ -12,8 +12,8 @@ fn report(world: &World, arguments: &[&str]) -> Value {
     json(&output)["report"].clone()
 }
 
-on_engines!(a_report_compares_what_was_found_with_what_the_appointments_have);
-async fn a_report_compares_what_was_found_with_what_the_appointments_have(backend: Backend) {
+on_engines!(a_report_compares_decisions_with_the_appointments);
+async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
     let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
@@ -26,7 +26,8 @@ async fn a_report_compares_what_was_found_with_what_the_appointments_have(backen
         world.appointment(id, if id == 8 { 16 } else { 15 }, &format!("Bk-{id}")).await;
     }
     let mara = || host(11, "Mara Lind", "mara@salon.example");
-    // Assigned by us; of the observed ones somebody else decides the same, another, somebody, nobody.
+    // One assigned by us; of the observed ones another program decides the same, another person, somebody
+    // where we found nobody, and nobody.
     assert_eq!(world.one(event("e-1", "Bk-1", 1, mara())).await, "assigned");
     let watching = World::processor_on(&world.test, &[("worker.mode", "observe")]).await;
     let boris = || host(12, "Boris", "boris@salon.example");
@@ -68,7 +69,7 @@ async fn a_report_compares_what_was_found_with_what_the_appointments_have(backen
             )
         })
         .collect();
-    // Those found by the mapping and the e-mail alone, at the same confidence.
+    // Those found by the mapping and the e-mail only, at the same confidence.
     assert_eq!(strategies, [r#""email" 95 2 1"#, r#""existing" 95 2 1"#], "{backend:?}");
     assert_eq!(told["failed"]["reasons"], json!({ "below_threshold": 1, "unmatched": 1, "no_host": 1 }));
     assert_eq!(told["failed"]["dead_letters"], json!({ "no_booking": 1 }));
@@ -94,7 +95,7 @@ async fn a_report_compares_what_was_found_with_what_the_appointments_have(backen
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_for_people_says_the_same_without_personal_data() {
+async fn a_report_for_people_has_the_same_numbers_without_personal_data() {
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     world.company(15).await;
     world.staff(1, 15, "Mara Lind", "mara@salon.example").await;

@@ -1,4 +1,4 @@
-//! `hostmatch match simulate`: what it foretells, on every engine, and that it writes nothing.
+//! `hostmatch match simulate`: its predictions, on every engine, and that it writes nothing.
 
 use serde_json::{Value, json};
 
@@ -18,8 +18,8 @@ fn simulate(world: &World, arguments: &[&str]) -> Value {
     json(&output)["simulation"].clone()
 }
 
-on_engines!(a_simulation_tells_what_another_threshold_would_have_decided);
-async fn a_simulation_tells_what_another_threshold_would_have_decided(backend: Backend) {
+on_engines!(a_simulation_predicts_the_decisions_of_another_threshold);
+async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backend) {
     let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
@@ -47,7 +47,7 @@ async fn a_simulation_tells_what_another_threshold_would_have_decided(backend: B
     assert_eq!(told["recorded"], json!({ "matched": 3, "needs_review": 1, "unmatched": 1 }), "{backend:?}");
     assert_eq!(told["simulated"], json!({ "matched": 5, "needs_review": 0, "unmatched": 0 }));
     assert_eq!((&told["more"], &told["fewer"], &told["another"]), (&json!(2), &json!(0), &json!(0)));
-    // The second booking of host 12 shows no name: it was learned from the first.
+    // The second booking of host 12 shows no name: its mapping comes from the first.
     let strategies = json!({
         "email": { "matched": 2, "more": 0, "against_people": 1 },
         "manual": { "matched": 1, "more": 0, "against_people": 0 },
@@ -68,7 +68,7 @@ async fn a_simulation_tells_what_another_threshold_would_have_decided(backend: B
     what.sort();
     assert_eq!(what, ["2 more", "3 against_mapping", "4 against_appointment", "5 more"], "{backend:?}");
 
-    // At the configured threshold nothing is different; a higher one finds fewer.
+    // With the configured threshold nothing differs; a higher one finds fewer matches.
     let same = simulate(&world, &["--company", "15"]);
     assert_eq!((&same["auto_accept"], &same["more"], &same["fewer"]), (&json!(80), &json!(0), &json!(0)));
     let fewer = simulate(&world, &["--auto-accept", "96", "--order", "manual,existing,name,email"]);
@@ -80,7 +80,7 @@ async fn a_simulation_tells_what_another_threshold_would_have_decided(backend: B
     assert_eq!((&other["bookings"], &other["differences"][0]["simulated"]["len"]), (&json!(1), &Value::Null));
     assert_eq!(other["differences"].as_array().unwrap().len(), 1, "{backend:?}");
 
-    assert_eq!(world.everything().await, before, "{backend:?}: it writes nothing");
+    assert_eq!(world.everything().await, before, "{backend:?}: the simulation writes nothing");
     world.run("UPDATE hostmatch_assignments SET payload = NULL").await;
     let gone = simulate(&world, &["--company", "15"]);
     assert_eq!((&gone["bookings"], &gone["not_kept"]), (&json!(0), &json!(5)), "{backend:?}");

@@ -1,4 +1,4 @@
-//! `hostmatch status`: what it shows of a real installation, in good times and in bad ones.
+//! `hostmatch status`: its output for a real installation, with and without faults.
 
 use std::process::Output;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn status(stack: &Stack, arguments: &[&str]) -> Output {
     stack.command(&[&["status"], arguments].concat()).output().unwrap()
 }
 
-/// Its JSON, and its exit code.
+/// Returns its JSON and its exit code.
 fn answer(stack: &Stack, arguments: &[&str]) -> (Value, i32) {
     let output = status(stack, &[&["--output", "json"], arguments].concat());
     let code = output.status.code().unwrap();
@@ -31,7 +31,7 @@ fn codes(told: &Value) -> Vec<&str> {
     told["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect()
 }
 
-/// An event about a booking that starts in so many hours.
+/// Returns an event about a booking that starts in this many hours.
 fn soon(id: &str, reference: &str, hours: i64, hosts: Value) -> Value {
     let start = OffsetDateTime::now_utc() + time::Duration::hours(hours);
     let mut event = event(id, reference, 1, hosts);
@@ -64,20 +64,20 @@ fn some_events() -> Vec<Value> {
     ]
 }
 
-on_engines!(it_tells_what_was_decided_what_waits_and_who_works);
-async fn it_tells_what_was_decided_what_waits_and_who_works(backend: Backend) {
+on_engines!(status_shows_decisions_backlog_and_workers);
+async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
     let stack = salon(backend).await;
     let mut worker = stack.worker().await;
     stack.publish(&some_events()).await;
     stack.until_decided(6).await;
-    let (all, code) = eventually("the worker has told of its work", WAIT_TIMEOUT, async || {
+    let (all, code) = eventually("the worker has reported its work", WAIT_TIMEOUT, async || {
         let (all, code) = answer(&stack, &[]);
         (all["workers"][0]["finished"] == 6 && all["dead_letters"]["open"] == 1).then_some((all, code))
     })
     .await;
     let what = format!("{backend:?}: {all:#}");
     assert_eq!((&all["state"], &all["assigning"], code), (&json!("attention"), &json!("yes"), 10), "{what}");
-    // They are as old as their headers say.
+    // Their age is in their headers.
     assert_eq!(codes(&all), ["slow", "unassigned_soon", "dead_letters_open"], "{what}");
     assert!(all["age"]["p50_ms"].as_i64() > Some(86_400_000), "{what}");
     let outcomes =
@@ -110,13 +110,13 @@ async fn it_tells_what_was_decided_what_waits_and_who_works(backend: Backend) {
     );
     assert_eq!((&one["pid"], &one["failed"]), (&json!(worker.id()), &json!(1)), "{what}");
 
-    // Another company sees its own only.
+    // Another company sees only its own.
     let (theirs, _) = answer(&stack, &["--company", "16"]);
     assert_eq!(theirs["events"]["last_day"]["outcomes"], json!({ "unmatched": 1 }), "{theirs:#}");
     assert_eq!((&theirs["unassigned"]["all"], &theirs["inbox"]["open"]), (&json!(1), &json!(1)));
     assert_eq!(theirs["dead_letters"]["open"], 0, "{theirs:#}");
 
-    // People see the same.
+    // The table for people has the same.
     let output = status(&stack, &[]);
     let text = stdout(&output);
     for line in [
@@ -132,18 +132,18 @@ async fn it_tells_what_was_decided_what_waits_and_who_works(backend: Backend) {
     let (after, code) = answer(&stack, &[]);
     assert_eq!((codes(&after)[0], code), ("no_worker", 10), "{after:#}");
     assert_eq!((&after["state"], &after["assigning"]), (&json!("not_working"), &json!("no")));
-    assert_eq!(after["workers"], json!([]), "it has taken leave: {after:#}");
+    assert_eq!(after["workers"], json!([]), "the worker has deregistered: {after:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_installation_that_is_well_says_so_and_one_that_observes_says_that() {
+async fn a_healthy_installation_is_ok_and_an_observing_one_is_named() {
     for (mode, assigning, line) in
         [("assign", "yes", "OK: bookings are assigned"), ("observe", "observing", "OK: it observes")]
     {
         let mut stack = salon(Backend::MariaDb).await;
         stack.set("worker.mode", mode);
         let mut worker = stack.worker().await;
-        let all = eventually("it is well", WAIT_TIMEOUT, async || {
+        let all = eventually("the installation is healthy", WAIT_TIMEOUT, async || {
             let (all, code) = answer(&stack, &[]);
             (code == 0).then_some(all)
         })
@@ -155,7 +155,7 @@ async fn an_installation_that_is_well_says_so_and_one_that_observes_says_that() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_database_or_the_broker_it_shows_the_rest() {
+async fn without_the_database_or_the_broker_status_shows_the_rest() {
     let mut stack = salon(Backend::Postgres).await;
     let mut worker = stack.worker().await;
     let (database, broker) = (stack.world.test.url.clone(), stack.config.url.expose().to_owned());
@@ -164,7 +164,7 @@ async fn without_the_database_or_the_broker_it_shows_the_rest() {
     stack.set("database.url", &to_database.url(&database));
     stack.set("queue.url", &to_broker.url(&broker));
     to_database.set(Mode::Refuse);
-    // The worker's consumers come one by one.
+    // The worker's consumers subscribe one by one.
     eventually("both pipelines consume", Duration::from_secs(30), async || {
         (answer(&stack, &[]).0["queue"]["consumers"] == 2).then_some(())
     })
@@ -180,7 +180,7 @@ async fn without_the_database_or_the_broker_it_shows_the_rest() {
     let (seen, code) = answer(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (7, "queue_unreachable"), "{seen:#}");
     assert_eq!(seen["workers"].as_array().unwrap().len(), 1, "{seen:#}");
-    // One that is there and says nothing.
+    // A database that is reachable and silent.
     to_database.set(Mode::Stall);
     let (seen, code) = answer(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (8, "database_unreachable"), "{seen:#}");
@@ -188,9 +188,9 @@ async fn without_the_database_or_the_broker_it_shows_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watching_goes_on_through_an_outage_and_ends_with_130() {
+async fn watching_continues_through_an_outage_and_exits_with_130() {
     let mut stack = salon(Backend::MariaDb).await;
-    // The first one makes the queues.
+    // The first publish creates the queues.
     stack.publish(&some_events()[..1]).await;
     let database = stack.world.test.url.clone();
     let proxy = Proxy::start(&Proxy::target(&database)).await;
@@ -217,7 +217,7 @@ async fn watching_goes_on_through_an_outage_and_ends_with_130() {
     states("database_unreachable").await;
     proxy.set(Mode::Pass);
     states("no_worker").await;
-    eventually("there are blocks", WAIT_TIMEOUT, async || {
+    eventually("the output has several blocks", WAIT_TIMEOUT, async || {
         (blocks.stdout().matches("hostmatch status").count() >= 3).then_some(())
     })
     .await;
@@ -228,7 +228,7 @@ async fn watching_goes_on_through_an_outage_and_ends_with_130() {
     assert!(!blocks.stdout().contains('\u{1b}'), "no terminal, no escapes");
 }
 
-/// Workers as they would be on fifty machines, told by themselves so many seconds ago.
+/// Inserts workers as on fifty machines, with a heartbeat this many seconds ago.
 async fn workers(stack: &Stack, count: u32, seconds: u32) {
     let rows: Vec<String> = (1..=count)
         .map(|n| {
@@ -251,8 +251,8 @@ async fn workers(stack: &Stack, count: u32, seconds: u32) {
     stack.world.run(&insert).await;
 }
 
-on_engines!(fifty_workers_fit_on_one_screen_and_those_that_are_gone_come_first);
-async fn fifty_workers_fit_on_one_screen_and_those_that_are_gone_come_first(backend: Backend) {
+on_engines!(fifty_workers_fit_on_one_screen_and_missing_ones_come_first);
+async fn fifty_workers_fit_on_one_screen_and_missing_ones_come_first(backend: Backend) {
     let stack = salon(backend).await;
     workers(&stack, 50, 3).await;
     workers(&stack, 1, 600).await;
@@ -267,18 +267,18 @@ async fn fifty_workers_fit_on_one_screen_and_those_that_are_gone_come_first(back
     assert!(codes(&seen).contains(&"workers_gone"), "{seen:#}");
 }
 
-on_engines!(whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_works_on);
-async fn whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_works_on(backend: Backend) {
+on_engines!(workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_working);
+async fn workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_working(backend: Backend) {
     let stack = salon(backend).await;
     workers(&stack, 3, 25 * 3600).await;
     workers(&stack, 1, 23 * 3600).await;
     let mut worker = stack.worker().await;
-    eventually("the old ones are gone", WAIT_TIMEOUT, async || {
+    eventually("the old workers are removed", WAIT_TIMEOUT, async || {
         (stack.world.count("hostmatch_workers").await == 2).then_some(())
     })
     .await;
     worker.kill().await;
-    assert_eq!(stack.world.count("hostmatch_workers").await, 2, "it could not take leave");
+    assert_eq!(stack.world.count("hostmatch_workers").await, 2, "the killed worker could not deregister");
 
     // As after a `migrate down`, or before a `migrate up`.
     stack.world.run("DROP TABLE hostmatch_workers").await;
@@ -298,7 +298,7 @@ async fn whoever_is_gone_for_a_day_is_forgotten_and_whoever_cannot_show_itself_w
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_that_wait_while_nobody_decides_and_a_spool_that_is_not_empty_are_told() {
+async fn an_undecided_backlog_and_a_spool_in_use_are_reported() {
     let mut stack = salon(Backend::MariaDb).await;
     let broker = stack.config.url.expose().to_owned();
     let proxy = Proxy::start(&Proxy::target(&broker)).await;

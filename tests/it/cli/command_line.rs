@@ -13,7 +13,7 @@ fn the_definition_of_the_command_line_is_consistent() {
 }
 
 #[test]
-fn version_is_an_answer_for_people_and_for_programs() {
+fn version_is_printed_for_people_and_for_programs() {
     let output = hostmatch(&["version"]);
     assert_eq!(stdout(&output), format!("hostmatch {}\n", env!("CARGO_PKG_VERSION")));
     let output = hostmatch(&["version", "--output", "json"]);
@@ -22,7 +22,7 @@ fn version_is_an_answer_for_people_and_for_programs() {
 }
 
 #[test]
-fn config_show_tells_values_and_origins() {
+fn config_show_prints_values_and_origins() {
     let output = hostmatch(&["config", "show", "worker", "--set", "worker.pipelines=4", "--output", "json"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let keys: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -39,7 +39,7 @@ fn config_show_tells_values_and_origins() {
 }
 
 #[test]
-fn an_invalid_configuration_ends_with_9_and_all_reasons() {
+fn an_invalid_configuration_exits_with_9_and_all_reasons() {
     let output = command(&["config", "validate", "--set", "worker.pipelines=0"])
         .env("HOSTMATCH_QUEUE__PREFETCH", "x")
         .output()
@@ -61,7 +61,7 @@ fn an_invalid_configuration_ends_with_9_and_all_reasons() {
 }
 
 #[test]
-fn a_wrong_command_line_ends_with_2_and_never_quotes_a_setting() {
+fn a_wrong_command_line_exits_with_2_and_never_quotes_a_setting() {
     let output = hostmatch(&["no-such-command", "--output", "json"]);
     assert_eq!(output.status.code(), Some(2));
     let error: Value = serde_json::from_slice(&output.stderr).unwrap();
@@ -71,7 +71,7 @@ fn a_wrong_command_line_ends_with_2_and_never_quotes_a_setting() {
     assert_eq!(output.status.code(), Some(2));
     assert!(!stderr(&output).contains("hunter2"));
 
-    // A filter that is mistyped finds nothing, and must not look like a clean bill of health.
+    // A mistyped filter must not look like an empty result.
     for (filter, known) in [(["--reason", "malfromed"], "malformed"), (["--state", "opne"], "open")] {
         let output = hostmatch(&[&["deadletters", "list"][..], &filter].concat());
         assert_eq!(output.status.code(), Some(2));
@@ -89,7 +89,7 @@ fn completions_name_the_commands() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_pipe_is_no_error() {
     let mut child =
         command(&["config", "show"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());

@@ -1,4 +1,4 @@
-//! `hostmatch demo`, as somebody runs it who sees the program for the first time.
+//! `hostmatch demo`, as a new user runs it.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -16,10 +16,10 @@ fn demo(directory: &TempDir, arguments: &[&str]) -> Output {
     command(&["demo"]).args(arguments).current_dir(directory).output().unwrap()
 }
 
-/// The commands under "What to type next", as a person copies them.
+/// Returns the commands under "What to type next", as a person copies them.
 fn commands(text: &str) -> Vec<String> {
     let (_, next) = text.split_once("What to type next\n").unwrap();
-    // Long ones go on in the next line, indented; where they break depends on the program's path.
+    // Long commands continue on the next line, indented; where they break depends on the program's path.
     let lines: Vec<_> = next.split("\\\n").map(str::trim_start).collect();
     lines
         .concat()
@@ -30,22 +30,22 @@ fn commands(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a person has who copies a command into a shell.
+/// Runs a copied command in a shell.
 fn shell(directory: &TempDir, line: &str) -> Output {
     Command::new("sh").args(["-c", line]).current_dir(directory).stdin(Stdio::null()).output().unwrap()
 }
 
-/// A demo that is left running; a test that fails does not leave it behind.
+/// A demo that keeps running; a failing test does not leave it behind.
 struct Kept(Child);
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // Nothing to end when it has ended already.
+        // The process may already have ended.
         let _ended = self.0.kill().and_then(|()| self.0.wait());
     }
 }
 
-/// Who has the appointment of a booking.
+/// Returns the member of staff of a booking's appointment.
 async fn staff_of(directory: &TempDir, booking: &str) -> Option<i64> {
     let url = format!("sqlite://{}", directory.path().join("hostmatch-demo/salon.db").display());
     let database = sea_orm::Database::connect(url).await.unwrap();
@@ -58,7 +58,7 @@ async fn staff_of(directory: &TempDir, booking: &str) -> Option<i64> {
 }
 
 #[test]
-fn every_booking_becomes_what_it_should_however_often_it_is_run() {
+fn every_booking_has_the_expected_result_on_every_run() {
     let directory = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let output = demo(&directory, &["--output", "json"]);
@@ -109,12 +109,12 @@ fn every_booking_becomes_what_it_should_however_often_it_is_run() {
 }
 
 #[tokio::test]
-async fn what_it_says_to_type_next_works() {
+async fn the_suggested_commands_work() {
     let directory = tempfile::tempdir().unwrap();
     let output = demo(&directory, &[]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
-    // The program's own path is as long as it is here.
+    // The program's path has its length on this machine.
     let short = text.replace(env!("CARGO_BIN_EXE_hostmatch"), "hostmatch");
     assert!(short.lines().all(|line| line.chars().count() <= 100), "{short}");
     assert!(text.contains("All 10 bookings have the expected outcome."));
@@ -133,17 +133,17 @@ async fn what_it_says_to_type_next_works() {
         }
         if is("--reset") {
             let settled = (staff_of(&directory, "ABC125").await, staff_of(&directory, "ABC132").await);
-            assert_eq!(settled, (Some(2), Some(2)), "the booking that was published settles both");
+            assert_eq!(settled, (Some(2), Some(2)), "the published booking resolves both");
         }
         let output = shell(&directory, command);
         assert_eq!(output.status.code(), Some(0), "{command}\n{}", stderr(&output));
     }
-    assert!(!directory.path().join("hostmatch-demo").exists(), "--reset is the last of them");
-    assert_eq!(demo(&directory, &["--reset"]).status.code(), Some(0), "again, with nothing there");
+    assert!(!directory.path().join("hostmatch-demo").exists(), "the last command is --reset");
+    assert_eq!(demo(&directory, &["--reset"]).status.code(), Some(0), "again, with nothing left to remove");
 }
 
 #[test]
-fn a_directory_that_is_not_a_demos_is_left_alone() {
+fn a_directory_of_something_else_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let theirs = directory.path().join("hostmatch-demo");
     std::fs::create_dir(&theirs).unwrap();
@@ -158,11 +158,11 @@ fn a_directory_that_is_not_a_demos_is_left_alone() {
     }
     assert_eq!(theirs.read_dir().unwrap().count(), 2);
 
-    // A path that a URL cannot hold is refused before anything is made.
+    // A path that a URL cannot contain is refused before anything is created.
     assert_eq!(demo(&directory, &["--dir", "a?b"]).status.code(), Some(2));
     assert!(!directory.path().join("a?b").exists());
 
-    // What somebody adds to a demo's directory outlives the demo.
+    // Files that a user adds to a demo's directory are kept.
     assert_eq!(demo(&directory, &["--dir", "ours"]).status.code(), Some(0));
     let notes = directory.path().join("ours/notes.txt");
     std::fs::write(&notes, "mine").unwrap();
@@ -172,7 +172,7 @@ fn a_directory_that_is_not_a_demos_is_left_alone() {
 }
 
 #[test]
-fn it_brings_its_own_configuration_and_says_what_stands_in_its_commands_way() {
+fn it_uses_its_own_configuration_and_reports_conflicting_variables() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [["--set", "matching.auto_accept=75"], ["--config", "other.toml"]] {
         let output = demo(&directory, &arguments);
@@ -190,7 +190,7 @@ fn it_brings_its_own_configuration_and_says_what_stands_in_its_commands_way() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_before_anything_is_touched() {
+fn a_taken_port_is_reported_before_anything_changes() {
     let directory = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -201,7 +201,7 @@ fn a_port_that_is_taken_is_told_before_anything_is_touched() {
 }
 
 #[test]
-fn its_secrets_are_for_its_owner_only() {
+fn its_secret_files_are_readable_by_the_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(demo(&directory, &[]).status.code(), Some(0));
@@ -212,7 +212,7 @@ fn its_secrets_are_for_its_owner_only() {
 }
 
 #[tokio::test]
-async fn kept_servers_run_until_they_are_stopped() {
+async fn servers_that_keep_running_run_until_they_are_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let mut kept = Kept(
         command(&["demo", "--keep", "--output", "json"])
@@ -235,7 +235,7 @@ async fn kept_servers_run_until_they_are_stopped() {
     let answer = event.body(text("next-booking.json")).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 202);
     assert_eq!(lines.next().as_deref(), Some("1 more: assigned"));
-    assert_eq!(staff_of(&directory, "ABC125").await, Some(2), "it waited for this host");
+    assert_eq!(staff_of(&directory, "ABC125").await, Some(2), "the appointment was waiting for this host");
 
     let second = demo(&directory, &[]);
     assert_eq!(second.status.code(), Some(6), "two demos in one directory");

@@ -1,5 +1,5 @@
-//! `hostmatch migrate` as a command: its answers, confirmation, exit codes. What the migrations
-//! do to each engine is tested with the migrations.
+//! `hostmatch migrate` as a command: its output, confirmation, exit codes. The effect of the migrations on
+//! each engine is tested in `migration`.
 
 use std::process::Output;
 
@@ -22,7 +22,7 @@ fn names(report: &Value, key: &str) -> Vec<String> {
 }
 
 #[test]
-fn up_and_down_tell_what_they_did_and_down_asks_first() {
+fn up_and_down_report_what_they_did_and_down_asks_for_confirmation() {
     let directory = tempfile::tempdir().unwrap();
     let output = migrate(&directory, &["up"]);
     assert_eq!(output.status.code(), Some(1), "there is no gateway yet");
@@ -60,7 +60,7 @@ fn statements_need_no_database_when_the_engine_is_named() {
 }
 
 #[test]
-fn a_database_that_is_away_ends_with_8() {
+fn an_unreachable_database_exits_with_8() {
     for url in ["mysql://gw:hunter2@127.0.0.1:1/gw", "postgres://gw:hunter2@127.0.0.1:1/gw"] {
         let output = hostmatch(&["migrate", "status", "--set", &format!("database.url={url}")]);
         assert_eq!(output.status.code(), Some(8), "{}", stderr(&output));

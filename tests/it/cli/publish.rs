@@ -1,4 +1,4 @@
-//! `hostmatch publish`: forms, refusals with their place, all or nothing, exit codes.
+//! `hostmatch publish`: formats, refusals with their place, all or nothing, exit codes.
 
 use std::process::{Output, Stdio};
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::program::{command, json, stderr, stdout};
 
-/// A directory with a queue file of its own and one file of events.
+/// A directory with its own queue file and one file of events.
 struct Installation {
     directory: TempDir,
     queue: String,
@@ -32,7 +32,7 @@ impl Installation {
             .unwrap()
     }
 
-    /// How many messages wait in the queue.
+    /// Returns how many messages are in the queue.
     async fn waiting(&self) -> u64 {
         let mut flags = Overrides::default();
         flags.set("test", "queue.url", &self.queue);
@@ -79,7 +79,7 @@ async fn a_dry_run_checks_and_publishes_nothing() {
 }
 
 #[tokio::test]
-async fn one_invalid_event_holds_back_all_unless_it_is_skipped() {
+async fn one_invalid_event_stops_all_unless_it_is_skipped() {
     let broken = json!({ "event": "appointment.created", "calcom_booking": { "title": "no reference" } });
     let desk = Installation::new(&format!("{}\n{broken}\n{}\n", event("a"), event("b")));
     let output = desk.publish(&["--output", "json"]);
@@ -99,7 +99,7 @@ async fn one_invalid_event_holds_back_all_unless_it_is_skipped() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_without_quoting_it() {
+fn unreadable_events_are_reported_without_quoting_them() {
     let output = Installation::new("{\n\"name\": \"Jane Roe\"\n").publish(&[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -126,7 +126,7 @@ fn standard_input_is_a_file_too() {
 }
 
 #[test]
-fn a_broker_that_is_away_ends_with_7() {
+fn an_unreachable_broker_exits_with_7() {
     let desk = Installation::new(&event("a"));
     let output = desk.publish(&[
         "--set",

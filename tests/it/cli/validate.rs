@@ -1,4 +1,4 @@
-//! `hostmatch validate`: every shape, what is wrong and where, what travels outside, nothing personal.
+//! `hostmatch validate`: every shape, errors and their places, data outside the body, nothing personal.
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -16,7 +16,7 @@ fn fixtures() -> Vec<PathBuf> {
     files
 }
 
-/// Checks this text.
+/// Validates this text.
 fn validate(text: &[u8], arguments: &[&str]) -> (TempDir, Output) {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("message");
@@ -31,7 +31,7 @@ fn answer(text: &Value, arguments: &[&str]) -> (Option<i32>, Value) {
 }
 
 #[test]
-fn what_is_wrong_is_pointed_at() {
+fn every_error_is_reported_with_its_place() {
     for (text, pointer, reason) in [
         (
             json!({"event": "appointment.created", "calcom_booking": {"uid": ["Jane"]}}),
@@ -77,7 +77,7 @@ fn what_is_wrong_is_pointed_at() {
 }
 
 #[test]
-fn how_it_was_read_is_told_without_what_is_personal() {
+fn the_reading_is_shown_without_personal_data() {
     let text = json!({"event": "appointment.created", "event_id": "e1", "company_id": "15", "calcom_booking": {
         "uid": "u1", "id": 7, "rescheduledFromUid": "u0", "start": "2026-03-02T09:00:00Z", "updatedAt": "2026-03-01T08:00:00Z",
         "hosts": [{"id": 9, "name": "Mara Lind", "email": "mara@salon.example"}]}});
@@ -106,7 +106,7 @@ fn how_it_was_read_is_told_without_what_is_personal() {
 }
 
 #[test]
-fn what_may_not_be_what_was_meant_is_noted() {
+fn probable_mistakes_are_noted() {
     let text = json!({"event": "appointment.created", "calcom_booking": [
         {"uid": "u1", "updatedAt": "yesterday", "hosts": [{"id": "unknown", "email": "unknown"}]},
         {"uid": "u2", "updatedAt": "2026-03-01T08:00:00Z", "hosts": [{"email": "mara@salon.example"}]},
@@ -120,7 +120,7 @@ fn what_may_not_be_what_was_meant_is_noted() {
 }
 
 #[test]
-fn what_travels_outside_counts() {
+fn headers_and_routing_key_count() {
     let bare = json!({"calcom_booking": {"uid": "u1"}});
     assert_eq!(answer(&bare, &[]).0, Some(10));
     for outside in [

@@ -8,7 +8,7 @@ use hostmatch::config::{ConfigError, Effective, Overrides, load_from};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// One run of the loader, with a file, variables and flags of its own.
+/// One run of the loader, with its own file, variables and flags.
 #[derive(Default)]
 struct Given {
     file: String,
@@ -86,7 +86,7 @@ fn later_layers_win_and_each_value_knows_its_origin() {
 }
 
 #[test]
-fn variables_without_a_section_belong_to_somebody_else() {
+fn variables_without_a_section_are_ignored() {
     let effective = Given::default()
         .variable("HOSTMATCH_SERVICE_HOST", "10.0.0.1")
         .variable("HOSTMATCH_PORT_8080_TCP", "tcp://10.0.0.1:8080")
@@ -98,7 +98,7 @@ fn variables_without_a_section_belong_to_somebody_else() {
 }
 
 #[test]
-fn texts_from_the_environment_stay_as_they_are() {
+fn strings_from_the_environment_are_kept_unchanged() {
     let effective = Given::default()
         .variable("HOSTMATCH_EDGE__CALCOM_SECRETS", "007,true")
         .variable("HOSTMATCH_QUEUE__PREFIX", "12345678")
@@ -112,7 +112,7 @@ fn texts_from_the_environment_stay_as_they_are() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_in_one_run_with_key_and_origin() {
+fn one_run_reports_every_error_with_key_and_origin() {
     let text = "log = 3\n[worker]\npipelines = \"many\"\nbatchsize = 7\nhold = 5\n[wroker]\nhold = \"1s\"\n";
     let refused = Given::file(text)
         .variable("HOSTMATCH_MATCHING__AUTO_ACCEPT", "101")
@@ -212,7 +212,7 @@ fn secrets_come_from_files() {
 }
 
 #[test]
-fn a_secret_and_its_file_together_are_refused_and_so_is_an_unreadable_file() {
+fn a_secret_given_twice_and_an_unreadable_secret_file_are_refused() {
     let (_directory, path) = written("secret", "x\n");
     let refused = Given::file("[edge]\ngateway_secrets = [\"a\"]")
         .variable("HOSTMATCH_EDGE__GATEWAY_SECRETS_FILE", path.to_str().unwrap())
@@ -260,7 +260,7 @@ fn a_named_file_that_is_missing_is_an_error() {
 }
 
 #[test]
-fn where_traces_go_is_looked_at_before_anything_starts() {
+fn trace_settings_are_checked_before_anything_starts() {
     let refused = |key: &str, value: &str| Given::file(&format!("[traces]\n{key} = {value}")).refused();
     for (key, value, why) in [
         ("endpoint", "\"collector:4318\"", "is a URL"),

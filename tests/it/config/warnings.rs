@@ -1,4 +1,4 @@
-//! What is said at the start about settings that are probably mistakes.
+//! Warnings at startup about settings that are probably mistakes.
 
 use std::process::Output;
 
@@ -39,7 +39,7 @@ fn a_url_that_names_no_database_is_refused_with_its_key_and_origin() {
 }
 
 #[test]
-fn a_variable_with_one_underscore_is_pointed_out_and_others_are_left_alone() {
+fn a_variable_with_one_underscore_is_reported_and_others_are_ignored() {
     let one = [
         ("HOSTMATCH_DATABASE_URL", "mysql://gw:hunter2@db.example/gw"),
         ("HOSTMATCH_DATABASE_PORT", "tcp://x"),
@@ -63,7 +63,7 @@ fn a_variable_with_one_underscore_is_pointed_out_and_others_are_left_alone() {
 }
 
 #[tokio::test]
-async fn the_edge_says_which_routes_can_only_refuse() {
+async fn the_edge_logs_which_routes_refuse_everything() {
     let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     let warnings = async |stack: &Stack| {
         let (mut edge, _) = stack.edge("edge").await;

@@ -1,5 +1,5 @@
-//! What is said before is what is done then: a plan, an explanation, a repair's preview and a simulation, each
-//! compared with the worker, or the repair, on a thousand mixed events and on each engine.
+//! Predictions come true: a plan, an explanation, a repair's preview and a simulation are each compared
+//! with the worker, or the repair, on a thousand mixed events and on each engine.
 
 use std::slice::from_ref;
 
@@ -21,8 +21,8 @@ use crate::support::{self, Backend, GatewayShape, World, delivery, event, host};
 /// Events in one plan.
 const CHUNK: usize = 25;
 
-/// The same thousand events each time, the first of them again at the end, each on its last attempt: a plan says
-/// what becomes of it in the end.
+/// Returns the same thousand events each time, with the first of them again at the end, each on its last
+/// attempt: a plan predicts the final result.
 fn stream(world: &World) -> Vec<Value> {
     let mut runner = TestRunner::deterministic();
     let mut stream = proptest::collection::vec(events(), 950).new_tree(&mut runner).unwrap().current();
@@ -33,8 +33,8 @@ fn stream(world: &World) -> Vec<Value> {
     stream
 }
 
-on_engines!(a_plan_and_an_explanation_say_what_a_worker_then_does);
-async fn a_plan_and_an_explanation_say_what_a_worker_then_does(backend: Backend) {
+on_engines!(a_plan_and_an_explanation_predict_what_a_worker_does);
+async fn a_plan_and_an_explanation_predict_what_a_worker_does(backend: Backend) {
     let world = salon(backend, GatewayShape::Roadmap).await;
     let context = context_on(&world.test.db, &world.test.schema().await);
     let mut compared = 0;
@@ -62,7 +62,8 @@ async fn explained(context: &AppContext, event: &Value) -> Vec<ExplanationView> 
     explain(context, vec![subject]).await.unwrap()
 }
 
-/// How many effects were compared with what came of the event, and with the appointments as they are now.
+/// Compares the predicted effects with the outcome of the event and with the appointments now; returns how
+/// many were compared.
 async fn compare(
     world: &World,
     event: &Value,
@@ -77,7 +78,7 @@ async fn compare(
             DeliveryResult::Done(outcome) => (Delivery::Done, Some(outcome.as_str())),
             DeliveryResult::Retry(reason, _) => (Delivery::Retry, Some(reason.as_str())),
             DeliveryResult::Dead(reason, _) => (Delivery::DeadLetter, Some(reason.as_str())),
-            DeliveryResult::Deferred => panic!("nobody else is here"),
+            DeliveryResult::Deferred => panic!("no other session is active"),
         };
         assert_eq!(said, is, "{of}");
     }
@@ -93,12 +94,12 @@ async fn compare(
     effects.len()
 }
 
-on_engines!(a_preview_says_what_a_repair_then_does);
-async fn a_preview_says_what_a_repair_then_does(backend: Backend) {
+on_engines!(a_preview_predicts_what_a_repair_does);
+async fn a_preview_predicts_what_a_repair_does(backend: Backend) {
     let world = salon(backend, GatewayShape::Roadmap).await;
     let context = context_on(&world.test.db, &world.test.schema().await);
     world.send(&stream(&world)).await;
-    // Two wait for sure.
+    // Two wait for certain.
     for n in [12, 13] {
         world.send(&[event(&format!("last-{n}"), &format!("B{n}"), 900, host(104, "Nobody", ""))]).await;
     }
@@ -116,11 +117,11 @@ async fn a_preview_says_what_a_repair_then_does(backend: Backend) {
     assert_eq!(world.appointments().await, expected, "{backend:?}");
 }
 
-on_engines!(a_simulation_says_what_a_worker_then_does);
-async fn a_simulation_says_what_a_worker_then_does(backend: Backend) {
+on_engines!(a_simulation_predicts_what_a_worker_does);
+async fn a_simulation_predicts_what_a_worker_does(backend: Backend) {
     let world = salon(backend, GatewayShape::Roadmap).await;
     let context = context_on(&world.test.db, &world.test.schema().await);
-    // Only the newest booking of an appointment is kept: so each is to show all of its host.
+    // Only the newest booking of an appointment is stored, so each event must show its whole host.
     let mut stream = stream(&world);
     for event in &mut stream {
         for (id, email) in [(101, "anna@salon.example"), (103, "carla@salon.example")] {
@@ -144,7 +145,7 @@ async fn a_simulation_says_what_a_worker_then_does(backend: Backend) {
     assert_eq!(same["recorded"], same["simulated"], "{backend:?}: {same:#}");
     assert_eq!((&same["more"], &same["fewer"], &same["another"]), (&json!(0), &json!(0), &json!(0)));
 
-    // What a worker does that takes a new match from 75 on.
+    // What a worker does that accepts a new match from 75 on.
     world.forget().await;
     let processor = World::processor_on(&world.test, &[("matching.auto_accept", "75")]).await;
     support::decide(&processor, &stream).await;

@@ -1,4 +1,4 @@
-//! Poison, a database that refuses, and settings: what one event must not cost the others.
+//! Failing messages, a database that refuses, and settings: the effect of one event on the others.
 
 use hostmatch::decide::DeliveryResult;
 
@@ -9,7 +9,7 @@ fn frida() -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn what_the_database_refuses_to_everybody_is_nobodys_fault() {
+async fn a_fault_of_the_whole_database_is_no_events_fault() {
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     world.company(15).await;
     world.appointment(1, 15, "ABC123").await;
@@ -17,15 +17,15 @@ async fn what_the_database_refuses_to_everybody_is_nobodys_fault() {
     world
         .run("CREATE TRIGGER all_full BEFORE UPDATE ON appointments BEGIN SELECT RAISE(ABORT, 'full'); END")
         .await;
-    world.try_send(&[event("e1", "ABC123", 1, frida())]).await.expect_err("held, not answered");
+    world.try_send(&[event("e1", "ABC123", 1, frida())]).await.expect_err("the event is held, not decided");
 }
 
-on_engines!(one_poison_among_good_events_dies_alone);
-async fn one_poison_among_good_events_dies_alone(backend: Backend) {
+on_engines!(one_failing_message_among_good_ones_is_dead_lettered_alone);
+async fn one_failing_message_among_good_ones_is_dead_lettered_alone(backend: Backend) {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(15).await;
     world.staff(1, 15, "Frida Spitz", "frida@salon.example").await;
-    // The database itself refuses one appointment.
+    // The database refuses changes to one appointment.
     for n in 1..=20 {
         world.appointment(n, 15, &format!("B{n}")).await;
     }

@@ -1,10 +1,10 @@
-//! The invariants of `docs/architecture.md` that hold for every stream of events: properties over
-//! random streams, on real databases.
+//! The invariants of `docs/architecture.md` that hold for every stream of events: properties over random
+//! streams, on real databases.
 //!
-//! The streams have everything: two companies with the same hosts, hosts that match by e-mail, by
-//! name, by nobody or by two, hosts that show their address only now and then, hosts without an
-//! id, repeats, ties in time, stamped events, cancellations, foreign tenants, missing
-//! appointments, several bookings in one event, and bytes that are no event at all.
+//! The streams contain everything: two companies with the same hosts, hosts that match by e-mail, by name,
+//! nobody or two people, hosts that show their address only sometimes, hosts without an id, repeats, equal
+//! times, stamped events, cancellations, other tenants, missing appointments, several bookings in one
+//! event, and bytes that are no event.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(crate) async fn salon(backend: Backend, shape: GatewayShape) -> World {
     world
 }
 
-/// A host whose identity is stable: it may hide its address, but never shows another one.
+/// Generates a host with a stable identity: it may hide its address, but never shows another one.
 fn hosts() -> impl Strategy<Value = Value> {
     prop_oneof![
         4 => any::<bool>().prop_map(|shown| host(101, "Anna B.", if shown { "anna@salon.example" } else { "" })),
@@ -48,7 +48,7 @@ fn hosts() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// One event; `id` makes it distinct, so that repeats are real repeats.
+/// Generates one event; `id` makes it distinct, so that repeats are real repeats.
 pub(crate) fn events() -> impl Strategy<Value = Value> {
     let target = prop_oneof![6 => (1u32..=2, 1u32..=3).prop_map(|(c, n)| c * 10 + n), 1 => Just(99)];
     (target, hosts(), 0u32..4, 0u8..24, any::<u16>()).prop_map(|(target, hosts, at, twist, id)| {
@@ -73,7 +73,7 @@ pub(crate) fn events() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A stream, with some of its events again at the end.
+/// Generates a stream that repeats some of its events at the end.
 fn streams(most: usize) -> impl Strategy<Value = Vec<Value>> {
     (prop::collection::vec(events(), 1..most), 0usize..4).prop_map(|(mut stream, again)| {
         let repeats: Vec<Value> = stream.iter().take(again).cloned().collect();
@@ -92,10 +92,10 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 on_engines!(fn any_split_into_batches_leaves_the_same_rows);
-/// I3: batch size is invisible. Any split of the same stream leaves the same rows.
+/// I3: any split of the same stream into batches leaves the same rows.
 fn any_split_into_batches_leaves_the_same_rows(backend: Backend) {
     let runtime = runtime();
-    // A server takes five times as long for each.
+    // A database server takes five times as long for each case.
     let cases = if backend == Backend::Sqlite { 60 } else { 12 };
     let world = runtime.block_on(salon(backend, GatewayShape::Roadmap));
     let cuts = prop::collection::vec(1usize..9, 40);
@@ -122,10 +122,10 @@ fn any_split_into_batches_leaves_the_same_rows(backend: Backend) {
     });
 }
 
-/// Observing first and assigning then ends where assigning from the start does, as far as hosts show
-/// themselves: what only an older event told of a host is not remembered while observing.
+/// Observing first and then assigning gives the same result as assigning from the start, within what hosts
+/// show: facts about a host that only an older event had are not remembered while observing.
 #[test]
-fn observing_and_then_assigning_ends_where_assigning_from_the_start_does() {
+fn observing_then_assigning_gives_the_same_result_as_assigning_from_the_start() {
     let runtime = runtime();
     for (backend, cases) in [(Backend::Sqlite, 60), (Backend::MariaDb, 8), (Backend::Postgres, 8)] {
         let world = runtime.block_on(salon(backend, GatewayShape::Roadmap));
@@ -141,7 +141,8 @@ fn observing_and_then_assigning_ends_where_assigning_from_the_start_does() {
                     for event in &stream {
                         world.send(std::slice::from_ref(event)).await;
                     }
-                    // A host id of ours that an observer would take away, for a host without one, stays.
+                    // A host id that we wrote stays, although an observer would remove it for a host
+                    // without an id.
                     let columns = if assigned_first.is_empty() { 3 } else { 2 };
                     let columns = &["id", "staff_id", "calcom_host_id"][..columns];
                     let expected = world.rows("appointments", columns).await;
@@ -151,7 +152,7 @@ fn observing_and_then_assigning_ends_where_assigning_from_the_start_does() {
                     for batch in observed.chunks(cut) {
                         decide(&observer, batch).await;
                     }
-                    prop_assert_eq!(world.appointments().await, before, "an observer writes nothing");
+                    prop_assert_eq!(world.appointments().await, before, "an observer changes no appointment");
                     hostmatch::decide::write_observed(&world.processor).await.unwrap();
                     prop_assert_eq!(world.rows("appointments", columns).await, expected);
                     let left =
@@ -164,7 +165,7 @@ fn observing_and_then_assigning_ends_where_assigning_from_the_start_does() {
     }
 }
 
-/// Lets every host that has an address show it.
+/// Makes every host with an address show it.
 fn show(value: &mut Value) {
     let known = [(101, "anna@salon.example"), (103, "carla@salon.example")];
     if let Some((_, email)) = known.iter().find(|(id, _)| value["id"] == json!(id)) {
@@ -177,7 +178,7 @@ fn show(value: &mut Value) {
     }
 }
 
-/// What must not depend on the order of arrival: appointments, mappings in force, open questions.
+/// Returns what must not depend on the order of arrival: appointments, active mappings, open inbox items.
 async fn decided(world: &World) -> Vec<Vec<String>> {
     let mut all = vec![world.rows("appointments", &["id", "staff_id", "calcom_host_id"]).await];
     let mappings = ["company_id", "calcom_host_id", "staff_id", "is_active"];
@@ -188,11 +189,11 @@ async fn decided(world: &World) -> Vec<Vec<String>> {
     all
 }
 
-on_engines!(fn any_order_of_arrival_leads_to_the_same_assignments);
+on_engines!(fn any_order_of_arrival_gives_the_same_assignments);
 /// I7: an older event never overwrites a newer one, in any order of arrival.
-fn any_order_of_arrival_leads_to_the_same_assignments(backend: Backend) {
+fn any_order_of_arrival_gives_the_same_assignments(backend: Backend) {
     let runtime = runtime();
-    // A server takes five times as long for each.
+    // A database server takes five times as long for each case.
     let cases = if backend == Backend::Sqlite { 60 } else { 12 };
     let world = runtime.block_on(salon(backend, GatewayShape::Living));
     let shuffled =
@@ -214,9 +215,9 @@ fn any_order_of_arrival_leads_to_the_same_assignments(backend: Backend) {
     });
 }
 
-on_engines!(fn several_workers_at_once_come_to_the_same_assignments);
-/// I7, on several workers at the same time: real concurrency, on the servers.
-fn several_workers_at_once_come_to_the_same_assignments(backend: Backend) {
+on_engines!(fn several_workers_at_once_give_the_same_assignments);
+/// I7 with several workers at the same time: real concurrency, on the database servers.
+fn several_workers_at_once_give_the_same_assignments(backend: Backend) {
     let runtime = runtime();
     let world = Arc::new(runtime.block_on(salon(backend, GatewayShape::Living)));
     run(15, &streams(40), |stream| {
@@ -232,7 +233,7 @@ fn several_workers_at_once_come_to_the_same_assignments(backend: Backend) {
                 let world = world.clone();
                 tokio::spawn(async move {
                     for batch in share.chunks(2) {
-                        // What is put off comes back, as it would from the queue.
+                        // Deferred events come back, as they would from the queue.
                         let mut left = batch.to_vec();
                         while !left.is_empty() {
                             let answers = decide(&world.processor, &left).await;
@@ -251,7 +252,8 @@ fn several_workers_at_once_come_to_the_same_assignments(backend: Backend) {
             for worker in workers.collect::<Vec<_>>() {
                 worker.await.unwrap();
             }
-            // One that waits for a host and was locked while the host became known: housekeeping's.
+            // An event that waited for a host, and was locked while the host became known, is left to
+            // housekeeping.
             hostmatch::decide::redecide_waiting(&world.processor).await.unwrap();
             prop_assert_eq!(decided(&world).await, expected);
             Ok(())
@@ -259,7 +261,7 @@ fn several_workers_at_once_come_to_the_same_assignments(backend: Backend) {
     });
 }
 
-/// Events of one id must be one event: a stream where two differ has no order to speak of.
+/// Removes events with the id of an earlier, different event: a stream with both has no defined order.
 fn distinct(stream: Vec<Value>) -> Vec<Value> {
     let mut seen: Vec<Value> = Vec::new();
     for event in stream {
@@ -278,7 +280,7 @@ fn parse(body: &Value) -> Option<BookingEvent> {
     }
 }
 
-/// Works out what a batch would write, and writes nothing.
+/// Plans a batch without writing anything.
 async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
     let events: Vec<BookingEvent> = stream.iter().filter_map(parse).collect();
     let lookups: Vec<Lookup<'_>> = events.iter().map(|event| Lookup { event, tried_before: false }).collect();
@@ -328,7 +330,7 @@ fn committing_twice_leaves_the_same_rows(backend: Backend) {
 }
 
 on_engines!(two_replicas_racing_on_a_new_host_leave_one_mapping_and_one_audit);
-/// I4, as it happens: two replicas meet the same new host and neither has seen the other.
+/// I4 in practice: two replicas meet the same new host, and neither has seen the other.
 async fn two_replicas_racing_on_a_new_host_leave_one_mapping_and_one_audit(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     let anna = || host(101, "Anna", "anna@salon.example");

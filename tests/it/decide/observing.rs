@@ -1,5 +1,5 @@
-//! A worker that only observes decides and records everything and writes nothing of the gateway's; and
-//! from observing to assigning nothing is forgotten, and nobody's decision overwritten.
+//! A worker that only observes decides and records everything and changes nothing of the gateway's; and the
+//! switch to assigning loses nothing and overwrites no decision of a person.
 
 use hostmatch::decide::Processor;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::{Backend, GatewayShape, TestDatabase, User, World, decide, e
 
 const OBSERVE: (&str, &str) = ("worker.mode", "observe");
 
-/// Mara and Boris, and appointments 1 to 6, of which somebody has given 5 to Boris and 6 to Mara.
+/// Creates Mara and Boris, and appointments 1 to 6; another program has given 5 to Boris and 6 to Mara.
 async fn salon(backend: Backend) -> World {
     let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
     let world = World::new(backend, shape).await;
@@ -38,10 +38,8 @@ async fn outcomes(processor: &Processor, events: &[Value]) -> Vec<String> {
     decide(processor, events).await.iter().map(|answer| format!("{answer:?}")).collect()
 }
 
-on_engines!(an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_overwrites_nothing);
-async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_overwrites_nothing(
-    backend: Backend,
-) {
+on_engines!(an_observer_changes_nothing_and_the_switch_loses_and_overwrites_nothing);
+async fn an_observer_changes_nothing_and_the_switch_loses_and_overwrites_nothing(backend: Backend) {
     let world = salon(backend).await;
     let watching = observer(&world.test).await;
     let all = ["id", "staff_id", "calcom_host_id", "updated_at"];
@@ -82,7 +80,7 @@ async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_o
     assert_eq!(said, expected.map(|outcome| format!("Done({outcome})")), "{backend:?}: again");
     assert_eq!(world.everything().await, rows, "{backend:?}: the same events leave the same rows");
 
-    // Another program goes on meanwhile: it decides about 3, and clears 5.
+    // Another program continues meanwhile: it decides about 3, and clears 5.
     world.set_staff_externally(3, Some(2)).await;
     hostmatch::decide::write_observed(&watching).await.unwrap();
     assert_eq!(world.assigned(1).await, "-/-", "{backend:?}: an observer never switches");
@@ -95,7 +93,7 @@ async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_o
     assert_eq!(whose, ["1|1|-", "2|-|-", "3|-|-", "4|2|-", "5|-|-", "6|-|-"], "{backend:?}");
     let rows = world.everything().await;
     hostmatch::decide::write_observed(&world.processor).await.unwrap();
-    assert_eq!(world.everything().await, rows, "{backend:?}: once is enough");
+    assert_eq!(world.everything().await, rows, "{backend:?}: a second switch changes nothing");
 
     // What the switch wrote is ours to change, what it kept is not.
     let boris = host(13, "Boris Kamm", "boris@salon.example");
@@ -103,8 +101,8 @@ async fn an_observer_writes_nothing_of_the_gateways_and_the_switch_forgets_and_o
     assert_eq!((world.assigned(1).await, world.assigned(3).await), ("2/13".into(), "2/11".into()));
 }
 
-on_engines!(what_an_observer_would_withdraw_is_withdrawn_after_the_switch);
-async fn what_an_observer_would_withdraw_is_withdrawn_after_the_switch(backend: Backend) {
+on_engines!(an_assignment_that_an_observer_would_withdraw_is_withdrawn_after_the_switch);
+async fn an_assignment_that_an_observer_would_withdraw_is_withdrawn_after_the_switch(backend: Backend) {
     let world = salon(backend).await;
     let watching = observer(&world.test).await;
     world.send(&[event("e-1", "Bk-1", 1, mara()), event("e-2", "Bk-2", 1, mara())]).await;
@@ -112,7 +110,7 @@ async fn what_an_observer_would_withdraw_is_withdrawn_after_the_switch(backend: 
         let stranger = host(99, "A Stranger", "stranger@else.example");
         decide(&watching, &[event(id, "Bk-1", at, stranger)]).await;
     }
-    // Of the second one nothing is new, and it stays as it was decided.
+    // The second one has nothing new, and keeps its decision.
     decide(&watching, &[event("e-2", "Bk-2", 1, mara())]).await;
     assert_eq!((world.assigned(1).await, world.assigned(2).await), ("1/11".into(), "1/11".into()));
     let rows =

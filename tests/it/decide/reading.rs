@@ -1,8 +1,8 @@
-//! What deciding reads, and sampling for gauges, does not grow with the tables: no statement reads one from
-//! end to end, on any engine.
+//! The rows that deciding and sampling read do not grow with the tables: no statement scans a whole table,
+//! on any engine.
 //!
-//! MariaDB and PostgreSQL count the rows that they read for real statements; SQLite is asked how it
-//! would carry out PostgreSQL's SELECTs, which but for the locks are its own.
+//! MariaDB and PostgreSQL count the rows that they really read. For SQLite the test reads the query plans
+//! of PostgreSQL's SELECTs, which are the same except for the locks.
 
 use hostmatch::config::DatabaseConfig;
 use hostmatch::decide::Processor;
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Backend, GatewayShape, World, config, decide, event, host, settings_of};
 
-/// Rows of each table that no event here is about: what reads a table reads more than all else together.
+/// Rows in each table that no event here is about: a full scan reads more than everything else.
 pub(crate) const OTHERS: u32 = 4_000;
-/// Of appointments there are more: up to some thousand it is cheapest for PostgreSQL to join all of them with
-/// the list of what is to be written.
+/// There are more appointments: up to some thousand, PostgreSQL finds it cheapest to join all of them with
+/// the list of rows to write.
 const APPOINTMENTS: u32 = 10 * OTHERS;
 
-/// A database with one company that events are about, and much that they are not about; and one connection to
-/// it, for which the servers count.
+/// Returns a database with one company that events are about and many other rows, and one connection to it,
+/// for which the servers count.
 pub(crate) async fn filled(backend: Backend) -> (World, Database) {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(1).await;
@@ -82,8 +82,9 @@ pub(crate) async fn filled(backend: Backend) -> (World, Database) {
     (world, database)
 }
 
-/// Every way through deciding, in three batches: new hosts and ones in the inbox, hosts that become known
-/// while appointments wait for them, known hosts; repeated, older, replaced and missing ones.
+/// Returns events for every path through deciding, in three batches: new hosts and hosts in the inbox,
+/// hosts that become known while appointments wait for them, known hosts; repeated, older, replaced and
+/// missing events.
 fn batches() -> [Vec<Value>; 3] {
     let (ada, bela) = (host(11, "Ada", "staff1@salon.example"), host(12, "Bela", "staff2@salon.example"));
     let (nobody, named) = (host(13, "Nobody", "x@else.example"), host(14, "Carla Herbst", "y@else.example"));
@@ -125,7 +126,7 @@ fn batches() -> [Vec<Value>; 3] {
 /// Decides all of them over this connection.
 async fn decided(world: &World, database: &Database) {
     let processor = Processor::new(database.clone(), world.test.schema().await, &settings_of(&[]));
-    // The sessions are set up and the statements prepared: that reads, too.
+    // The first call sets up sessions and prepares statements, which reads rows too.
     hostmatch::decide::redecide_waiting(&processor).await.unwrap();
     let before = rows_read(database).await;
     let again = rows_read(database).await;
@@ -137,12 +138,12 @@ async fn decided(world: &World, database: &Database) {
         let (test, tables) = (&world.test, by_table(database).await);
         panic!("{test:?}: {read} rows were read, {tables:#?}");
     }
-    assert_eq!(world.assigned(2).await, "2/12", "it waited and was decided again");
-    assert_eq!(world.assigned(10).await, "1/11", "found by what it replaced");
+    assert_eq!(world.assigned(2).await, "2/12", "the waiting appointment was decided again");
+    assert_eq!(world.assigned(10).await, "1/11", "found by the booking that it replaced");
     assert_eq!(world.assigned(12).await, "3/-");
 }
 
-/// Counts what waits over this connection: nothing of the others.
+/// Counts the backlog over this connection, without the other rows.
 async fn counted(database: &Database) {
     const NOW_MS: i64 = 1_000_000;
     let db = database.connection();
@@ -164,7 +165,7 @@ pub(crate) async fn run(database: &Database, statement: &str) {
     database.connection().execute_unprepared(statement).await.unwrap();
 }
 
-/// So far: on MariaDB by this session, on PostgreSQL in this database.
+/// Returns the rows read so far: on MariaDB by this session, on PostgreSQL in this database.
 pub(crate) async fn rows_read(database: &Database) -> i64 {
     let query = match database.backend() {
         sea_orm::DbBackend::MySql => {
@@ -180,7 +181,7 @@ pub(crate) async fn rows_read(database: &Database) -> i64 {
     number(database, query).await
 }
 
-/// Where PostgreSQL read most.
+/// Returns the tables from which PostgreSQL read most.
 pub(crate) async fn by_table(database: &Database) -> Vec<String> {
     let query = "SELECT CONCAT(relname, ': ', seq_tup_read, ' in scans, ', idx_tup_fetch, ' by indexes') AS reads \
                  FROM pg_stat_user_tables ORDER BY seq_tup_read + COALESCE(idx_tup_fetch, 0) DESC LIMIT 5";
@@ -204,7 +205,7 @@ async fn texts(database: &Database, query: &str, column: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_deciding_reads_does_not_grow_with_the_tables() {
+async fn the_rows_that_deciding_reads_do_not_grow_with_the_tables() {
     let (world, database) = filled(Backend::MariaDb).await;
     decided(&world, &database).await;
     counted(&database).await;
@@ -218,7 +219,8 @@ async fn what_deciding_reads_does_not_grow_with_the_tables() {
     let (_world, database) = filled(Backend::Sqlite).await;
     let mut asked = 0;
     for statement in statements.iter().filter(|one| one.starts_with("SELECT") && one.contains('$')) {
-        // It guesses from its samples how many rows a range has, and of one from NULL on it takes all.
+        // PostgreSQL estimates the rows of a range from its samples, and assumes all rows for a range that
+        // starts at NULL.
         let statement = statement.replace(r#""starts_ms" >= $5"#, r#""starts_ms" >= 1000000"#);
         let statement = statement.split(" FOR ").next().unwrap();
         for step in texts(&database, &format!("EXPLAIN QUERY PLAN {statement}"), "detail").await {

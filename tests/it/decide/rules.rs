@@ -1,4 +1,4 @@
-//! The rules, one by one.
+//! The matching rules, one by one.
 
 use serde_json::json;
 
@@ -27,8 +27,8 @@ fn frida() -> serde_json::Value {
     host(1_420_209, "Frida Spitz", "frida@salon.example")
 }
 
-// An e-mail match resolves, and makes the mapping.
-everywhere!(an_email_match_assigns_and_is_remembered, |world: World| async move {
+// An e-mail match resolves the host and creates the mapping.
+everywhere!(an_email_match_assigns_and_creates_a_mapping, |world: World| async move {
     let body = json!({
         "event": "appointment.created", "call_id": "test_call_123",
         "calcom_booking": { "id": "ABC123", "hosts": frida() }
@@ -40,7 +40,7 @@ everywhere!(an_email_match_assigns_and_is_remembered, |world: World| async move 
     assert_eq!(mapping.await, ["15|1|auto_email|95"]);
     let audit = world.rows("calcom_host_mapping_audits", &["action", "actor", "staff_id", "reason"]).await;
     assert_eq!(audit, ["auto_matched|worker|1|Auto-matched via auto_email with 95% confidence"]);
-    // The next booking of this host needs no e-mail any more.
+    // The next booking of this host no longer needs the e-mail.
     assert_eq!(
         world.one(event("e2", "DEF456", 1, host(1_420_209, "Someone", "new@else.example"))).await,
         "assigned"
@@ -73,13 +73,13 @@ everywhere!(two_people_of_one_name_are_ambiguous, |world: World| async move {
 everywhere!(an_unknown_host_waits_and_is_assigned_when_it_becomes_known, |world: World| async move {
     assert_eq!(world.one(event("e1", "ABC123", 1, host(9, "Nobody Here", ""))).await, "unmatched");
     assert_eq!(world.assigned(1).await, "-/9");
-    // The same host, now with the address that a member of staff has.
+    // The same host, now with the address of a member of staff.
     assert_eq!(
         world.one(event("e2", "DEF456", 2, host(9, "Nobody Here", "BORIS@salon.example "))).await,
         "assigned"
     );
     assert_eq!(world.assigned(2).await, "2/9");
-    assert_eq!(world.assigned(1).await, "2/9", "the appointment that waited is decided again");
+    assert_eq!(world.assigned(1).await, "2/9", "the waiting appointment is decided again");
     assert_eq!(world.rows("hostmatch_inbox", &["state"]).await, ["resolved"]);
 });
 
@@ -108,7 +108,7 @@ everywhere!(at_equal_times_a_time_of_its_own_wins_then_the_larger_id, |world: Wo
     assert_eq!(world.one(event("b", "ABC123", 1, frida())).await, "assigned");
     let mut stamped = event("z", "ABC123", 1, boris());
     stamped["calcom_booking"].as_object_mut().unwrap().remove("updatedAt");
-    stamped["first_seen"] = json!(1_772_323_260_000_i64); // the very same minute
+    stamped["first_seen"] = json!(1_772_323_260_000_i64); // the same minute
     assert_eq!(world.one(stamped).await, "stale");
     assert_eq!(world.one(event("a", "ABC123", 1, boris())).await, "stale");
     assert_eq!(world.one(event("c", "ABC123", 1, boris())).await, "assigned");
@@ -123,8 +123,8 @@ everywhere!(another_host_moves_or_withdraws_only_what_we_assigned, |world: World
     );
     assert_eq!(world.assigned(1).await, "2/8");
     assert_eq!(world.one(event("e3", "ABC123", 3, host(9, "Nobody", ""))).await, "unmatched");
-    assert_eq!(world.assigned(1).await, "-/9", "the one we had put there is certainly not the one");
-    // Without an id: matched by address for this appointment alone.
+    assert_eq!(world.assigned(1).await, "-/9", "the earlier match is certainly wrong");
+    // Without an id: matched by address for this appointment only.
     let nameless = json!([{ "email": "boris@salon.example" }]);
     assert_eq!(world.one(event("e4", "ABC123", 4, nameless)).await, "assigned");
     assert_eq!(world.assigned(1).await, "2/-");
@@ -134,14 +134,14 @@ everywhere!(somebody_elses_decision_stands, |world: World| async move {
     world.set_staff_externally(1, Some(2)).await;
     assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "kept");
     assert_eq!(world.assigned(1).await, "2/1420209");
-    assert_eq!(world.count("calcom_host_mappings").await, 1, "the mapping is learned all the same");
+    assert_eq!(world.count("calcom_host_mappings").await, 1, "the mapping is learned anyway");
     assert_eq!(world.one(event("e2", "ABC123", 2, host(9, "Nobody", ""))).await, "kept");
-    // What we assigned and somebody cleared stays cleared.
+    // An assignment of ours that another program cleared stays cleared.
     assert_eq!(world.one(event("e3", "DEF456", 1, frida())).await, "assigned");
     world.set_staff_externally(2, None).await;
     assert_eq!(world.one(event("e4", "DEF456", 2, frida())).await, "kept");
     assert_eq!(world.assigned(2).await, "-/1420209");
-    // Already the very person: unchanged, and it stays theirs.
+    // The appointment already has this person: unchanged, and still not ours.
     world.set_staff_externally(2, Some(1)).await;
     world.run("UPDATE hostmatch_assignments SET staff_id = NULL").await;
     assert_eq!(world.one(event("e5", "DEF456", 3, frida())).await, "unchanged");
@@ -158,12 +158,12 @@ everywhere!(tenants_never_mix, |world: World| async move {
     assert_eq!(
         world.assigned(3).await,
         "4/1420209",
-        "the same host and address in another company is somebody else"
+        "the same host and address in another company is another person"
     );
     let mut foreign = event("e3", "ABC123", 2, frida());
     foreign["company_id"] = json!(16);
     assert_eq!(world.one(foreign).await, "dead: tenant_mismatch");
-    // A member of staff of another company is never found, by whatever strategy.
+    // No strategy ever finds a member of staff of another company.
     assert_eq!(
         world.one(event("e4", "GHI789", 2, host(8, "Boris Kamm", "boris@salon.example"))).await,
         "unmatched"
@@ -183,7 +183,7 @@ everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async mov
     assert_eq!(mappings.len(), 2, "{mappings:?}");
     let audits = world.rows("calcom_host_mapping_audits", &["staff_id", "action"]).await;
     assert_eq!(audits, ["1|auto_matched", "1|updated", "3|auto_matched"]);
-    // And back: the machine's own mapping is switched on again, not made twice.
+    // And back: the worker's own mapping is reactivated, not created again.
     world.staff_active(1, true).await;
     world.staff_active(3, false).await;
     assert_eq!(world.one(event("e3", "DEF456", 3, frida())).await, "assigned");
@@ -241,7 +241,11 @@ everywhere!(an_appointment_that_is_not_there_yet_is_waited_for, |world: World| a
     assert_eq!(world.one(event("e2", "LATER", 1, json!([]))).await, "no_host", "nothing to wait for");
     let by_id = json!({ "event": "appointment.created", "appointment_id": 99,
         "calcom_booking": { "uid": "ABC123", "hosts": frida() } });
-    assert_eq!(world.one(by_id).await, "again: appointment_not_found", "an id is looked up by nothing else");
+    assert_eq!(
+        world.one(by_id).await,
+        "again: appointment_not_found",
+        "an event with an id is not found by its reference"
+    );
     world.appointment(3, 15, "LATER").await;
     assert_eq!(world.one(event("e1", "LATER", 1, frida())).await, "assigned");
 });
@@ -262,7 +266,7 @@ everywhere!(several_appointments_of_one_booking_are_for_a_person, |world: World|
         world.run("UPDATE appointments SET calcom_v2_booking_uid = 'ABC123' WHERE id = 3").await;
         assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "needs_review");
         assert_eq!(world.assigned(1).await, "-/-");
-        // The numeric id in a column of its own.
+        // The numeric id in a separate column.
         world.run("UPDATE appointments SET calcom_booking_id = 4711 WHERE id = 2").await;
         let number =
             json!({ "event": "appointment.created", "calcom_booking": { "id": 4711, "hosts": frida() } });
@@ -274,7 +278,7 @@ everywhere!(several_appointments_of_one_booking_are_for_a_person, |world: World|
 everywhere!(a_rescheduled_booking_is_found_by_the_one_it_replaced, |world: World| async move {
     let mut moved = event("e1", "NEW-UID", 1, frida());
     moved["calcom_booking"]["rescheduledFromUid"] = json!("ABC123");
-    // At first the gateway may be just about to write a row of its own for the new booking.
+    // At first the gateway may be about to write a row of its own for the new booking.
     assert_eq!(world.one(moved.clone()).await, "again: appointment_not_found");
     moved["attempt"] = json!(1);
     assert_eq!(world.one(moved).await, "assigned");
@@ -297,7 +301,7 @@ everywhere!(several_bookings_in_one_event_are_decided_each_on_its_own, |world: W
     ] } });
     assert_eq!(world.one(body.clone()).await, "again: appointment_not_found");
     assert_eq!(world.assigned(1).await, "1/1420209");
-    assert_eq!(world.assigned(2).await, "1/1420209", "one that is late does not hold back the others");
+    assert_eq!(world.assigned(2).await, "1/1420209", "a missing appointment does not delay the others");
     world.appointment(3, 15, "LATER").await;
     assert_eq!(world.one(body).await, "assigned");
     assert_eq!(world.rows("hostmatch_events", &["event_id", "outcome"]).await, ["e1|assigned"]);

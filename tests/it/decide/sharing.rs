@@ -1,5 +1,5 @@
-//! Workers that meet the same unknown host at the same time: who only adds to what waits for it does not
-//! wait for the others, and who changes something about it is alone.
+//! Workers that meet the same unknown host at the same time: those that only add waiting appointments do
+//! not wait for each other, and one that changes something about the host is alone.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 use crate::support::{Backend, GatewayShape, World, event, host, load};
 
-/// Far longer than loading takes, far shorter than anybody waits for a lock.
+/// Far longer than loading takes, far shorter than the lock timeout.
 const SOON: Duration = Duration::from_secs(4);
-/// Long enough to get in if nothing is in the way.
+/// Enough time to get the lock if it is free.
 const MOMENT: Duration = Duration::from_millis(400);
 
 const HOUR: u32 = 60;
@@ -31,7 +31,7 @@ fn read(body: &Value) -> BookingEvent {
     }
 }
 
-/// Loads and plans one event in an open transaction, and whether the plan may be committed in it.
+/// Loads and plans one event in an open transaction; returns whether the plan may be committed in it.
 async fn planned(
     world: &World,
     tx: &DatabaseTransaction,
@@ -64,8 +64,8 @@ async fn salon(backend: Backend) -> World {
     world
 }
 
-on_engines!(who_adds_to_what_waits_shares_the_host_and_who_changes_it_is_alone: mariadb, postgres);
-async fn who_adds_to_what_waits_shares_the_host_and_who_changes_it_is_alone(backend: Backend) {
+on_engines!(adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclusive: mariadb, postgres);
+async fn adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclusive(backend: Backend) {
     let world = salon(backend).await;
     let [one, two, alone] = [(); 3].map(|()| world.test.db.begin());
     let (one, two, alone) = (one.await.unwrap(), two.await.unwrap(), alone.await.unwrap());
@@ -73,22 +73,22 @@ async fn who_adds_to_what_waits_shares_the_host_and_who_changes_it_is_alone(back
     let changes = planned(&world, &one, &first, Hosts::Shared).await.unwrap();
     assert_eq!((changes.assignments.len(), changes.inbox.len()), (1, 0), "{backend:?}");
     let shared = timeout(SOON, planned(&world, &two, &second, Hosts::Shared)).await;
-    shared.expect("it does not wait for the other").unwrap();
+    shared.expect("it does not wait for the other transaction").unwrap();
     let third = event("e4", "B4", 4, nobody());
     {
         let lone = planned(&world, &alone, &third, Hosts::Alone);
         tokio::pin!(lone);
-        assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for both");
+        assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for both transactions");
         one.rollback().await.unwrap();
-        assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for the other");
+        assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for the other transaction");
         two.rollback().await.unwrap();
-        timeout(SOON, lone).await.expect("nobody is there any more").unwrap();
+        timeout(SOON, lone).await.expect("no other transaction is left").unwrap();
     }
     alone.rollback().await.unwrap();
 }
 
-on_engines!(what_changes_a_shared_host_is_not_allowed_and_is_decided_again_alone);
-async fn what_changes_a_shared_host_is_not_allowed_and_is_decided_again_alone(backend: Backend) {
+on_engines!(a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone);
+async fn a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone(backend: Backend) {
     let world = salon(backend).await;
     let later = event("e2", "B2", HOUR + 1, nobody());
     if backend != Backend::Sqlite {
@@ -100,14 +100,15 @@ async fn what_changes_a_shared_host_is_not_allowed_and_is_decided_again_alone(ba
     world.send(&[later]).await;
     let seen = "SELECT last_seen_ms - first_seen_ms FROM hostmatch_inbox";
     let hours = world.test.number(seen).await / 3_600_000;
-    assert_eq!(hours, 1, "{backend:?}: the row is up to date all the same");
-    // Somebody is hired: the host in the inbox is mapped, and what waited is decided along.
+    assert_eq!(hours, 1, "{backend:?}: the row is up to date anyway");
+    // A person is hired: the host in the inbox is mapped, and the waiting appointments are decided in the
+    // same transaction.
     world.staff(9, 1, "Nobody", "nobody@else.example").await;
     let known = event("e3", "B3", HOUR + 2, nobody());
     if backend != Backend::Sqlite {
         let tx = world.test.db.begin().await.unwrap();
         let refused = planned(&world, &tx, &known, Hosts::Shared).await;
-        assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: a mapping is made");
+        assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: a mapping is created");
         tx.rollback().await.unwrap();
     }
     world.send(&[known]).await;

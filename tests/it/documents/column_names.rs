@@ -1,11 +1,11 @@
-//! Columns are named by their entities, nowhere by a text: a text that is misspelled, or left behind when a
-//! column is renamed, is found by no compiler.
+//! Columns are named through their entities, never by a string: no compiler finds a string that is
+//! misspelled or outdated after a rename.
 
 use std::path::Path;
 
 use crate::documents::tidy::{Source, files};
 
-/// Where a table's columns are described.
+/// The files that describe the columns of a table.
 const DESCRIBED_IN: [&str; 2] = ["src/store/entity", "src/queue/embedded/entity.rs"];
 
 /// Calls whose first argument names a column or a table.
@@ -32,10 +32,10 @@ const NAMING: [&str; 20] = [
     ".value(",
 ];
 
-/// Calls that read a column; the first argument, a prefix, is empty.
+/// Calls that read a column; their first argument, a prefix, is empty.
 const READING: [&str; 2] = ["try_get(", "try_get_by("];
 
-/// The calls of this code that name a column by a text.
+/// Returns the calls in this code that name a column by a string.
 fn named_by_text(code: &str) -> Vec<String> {
     let dense: String = code.chars().filter(|c| !c.is_whitespace()).collect();
     let dense = without_type_arguments(&dense);
@@ -56,7 +56,7 @@ fn named_by_text(code: &str) -> Vec<String> {
     found
 }
 
-/// `try_get::<Option<String>>(` as `try_get(`.
+/// Returns `try_get::<Option<String>>(` as `try_get(`.
 fn without_type_arguments(dense: &str) -> String {
     let mut plain = String::new();
     let mut rest = dense;
@@ -76,7 +76,7 @@ fn without_type_arguments(dense: &str) -> String {
     plain + rest
 }
 
-/// Up to the comma or parenthesis that ends it.
+/// Returns the text up to the comma or parenthesis that ends the argument.
 fn first_argument(arguments: &str) -> &str {
     let mut depth = 0_u32;
     for (i, c) in arguments.char_indices() {
@@ -106,7 +106,7 @@ fn columns_are_named_by_their_entities() {
             names_by_text(&source).first().map(|first| format!("{}: {first}", source.path.display())),
         );
     }
-    assert!(wrong.is_empty(), "columns are named by texts:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "columns are named by strings:\n{}", wrong.join("\n"));
 }
 
 #[test]

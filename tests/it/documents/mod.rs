@@ -1,5 +1,5 @@
-//! The closed lists in the documentation are those of the code; every command and every key of
-//! JSON output is described.
+//! The closed lists in the documentation equal those of the code; every command and every key of JSON
+//! output is described.
 
 mod column_names;
 mod gateway;
@@ -23,7 +23,7 @@ use hostmatch::telemetry::metrics::{Series, Values};
 use hostmatch::{edge, queue, telemetry, worker};
 use strum::VariantArray;
 
-/// A table in Markdown.
+/// Renders a Markdown table.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
@@ -140,7 +140,7 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_closed_lists_in_the_documents_are_those_of_the_code() {
+fn the_closed_lists_in_the_documents_equal_those_of_the_code() {
     let mut wrong = String::new();
     let areas = Area::ALL.map(|area| format!("doctor {}", area.as_str()));
     let doctor =
@@ -169,7 +169,7 @@ fn the_closed_lists_in_the_documents_are_those_of_the_code() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// The words of a list.
+/// Returns the words of a list.
 fn words<T: VariantArray>() -> Vec<&'static str>
 where
     &'static str: From<&'static T>,

@@ -1,11 +1,11 @@
-//! The commands and statements of `docs/moving-in.md`, as they stand there, from the first look to
-//! the way back; with tables of ours that are there already, and without.
+//! The commands and statements of `docs/moving-in.md`, exactly as written, from the first inspection to the
+//! removal; with existing tables of ours, and without.
 
 use crate::support::adopted::Variant;
 use crate::support::program::{command, stderr, stdout};
 use crate::support::{Backend, GatewayShape, TestDatabase};
 
-/// The code blocks of the document: their language, and their text.
+/// Returns the code blocks of the document: their language, and their text.
 fn blocks(text: &str) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
     let mut parts = text.split("```");
@@ -18,25 +18,25 @@ fn blocks(text: &str) -> Vec<(String, String)> {
     blocks
 }
 
-/// The commands that are named in the text, outside of its blocks.
+/// Returns the commands that are named in the text outside of its blocks.
 fn named(text: &str) -> Vec<String> {
     let prose: String = text.split("```").step_by(2).collect();
     let spans = prose.split('`').skip(1).step_by(2);
     spans.filter(|span| span.starts_with("hostmatch ")).map(|span| span.replace('\n', " ")).collect()
 }
 
-on_engines!(the_commands_of_moving_in_do_what_they_say: mariadb, postgres);
-async fn the_commands_of_moving_in_do_what_they_say(backend: Backend) {
+on_engines!(the_commands_of_moving_in_work_as_written: mariadb, postgres);
+async fn the_commands_of_moving_in_work_as_written(backend: Backend) {
     do_what_they_say(TestDatabase::fresh(backend, GatewayShape::Living).await, false).await;
 }
 
-on_engines!(the_commands_of_moving_in_adopt_what_is_there: mariadb, postgres);
-async fn the_commands_of_moving_in_adopt_what_is_there(backend: Backend) {
+on_engines!(the_commands_of_moving_in_adopt_existing_tables: mariadb, postgres);
+async fn the_commands_of_moving_in_adopt_existing_tables(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     do_what_they_say(test.with_tables_of_ours(Variant::Living).await, true).await;
 }
 
-/// `adopts`: tables of ours are there; until they are adopted, `migrate` stops.
+/// With `adopts` our tables exist already, and `migrate` stops until they are adopted.
 async fn do_what_they_say(test: TestDatabase, adopts: bool) {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving-in.md")).unwrap();
     let staff = "00000000-0000-4000-8000-000000000001";
@@ -94,7 +94,7 @@ async fn do_what_they_say(test: TestDatabase, adopts: bool) {
     for named in named(&text) {
         assert!(commands.iter().any(|line| line.starts_with(&named)), "{named} was not run: {commands:#?}");
     }
-    // What was there already is given back, and nothing else is left.
+    // Existing tables are given back, and nothing else is left.
     assert_eq!(test.number(&ours).await, i64::from(adopts));
     assert_eq!(test.count("appointments WHERE staff_id IS NOT NULL").await, 1);
 }

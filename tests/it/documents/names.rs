@@ -1,10 +1,10 @@
-//! Names are standard words: what CONTRIBUTING.md lists as words to avoid is the name of no item of ours.
+//! Names use standard words: no item of ours has a name that CONTRIBUTING.md lists as one to avoid.
 
 use crate::documents::table;
 use crate::documents::tidy::{Source, files};
 
-/// Words to avoid in names, and what to say instead. With `=` it is the whole name that is avoided, otherwise
-/// the word anywhere in a name.
+/// Words to avoid in names, and what to say instead. With `=` only the whole name is avoided, otherwise the
+/// word anywhere in a name.
 const AVOIDED: [(&[&str], &str); 17] = [
     (&["tell", "tells", "told", "telling"], "`render`, `describe`, `report`, `…View`"),
     (&["look", "looks", "looked"], "`read`, `find`, `inspect`, `check`, `Lookup`"),
@@ -28,7 +28,7 @@ const AVOIDED: [(&[&str], &str); 17] = [
     (&["=in_time", "at_each_look"], "`with_deadline`, `on_scrape`"),
 ];
 
-/// `InboxView`, `MAX_ROWS` and `read_rows` as words between underscores.
+/// Returns `InboxView`, `MAX_ROWS` and `read_rows` as words between underscores.
 fn words(name: &str) -> String {
     let mut words = String::from("_");
     let mut before = '_';
@@ -50,7 +50,7 @@ fn is_avoided(name: &str, avoided: &str) -> bool {
     }
 }
 
-/// What a file declares, with the number of its line.
+/// Returns the names that a file declares, with their line numbers.
 fn items(source: &Source) -> impl Iterator<Item = (usize, &str)> {
     const DECLARES: [&str; 8] = ["fn", "struct", "enum", "const", "static", "mod", "type", "trait"];
     source.code().enumerate().flat_map(|(number, line)| {
@@ -84,7 +84,7 @@ fn no_item_has_a_name_to_avoid() {
 }
 
 #[test]
-fn the_names_to_avoid_are_those_of_the_document() {
+fn the_names_to_avoid_equal_those_of_the_document() {
     let document = &files(&["CONTRIBUTING.md"], "md")[0].text;
     let rows = AVOIDED.map(|(avoided, instead)| {
         let avoided = avoided.iter().map(|word| format!("`{}`", word.trim_start_matches('=')));

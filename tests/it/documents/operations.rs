@@ -1,12 +1,12 @@
-//! The commands of `docs/operations.md`, as they stand there: among them a backup, the loss of what was
-//! decided after it, and the way to have all of it again.
+//! The commands of `docs/operations.md`, exactly as written: among them a backup, the loss of the decisions
+//! after it, and their recovery.
 
 use std::process::Command;
 
 use crate::support::program::{stderr, stdout};
 use crate::support::{Backend, GatewayShape, Mix, Stack, Stream, World, event, host};
 
-/// Lines of the page's blocks for this engine, or for any.
+/// Returns the lines of the page's blocks for this engine, or for any.
 fn lines(text: &'static str, engine: &str) -> Vec<&'static str> {
     let mut lines = Vec::new();
     for block in text.split("```").skip(1).step_by(2) {
@@ -18,7 +18,7 @@ fn lines(text: &'static str, engine: &str) -> Vec<&'static str> {
     lines
 }
 
-/// Where the database's own programs find this database: in the way that each of them knows.
+/// Configures the database's own programs for this database, in the way that each of them expects.
 fn for_tools(command: &mut Command, stack: &Stack) {
     let url = reqwest::Url::parse(&stack.world.test.url).unwrap();
     let port = url.port_or_known_default().unwrap_or(if stack.world.test.backend == Backend::MariaDb {
@@ -59,7 +59,7 @@ async fn operate(backend: Backend) {
     stack.publish(before).await;
     stack.publish(&[event("boris", "Bk-1", 1, host(1_420_209, "boris kamm", ""))]).await;
     stack.drain().await;
-    // From a little before the backup on: what is known already does no harm.
+    // From shortly before the backup: events that are already known do no harm.
     let since = before[before.len() - 50..].iter().chain(after).map(|event| format!("{event}\n"));
     std::fs::write(stack.home().join("since.ndjson"), since.collect::<String>()).unwrap();
 
@@ -78,7 +78,7 @@ async fn operate(backend: Backend) {
         let output = command.output().unwrap();
         let told = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
         let code = match line.split_whitespace().take(3).collect::<Vec<_>>()[..] {
-            // There are none.
+            // There are no dead letters.
             ["hostmatch", "deadletters", "plan"] => 3,
             // No worker runs.
             ["hostmatch", "status", ..] => 10,
@@ -108,14 +108,14 @@ async fn operate(backend: Backend) {
         }
         done += 1;
     }
-    assert!(lost.is_some() && done > 25, "the page has other commands now: let this test look at them");
+    assert!(lost.is_some() && done > 25, "the commands of the page have changed: adapt this test");
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 }
 
-on_engines!(appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_for);
-/// The page's advice where staff are deleted and made anew: what the deletion emptied stays empty, and is
-/// filled by workers that may overwrite.
-async fn appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_for(backend: Backend) {
+on_engines!(appointments_of_recreated_staff_are_filled_on_request);
+/// The page's advice for staff who are deleted and created again: appointments that the deletion cleared
+/// stay empty until a worker that may overwrite fills them.
+async fn appointments_of_recreated_staff_are_filled_on_request(backend: Backend) {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(15).await;
     world.staff(31, 15, "Mara Lind", "mara@salon.example").await;
@@ -133,7 +133,7 @@ async fn appointments_of_staff_who_were_made_anew_are_filled_when_that_is_asked_
     assert_eq!(world.assigned(1).await, "41/7");
 }
 
-/// What was decided, in the tables that people and the gateway look at; without our clocks.
+/// Returns what was decided, from the tables that people and the gateway read, without our clocks.
 async fn decided(stack: &Stack) -> std::collections::BTreeMap<&'static str, Vec<String>> {
     let mut all = stack.world.everything().await;
     all.retain(|table, _| !["hostmatch_events", "hostmatch_inbox"].contains(table));
@@ -141,11 +141,11 @@ async fn decided(stack: &Stack) -> std::collections::BTreeMap<&'static str, Vec<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_commands_of_operations_do_what_the_page_says_on_mariadb() {
+async fn the_commands_of_operations_work_as_written_on_mariadb() {
     operate(Backend::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_commands_of_operations_do_what_the_page_says_on_postgresql() {
+async fn the_commands_of_operations_work_as_written_on_postgresql() {
     operate(Backend::Postgres).await;
 }

@@ -1,10 +1,10 @@
-//! The shape of the code: layers, cycles, what every file must have and must not have, links.
+//! The shape of the code: layers, cycles, required and forbidden contents of files, links.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The layers, from the bottom up, as `src/lib.rs` and `docs/architecture.md` describe them.
-/// Modules of one layer do not know each other.
+/// The layers, from the bottom up, as `src/lib.rs` and `docs/architecture.md` describe them. Modules of one
+/// layer must not use each other.
 const LAYERS: [&[&str]; 10] = [
     &["config", "runtime"],
     &["http"],
@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 10] = [
 
 const MAX_LINES: usize = 400;
 
-/// Names that say nothing about what is inside.
+/// Names that do not say what is inside.
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "misc", "shared"];
 
 /// A file of the repository.
@@ -34,19 +34,20 @@ impl Source {
         self.path.display()
     }
 
-    /// The lines of code: comments and what stands in string literals of more lines aside.
+    /// Returns the lines of code, without comments and the contents of multi-line strings.
     pub(crate) fn code(&self) -> impl Iterator<Item = &str> {
         self.text.lines().map(|line| line.split("//").next().unwrap_or_default())
     }
 
-    /// `src/event/ids.rs` and `src/event/mod.rs` belong to `event`, as a file `src/event.rs` would.
+    /// Returns the top-level module: `src/event/ids.rs` and `src/event/mod.rs` belong to `event`, as
+    /// `src/event.rs` would.
     fn top_module(&self) -> String {
         let inside = self.path.strip_prefix("src").unwrap();
         inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
     }
 }
 
-/// Every file below these places with this extension, by its path in the repository.
+/// Returns every file below these places with this extension, by its path in the repository.
 pub(crate) fn files(places: &[&str], extension: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut open: Vec<PathBuf> = places.iter().map(PathBuf::from).collect();
@@ -72,8 +73,8 @@ fn existing(place: &str) -> Vec<&str> {
     if there { vec![place] } else { vec![] }
 }
 
-/// Which top-level module names which: `crate::x`, `use crate::{x, y::z}`, and `super::x` in a
-/// file directly under `src`.
+/// Returns which top-level module names which others: `crate::x`, `use crate::{x, y::z}`, and `super::x` in
+/// a file directly under `src`.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let mut dependencies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in files(&["src"], "rs") {
@@ -90,7 +91,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     dependencies
 }
 
-/// The first segments of the paths after `crate::`: one, or several in braces.
+/// Returns the first segments of the paths after `crate::`: one, or several in braces.
 fn first_names(rest: &str) -> Vec<String> {
     let name =
         |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
@@ -118,7 +119,9 @@ fn first_names(rest: &str) -> Vec<String> {
 fn a_module_names_only_modules_of_lower_layers() {
     let layer = |module: &str| {
         LAYERS.iter().position(|modules| modules.contains(&module)).unwrap_or_else(|| {
-            panic!("src/{module} stands in no layer: put it into tests/it/tidy.rs, src/lib.rs and docs/architecture.md")
+            panic!(
+                "src/{module} is in no layer: add it to tests/it/tidy.rs, src/lib.rs and docs/architecture.md"
+            )
         })
     };
     let dependencies = dependencies();
@@ -135,13 +138,13 @@ fn a_module_names_only_modules_of_lower_layers() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // Lower layers only: there can be no cycle. That the scan sees anything at all:
-    assert!(dependencies["cli"].contains("config"), "the scan sees nothing: {dependencies:?}");
+    // Only lower layers: there can be no cycle. This checks that the scan finds anything:
+    assert!(dependencies["cli"].contains("config"), "the scan found nothing: {dependencies:?}");
 }
 
 #[test]
-fn the_command_line_reads_and_writes_by_use_cases_only() {
-    // Composition roots wire things up, and what they meet on their own gets its exit code in one more file.
+fn the_command_line_reads_and_writes_through_use_cases_only() {
+    // Composition roots connect the modules; one more file gives their own errors an exit code.
     const ROOTS: [&str; 4] =
         ["src/cli/serve.rs", "src/cli/migrate.rs", "src/cli/demo/", "src/cli/failure.rs"];
     let mut wrong = Vec::new();
@@ -166,7 +169,7 @@ fn the_scan_reads_every_form_of_path() {
 }
 
 #[test]
-fn the_layers_stand_in_the_crate_documentation_too() {
+fn the_layers_are_in_the_crate_documentation_too() {
     let crate_root = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).unwrap();
     for (number, modules) in LAYERS.iter().enumerate() {
         let links: Vec<_> = modules.iter().map(|module| format!("[`{module}`]")).collect();
@@ -176,7 +179,7 @@ fn the_layers_stand_in_the_crate_documentation_too() {
 }
 
 #[test]
-fn every_file_says_what_it_is_for_and_is_short_enough_to_read() {
+fn every_file_has_a_module_comment_and_a_limited_length() {
     let mut wrong = Vec::new();
     for source in rust_files() {
         if !source.text.starts_with("//! ") {
@@ -197,8 +200,8 @@ fn every_file_says_what_it_is_for_and_is_short_enough_to_read() {
 }
 
 #[test]
-fn nothing_is_left_over_or_silenced() {
-    // In pieces, so that this file does not find itself.
+fn no_leftovers_and_no_silenced_lints() {
+    // Split, so that this file does not match itself.
     let forbidden = [
         ("dbg", "!("),
         ("todo", "!("),
@@ -222,9 +225,9 @@ fn nothing_is_left_over_or_silenced() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Cargo.toml turns documentation tests off.
+/// Cargo.toml disables documentation tests.
 #[test]
-fn no_code_in_the_documentation_looks_tested() {
+fn no_code_in_the_documentation_appears_tested() {
     let mut wrong = Vec::new();
     for source in files(&["src", "migration/src"], "rs") {
         let fences =
@@ -238,7 +241,7 @@ fn no_code_in_the_documentation_looks_tested() {
 }
 
 #[test]
-fn other_servers_are_asked_by_one_client() {
+fn only_one_http_client_is_used() {
     let mut makers = BTreeSet::new();
     for source in files(&["src"], "rs") {
         let code: String = source.code().collect::<Vec<_>>().join("\n");
@@ -251,9 +254,9 @@ fn other_servers_are_asked_by_one_client() {
 }
 
 #[test]
-fn what_a_stored_word_means_is_said_in_one_place() {
-    // Who is a machine (`Actor::is_machine`), and what a match made (`MappingSource`), is not to be
-    // asked of a word anew.
+fn the_meaning_of_a_stored_word_is_defined_in_one_place() {
+    // Code must not decide from a word whether an actor is a machine (`Actor::is_machine`), or whether a
+    // mapping comes from a match (`MappingSource`).
     let before = ["== ", "!= ", "eq(", "ne(", "ignore_ascii_case(", "starts_with(", "Some(", "&str = "];
     let after = [" ==", " !=", " =>", ").is_some_and"];
     let mut wrong = Vec::new();
@@ -270,7 +273,7 @@ fn what_a_stored_word_means_is_said_in_one_place() {
 }
 
 #[test]
-fn links_in_the_documents_lead_somewhere() {
+fn links_in_the_documents_have_targets() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut wrong = Vec::new();
     let mut links = 0;

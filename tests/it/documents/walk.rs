@@ -1,10 +1,10 @@
-//! `docs/walk.md`, the way of one booking: each function in it is there and names those below it, and the way is
-//! short.
+//! `docs/walk.md`, the way of one booking: each function in it exists and names those below it, and the way
+//! is short.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Files from the edge's route to the acknowledgement.
+/// The maximum number of files from the edge's route to the acknowledgement.
 const MAX_FILES: usize = 45;
 
 /// One line of the document.
@@ -27,7 +27,7 @@ fn steps() -> Vec<Step> {
     text.lines().filter_map(step).collect()
 }
 
-/// The bodies of all functions of this name in a file, without comments.
+/// Returns the bodies of all functions with this name in a file, without comments.
 fn bodies(text: &str, function: &str) -> String {
     let mut bodies = String::new();
     let starts = [format!("fn {function}("), format!("fn {function}<")];
@@ -37,7 +37,7 @@ fn bodies(text: &str, function: &str) -> String {
         if !starts.iter().any(|start| code.contains(start)) {
             continue;
         }
-        // By rustfmt a body ends where a line begins as deep as the function with a brace.
+        // In rustfmt's layout a body ends at a closing brace with the function's indentation.
         let indent = line.len() - line.trim_start().len();
         let end = format!("{}}}", " ".repeat(indent));
         for line in &lines[at + 1..] {
@@ -60,7 +60,7 @@ fn names(body: &str, function: &str) -> bool {
 }
 
 #[test]
-fn each_step_of_the_walk_is_there_and_names_those_below_it() {
+fn each_step_of_the_walk_exists_and_names_the_steps_below_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let (mut above, mut wrong): (Vec<(String, String)>, Vec<String>) = (Vec::new(), Vec::new());
@@ -94,7 +94,7 @@ fn the_walk_is_short() {
 }
 
 #[test]
-fn a_name_is_told_from_a_longer_one() {
+fn a_name_is_distinguished_from_a_longer_one() {
     assert!(names("self.take(1)", "take") && names("a::take", "take"));
     assert!(!names("self.takes(1); retake()", "take"));
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::site::*;
 
 #[tokio::test]
-async fn events_come_alone_in_an_array_or_as_lines() {
+async fn events_are_accepted_alone_in_an_array_or_as_lines() {
     let site = Site::open().await;
     let response = send(&site, "application/json; charset=utf-8", fixture("native-full")).await;
     assert_eq!(response.status(), StatusCode::ACCEPTED);
@@ -35,7 +35,7 @@ async fn events_come_alone_in_an_array_or_as_lines() {
 }
 
 #[tokio::test]
-async fn one_malformed_event_keeps_all_of_them_out() {
+async fn one_malformed_event_refuses_the_whole_request() {
     let site = Site::open().await;
     let good = r#"{"event":"appointment.created","calcom_booking":{"uid":"u1"}}"#;
     let bad = r#"{"event":"appointment.created","calcom_booking":{"uid":["Mara"]}}"#;
@@ -67,7 +67,7 @@ async fn one_malformed_event_keeps_all_of_them_out() {
         let text = document["detail"].as_str().unwrap();
         assert!(text.contains(detail) && !text.contains("Mara"), "{body}: {text}");
     }
-    // Of several that cannot be read each is told, with its place.
+    // Each unreadable event of several is reported with its place.
     let moved = r#"{"event":"appointment.moved","calcom_booking":{"uid":"u1"}}"#;
     let body = format!("[{bad},{good},{moved}]");
     let (_, document) = problem(send(&site, json, body).await).await;
@@ -77,7 +77,11 @@ async fn one_malformed_event_keeps_all_of_them_out() {
     assert!(document["detail"].as_str().unwrap().contains("2 of 3"), "{document}");
     let many = format!("[{}]", vec!["7"; 1000].join(","));
     let (_, document) = problem(send(&site, json, many).await).await;
-    assert_eq!(document["errors"].as_array().unwrap().len(), 100, "an answer has an end");
+    assert_eq!(
+        document["errors"].as_array().unwrap().len(),
+        100,
+        "the number of errors in a response is limited"
+    );
     let (status, _) = problem(send(&site, json, b"[\"\xff\"]".to_vec()).await).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(site.is_empty().await);

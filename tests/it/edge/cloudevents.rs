@@ -1,4 +1,4 @@
-//! CloudEvents over HTTP: structured, batched and binary; and what a header may not do.
+//! CloudEvents over HTTP: structured, batched and binary; and what headers must not do.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ async fn structured_and_batched_events_keep_their_bytes() {
 }
 
 #[tokio::test]
-async fn attributes_in_headers_travel_along_and_no_others_do() {
+async fn only_attribute_headers_are_passed_on() {
     let site = Site::open().await;
     let (token, body) = (bearer(TOKEN), fixture("native-minimal"));
     let headers = [
@@ -85,7 +85,7 @@ async fn attributes_in_headers_travel_along_and_no_others_do() {
             "{name}"
         );
     }
-    // Elsewhere they mean nothing: a webhook's signature does not cover them.
+    // On other routes they mean nothing: a webhook's signature does not cover them.
     let signature = hmac(CALCOM_SECRET, &[&fixture("calcom-created")]);
     let headers =
         [("x-cal-signature-256", signature.as_str()), ("ce-specversion", "1.0"), ("ce-id", "forged")];
@@ -95,7 +95,7 @@ async fn attributes_in_headers_travel_along_and_no_others_do() {
 }
 
 #[tokio::test]
-async fn a_signature_does_not_vouch_for_headers() {
+async fn a_signature_does_not_cover_headers() {
     let site = Site::open().await;
     let body = fixture("native-minimal");
     let signature = hmac(GATEWAY_SECRET, &[&body]);

@@ -1,4 +1,4 @@
-//! The gateway's own event: who may post it, and the message that becomes of it.
+//! The gateway's own event: who may post it, and the resulting message.
 
 use std::path::PathBuf;
 
@@ -32,8 +32,8 @@ async fn the_gateways_event_becomes_a_message_with_its_bytes_untouched() {
     assert_eq!(message.headers["traceparent"], trace);
     let first_seen_ms: i64 = message.headers[header::FIRST_SEEN].parse().unwrap();
     assert!((before_ms..=now_ms()).contains(&first_seen_ms));
-    assert_eq!(message.headers[header::PUBLISHER], "gateway", "what the file calls the token");
-    assert_eq!(message.headers.len(), 3, "no other header of the request travels along");
+    assert_eq!(message.headers[header::PUBLISHER], "gateway", "the token's name in the file");
+    assert_eq!(message.headers.len(), 3, "no other header of the request is passed on");
     site.close().await;
 }
 
@@ -67,7 +67,7 @@ async fn the_gateway_may_sign_instead() {
 }
 
 #[tokio::test]
-async fn without_credentials_only_where_the_configuration_says_so() {
+async fn unsigned_events_are_accepted_only_if_configured() {
     let site = Site::with(|config| {
         config.allow_unsigned = true;
         config.calcom_secrets.clear();
@@ -80,7 +80,7 @@ async fn without_credentials_only_where_the_configuration_says_so() {
     let wrong = [("x-hostmatch-signature", "0".repeat(64))];
     let headers = [(wrong[0].0, wrong[0].1.as_str())];
     let response = site.post(RETELL, &headers, fixture("native-minimal")).await;
-    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "what is given must be right");
+    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "given credentials must be valid");
     let headers = [("x-cal-signature-256", "no-secret-provided")];
     let response = site.post(CALCOM, &headers, fixture("calcom-created")).await;
     assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED);
@@ -89,7 +89,7 @@ async fn without_credentials_only_where_the_configuration_says_so() {
 }
 
 #[tokio::test]
-async fn a_token_is_revoked_by_taking_out_its_line() {
+async fn a_token_is_revoked_by_removing_its_line() {
     let site = Site::open().await;
     let (file, token) = (site.dir.path().join("tokens"), bearer(TOKEN));
     let headers = [("authorization", token.as_str())];

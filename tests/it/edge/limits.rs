@@ -1,4 +1,4 @@
-//! What there is a limit to: size, time, requests at once; outages, stopping, health.
+//! The limits: size, time, concurrent requests; outages, stopping, health.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
 }
 
 #[tokio::test]
-async fn a_head_over_the_limit_is_refused_and_the_connection_ended() {
+async fn a_head_over_the_limit_is_refused_and_the_connection_closed() {
     let site = Site::with(|config| config.header_limit = 16 << 10).await;
     let long = format!("x-long: {}\r\n", "x".repeat(20 << 10));
     let many = "x-many: x\r\n".repeat(101);
@@ -44,7 +44,7 @@ async fn a_head_over_the_limit_is_refused_and_the_connection_ended() {
         let mut stream = site.connect().await;
         let head =
             format!("GET /health/live HTTP/1.1\r\nhost: edge.example\r\n{fields}connection: close\r\n\r\n");
-        // It may be refused before its end.
+        // It may be refused before all of it is sent.
         let _ = stream.write_all(head.as_bytes()).await;
         let mut answer = vec![0; 12];
         stream.read_exact(&mut answer).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_head_over_the_limit_is_refused_and_the_connection_ended() {
     site.close().await;
 }
 
-/// A request whose body is announced and not sent yet.
+/// Sends a request that announces its body without sending it.
 async fn half_a_request(site: &Site, body: &[u8]) -> TcpStream {
     let mut stream = site.connect().await;
     let head = format!(
@@ -67,7 +67,7 @@ async fn half_a_request(site: &Site, body: &[u8]) -> TcpStream {
 }
 
 #[tokio::test]
-async fn more_requests_at_once_than_configured_are_told_to_wait() {
+async fn requests_over_the_concurrency_limit_get_429() {
     let site = Site::with(|config| config.max_in_flight = 1).await;
     let body = fixture("native-minimal");
     let mut slow = half_a_request(&site, &body).await;
@@ -95,7 +95,7 @@ async fn more_requests_at_once_than_configured_are_told_to_wait() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_given_up() {
+async fn a_body_that_does_not_arrive_times_out() {
     let site = Site::with(|config| config.request_timeout = Duration::from_millis(200)).await;
     let mut slow = half_a_request(&site, b"{}").await;
     let mut answer = String::new();
@@ -104,10 +104,10 @@ async fn a_body_that_does_not_come_is_given_up() {
     site.close().await;
 }
 
-/// Whatever was begun: nothing at all, half a head, a head that comes drop by drop, a connection that
-/// is kept after its request, half a greeting of HTTP/2, and a whole one.
+/// Tests whatever a client may begin: nothing at all, half a head, a head that arrives byte by byte, a
+/// connection that stays open after its request, half of an HTTP/2 preface, and a whole one.
 #[tokio::test]
-async fn a_connection_that_is_silent_is_ended() {
+async fn a_silent_connection_is_closed() {
     let site = Site::with(|config| {
         config.request_timeout = Duration::from_millis(200);
         config.idle_timeout = Duration::from_millis(500);
@@ -129,8 +129,8 @@ async fn a_connection_that_is_silent_is_ended() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), drops).await.expect("the drops are heard to the end");
-    // HTTP/2 is not spoken: there a connection could be kept by pings alone.
+    tokio::time::timeout(Duration::from_secs(20), drops).await.expect("the slow head ends");
+    // HTTP/2 is disabled: pings alone could keep such a connection open.
     let mut stream = site.connect().await;
     let pings = async {
         let mut said = GREETING;
@@ -139,8 +139,8 @@ async fn a_connection_that_is_silent_is_ended() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), pings).await.expect("pings keep a connection");
-    // Who says something in time is heard again and again.
+    tokio::time::timeout(Duration::from_secs(20), pings).await.expect("pings keep a connection open");
+    // A client that sends something in time can send further requests.
     let mut stream = site.connect().await;
     for _ in 0..8 {
         stream.write_all(whole).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_request_in_progress_is_answered_before_the_edge_stops() {
     site.take().await;
     site.shutdown.cancel();
     while site.client.get(format!("{}/health/live", site.base)).send().await.is_ok() {
-        assert!(Instant::now() < deadline, "no new connection should be taken");
+        assert!(Instant::now() < deadline, "no new connection should be accepted");
     }
     slow.write_all(&body).await.unwrap();
     let mut answer = String::new();
@@ -182,8 +182,8 @@ async fn a_request_in_progress_is_answered_before_the_edge_stops() {
 }
 
 #[tokio::test]
-async fn while_the_broker_is_away_nothing_is_accepted_and_nothing_lost_silently() {
-    // A port that was free a moment ago, and that nobody listens on.
+async fn without_a_broker_or_spool_every_event_is_refused() {
+    // A port that was free a moment ago, without a listener.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("amqp://guest:s3cret@127.0.0.1:{port}");
     let site = Site::on(tempfile::tempdir().unwrap(), &url, |_| {}).await;
@@ -202,7 +202,7 @@ async fn while_the_broker_is_away_nothing_is_accepted_and_nothing_lost_silently(
 }
 
 #[tokio::test]
-async fn health_and_unknown_routes_have_their_answers() {
+async fn health_and_unknown_routes_are_answered() {
     let site = Site::open().await;
     let ready = site.get("/health/ready").await;
     assert_eq!(ready.status(), StatusCode::OK);

@@ -1,4 +1,4 @@
-//! An edge to post to: with a port, a queue and secrets of its own.
+//! An edge for tests, with its own port, queue and secrets.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) const CALCOM: &str = "/webhooks/calcom";
 pub(super) const EVENTS: &str = "/v1/events";
 pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 1 << 20 };
 
-/// An edge on a port of its own, with an embedded queue in a directory of its own.
+/// An edge on its own port, with an embedded queue in its own directory.
 pub(crate) struct Site {
     pub(super) base: String,
     pub(super) client: reqwest::Client,
@@ -85,7 +85,7 @@ impl Site {
         self.client.get(format!("{}{path}", self.base)).send().await.unwrap()
     }
 
-    /// Everything that is in the queue; it is empty afterwards.
+    /// Removes all messages from the queue and returns them.
     pub(super) async fn take(&self) -> Vec<Message> {
         let mut consumer = self.queue.consumer(Source::Bookings, LIMITS);
         let (never, idle) = (Shutdown::new(), Some(Duration::ZERO));
@@ -188,7 +188,7 @@ pub(super) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// A refusal: its status, and the document, which says the same.
+/// Returns the status of a refusal and its problem document, which has the same status.
 pub(super) async fn problem(response: Response) -> (StatusCode, Value) {
     let status = response.status();
     assert_eq!(response.headers()["content-type"], "application/problem+json", "{status}");
@@ -212,7 +212,7 @@ pub(super) async fn answer(response: Response) -> Value {
     response.json().await.unwrap()
 }
 
-/// Posts to `/v1/events` with a good token.
+/// Posts to `/v1/events` with a valid token.
 pub(super) async fn send(site: &Site, content_type: &str, body: impl Into<Vec<u8>>) -> Response {
     site.post(EVENTS, &[("authorization", &bearer(TOKEN)), ("content-type", content_type)], body).await
 }

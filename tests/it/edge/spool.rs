@@ -1,5 +1,5 @@
-//! While the broker does not confirm, the edge goes on accepting: order, bounds, and what the
-//! health route says.
+//! While the broker does not confirm, the edge continues to accept events: order, limits, and the health
+//! route.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -22,10 +22,10 @@ use crate::support::report::{self, Row};
 use crate::support::traces::{Traces, connect};
 use crate::support::{amqp_url, eventually, unique};
 
-/// Long enough for a slow machine; nobody waits this long when all is well.
+/// Enough for a slow machine; a passing test never waits this long.
 pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// An edge with a spool, and a broker that can be taken away from it.
+/// An edge with a spool, and a broker that can be cut off.
 pub(super) struct Rig {
     pub(super) site: Site,
     pub(super) proxy: Proxy,
@@ -36,7 +36,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// Connected.
+    /// Opens it connected.
     pub(super) async fn open(change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
         Self::on(&amqp_url(), change).await
     }
@@ -61,7 +61,7 @@ impl Rig {
         rig
     }
 
-    /// The broker is gone, and the edge has noticed.
+    /// Cuts the broker off and waits until the edge has noticed.
     pub(super) async fn take_away(&self) {
         self.proxy.set(Mode::Refuse);
         self.proxy.cut();
@@ -96,7 +96,7 @@ impl Rig {
         .await;
     }
 
-    /// Writes the row of this scenario in the report; these were accepted, and have been received.
+    /// Writes the row of this scenario in the report; these events were accepted and have been received.
     pub(super) async fn close_as(self, scenario: &str, accepted: &[String]) {
         self.received.report(scenario, self.began, self.attempted.get(), accepted);
         self.close().await;
@@ -108,13 +108,13 @@ impl Rig {
     }
 }
 
-/// A smallest event of this id.
+/// Returns a minimal event with this id.
 pub(super) fn event(id: &str) -> String {
     json!({ "event": "appointment.created", "event_id": id, "calcom_booking": { "uid": "uid-1", "hosts": [] } })
         .to_string()
 }
 
-/// What came out of the queue, in order, by event id.
+/// The messages from the queue, in order, by event id.
 pub(super) struct Received {
     config: QueueConfig,
     pub(super) queue: Queue,
@@ -129,7 +129,7 @@ impl Received {
         Self { config: config.clone(), queue, consumer, ids: Vec::new() }
     }
 
-    /// Takes until all of these have come.
+    /// Receives until all of these have arrived.
     pub(super) async fn until_all(&mut self, ids: &[String]) {
         let mut missing: BTreeSet<String> = ids.iter().cloned().collect();
         self.ids.iter().for_each(|id| {
@@ -150,8 +150,8 @@ impl Received {
         }
     }
 
-    /// Writes the row of a scenario: of so many events these were accepted, and none of them is to be
-    /// missing.
+    /// Writes the row of a scenario: of this many attempted events these were accepted, and all of them
+    /// must have arrived.
     pub(super) fn report(&self, scenario: &str, began: Instant, attempted: usize, accepted: &[String]) {
         let came: BTreeSet<&String> = self.ids.iter().collect();
         let lost = accepted.iter().filter(|id| !came.contains(id)).count();
@@ -167,7 +167,7 @@ impl Received {
         assert_eq!(lost, 0, "{scenario}");
     }
 
-    /// In the order of their first coming: what is repeated after an unsure confirm changes nothing.
+    /// Returns the ids in the order of first arrival: repeats after an unconfirmed publish change nothing.
     pub(super) fn first_comings(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
         self.ids.iter().filter(|id| seen.insert(id.as_str())).cloned().collect()
@@ -179,7 +179,7 @@ fn numbered(count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_changes_nothing_in_the_order_of_events() {
+async fn an_outage_does_not_change_the_order_of_events() {
     let mut rig = Rig::open(|_, _| {}).await;
     let next = Cell::new(0);
     let more = async |rig: &Rig, many: usize| {
@@ -197,7 +197,7 @@ async fn an_outage_changes_nothing_in_the_order_of_events() {
     assert!(body["spool"]["bytes"].as_u64().unwrap() > 40 * 512, "{body}");
     assert_eq!(body["reasons"].as_array().unwrap().len(), 2, "{body}");
     rig.proxy.set(Mode::Pass);
-    // All the way through the reconnecting and the draining.
+    // During the whole reconnect and drain.
     while rig.ready().await.1["status"] != "ready" {
         more(&rig, 5).await;
         assert!(next.get() < 100_000, "never ready again");
@@ -213,11 +213,11 @@ async fn an_outage_changes_nothing_in_the_order_of_events() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_silent_is_waited_for_once_and_not_by_every_request() {
+async fn only_the_first_requests_wait_for_a_silent_broker() {
     let mut rig = Rig::open(|_, queue| queue.confirm_timeout = Duration::from_secs(4)).await;
     rig.proxy.set(Mode::StallUpstream);
     let ids = numbered(60);
-    // Nobody knows yet: these wait for their confirms together.
+    // The edge has not noticed yet: these wait for their confirms together.
     let together = ids[..10].iter().map(|id| rig.accepted(id));
     futures_util::future::join_all(together).await;
     let others = async {
@@ -225,7 +225,7 @@ async fn a_broker_that_is_silent_is_waited_for_once_and_not_by_every_request() {
             rig.accepted(id).await;
         }
     };
-    // One confirm timeout each would be twice as long.
+    // One confirm timeout each would take twice as long.
     tokio::time::timeout(Duration::from_secs(100), others).await.expect("each waits for the silent broker");
     assert_eq!(rig.ready().await.1["status"], "degraded");
     rig.proxy.set(Mode::Pass);
@@ -236,7 +236,7 @@ async fn a_broker_that_is_silent_is_waited_for_once_and_not_by_every_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn at_its_size_the_spool_refuses_and_keeps_what_it_has() {
+async fn a_full_spool_refuses_events_and_keeps_its_content() {
     let mut rig = Rig::open(|edge, _| edge.spool_max_bytes = 20_000).await;
     rig.take_away().await;
     let (mut accepted, mut warned) = (Vec::new(), false);
@@ -253,7 +253,7 @@ async fn at_its_size_the_spool_refuses_and_keeps_what_it_has() {
         assert_eq!(reason, near, "the alarm is raised from 80 % on: {body}");
         warned |= near && status == StatusCode::OK;
     };
-    assert!(warned, "it was ready while the alarm was on");
+    assert!(warned, "the edge was ready while the alarm was on");
     assert!((20..40).contains(&accepted.len()), "{}", accepted.len());
     assert_eq!(refused.headers()["retry-after"], "5");
     assert_eq!(problem(refused).await.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -266,12 +266,12 @@ async fn at_its_size_the_spool_refuses_and_keeps_what_it_has() {
     accepted.push("afterwards".to_owned());
     rig.accepted("afterwards").await;
     rig.received.until_all(&accepted).await;
-    assert_eq!(rig.received.ids, accepted, "and nothing that was refused");
+    assert_eq!(rig.received.ids, accepted, "no refused event is in it");
     rig.close_as("full", &accepted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn past_its_age_the_spool_refuses_and_still_forwards_what_it_has() {
+async fn a_spool_past_its_age_limit_refuses_events_and_still_forwards() {
     let mut rig = Rig::open(|edge, _| edge.spool_max_age = Duration::from_millis(1500)).await;
     rig.take_away().await;
     rig.accepted("old").await;
@@ -292,7 +292,7 @@ async fn past_its_age_the_spool_refuses_and_still_forwards_what_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_without_memory_and_one_that_finds_an_event_too_large_lose_nothing() {
+async fn a_memory_alarm_and_a_size_limit_of_the_broker_lose_nothing() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     let mut rig = Rig::on(&broker.url(), |_, _| {}).await;
@@ -302,7 +302,7 @@ async fn a_broker_without_memory_and_one_that_finds_an_event_too_large_lose_noth
         rig.accepted(id).await;
     }
     assert_eq!(rig.ready().await.1["status"], "degraded");
-    // Two that it will never take, in the middle: nobody waits behind them.
+    // Two messages that the broker will never accept, in the middle: others do not wait behind them.
     for id in ["large-1", "large-2"] {
         let large = event(id).replace("uid-1", &"x".repeat(3000));
         assert_eq!(rig.site.post(RETELL, &[], large).await.status(), StatusCode::OK);
@@ -311,7 +311,7 @@ async fn a_broker_without_memory_and_one_that_finds_an_event_too_large_lose_noth
         ids.push(format!("e{n}"));
         rig.accepted(&ids[n]).await;
     }
-    // RabbitMQ 4 looks there once, and keeps what it found.
+    // RabbitMQ 4 reads this setting once and caches it.
     let lower = "application:set_env(rabbit, max_message_size, 2000), \
                  persistent_term:put(max_message_size, 2000).";
     broker.control(&["eval", lower]).await;
@@ -328,7 +328,7 @@ async fn a_broker_without_memory_and_one_that_finds_an_event_too_large_lose_noth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_queue_takes_is_kept_until_one_does() {
+async fn an_unroutable_event_is_kept_until_a_queue_accepts_it() {
     let mut rig = Rig::open(|_, _| {}).await;
     let connection = connect(&amqp_url()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
@@ -357,7 +357,7 @@ async fn refused_at_start(dir: TempDir, spool: PathBuf) -> (String, TempDir) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spool_that_cannot_be_used_is_refused_at_the_start_in_words() {
+async fn an_unusable_spool_is_refused_at_startup_with_an_explanation() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("no/such/directory/spool.db");
     let (error, dir) = refused_at_start(dir, missing).await;

@@ -1,5 +1,4 @@
-//! The alarms of the spool, before a bound is reached and at it: what the health route says, and what
-//! the log of the real program says.
+//! The alarms of the spool, near a limit and at it: the health route and the log of the real program.
 
 use std::time::Duration;
 
@@ -51,14 +50,17 @@ impl Alone {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn before_its_age_the_spool_warns_and_still_accepts() {
+async fn near_its_age_limit_the_spool_warns_and_still_accepts() {
     let mut alone = Alone::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "10s")]).await;
     assert_eq!(alone.post("old").await, StatusCode::OK);
     let mut warned = false;
     eventually("nothing more is accepted", WAIT_TIMEOUT, async || {
         let (status, body) = alone.ready().await;
         let near = body["reasons"].to_string().contains("is close to edge.spool_max_age");
-        assert!(!near || body["spool"]["oldest_seconds"].as_u64().unwrap() >= 8, "not before 80 %: {body}");
+        assert!(
+            !near || body["spool"]["oldest_seconds"].as_u64().unwrap() >= 8,
+            "no alarm below 80 %: {body}"
+        );
         if near && status == StatusCode::OK && !warned {
             warned = true;
             assert_eq!(
@@ -69,7 +71,7 @@ async fn before_its_age_the_spool_warns_and_still_accepts() {
         (status == StatusCode::SERVICE_UNAVAILABLE).then_some(())
     })
     .await;
-    assert!(warned, "it was ready while the alarm was on");
+    assert!(warned, "the edge was ready while the alarm was on");
     assert_eq!(alone.post("refused").await, StatusCode::SERVICE_UNAVAILABLE);
     let line = alone.edge.wait_for_log(NEARLY).await;
     assert!(line["problem"].as_str().unwrap().contains("edge.spool_max_age"), "{line}");
@@ -78,7 +80,7 @@ async fn before_its_age_the_spool_warns_and_still_accepts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_log_says_which_bound_is_near_and_which_is_reached() {
+async fn the_log_names_the_limit_that_is_near_or_reached() {
     let small = [("HOSTMATCH_EDGE__BODY_LIMIT", "1KiB"), ("HOSTMATCH_EDGE__SPOOL_MAX_BYTES", "20KiB")];
     let mut near = Alone::start(&small).await;
     let mut posted = 0;
@@ -96,6 +98,7 @@ async fn the_log_says_which_bound_is_near_and_which_is_reached() {
     assert_eq!(line["level"], "ERROR");
     // At most once a minute.
     let (again, began) = (Duration::from_secs(3), tokio::time::Instant::now());
-    eventually("it goes on looking", WAIT_TIMEOUT, async || (began.elapsed() > again).then_some(())).await;
+    eventually("the edge has checked again", WAIT_TIMEOUT, async || (began.elapsed() > again).then_some(()))
+        .await;
     assert_eq!(old.edge.logged(REFUSED).len(), 1, "{}", old.edge.stderr());
 }

@@ -1,5 +1,5 @@
-//! The edge dies, or its disk is full, while events go through the spool: whatever was answered
-//! 200 comes out of the queue.
+//! The edge dies, or its disk is full, while events pass through the spool: every event that was answered
+//! with 200 reaches the queue.
 
 use std::path::Path;
 use std::process::Command;
@@ -26,7 +26,7 @@ use crate::support::{Process, amqp_url, eventually, unique};
 
 const SENDERS: usize = 16;
 
-/// The real program, as a process that may be killed, and a broker that can be taken away from it.
+/// The real program as a process that a test can kill, and a broker that can be cut off.
 struct Crashing {
     proxy: Proxy,
     behind: QueueConfig,
@@ -38,7 +38,7 @@ struct Crashing {
 }
 
 impl Crashing {
-    /// The broker is away.
+    /// Opens it with the broker cut off.
     async fn open() -> Self {
         let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
         proxy.set(Mode::Refuse);
@@ -74,15 +74,15 @@ impl Crashing {
         (edge, format!("http://{}", line["address"].as_str().unwrap()))
     }
 
-    /// 200, or not: also when the edge is gone.
+    /// Returns whether the event got a 200; false also if the edge has died.
     async fn is_accepted(&self, base: &str, body: String) -> bool {
         self.attempted.fetch_add(1, Ordering::SeqCst);
         let sent = self.client.post(format!("{base}{RETELL}")).body(body).send().await;
         sent.is_ok_and(|response| response.status() == StatusCode::OK)
     }
 
-    /// Posts from many senders, each in the order of its own numbers, until one is not accepted or
-    /// it has sent `each`. Gives what was accepted.
+    /// Posts from many senders, each in the order of its own numbers, until an event is not accepted or
+    /// each has sent `each`. Adds what was accepted.
     async fn send(&self, base: &str, round: usize, each: usize, accepted: &Mutex<Vec<String>>) {
         let sender = async |sender: usize| {
             for n in 0..each {
@@ -100,7 +100,7 @@ impl Crashing {
         self.home.path().join("hostmatch-spool.db")
     }
 
-    /// Takes until all of these have come, and writes the row of this scenario in the report.
+    /// Receives until all of these have arrived, and writes the row of this scenario in the report.
     async fn received(&self, scenario: &str, accepted: &[String]) -> Received {
         let mut received = Received::of(&self.behind).await;
         received.until_all(accepted).await;
@@ -109,7 +109,7 @@ impl Crashing {
     }
 }
 
-/// How many messages are in a spool that nobody has open.
+/// Returns how many messages are in a spool that no process has open.
 async fn left_in(spool: &Path) -> i64 {
     let database = Database::connect(format!("sqlite://{}", spool.display())).await.unwrap();
     let query = Statement::from_string(DbBackend::Sqlite, "SELECT count(*) FROM messages");
@@ -118,7 +118,7 @@ async fn left_in(spool: &Path) -> i64 {
     row.try_get_by_index(0).unwrap()
 }
 
-/// Of each sender, in each round, the events came in the order in which it sent them.
+/// Checks that each sender's events of each round arrived in the order in which it sent them.
 fn assert_ordered(received: &Received) {
     let mut last = std::collections::BTreeMap::new();
     for id in received.first_comings() {
@@ -130,7 +130,7 @@ fn assert_ordered(received: &Received) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_it_spools_the_edge_loses_nothing_that_it_has_accepted() {
+async fn an_edge_killed_while_it_spools_loses_no_accepted_event() {
     let rig = Crashing::open().await;
     let accepted = Mutex::new(Vec::new());
     for round in 1..=4 {
@@ -155,13 +155,13 @@ async fn killed_while_it_spools_the_edge_loses_nothing_that_it_has_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_it_forwards_the_edge_forwards_the_rest_when_it_runs_again() {
+async fn an_edge_killed_while_it_forwards_forwards_the_rest_after_a_restart() {
     let rig = Crashing::open().await;
     let accepted = Mutex::new(Vec::new());
     let queue = hostmatch::queue::Queue::open(&rig.behind).await.unwrap();
     let depth = async || queue.depth().await.unwrap().ready;
     let mut caught = 0;
-    // Where the machine is quick, it may be through before it is killed: then once more.
+    // On a fast machine it may have finished before the kill: then the test tries again.
     for round in 1..=8 {
         rig.proxy.set(Mode::Refuse);
         let (mut edge, base) = rig.start().await;
@@ -176,7 +176,7 @@ async fn killed_while_it_forwards_the_edge_forwards_the_rest_when_it_runs_again(
             break;
         }
     }
-    assert_eq!(caught, 1, "it was never caught in the middle");
+    assert_eq!(caught, 1, "it was never killed in the middle");
     let (mut edge, _) = rig.start().await;
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     let accepted = accepted.into_inner().unwrap();
@@ -186,7 +186,7 @@ async fn killed_while_it_forwards_the_edge_forwards_the_rest_when_it_runs_again(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn asked_to_stop_the_edge_says_what_is_left_and_forwards_it_the_next_time() {
+async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
     let rig = Crashing::open().await;
     let accepted = Mutex::new(Vec::new());
     let (mut edge, base) = rig.start().await;
@@ -205,11 +205,11 @@ async fn asked_to_stop_the_edge_says_what_is_left_and_forwards_it_the_next_time(
     assert!(edge.logged(left).is_empty());
     received.ids.sort();
     accepted.sort();
-    assert_eq!(received.ids, accepted, "each of them once");
+    assert_eq!(received.ids, accepted, "each event once");
 }
 
-/// A part that ends by itself ends the edge, which whoever started it starts again: without it events
-/// would wait for ever.
+/// A part that ends by itself ends the edge, so that a supervisor restarts it: otherwise events would wait
+/// for ever.
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
@@ -232,10 +232,10 @@ async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
     }
 }
 
-/// Whoever is being answered when a part fails has his answer, as if the edge were told to stop.
+/// A request in progress when a part fails is still answered, as when the edge is asked to stop.
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_part_that_panics_cuts_no_request_off() {
+async fn a_part_that_panics_interrupts_no_request() {
     let rig = Crashing::open().await;
     let mut command = rig.command();
     command.env("HOSTMATCH_CRASH_AT", "spooling:1:panic");
@@ -247,8 +247,8 @@ async fn a_part_that_panics_cuts_no_request_off() {
         body.len()
     );
     slow.write_all(head.as_bytes()).await.unwrap();
-    assert!(!rig.is_accepted(&base, event("1.2.0")).await, "the writer is to panic");
-    eventually("no new connection is taken", WAIT_TIMEOUT, async || {
+    assert!(!rig.is_accepted(&base, event("1.2.0")).await, "the writer must panic");
+    eventually("no new connection is accepted", WAIT_TIMEOUT, async || {
         rig.client.get(format!("{base}/health/live")).send().await.is_err().then_some(())
     })
     .await;
@@ -262,7 +262,7 @@ async fn a_part_that_panics_cuts_no_request_off() {
     assert_eq!(edge.end().await.code(), Some(1), "{}", edge.stderr());
 }
 
-/// `ulimit` of this process alone; the signal that goes with it is one that SQLite does not expect.
+/// Sets `ulimit` for this process only; the signal that comes with it is one that SQLite does not expect.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_events_are_refused_until_there_is_room() {
@@ -283,7 +283,7 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
             break;
         }
         accepted.push(id);
-        assert!(accepted.len() < 1_000, "the limit of the disk does not hold");
+        assert!(accepted.len() < 1_000, "the disk limit has no effect");
     }
     assert!(accepted.len() > 5, "{}", edge.stderr());
     let ready = async || {
@@ -297,7 +297,7 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
 
     let room = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &edge.id().to_string()]).status();
     assert!(room.unwrap().success());
-    eventually("it is ready again by itself", WAIT_TIMEOUT, async || {
+    eventually("the edge is ready again by itself", WAIT_TIMEOUT, async || {
         (ready().await.0 == StatusCode::OK).then_some(())
     })
     .await;

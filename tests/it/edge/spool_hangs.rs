@@ -1,5 +1,4 @@
-//! What the spool depends on fails without a word: a file that hangs, a broker that is there and takes
-//! nothing.
+//! Silent failures below the spool: a file that hangs, a broker that is reachable and accepts nothing.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::support::broker::Broker;
 use crate::support::eventually;
 use crate::support::proxy::Mode;
 
-/// Somebody has the spool's file for himself: whoever writes into it waits, until this is dropped.
+/// Locks the spool's file until this is dropped: every writer waits.
 async fn hang(rig: &Rig) -> DatabaseTransaction {
     let file = rig.site.dir.path().join("spool.db");
     let mut options = ConnectOptions::new(format!("sqlite://{}", file.display()));
@@ -29,7 +28,7 @@ async fn hang(rig: &Rig) -> DatabaseTransaction {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_file_hangs_no_more_is_held_than_so_many_requests() {
+async fn while_the_file_hangs_the_number_of_held_requests_is_limited() {
     let mut rig = Rig::open(|edge, _| {
         edge.max_in_flight = 4;
         edge.request_timeout = Duration::from_millis(500);
@@ -40,14 +39,18 @@ async fn while_the_file_hangs_no_more_is_held_than_so_many_requests() {
     let hanging = hang(&rig).await;
     let ids = ["a", "b", "c", "d"];
     let answers = join_all(ids.iter().map(|id| rig.post(id))).await;
-    assert_eq!(answers, [StatusCode::SERVICE_UNAVAILABLE; 4], "each has its answer in time");
+    assert_eq!(answers, [StatusCode::SERVICE_UNAVAILABLE; 4], "each request is answered in time");
     // They have been answered, and their bodies still wait for the disk.
     assert_eq!(rig.post("one more").await, StatusCode::TOO_MANY_REQUESTS);
-    eventually("it is told that nothing would be accepted", Duration::from_secs(20), async || {
-        let (status, told) = rig.ready().await;
-        let reasons = told["reasons"].to_string();
-        (status == StatusCode::SERVICE_UNAVAILABLE && reasons.contains("does not answer")).then_some(())
-    })
+    eventually(
+        "the health route reports that nothing would be accepted",
+        Duration::from_secs(20),
+        async || {
+            let (status, told) = rig.ready().await;
+            let reasons = told["reasons"].to_string();
+            (status == StatusCode::SERVICE_UNAVAILABLE && reasons.contains("does not answer")).then_some(())
+        },
+    )
     .await;
     hanging.rollback().await.unwrap();
     eventually("there is room again", WAIT_TIMEOUT, async || {
@@ -62,15 +65,15 @@ async fn while_the_file_hangs_no_more_is_held_than_so_many_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_file_hangs_events_go_past_it() {
+async fn while_the_file_hangs_events_bypass_the_spool() {
     let mut rig = Rig::open(|edge, _| edge.request_timeout = Duration::from_secs(2)).await;
     rig.take_away().await;
     rig.accepted("spooled").await;
     let hanging = hang(&rig).await;
     rig.proxy.set(Mode::Pass);
-    // What is forwarded cannot be removed, and so the spool is not empty.
+    // A forwarded message cannot be removed, so the spool is not empty.
     rig.received.until_all(&["spooled".to_owned()]).await;
-    eventually("an event is accepted all the same", Duration::from_secs(20), async || {
+    eventually("an event is accepted anyway", Duration::from_secs(20), async || {
         (rig.post("past").await == StatusCode::OK).then_some(())
     })
     .await;
@@ -82,7 +85,7 @@ async fn while_the_file_hangs_events_go_past_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_there_and_takes_nothing_is_told_of_once_the_spool_is_full() {
+async fn a_reachable_broker_that_accepts_nothing_is_reported_when_the_spool_is_full() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     let mut rig = Rig::on(&broker.url(), |edge, _| edge.spool_max_bytes = 20_000).await;
@@ -95,9 +98,9 @@ async fn a_broker_that_is_there_and_takes_nothing_is_told_of_once_the_spool_is_f
             StatusCode::OK => accepted.push(id),
             _ => refused += 1,
         }
-        assert!(accepted.len() < 1_000, "the broker goes on taking");
+        assert!(accepted.len() < 1_000, "the broker still accepts");
     }
-    // Connected all the time, and refusing: it must not look ready in between.
+    // The edge is connected and refusing the whole time: it must not look ready in between.
     for _ in 0..20 {
         let (status, told) = rig.ready().await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
@@ -105,7 +108,7 @@ async fn a_broker_that_is_there_and_takes_nothing_is_told_of_once_the_spool_is_f
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     broker.control(&["clear_policy", "full"]).await;
-    // A queue that was full takes something again once it has been emptied a little.
+    // A queue that was full accepts messages again after some have been removed.
     rig.received.until_all(&accepted).await;
     rig.until("ready").await;
     rig.close_as("broker's queue full, then the spool", &accepted).await;

@@ -1,4 +1,4 @@
-//! Tokens as operators make and take them away, against the real edge as a process of its own.
+//! Tokens as operators create and revoke them, against the real edge as a separate process.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -37,12 +37,12 @@ impl Installation {
         configured(self.home.path(), &[&["token"], arguments].concat()).output().unwrap()
     }
 
-    /// Makes a token and gives its secret.
+    /// Creates a token and returns its secret.
     fn create(&self, arguments: &[&str]) -> String {
         let output = self.token(&[&["create"], arguments].concat());
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let secret = stdout(&output).trim().to_owned();
-        assert!(!stderr(&output).contains(&secret), "the secret is on stdout alone");
+        assert!(!stderr(&output).contains(&secret), "the secret is on stdout only");
         secret
     }
 
@@ -74,11 +74,11 @@ fn event(company: Option<i64>) -> Value {
 }
 
 #[tokio::test]
-async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
+async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
     let mut desk = Installation::open(&[]).await;
     let all = desk.create(&["--name", "gateway #1"]);
     assert!(!desk.file().contains(&all), "only the hash is kept");
-    assert!(desk.file().starts_with(&token_line("by hand")), "what was there stays");
+    assert!(desk.file().starts_with(&token_line("by hand")), "existing lines stay");
     for path in [EVENTS, RETELL] {
         assert!(desk.status(path, &all, &event(None)).await.is_success(), "{path}");
     }
@@ -92,7 +92,7 @@ async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
         (StatusCode::FORBIDDEN, &json!("urn:hostmatch:problem:forbidden"))
     );
 
-    // For one company: what names another, or none, is kept out, alone or among others.
+    // For one company: events of another company or of none are refused, alone or among others.
     let salon = desk.create(&["--name", "salon app", "--company", "15,17"]);
     assert_eq!(desk.status(EVENTS, &salon, &event(Some(15))).await, StatusCode::ACCEPTED);
     for (path, body, pointer) in [
@@ -100,7 +100,7 @@ async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
         (EVENTS, event(None), json!("")),
         (EVENTS, json!([event(Some(15)), event(Some(16))]), json!("/1")),
         (EVENTS, json!({"triggerEvent": "BOOKING_CREATED", "payload": {"uid": "u1"}}), json!("")),
-        // What the wrapping says is not what is read.
+        // The company on the wrapping is not the one that is read.
         (
             EVENTS,
             json!({"specversion": "1.0", "id": "c", "company_id": 15, "data": event(Some(16))}),
@@ -120,19 +120,20 @@ async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
     let (status, document) = problem(request.send().await.unwrap()).await;
     assert_eq!((status, &document["pointer"]), (StatusCode::FORBIDDEN, &json!("/1")));
     let call = json!({"event": "call_ended", "call": {}});
-    assert_eq!(desk.status(RETELL, &salon, &call).await, StatusCode::OK, "there is nothing in it to act on");
+    assert_eq!(desk.status(RETELL, &salon, &call).await, StatusCode::OK, "the event has nothing to act on");
 
-    // For some time.
+    // For a limited time.
     let brief = desk.create(&["--name", "brief", "--expires", "1s"]);
-    let over = crate::support::eventually("it expires", std::time::Duration::from_secs(20), async || {
-        let (status, document) = problem_or(desk.post(EVENTS, &brief, &event(None)).await).await?;
-        Some((status, document))
-    });
+    let over =
+        crate::support::eventually("the token has expired", std::time::Duration::from_secs(20), async || {
+            let (status, document) = problem_or(desk.post(EVENTS, &brief, &event(None)).await).await?;
+            Some((status, document))
+        });
     let (status, document) = over.await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(document["detail"].as_str().unwrap().contains("expired"), "{document}");
 
-    // What is listed holds no secret and no hash.
+    // The list has no secret and no hash.
     let listed = desk.token(&["list"]);
     assert!(stdout(&listed).contains("gateway #1") && !stdout(&listed).contains(&all));
     let listed = json(&desk.token(&["list", "--output", "json"]));
@@ -143,13 +144,17 @@ async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
     assert_eq!((&of("calls")["scopes"], &of("calls")["expires"]), (&json!(["retell"]), &Value::Null));
     assert_eq!((&of("brief")["state"], &of("gateway")["state"]), (&json!("expired"), &json!("active")));
 
-    // Revoked it is unknown, at once; nothing else changes, and a link stays a link.
+    // A revoked token is unknown immediately; nothing else changes, and a link stays a link.
     let id = of("salon app")["id"].as_str().unwrap().to_owned();
     let mode = std::fs::Permissions::from_mode(0o640);
     std::fs::set_permissions(desk.home.path().join("tokens"), mode).unwrap();
     let none = desk.token(&["revoke", &id, "nobody"]);
     assert_eq!(none.status.code(), Some(3));
-    assert_eq!(desk.status(EVENTS, &salon, &event(Some(15))).await, StatusCode::ACCEPTED, "all or none");
+    assert_eq!(
+        desk.status(EVENTS, &salon, &event(Some(15))).await,
+        StatusCode::ACCEPTED,
+        "no restriction is left"
+    );
     std::fs::rename(desk.home.path().join("tokens"), desk.home.path().join("real")).unwrap();
     std::os::unix::fs::symlink("real", desk.home.path().join("tokens")).unwrap();
     let revoked = json(&desk.token(&["revoke", &id, "gateway #1", "--output", "json"]));
@@ -160,8 +165,12 @@ async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
     assert_eq!(desk.status(EVENTS, "by hand", &event(None)).await, StatusCode::ACCEPTED);
     assert!(std::fs::symlink_metadata(desk.home.path().join("tokens")).unwrap().is_symlink());
     let kept = std::fs::metadata(desk.home.path().join("real")).unwrap().permissions().mode();
-    assert_eq!(kept & 0o777, 0o640, "the edge's user can read it as before");
-    assert_eq!(desk.token(&["create", "--name", "calls"]).status.code(), Some(1), "two of one name");
+    assert_eq!(kept & 0o777, 0o640, "the edge's user can still read it");
+    assert_eq!(
+        desk.token(&["create", "--name", "calls"]).status.code(),
+        Some(1),
+        "a second token with the same name"
+    );
     let log = desk.edge.stderr();
     for secret in [&all, &salon, &brief] {
         assert!(!log.contains(secret.as_str()));
@@ -169,13 +178,13 @@ async fn tokens_are_made_listed_limited_and_revoked_while_the_edge_runs() {
     assert_eq!(desk.edge.stop().await, Some(0));
 }
 
-/// The refusal, if it is one.
+/// Returns the refusal, if it is one.
 async fn problem_or(response: reqwest::Response) -> Option<(StatusCode, Value)> {
     if response.status().is_success() { None } else { Some(problem(response).await) }
 }
 
 #[tokio::test]
-async fn one_token_too_fast_is_told_to_wait_and_others_are_not() {
+async fn one_token_over_its_rate_gets_429_and_others_do_not() {
     let mut desk = Installation::open(&[("HOSTMATCH_EDGE__TOKEN_RATE", "3")]).await;
     let (fast, other) = (desk.create(&["--name", "fast"]), desk.create(&["--name", "other"]));
     let mut told = None;
@@ -187,12 +196,16 @@ async fn one_token_too_fast_is_told_to_wait_and_others_are_not() {
         }
         assert_eq!(response.status(), StatusCode::ACCEPTED);
     }
-    let response = told.expect("it is limited");
+    let response = told.expect("the token is rate-limited");
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!(problem(response).await.1["type"], "urn:hostmatch:problem:too-fast");
-    assert_eq!(desk.status(EVENTS, &other, &event(None)).await, StatusCode::ACCEPTED, "another has its own");
+    assert_eq!(
+        desk.status(EVENTS, &other, &event(None)).await,
+        StatusCode::ACCEPTED,
+        "another token has its own limit"
+    );
     let again = std::time::Duration::from_secs(10);
-    crate::support::eventually("there is room again", again, async || {
+    crate::support::eventually("the token is accepted again", again, async || {
         desk.status(EVENTS, &fast, &event(None)).await.is_success().then_some(())
     })
     .await;
@@ -200,7 +213,7 @@ async fn one_token_too_fast_is_told_to_wait_and_others_are_not() {
 }
 
 #[test]
-fn a_file_is_made_for_its_owner_alone_and_several_change_it_at_once() {
+fn a_token_file_is_private_and_can_be_changed_concurrently() {
     let home = tempfile::tempdir().unwrap();
     let create = |name: &str| configured(home.path(), &["token", "create", "--name", name]);
     let mut children: Vec<_> = (0..6)
@@ -214,11 +227,11 @@ fn a_file_is_made_for_its_owner_alone_and_several_change_it_at_once() {
         .collect();
     assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
     let path = home.path().join("tokens");
-    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 6, "none is lost");
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 6, "no token is lost");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let left: Vec<_> = home.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["tokens"], "nothing is left beside it");
-    // By hand, the same token twice: revoked it is on neither line.
+    assert_eq!(left, ["tokens"], "no other file is left");
+    // The same token twice, added by hand: revoking it removes both lines.
     let line = token_line("by hand");
     let hash = line.lines().find(|line| !line.starts_with('#')).unwrap().split_whitespace().next().unwrap();
     std::fs::write(&path, format!("{hash} one\n# a comment\n{hash} other\n")).unwrap();

@@ -1,5 +1,5 @@
-//! Signatures as the vendors make them: Retell's against its published SDK, Cal.com's against vectors that
-//! were not made by our own code.
+//! Signatures as the vendors create them: Retell's compared with its published SDK, Cal.com's with vectors
+//! that other code created.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::site::*;
 
-/// Where scripts/test puts Retell's SDK. Without it the test fails, unless it is known to be missing.
+/// Returns the directory in which scripts/test puts Retell's SDK. If it is missing, the test fails unless
+/// that is permitted.
 fn sdk() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/retell-sdk");
     let is_there = folder.join("retell/lib/webhook_auth.py").exists();
@@ -19,7 +20,7 @@ fn sdk() -> Option<PathBuf> {
     is_there.then_some(folder)
 }
 
-/// What the SDK says of each case.
+/// Returns the SDK's verdict on each case.
 fn ask(sdk: &Path, cases: &Value) -> Vec<Value> {
     let mut asking = Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/retell/sdk.py"))
@@ -30,12 +31,12 @@ fn ask(sdk: &Path, cases: &Value) -> Vec<Value> {
         .unwrap();
     serde_json::to_writer(asking.stdin.take().unwrap(), cases).unwrap();
     let output = asking.wait_with_output().unwrap();
-    assert!(output.status.success(), "the SDK cannot be asked");
+    assert!(output.status.success(), "the SDK failed");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[tokio::test]
-async fn retells_signatures_are_judged_as_its_own_sdk_judges_them() {
+async fn the_edge_and_retells_sdk_agree_on_signatures() {
     let Some(sdk) = sdk() else { return };
     let site = Site::with(|config| {
         config.retell_api_keys = vec![Secret::new("key_before"), Secret::new(RETELL_KEY)];
@@ -50,14 +51,14 @@ async fn retells_signatures_are_judged_as_its_own_sdk_judges_them() {
     let now = now_ms();
     let mut cases = Vec::new();
     for body in &bodies {
-        // At the very edge of the tolerance the clock goes on between the two.
+        // At the exact limit of the tolerance the clock advances between the two checks.
         for at_ms in [now, now - 280_000, now + 320_000, now - 320_000, now + 280_000, 0] {
             cases.push(json!({"body": body, "key": RETELL_KEY, "at_ms": at_ms}));
         }
         cases.push(json!({"body": body, "key": "key_of_nobody", "at_ms": now}));
     }
     let signed = ask(&sdk, &json!(cases));
-    // Altered ones, for which the SDK is asked again.
+    // Altered signatures, which the SDK verifies too.
     let good = signed[0]["header"].as_str().unwrap();
     let (time, digest) = good.split_once(",d=").unwrap();
     for header in [
@@ -77,13 +78,13 @@ async fn retells_signatures_are_judged_as_its_own_sdk_judges_them() {
         let header = signed_or_given(case, answer);
         let body = case["body"].as_str().unwrap().as_bytes().to_vec();
         let response = site.post(RETELL, &[("x-retell-signature", header)], body).await;
-        // A key that the SDK was given and the edge does not have is nobody's.
+        // A key that the SDK was given and the edge does not have is invalid for the edge.
         let valid = answer["valid"] == true && case["key"] == RETELL_KEY;
         let expected = if valid { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
         assert_eq!(response.status(), expected, "{case} {answer}");
         accepted += usize::from(valid);
     }
-    assert_eq!(accepted, 9, "three times of three bodies");
+    assert_eq!(accepted, 9, "three timestamps for each of three bodies");
     site.close().await;
 }
 
@@ -92,7 +93,7 @@ fn signed_or_given<'a>(case: &'a Value, answer: &'a Value) -> &'a str {
 }
 
 #[tokio::test]
-async fn calcoms_vectors_hold_at_the_edge() {
+async fn the_edge_agrees_with_calcoms_signature_vectors() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/signature-vectors.json");
     let vectors: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     for vector in vectors["calcom"].as_array().unwrap() {

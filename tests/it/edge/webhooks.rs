@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use super::site::*;
 
 #[tokio::test]
-async fn retells_webhooks_are_checked_and_ignored_unless_they_carry_a_booking() {
+async fn retells_webhooks_are_verified_and_ignored_without_a_booking() {
     let site = Site::open().await;
     let call = fixture("retell-call-ended");
     let signature = retell_signature(&call, now_ms());
@@ -38,7 +38,7 @@ async fn retells_webhooks_are_checked_and_ignored_unless_they_carry_a_booking() 
 }
 
 #[tokio::test]
-async fn calcoms_webhooks_are_queued_once_their_signature_is_right() {
+async fn calcoms_webhooks_are_queued_if_their_signature_is_valid() {
     let site = Site::open().await;
     let body = fixture("calcom-rescheduled");
     let good = hmac(CALCOM_SECRET, &[&body]);
@@ -52,7 +52,7 @@ async fn calcoms_webhooks_are_queued_once_their_signature_is_right() {
         (&body[..], "BOOKING_RESCHEDULED")
     );
     assert!(messages[0].message_id.as_ref().is_some_and(|id| id.starts_with("sha256:")));
-    assert_eq!(messages[0].message_id, messages[1].message_id, "a repeat is told by its id");
+    assert_eq!(messages[0].message_id, messages[1].message_id, "a repeat is recognized by its id");
 
     let altered = String::from_utf8(body.clone()).unwrap().replace("1420209", "1420210");
     for (headers, body) in [
@@ -71,7 +71,7 @@ async fn calcoms_webhooks_are_queued_once_their_signature_is_right() {
 }
 
 #[tokio::test]
-async fn a_webhook_with_a_right_signature_is_never_refused_for_its_content() {
+async fn a_webhook_with_a_valid_signature_is_never_refused_for_its_content() {
     let site = Site::open().await;
     for (body, status) in [
         (fixture("calcom-ping"), "ignored"),
@@ -102,7 +102,7 @@ async fn a_webhook_with_a_right_signature_is_never_refused_for_its_content() {
 }
 
 #[tokio::test]
-async fn without_a_secret_of_ours_no_webhook_is_let_in() {
+async fn without_a_configured_secret_every_webhook_is_refused() {
     let site = Site::with(|config| {
         config.calcom_secrets = vec![Secret::new("")];
         config.retell_api_keys.clear();

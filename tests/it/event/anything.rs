@@ -1,4 +1,4 @@
-//! Whatever the bytes: an answer, never a panic.
+//! Any bytes give a result, never a panic.
 
 use hostmatch::event::{Decoded, TYPE_HEADER};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::sent::*;
 
-/// Any JSON, with a liking for the keys and values that decoding looks at.
+/// Generates any JSON, with a preference for keys and values that the decoder reads.
 pub(super) fn any_json() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         any::<String>(),
@@ -81,7 +81,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Every answer keeps its promises, whatever was sent.
+/// Checks the decoder's guarantees for this input.
 fn keeps_its_promises(sent: &Sent) {
     match sent.decode() {
         Ok(Decoded::Event(event)) => {
@@ -159,7 +159,7 @@ proptest! {
 const NAMES: [&str; 5] =
     ["native-full", "native-wrapped", "native-recurring", "native-2024-04-15", "calcom-rescheduled"];
 
-/// The JSON pointers of every value in `value`.
+/// Collects the JSON pointers of every value in `value`.
 pub(super) fn pointers(value: &Value, here: String, into: &mut Vec<String>) {
     match value {
         Value::Array(items) => {

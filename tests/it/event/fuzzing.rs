@@ -1,5 +1,5 @@
-//! The fuzz target's promises over mutated fixtures: the bounded run of it, on stable Rust and without
-//! cargo-fuzz. docs/message-format.md says how to run the real one, for as long as one likes.
+//! The fuzz target's checks over mutated fixtures: a bounded run on stable Rust without cargo-fuzz.
+//! docs/message-format.md says how to run the real one for any length of time.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use crate::support::is_full;
 #[path = "../../../fuzz/promises.rs"]
 mod promises;
 
-/// Each input of the corpus as it is, then so many mutations, or as many as fit into the time.
+/// Each input of the corpus unchanged, then this many mutations, or as many as fit into the time limit.
 const MUTATIONS: u32 = 30_000;
 const BOUND: Duration = Duration::from_secs(10);
 
-/// What the decoder looks for: put in anywhere, it leads the bytes into more of its ways.
+/// Words that the decoder reads: inserted anywhere, they lead into more of its branches.
 const WORDS: [&str; 24] = [
     "\"specversion\":\"1.0\",",
     "\"specversion\":\"0.3\",",
@@ -41,7 +41,7 @@ const WORDS: [&str; 24] = [
     "1e400",
 ];
 
-/// xorshift64*: the same numbers in every run, so that a failure is found again.
+/// xorshift64*: the same numbers in every run, so that a failure is reproducible.
 struct Numbers(u64);
 
 impl Numbers {
@@ -67,7 +67,7 @@ fn corpus() -> Vec<Vec<u8>> {
     paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-/// One to four changes, each of one of the kinds that fuzzers make.
+/// Applies one to four changes of the kinds that fuzzers use.
 fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
     let mut bytes = corpus[numbers.below(corpus.len())].clone();
     for _ in 0..=numbers.below(4) {
@@ -78,7 +78,7 @@ fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
             1 => drop(bytes.drain(at..end)),
             2 => drop(bytes.splice(at..at, bytes[at..end].to_vec())),
             3 => {
-                // From another one: what stands there under the same kind of bracket.
+                // From another input: what follows the same kind of bracket.
                 let other = &corpus[numbers.below(corpus.len())];
                 let from = numbers.below(other.len());
                 let to = (from + numbers.below(200)).min(other.len());
@@ -86,7 +86,7 @@ fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
             }
             4 => bytes.truncate(at),
             _ => {
-                // After a bracket or a comma it is likely to be read.
+                // Text after a bracket or a comma is likely to be read.
                 let place = bytes[at..].iter().position(|byte| matches!(byte, b'{' | b',' | b'['));
                 let place = place.map_or(at, |offset| at + offset + 1);
                 drop(bytes.splice(place..place, WORDS[numbers.below(WORDS.len())].bytes()));
@@ -99,7 +99,7 @@ fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
 #[test]
 fn mutated_fixtures_keep_the_decoders_promises() {
     let corpus = corpus();
-    assert!(corpus.len() > 40, "the scan sees nothing");
+    assert!(corpus.len() > 40, "the scan found no input");
     corpus.iter().for_each(|input| promises::keeps(input));
     let (mut numbers, begin) = (Numbers(0x5EED), Instant::now());
     let bound = if is_full() { BOUND * 30 } else { BOUND };

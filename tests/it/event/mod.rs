@@ -1,5 +1,5 @@
-//! Decoding: every shape has a fixture and its expected reading; what is wrong has its place and
-//! reason; and no bytes at all make it panic.
+//! Decoding: every shape has a fixture and its expected reading; every error has its place and reason; and
+//! no input makes the decoder panic.
 
 mod sent;
 

@@ -1,5 +1,5 @@
-//! The JSON Schemas of the events and the decoder agree: what the decoder reads, the schema accepts;
-//! what the decoder refuses, the schema refuses, where a schema can say it.
+//! The JSON Schemas of the events agree with the decoder: the schema accepts what the decoder reads, and
+//! refuses what the decoder refuses, where a schema can express it.
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use hostmatch::contract;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::anything::{any_json, pointers};
 use super::sent::*;
 
-/// A schema, ready to be asked.
+/// A compiled schema.
 struct Schema {
     schemas: Schemas,
     index: SchemaIndex,
@@ -24,12 +24,12 @@ impl Schema {
         Self { schemas, index }
     }
 
-    /// What is wrong with it, if anything is.
+    /// Returns why the schema refuses this body, if it does.
     fn refuses(&self, body: &Value) -> Option<String> {
         self.schemas.validate(body, self.index).err().map(|error| format!("{error:#}"))
     }
 
-    /// Holds against the decoder, by the HTTP message that this body is.
+    /// Compares the schema with the decoder, with this body as an HTTP message.
     fn agrees(&self, body: &Value) -> Result<(), TestCaseError> {
         let (read, refused) = (Sent::json(body).decode(), self.refuses(body));
         if let (Ok(read), Some(refused)) = (&read, &refused) {
@@ -46,8 +46,9 @@ impl Schema {
     }
 }
 
-/// Whether there is something in it that no schema can tell: 7.0 from 7, bytes from characters, a
-/// number of 19 digits from a larger one, a control character from a blank, what base64 holds.
+/// Returns whether a value contains something that no schema can distinguish: 7.0 from 7, bytes from
+/// characters, a number of 19 digits from a larger one, a control character from a blank, the content of
+/// base64.
 fn is_beyond(value: &Value) -> bool {
     match value {
         Value::Object(members) if members.contains_key("data_base64") => true,
@@ -71,7 +72,7 @@ fn fixtures() -> Vec<(String, Value)> {
 }
 
 #[test]
-fn every_fixture_agrees_with_the_schema_of_all_and_with_that_of_its_type() {
+fn every_fixture_agrees_with_the_general_schema_and_with_its_types_schema() {
     let all = Schema::of(contract::event_schema());
     let mut typed = 0;
     for (name, body) in fixtures() {
@@ -89,9 +90,9 @@ fn every_fixture_agrees_with_the_schema_of_all_and_with_that_of_its_type() {
     assert!(typed > 10, "{typed}");
 }
 
-/// What the decoder says more about than most senders will ever meet.
+/// Corner cases that most senders will never meet.
 #[test]
-fn the_schema_knows_the_corners() {
+fn the_schema_covers_the_corner_cases() {
     let all = Schema::of(contract::event_schema());
     let good = json!({"uid": "u1"});
     let with = |field: &str, value: Value| json!({"event": "appointment.created", field: value, "calcom_booking": good});
@@ -154,9 +155,9 @@ fn the_schema_knows_the_corners() {
     all.agrees(&native(&json!(many))).unwrap();
 }
 
-/// Every name outside, around every kind of event.
+/// Every name on the wrapping, around every kind of event.
 #[test]
-fn the_schema_knows_what_wrappings_say_of_the_type() {
+fn the_schema_covers_the_types_named_by_wrappings() {
     let all = Schema::of(contract::event_schema());
     let good = json!({"uid": "u1"});
     let agrees = |body: Value| all.agrees(&body).unwrap_or_else(|error| panic!("{error}"));
@@ -210,13 +211,13 @@ fn the_schema_knows_what_wrappings_say_of_the_type() {
 }
 
 thread_local! {
-    // Compiling it takes longer than asking it.
+    // Compiling it takes longer than a check.
     static ALL: Schema = Schema::of(contract::event_schema());
 }
 
 proptest! {
     #[test]
-    fn any_json_is_judged_alike(body in any_json(), wrap in 0..6) {
+    fn schema_and_decoder_agree_on_any_json(body in any_json(), wrap in 0..6) {
         let body = match wrap {
             0 => body,
             1 => native(&body),
@@ -229,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn any_value_anywhere_in_a_real_event_is_judged_alike(
+    fn schema_and_decoder_agree_on_any_changed_event(
         which in any::<prop::sample::Index>(),
         place in any::<prop::sample::Index>(),
         value in any_json(),

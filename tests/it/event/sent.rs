@@ -1,4 +1,4 @@
-//! A message on its way to the decoder.
+//! A message as the decoder receives it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use hostmatch::event::{BookingRef, Decoded, Envelope, Malformed, decode};
 use serde_json::{Value, json};
 
-/// When the envelopes of these tests say that they were first received.
+/// The time of first receipt in the envelopes of these tests.
 pub(super) const FIRST_SEEN_MS: i64 = 1_771_600_000_000;
 
 pub(super) struct Sent {
@@ -55,7 +55,7 @@ impl Sent {
     }
 }
 
-/// One line for the event and one for each booking.
+/// Returns one line for the event and one for each booking.
 pub(super) fn reading(decoded: &Result<Decoded, Malformed>) -> Vec<String> {
     match decoded {
         Ok(Decoded::Event(event)) => {
@@ -97,7 +97,7 @@ pub(super) fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A native event about this booking.
+/// Returns a native event about this booking.
 pub(super) fn native(booking: &Value) -> Value {
     json!({ "event": "appointment.created", "calcom_booking": booking })
 }

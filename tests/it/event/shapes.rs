@@ -1,4 +1,4 @@
-//! Every shape is read as expected, and what is wrong is said with its place.
+//! Every shape is read as expected, and every error is reported with its place.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ fn every_shape_is_read_as_expected() {
 }
 
 #[test]
-fn the_raw_booking_is_kept_as_it_came() {
+fn the_raw_booking_is_kept_unchanged() {
     for name in ["native-full", "native-wrapped", "calcom-created"] {
         let body: Value = serde_json::from_slice(&fixture(name)).unwrap();
         let booking = body.get("calcom_booking").or(body.get("payload")).unwrap();
@@ -54,7 +54,7 @@ fn raw(booking: &hostmatch::event::Booking) -> Value {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place() {
+fn every_error_is_reported_with_its_place() {
     use MalformedKind::{Malformed, NoBooking, UnknownEventType};
     let long = "x".repeat(256);
     let good = json!({"uid": "u1"});
@@ -161,13 +161,13 @@ fn bytes_that_are_no_json_object_are_malformed_and_show_nothing() {
 }
 
 #[test]
-fn of_a_key_that_stands_there_twice_the_last_counts() {
+fn the_last_of_duplicate_keys_counts() {
     let body = r#"{"event":"appointment.created","calcom_booking":{"uid":"first","uid":"last"}}"#;
     assert_eq!(Sent::bytes(body).event().bookings[0].uid.as_ref().unwrap().as_str(), "last");
 }
 
 #[test]
-fn a_booking_that_is_off_says_so_in_any_spelling_bare_or_wrapped() {
+fn a_cancelled_booking_is_recognized_in_any_spelling_bare_or_wrapped() {
     for (status, off) in [
         (json!("cancelled"), true),
         (json!("CANCELLED"), true),
@@ -186,7 +186,7 @@ fn a_booking_that_is_off_says_so_in_any_spelling_bare_or_wrapped() {
 }
 
 #[test]
-fn hints_tell_what_could_be_read() {
+fn hints_contain_what_could_be_read() {
     let body = json!({"event": "appointment.moved", "event_id": "e1", "company_id": "15",
         "calcom_booking": {"data": [{"uid": {}, "id": 7}]}});
     let hints = Sent::json(&body).malformed().hints;

@@ -1,4 +1,4 @@
-//! The sources of an event's type, id and time, and which wins.
+//! The sources of an event's type, id and time, and their precedence.
 
 use hostmatch::event::{EventId, MalformedKind, TYPE_HEADER};
 use serde_json::json;
@@ -20,7 +20,7 @@ fn the_type_comes_from_our_header_then_a_known_routing_key_then_a_known_property
     assert_eq!(sent.event().event_type, "appointment.rescheduled");
     sent.headers.insert(TYPE_HEADER.to_owned(), "appointment.moved".to_owned());
     let malformed = sent.malformed();
-    assert_eq!(malformed.kind, MalformedKind::UnknownEventType, "a replay does not become another type");
+    assert_eq!(malformed.kind, MalformedKind::UnknownEventType, "a replay keeps its type");
     assert_eq!(malformed.hints.event_type.as_deref(), Some("appointment.moved"));
 }
 

@@ -1,5 +1,5 @@
-//! CloudEvents and Laravel's payloads: each has a fixture with what it is read as, and whatever the
-//! wrapping, the event inside is read the same.
+//! CloudEvents and Laravel's payloads: each fixture has its expected reading, and the event inside is read
+//! the same whatever the wrapping.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use strum::VariantArray as _;
 
 use super::sent::*;
 
-/// A message as it was captured or constructed (`made_by` says which), and what it is read as.
+/// A captured or constructed message (`made_by` says which), and its expected reading.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fixture {
@@ -35,7 +35,7 @@ impl Fixture {
         sent
     }
 
-    /// The reading, and before it the id by which repeats are told.
+    /// Returns the reading, preceded by the id by which repeats are recognized.
     fn read(&self) -> Vec<String> {
         let decoded = self.sent().decode();
         let id = match &decoded {
@@ -65,7 +65,7 @@ fn fixtures() -> BTreeMap<String, Fixture> {
 #[test]
 fn every_wrapping_and_version_is_read_as_expected() {
     let fixtures = fixtures();
-    assert!(fixtures.len() > 20, "the scan sees nothing");
+    assert!(fixtures.len() > 20, "the scan found no fixture");
     let mut wrong = String::new();
     for (name, fixture) in fixtures {
         assert!(!fixture.made_by.is_empty(), "{name}");
@@ -77,7 +77,7 @@ fn every_wrapping_and_version_is_read_as_expected() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Every way in which an event may be wrapped, of all versions that were ever sent.
+/// Returns every way to wrap an event, for all versions that were ever sent.
 fn wrappings(event: &Value) -> Vec<(&'static str, Sent)> {
     let named = |name: &str| event.get(name).cloned();
     let type_name = named("event").or(named("triggerEvent")).unwrap();
@@ -126,7 +126,7 @@ fn wrappings(event: &Value) -> Vec<(&'static str, Sent)> {
 }
 
 #[test]
-fn whatever_the_wrapping_the_event_inside_is_read_the_same() {
+fn the_event_inside_any_wrapping_is_read_the_same() {
     let expected: Value = serde_json::from_slice(&fixture("expected-readings")).unwrap();
     for name in expected.as_object().unwrap().keys() {
         let event: Value = serde_json::from_slice(&fixture(name)).unwrap();
@@ -137,7 +137,7 @@ fn whatever_the_wrapping_the_event_inside_is_read_the_same() {
                 (Ok(Decoded::Event(bare)), Ok(Decoded::Event(wrapped))) => {
                     let parts = |event: &hostmatch::event::BookingEvent| {
                         let mut bookings = event.bookings.clone();
-                        // When it was published is another matter.
+                        // The time of publishing differs.
                         bookings.iter_mut().filter(|b| b.time.stamped).for_each(|b| b.time.ms = 0);
                         (
                             event.event_type.clone(),
@@ -160,7 +160,7 @@ fn whatever_the_wrapping_the_event_inside_is_read_the_same() {
 }
 
 #[test]
-fn what_is_wrong_in_a_wrapping_is_said_with_its_place_in_the_whole() {
+fn an_error_in_a_wrapping_is_reported_with_its_place_in_the_message() {
     use MalformedKind::{Malformed, NoBooking, UnknownEventType};
     let cloud = |version: Value, data: Value| json!({"specversion": version, "id": "e-1", "type": "appointment.created", "data": data});
     let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
@@ -220,7 +220,7 @@ fn what_is_wrong_in_a_wrapping_is_said_with_its_place_in_the_whole() {
 }
 
 #[test]
-fn jobs_that_only_php_can_read_are_refused_with_what_to_publish_instead() {
+fn jobs_that_only_php_can_read_are_refused_with_a_remedy() {
     let all = fixtures();
     for (name, says) in [
         ("laravel-8-object-job", "serialized by PHP"),
@@ -241,10 +241,10 @@ fn jobs_that_only_php_can_read_are_refused_with_what_to_publish_instead() {
 }
 
 #[test]
-fn the_shape_is_told_in_the_order_that_is_written() {
+fn the_shape_is_recognized_in_the_documented_order() {
     use hostmatch::event::Shape;
     let event = native(&json!({"uid": "u1"}));
-    // A body with the marks of all shapes; each time the first of them goes.
+    // A body with the marks of all shapes; each step removes the first of them.
     let mut body = event.clone();
     body["specversion"] = json!("1.0");
     body["job"] = json!("appointment.created");

@@ -1,10 +1,10 @@
-//! Type, id and time of wrapped events: which source wins.
+//! Type, id and time of wrapped events: which source takes precedence.
 
 use serde_json::{Value, json};
 
 use super::sent::*;
 
-/// A Laravel job around a CloudEvents message around the gateway's event: all sources at once.
+/// Returns a Laravel job around a CloudEvents message around the gateway's event: all sources at once.
 fn all_sources() -> Value {
     json!({
         "job": "appointment.rescheduled@handle", "displayName": "appointment.rescheduled", "uuid": "laravel",
@@ -32,7 +32,7 @@ fn the_wrapping_names_the_type_before_the_event_and_after_the_message() {
     sent.message_type = None;
     body["data"]["type"] = json!("example.gateway.cancelled");
     sent.body = body.to_string().into();
-    assert_eq!(sent.event().event_type, "appointment.rescheduled", "Laravel's, which is a known one");
+    assert_eq!(sent.event().event_type, "appointment.rescheduled", "Laravel's, which is a known type");
     body["displayName"] = json!("App\\Jobs\\Publish");
     body["job"] = json!("App\\Jobs\\Publish@handle");
     sent.body = body.to_string().into();
@@ -41,13 +41,13 @@ fn the_wrapping_names_the_type_before_the_event_and_after_the_message() {
     sent.body = body.to_string().into();
     let malformed = sent.malformed();
     let first = malformed.hints.event_type.as_deref();
-    assert_eq!(first, Some("example.gateway.cancelled"), "none is known: the first");
-    assert_eq!(malformed.pointer, "/data/type", "where that one stands");
-    assert!(malformed.message.contains("appointment.rescheduled"), "says which are: {malformed}");
+    assert_eq!(first, Some("example.gateway.cancelled"), "no type is known: the first counts");
+    assert_eq!(malformed.pointer, "/data/type", "the place of that type");
+    assert!(malformed.message.contains("appointment.rescheduled"), "names the known types: {malformed}");
 }
 
 #[test]
-fn horizons_type_is_none() {
+fn horizons_type_is_ignored() {
     let mut body = json!({"specversion": "1.0", "type": "job", "data": {"calcom_booking": {"uid": "u1"}}});
     assert_eq!(Sent::json(&body).malformed().hints.event_type, None);
     body["data"]["event"] = json!("appointment.created");
@@ -96,7 +96,7 @@ fn the_time_is_the_bookings_then_the_events_then_cloudevents_then_when_it_was_pu
     assert_eq!(at(&sent), (7_500, true));
     body["pushedAt"] = json!(4_000_000_000_000_i64);
     sent.body = body.to_string().into();
-    assert_eq!(at(&sent), (9_000, true), "a stamp far in the future is none");
+    assert_eq!(at(&sent), (9_000, true), "a stamp far in the future is ignored");
     sent.timestamp_ms = None;
     assert_eq!(at(&sent), (FIRST_SEEN_MS, true));
 }

@@ -1,4 +1,4 @@
-//! The one HTTP client: what it sends, what it takes, and what it says of a server that fails.
+//! The one HTTP client: what it sends, what it accepts, and how it describes a failing server.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::program::{command, stderr, stdout};
 const TIMEOUT: Duration = Duration::from_secs(30);
 const LARGE: usize = 100_000;
 
-/// A server; gives `host:port`.
+/// Starts a server; returns its `host:port`.
 async fn server() -> String {
     let whoami = async |headers: HeaderMap| {
         headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
@@ -32,7 +32,7 @@ async fn server() -> String {
     address
 }
 
-/// Answers one request with these bytes, and hangs up; gives `host:port`.
+/// Answers one request with these bytes and closes the connection; returns the `host:port`.
 async fn answering(bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -45,7 +45,7 @@ async fn answering(bytes: &'static [u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_user_goes_along_and_the_one_of_the_url_wins() {
+async fn the_login_is_sent_and_the_one_in_the_url_wins() {
     let address = server().await;
     let plain = Client::new(&format!("http://{address}/"), TIMEOUT).unwrap();
     let own = Client::new(&format!("http://monitor:p%40ss@{address}"), TIMEOUT).unwrap();
@@ -61,7 +61,7 @@ async fn a_user_goes_along_and_the_one_of_the_url_wins() {
 }
 
 #[tokio::test]
-async fn any_status_is_an_answer_and_no_redirect_is_followed() {
+async fn any_status_is_a_response_and_no_redirect_is_followed() {
     let client = Client::new(&format!("http://{}", server().await), TIMEOUT).unwrap();
     let moved = client.get("/moved").await.unwrap();
     assert_eq!(
@@ -72,7 +72,7 @@ async fn any_status_is_an_answer_and_no_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn what_fails_is_told_apart_and_tells_no_secret() {
+async fn failures_are_distinguished_and_contain_no_secret() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (nobody, silent_address) =
         (format!("127.0.0.1:{}", free_port()), silent.local_addr().unwrap().to_string());
@@ -100,7 +100,7 @@ async fn what_fails_is_told_apart_and_tells_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_proxy_of_the_environment_is_used() {
+async fn proxies_in_the_environment_are_ignored() {
     let (url, nobody) = (format!("http://{}", server().await), format!("http://127.0.0.1:{}", free_port()));
     let mut healthcheck = command(&["healthcheck", "--url", &url]);
     for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
@@ -110,9 +110,9 @@ async fn no_proxy_of_the_environment_is_used() {
     assert_eq!((output.status.code(), stdout(&output).trim()), (Some(0), "ready"), "{}", stderr(&output));
 }
 
-/// Reading those of the system takes longer than most requests.
+/// Reading the system's certificates takes longer than most requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn certificates_are_read_only_where_they_are_needed() {
+async fn certificates_are_read_only_if_needed() {
     let address = server().await;
     let healthcheck = |scheme: &str| {
         let mut healthcheck = command(&["healthcheck", "--url", &format!("{scheme}://{address}")]);

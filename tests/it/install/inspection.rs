@@ -1,5 +1,5 @@
-//! `hostmatch gateway inspect`: what it finds in every state of a database, and that it changes
-//! nothing; and that migrating refuses what it would only break.
+//! `hostmatch gateway inspect`: its findings in every state of a database, and that it changes nothing; and
+//! that migrating refuses a schema that it would only break.
 
 use std::process::Output;
 
@@ -23,7 +23,7 @@ fn inspect(test: &TestDatabase) -> Value {
     found
 }
 
-/// What the findings of this level say.
+/// Returns the texts of the findings with this level.
 fn findings(found: &Value, level: &str) -> Vec<String> {
     let findings = found["findings"].as_array().unwrap().iter().filter(|one| one["level"] == level);
     findings
@@ -69,7 +69,7 @@ async fn an_empty_database_is_not_ready_and_a_new_gateway_is(backend: Backend) {
     assert!(text.starts_with("READY") && text.contains("nothing: all is there"), "{text}");
 }
 
-/// People and bookings that make matching hard, and names that must not be told.
+/// Inserts people and bookings that make matching hard, and names that must not be shown.
 async fn fill(test: &TestDatabase) {
     let staff = |n: u32, company: &str, email: &str, more: &str| {
         format!(
@@ -120,8 +120,8 @@ async fn trigger(test: &TestDatabase) {
     }
 }
 
-on_engines!(a_living_gateway_is_told_with_what_matching_will_meet_and_nobody_is_named);
-async fn a_living_gateway_is_told_with_what_matching_will_meet_and_nobody_is_named(backend: Backend) {
+on_engines!(a_live_gateway_is_described_with_its_matching_problems_and_without_names);
+async fn a_live_gateway_is_described_with_its_matching_problems_and_without_names(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     fill(&test).await;
     trigger(&test).await;
@@ -170,8 +170,8 @@ async fn a_living_gateway_is_told_with_what_matching_will_meet_and_nobody_is_nam
     }
 }
 
-on_engines!(a_connection_to_look_cannot_write);
-async fn a_connection_to_look_cannot_write(backend: Backend) {
+on_engines!(a_read_only_connection_cannot_write);
+async fn a_read_only_connection_cannot_write(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
     let looking = Database::connect_read_only(&config(&test.url)).await.unwrap();
     for statement in ["INSERT INTO companies (id, name) VALUES (1, 'x')", "CREATE TABLE x (id INT)"] {
@@ -186,8 +186,8 @@ async fn a_connection_to_look_cannot_write(backend: Backend) {
     assert_eq!(test.count("companies").await, 0);
 }
 
-on_engines!(the_zone_of_the_gateway_is_judged: mariadb, postgres);
-async fn the_zone_of_the_gateway_is_judged(backend: Backend) {
+on_engines!(the_gateways_time_zone_is_checked: mariadb, postgres);
+async fn the_gateways_time_zone_is_checked(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     if backend == Backend::MariaDb {
         test.run(&["ALTER TABLE appointments MODIFY updated_at DATETIME NULL"]).await;
@@ -215,7 +215,7 @@ async fn the_zone_of_the_gateway_is_judged(backend: Backend) {
 }
 
 #[tokio::test]
-async fn mysqls_limits_and_engines_are_told() {
+async fn mysqls_limits_and_engines_are_reported() {
     let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Living).await;
     let used = test
         .number(
@@ -233,8 +233,8 @@ async fn mysqls_limits_and_engines_are_told() {
     assert!(findings(&found, "problem")[0].contains("MyISAM"), "{found}");
 }
 
-on_engines!(what_was_migrated_and_is_gone_is_named_and_nothing_is_done);
-async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done(backend: Backend) {
+on_engines!(tables_missing_after_a_migration_are_named_and_nothing_is_done);
+async fn tables_missing_after_a_migration_are_named_and_nothing_is_done(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     test.run(&["DROP TABLE hostmatch_host_locks", "ALTER TABLE hostmatch_dead_letters DROP COLUMN error"])
         .await;
@@ -259,7 +259,7 @@ async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done(backend: Bac
         "{found}"
     );
 
-    // What the message says helps.
+    // The remedy in the message works.
     test.run(&[
         "DROP TABLE hostmatch_dead_letters",
         "DELETE FROM hostmatch_migrations WHERE version = 'm1009_hostmatch_dead_letters'",
@@ -270,7 +270,7 @@ async fn what_was_migrated_and_is_gone_is_named_and_nothing_is_done(backend: Bac
     assert_eq!(inspect(&test)["verdict"], "ready");
 }
 
-async fn takes_no_writes(test: &TestDatabase, url: &str) {
+async fn is_read_only(test: &TestDatabase, url: &str) {
     for arguments in [&["migrate", "up"][..], &["migrate", "down", "--all", "--yes"]] {
         let output = run(url, arguments);
         let text = stderr(&output);
@@ -286,18 +286,18 @@ async fn takes_no_writes(test: &TestDatabase, url: &str) {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_writes_is_not_migrated() {
+async fn a_read_only_server_is_not_migrated() {
     let test = TestDatabase::migrated(Backend::Postgres, GatewayShape::Roadmap).await;
     migration::down(test.db.connection(), Some(1)).await.unwrap();
     let name = test.texts("SELECT current_database()::text").await.remove(0);
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
-    takes_no_writes(&test, &test.url).await;
+    is_read_only(&test, &test.url).await;
 
     let Some(server) = MariaDb::start().await else { return };
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Roadmap).await;
     migration::down(test.db.connection(), Some(1)).await.unwrap();
     test.run(&["SET GLOBAL read_only = 1"]).await;
-    takes_no_writes(&test, &test.url).await;
+    is_read_only(&test, &test.url).await;
     test.run(&["SET GLOBAL read_only = 0"]).await;
 
     let test = TestDatabase::fresh(Backend::Sqlite, GatewayShape::Roadmap).await;
@@ -308,7 +308,7 @@ async fn a_server_that_takes_no_writes_is_not_migrated() {
 }
 
 #[test]
-fn a_mistyped_path_makes_no_file() {
+fn a_mistyped_path_creates_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", directory.path().join("mistyped.db").display());
     for arguments in [

@@ -1,4 +1,5 @@
-//! `hostmatch topology`: what is wanted, what a broker has, making what is missing, exporting it.
+//! `hostmatch topology`: showing the wanted topology, comparing it with a broker, creating what is missing,
+//! exporting it.
 
 use std::path::Path;
 use std::process::Output;
@@ -11,7 +12,7 @@ use crate::support::program::{command, json, stderr, stdout};
 use crate::support::traces::{Traces, connect};
 use crate::support::{amqp_url, unique};
 
-/// The program on this queue; what it leaves on the shared broker is removed.
+/// The program on this queue; it removes what it leaves on the shared broker.
 struct Site {
     url: String,
     prefix: String,
@@ -44,7 +45,7 @@ impl Site {
         }
         let output = command.output().unwrap();
         let told = format!("{}{}", stdout(&output), stderr(&output));
-        assert!(!told.contains("hush"), "a secret is told: {told}");
+        assert!(!told.contains("hush"), "a secret is shown: {told}");
         output
     }
 
@@ -56,7 +57,7 @@ impl Site {
 }
 
 #[test]
-fn what_is_wanted_is_shown_without_a_broker_and_an_embedded_queue_wants_nothing() {
+fn show_needs_no_broker_and_an_embedded_queue_has_no_topology() {
     let site = Site::on("amqp://u:hush@127.0.0.1:1/salon");
     let (code, shown) = site.ask(&["show"]);
     assert_eq!(code, Some(0));
@@ -78,7 +79,7 @@ fn what_is_wanted_is_shown_without_a_broker_and_an_embedded_queue_wants_nothing(
 }
 
 #[test]
-fn apply_makes_what_is_missing_whatever_the_configuration_says_and_is_then_done() {
+fn apply_creates_what_is_missing_under_any_configuration_and_then_changes_nothing() {
     let mut site = Site::on(&amqp_url());
     site.settings.push(("HOSTMATCH_QUEUE__TOPOLOGY", "verify".into()));
     let (code, before) = site.ask(&["diff"]);
@@ -99,7 +100,7 @@ fn apply_makes_what_is_missing_whatever_the_configuration_says_and_is_then_done(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_changed_stays_with_its_messages_and_is_told_with_what_to_do() {
+async fn a_queue_that_cannot_be_changed_keeps_its_messages_and_is_reported_with_a_remedy() {
     let mut site = Site::on(&amqp_url());
     assert_eq!(site.run(&["apply"]).status.code(), Some(0));
     let connection = connect(&site.url).await.unwrap();
@@ -128,12 +129,12 @@ async fn what_cannot_be_changed_stays_with_its_messages_and_is_told_with_what_to
     let looks = lapin::options::QueueDeclareOptions::durable().passive();
     let table = lapin::types::FieldTable::default();
     let queue = channel.queue_declare(work.as_str().into(), looks, table).await.unwrap();
-    assert_eq!(queue.message_count(), 1, "it is still there");
+    assert_eq!(queue.message_count(), 1, "the message is still there");
     assert!(stdout(&site.run(&["diff"])).contains("has x-delivery-limit 50, wanted is 20\n  what to do: "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_exported_and_imported_is_what_is_wanted() {
+async fn an_exported_and_imported_topology_equals_the_wanted_one() {
     let Some(mut broker) = Broker::prepare() else { return };
     let management = broker.with_management();
     broker.run().await;

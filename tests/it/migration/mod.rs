@@ -14,7 +14,7 @@ use crate::support::{Backend, GatewayShape, TestDatabase, shapes};
 
 const STAFF: &str = "6f1c2b34-0000-4000-8000-00000000000a";
 
-/// A gateway with people and bookings in it.
+/// Adds people and bookings to a gateway.
 async fn fill(test: &TestDatabase) {
     let (id, names, staff) = match test.shape {
         GatewayShape::Living => (format!("'{STAFF}'"), "name", "'Mara Lindqvist'"),
@@ -53,7 +53,7 @@ fn mapping(test: &TestDatabase, host: i64, active: bool) -> String {
     )
 }
 
-/// Every table with its definition and its rows.
+/// Returns every table with its definition and its rows.
 pub(crate) async fn dump(test: &TestDatabase) -> Vec<String> {
     let tables = match test.backend {
         Backend::Sqlite => {
@@ -85,7 +85,7 @@ pub(crate) async fn dump(test: &TestDatabase) -> Vec<String> {
     all
 }
 
-/// The definitions, as the engine shows them.
+/// Returns the definitions, as the engine shows them.
 pub(crate) async fn schema(test: &TestDatabase) -> Vec<String> {
     match test.backend {
         Backend::Sqlite => {
@@ -123,7 +123,7 @@ pub(crate) async fn schema(test: &TestDatabase) -> Vec<String> {
     }
 }
 
-/// Fails with what differs, and only that.
+/// Fails with the differing lines only.
 pub(crate) fn same(test: &TestDatabase, found: Vec<String>, wanted: &[String]) {
     let more: Vec<_> = found.iter().filter(|line| !wanted.contains(line)).collect();
     let less: Vec<_> = wanted.iter().filter(|line| !found.contains(line)).collect();
@@ -159,8 +159,8 @@ async fn up_and_down_and_up_leave_the_gateway_as_it_was(backend: Backend) {
     }
 }
 
-on_engines!(down_goes_by_steps);
-async fn down_goes_by_steps(backend: Backend) {
+on_engines!(down_goes_step_by_step);
+async fn down_goes_step_by_step(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let connection = test.db.connection();
     let undone = migration::down(connection, Some(2)).await.unwrap();
@@ -182,15 +182,15 @@ async fn the_printed_statements_do_what_up_does(backend: Backend) {
         same(&test, schema(&test).await, &wanted);
         assert!(migration::status(test.db.connection()).await.unwrap().iter().all(|one| one.applied));
     }
-    // Without a database: for a gateway as the baseline makes it.
+    // Without a database: for a gateway as the baseline creates it.
     let wanted = schema(&TestDatabase::migrated(backend, GatewayShape::Roadmap).await).await;
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
     test.run(&migration::sql_for(test.db.backend())).await;
     same(&test, schema(&test).await, &wanted);
 }
 
-on_engines!(up_refuses_tables_of_another_making_before_it_changes_anything);
-async fn up_refuses_tables_of_another_making_before_it_changes_anything(backend: Backend) {
+on_engines!(up_refuses_foreign_tables_before_it_changes_anything);
+async fn up_refuses_foreign_tables_before_it_changes_anything(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
     test.run(&[
         "CREATE TABLE calcom_host_mapping_audits (id INT)",
@@ -208,8 +208,8 @@ async fn up_refuses_tables_of_another_making_before_it_changes_anything(backend:
     same(&test, dump(&test).await, &before);
 }
 
-on_engines!(what_the_gateway_lacks_is_named);
-async fn what_the_gateway_lacks_is_named(backend: Backend) {
+on_engines!(missing_parts_of_the_gateway_are_named);
+async fn missing_parts_of_the_gateway_are_named(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
     let text = migration::up(test.db.connection()).await.unwrap_err().to_string();
     for table in ["companies", "staff", "appointments", "migrate baseline"] {
@@ -232,8 +232,8 @@ async fn what_the_gateway_lacks_is_named(backend: Backend) {
     assert!(text.contains("appointments.calcom_v2_booking_id"), "{text}");
 }
 
-on_engines!(baseline_refuses_where_a_gateway_is);
-async fn baseline_refuses_where_a_gateway_is(backend: Backend) {
+on_engines!(baseline_refuses_an_existing_gateway);
+async fn baseline_refuses_an_existing_gateway(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
     test.run(&["CREATE TABLE calls (id INT PRIMARY KEY)"]).await;
     let before = dump(&test).await;
@@ -296,7 +296,7 @@ async fn audits_outlive_their_mapping_and_mappings_follow_their_staff(backend: B
 }
 
 #[tokio::test]
-async fn keys_take_the_type_and_collation_of_the_gateways() {
+async fn keys_get_the_type_and_collation_of_the_gateways_keys() {
     let cases = [
         (Backend::MariaDb, "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin", "BIGINT"),
         (Backend::MariaDb, "VARCHAR(40) COLLATE utf8mb4_general_ci", "INT UNSIGNED"),
@@ -334,14 +334,14 @@ async fn keys_take_the_type_and_collation_of_the_gateways() {
             "{backend:?} {company}"
         );
         assert_eq!(look("hostmatch_assignments", "appointment_id"), look("appointments", "id"));
-        // No users: whoever changed something is a plain number.
+        // There is no users table: the person who changed something is a plain number.
         assert!(look("calcom_host_mapping_audits", "changed_by").0.to_lowercase().starts_with("bigint"));
         assert_eq!(migration::down(test.db.connection(), None).await.unwrap().len(), 18);
     }
 }
 
 #[tokio::test]
-async fn a_changed_mapping_keeps_its_times() {
+async fn a_changed_mapping_keeps_its_timestamps() {
     let test = TestDatabase::migrated(Backend::MariaDb, GatewayShape::Roadmap).await;
     let automatic = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() \
                      AND table_name LIKE 'calcom%' AND extra LIKE '%on update%'";

@@ -1,4 +1,4 @@
-//! PostgreSQL's sequences behind ids that were imported: nothing is lost by it, and `migrate up` sets them.
+//! PostgreSQL's sequences behind imported ids: they cause no loss, and `migrate up` sets them.
 
 use hostmatch::decide::DeliveryResult;
 
@@ -6,7 +6,8 @@ use crate::install::privileges::run;
 use crate::support::adopted::{Variant, rows, tables};
 use crate::support::{Backend, GatewayShape, TestDatabase, User, World, event, host};
 
-/// A salon, with mappings and audits that came with their ids, as from a copy of another database.
+/// Creates a salon whose mappings and audits were inserted with their ids, as from a copy of another
+/// database.
 async fn imported(backend: Backend, mappings: bool, audits: bool) -> World {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(15).await;
@@ -43,13 +44,13 @@ async fn lagging(test: &TestDatabase) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_lagging_sequence_keeps_out_is_retried_and_told() {
+async fn rows_that_a_lagging_sequence_blocks_are_retried_and_reported() {
     for (mappings, audits, table) in
         [(true, false, "calcom_host_mappings"), (false, true, "calcom_host_mapping_audits")]
     {
         let world = imported(Backend::Postgres, mappings, audits).await;
         let DeliveryResult::Retry(reason, error) = world.send(&[new_host()]).await.remove(0) else {
-            panic!("{table}: it was taken");
+            panic!("{table}: the insert was accepted");
         };
         assert_eq!(reason.as_str(), "refused");
         for what in [&format!("{table}_id_seq"), "INSERT INTO", table, "hostmatch migrate up"] {
@@ -68,9 +69,9 @@ async fn what_a_lagging_sequence_keeps_out_is_retried_and_told() {
     }
 }
 
-/// The migration is made, and nobody is told that nothing was changed.
+/// The migration is applied, and the error does not claim that nothing was changed.
 #[tokio::test]
-async fn who_may_not_set_a_sequence_is_told_what_was_done_and_what_was_not() {
+async fn a_user_who_may_not_set_a_sequence_gets_an_error_that_lists_what_was_done() {
     let user = User::new(Backend::Postgres).await;
     let world = imported(Backend::Postgres, false, true).await;
     let last = migration::down(world.test.db.connection(), Some(1)).await.unwrap().remove(0);
@@ -90,15 +91,15 @@ async fn who_may_not_set_a_sequence_is_told_what_was_done_and_what_was_not() {
     let (code, text) = up();
     assert_eq!(code, Some(6), "{text}");
     assert!(text.contains("nothing was changed"), "{text}");
-    // What it says, done, mends it.
+    // The printed statement repairs it.
     world.run(text.lines().find(|line| line.starts_with("DO $$")).unwrap()).await;
     assert_eq!(up().0, Some(0));
     assert_eq!(lagging(&world.test).await, Vec::<String>::new());
     drop(world);
 }
 
-on_engines!(the_other_engines_count_on_from_the_rows: sqlite, mariadb);
-async fn the_other_engines_count_on_from_the_rows(backend: Backend) {
+on_engines!(other_engines_continue_ids_after_the_rows: sqlite, mariadb);
+async fn other_engines_continue_ids_after_the_rows(backend: Backend) {
     let world = imported(backend, true, true).await;
     assert_eq!(world.one(new_host()).await, "assigned", "{backend:?}");
     let told = "SELECT COUNT(*) FROM calcom_host_mapping_audits a JOIN calcom_host_mappings m \
@@ -108,7 +109,7 @@ async fn the_other_engines_count_on_from_the_rows(backend: Backend) {
 
 /// A `serial`, and a sequence that only the column's default names.
 #[tokio::test]
-async fn the_sequence_of_an_adopted_table_is_set_when_it_is_adopted() {
+async fn the_sequence_of_an_adopted_table_is_set_by_the_adoption() {
     for owned in [true, false] {
         let test = TestDatabase::fresh(Backend::Postgres, GatewayShape::Living).await;
         test.run(&tables(Backend::Postgres, Variant::Living)).await;

@@ -1,4 +1,4 @@
-//! What every queue has to do, run against each.
+//! The behaviour that every queue must have, tested on each.
 
 mod settling;
 
@@ -29,26 +29,26 @@ macro_rules! on_both {
 }
 
 on_both! {
-    what_is_published_arrives_once_and_in_order
-    everything_of_a_message_travels
+    published_messages_arrive_once_and_in_order
+    every_part_of_a_message_is_delivered
     a_batch_keeps_its_limits
-    retries_come_back_after_their_delay_with_everything_kept
-    a_retry_stands_in_line_like_everybody
+    retries_return_unchanged_after_their_delay
+    a_retry_queues_behind_waiting_messages
     a_dead_letter_arrives_with_its_reason
     each_delivery_of_a_batch_gets_its_own_disposition
-    what_is_released_comes_again_alone
-    pause_gives_everything_back_and_consuming_goes_on
-    a_dropped_batch_comes_again_flagged_and_alone
-    what_is_never_settled_becomes_a_dead_letter_in_the_end
-    depth_counts_what_is_where
+    a_released_message_is_redelivered_alone
+    pause_returns_everything_and_consuming_continues
+    a_dropped_batch_is_redelivered_flagged_and_alone
+    a_message_that_is_never_settled_becomes_a_dead_letter
+    depth_counts_messages_by_state
     two_consumers_share_without_duplicates
     many_publish_at_once
-    waiting_ends_on_shutdown_and_when_idle
+    gathering_ends_on_shutdown_and_when_idle
     a_message_that_breaks_a_limit_is_refused
-    a_closed_queue_says_so
+    a_closed_queue_returns_an_error
 }
 
-async fn what_is_published_arrives_once_and_in_order(rig: &Rig) {
+async fn published_messages_arrive_once_and_in_order(rig: &Rig) {
     let sent: Vec<String> = (0..300).map(|i| i.to_string()).collect();
     rig.publish(&sent.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let mut consumer = rig.work();
@@ -57,7 +57,7 @@ async fn what_is_published_arrives_once_and_in_order(rig: &Rig) {
     assert!(consumer.is_consuming());
 }
 
-async fn everything_of_a_message_travels(rig: &Rig) {
+async fn every_part_of_a_message_is_delivered(rig: &Rig) {
     let sent = Message {
         body: vec![0, 255, 10, 13, 0xc3, 0x28].into(),
         headers: headers(&[("traceparent", "00-ab-cd-01"), ("x-note", "zażółć \"quoted\""), ("x-empty", "")]),
@@ -94,16 +94,20 @@ async fn a_batch_keeps_its_limits(rig: &Rig) {
         sizes.extend(bytes);
         all(batch, Disposition::Ack).await;
     }
-    assert_eq!(sizes, [40, 40, 40, 400, 40, 40, 40, 40], "in order, and what is too large is delivered too");
-    // Else it would have its share of what comes now.
+    assert_eq!(
+        sizes,
+        [40, 40, 40, 400, 40, 40, 40, 40],
+        "in order, and a message larger than the limit is delivered too"
+    );
+    // Otherwise it would get a share of the next messages.
     drop(consumer);
     let mut consumer = rig.work();
     let full = full_batch(rig, &mut consumer, &["a", "b", "c", "d"]).await;
-    assert_eq!(bodies(full.deliveries()), ["a", "b", "c", "d"], "what is here is taken together");
+    assert_eq!(bodies(full.deliveries()), ["a", "b", "c", "d"], "waiting messages are gathered in one batch");
     all(full, Disposition::Ack).await;
 }
 
-async fn depth_counts_what_is_where(rig: &Rig) {
+async fn depth_counts_messages_by_state(rig: &Rig) {
     rig.publish(&["one", "two", "three"]).await;
     settled_in(rig, 3).await;
     let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
@@ -111,12 +115,12 @@ async fn depth_counts_what_is_where(rig: &Rig) {
     all(batch(&mut consumer).await, retry(LONGER)).await;
     consumer.pause().await;
     drop(consumer);
-    eventually("one ready, one waiting, one dead", Duration::from_millis(500), async || {
+    eventually("one message is ready, one waiting, one dead", Duration::from_millis(500), async || {
         let depth = rig.queue.depth().await.unwrap();
         ((depth.ready, depth.waiting, depth.dead) == (1, 1, 1)).then_some(())
     })
     .await;
-    eventually("the waiting one is ready", SOON, async || {
+    eventually("the waiting message is ready", SOON, async || {
         let depth = rig.queue.depth().await.unwrap();
         ((depth.ready, depth.waiting, depth.dead) == (2, 0, 1)).then_some(())
     })
@@ -126,7 +130,7 @@ async fn depth_counts_what_is_where(rig: &Rig) {
 async fn two_consumers_share_without_duplicates(rig: &Rig) {
     let other = rig.other().await;
     let sent: Vec<String> = (0..200).map(|i| i.to_string()).collect();
-    // Each holds its first batch until the other has one: on a slow machine one might take everything.
+    // Each holds its first batch until the other has one: on a slow machine one of them might get everything.
     let both = tokio::sync::Barrier::new(2);
     let take = async |queue: &hostmatch::queue::Queue| {
         let limits = BatchLimits { size: 7, ..LIMITS };
@@ -150,7 +154,7 @@ async fn two_consumers_share_without_duplicates(rig: &Rig) {
         }
     };
     let (one, two, ()) = tokio::join!(take(&rig.queue), take(&other), publish);
-    assert!(!one.is_empty() && !two.is_empty(), "both had something: {} and {}", one.len(), two.len());
+    assert!(!one.is_empty() && !two.is_empty(), "both got messages: {} and {}", one.len(), two.len());
     assert_eq!(one.len() + two.len(), 200, "nothing twice");
     let all: BTreeSet<_> = one.into_iter().chain(two).collect();
     assert_eq!(all.len(), 200, "nothing lost");
@@ -177,13 +181,13 @@ async fn many_publish_at_once(rig: &Rig) {
     assert_eq!(seen.len(), 200);
 }
 
-async fn waiting_ends_on_shutdown_and_when_idle(rig: &Rig) {
+async fn gathering_ends_on_shutdown_and_when_idle(rig: &Rig) {
     let started = Instant::now();
     let idle = Duration::from_millis(300);
     let gathered = rig.work().next_batch(&Shutdown::new(), Some(idle)).await.unwrap();
     assert!(matches!(gathered, Gathered::Idle));
     assert!(started.elapsed() >= idle);
-    // Given up at any moment, also while it is still subscribing, it leaves no subscriber behind
+    // A gather that is cancelled at any moment, even while it is subscribing, leaves no subscriber behind
     // that would swallow messages.
     let mut consumer = rig.work();
     for _ in 0..100 {
@@ -199,7 +203,7 @@ async fn waiting_ends_on_shutdown_and_when_idle(rig: &Rig) {
     assert!(matches!(gathered, Gathered::Stopped));
     rig.publish(&["late"]).await;
     let gathered = consumer.next_batch(&shutdown, None).await.unwrap();
-    assert!(matches!(gathered, Gathered::Stopped), "nothing is taken after the stop");
+    assert!(matches!(gathered, Gathered::Stopped), "nothing is gathered after the stop");
     assert_eq!(drain(&mut consumer, 1).await, ["late"]);
 }
 
@@ -213,7 +217,7 @@ async fn a_message_that_breaks_a_limit_is_refused(rig: &Rig) {
     assert_eq!(drain(&mut rig.work(), 1).await, ["fine"]);
 }
 
-async fn a_closed_queue_says_so(rig: &Rig) {
+async fn a_closed_queue_returns_an_error(rig: &Rig) {
     rig.publish(&["kept"]).await;
     let mut consumer = rig.work();
     let in_hand = batch(&mut consumer).await;

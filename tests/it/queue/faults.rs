@@ -1,4 +1,4 @@
-//! What a network and a broker can do: cut, stall, refuse, restart.
+//! Faults of a network and a broker: cut, stall, refuse, restart.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::support::proxy::{Mode, Proxy};
 use crate::support::traces::connect;
 use crate::support::{amqp_url, eventually};
 
-/// A queue behind a proxy, with short patience.
+/// Returns a queue behind a proxy, with short timeouts.
 async fn behind_a_proxy() -> (Rig, Proxy) {
     let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
     let config = QueueConfig {
@@ -29,7 +29,7 @@ async fn behind_a_proxy() -> (Rig, Proxy) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_connection_is_made_again_and_consumed_from() {
+async fn a_cut_connection_is_reopened_and_consumed_from() {
     let (rig, proxy) = behind_a_proxy().await;
     let mut consumer = rig.work();
     rig.publish(&["one"]).await;
@@ -40,13 +40,13 @@ async fn a_cut_connection_is_made_again_and_consumed_from() {
         let publisher = rig.queue.publisher();
         eventually("published again", SOON, async || publisher.publish(vec![message(&body)]).await.ok())
             .await;
-        // A publish or an acknowledgement that was cut off half-way makes duplicates, no more.
+        // A publish or an acknowledgement that was cut off in the middle creates duplicates, nothing worse.
         while drain(&mut consumer, 1).await != [body.as_str()] {}
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_whose_connection_was_cut_is_lost_and_comes_again() {
+async fn a_batch_whose_connection_was_cut_is_redelivered() {
     let (rig, proxy) = behind_a_proxy().await;
     rig.publish(&["one"]).await;
     let mut consumer = rig.work();
@@ -63,7 +63,7 @@ async fn a_batch_whose_connection_was_cut_is_lost_and_comes_again() {
         let settled = all(in_hand, disposition.clone()).await;
         assert_eq!((settled.lost, settled.acked), (1, 0), "{disposition:?}: {settled:?}");
         if matches!(disposition, Disposition::DeadLetter { .. }) {
-            // This one more, and the delivery limit of 3 would take it.
+            // One more redelivery would exceed the delivery limit of 3.
             break;
         }
     }
@@ -80,11 +80,11 @@ async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
     rig.publish(&["one"]).await;
     let mut consumer = rig.work();
     let in_hand = batch(&mut consumer).await;
-    // What we send goes nowhere; the copy never reaches the broker.
+    // Our bytes go nowhere; the copy never reaches the broker.
     proxy.set(Mode::StallUpstream);
     let settling = tokio::spawn(all(in_hand, retry(SHORT)));
     let publisher = rig.queue.publisher();
-    eventually("the publisher gives its connection up", SOON, async || (!publisher.is_ready()).then_some(()))
+    eventually("the publisher drops its connection", SOON, async || (!publisher.is_ready()).then_some(()))
         .await;
     proxy.cut();
     proxy.set(Mode::Pass);
@@ -96,9 +96,9 @@ async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_done_does_not_wait_for_a_copy_that_no_queue_takes() {
+async fn acknowledgements_do_not_wait_for_an_unroutable_copy() {
     let rig = Rig::amqp().await;
-    // One that puts back no queue that is gone.
+    // With `verify`, nothing creates the missing queue again.
     let looks = QueueConfig { topology: Topology::Verify, ..rig.config.clone() };
     rig.publish(&["first"]).await;
     let mut consumer = Queue::open(&looks).await.unwrap().consumer(Source::Bookings, LIMITS);
@@ -108,16 +108,19 @@ async fn what_is_done_does_not_wait_for_a_copy_that_no_queue_takes() {
     let channel = connection.create_channel().await.unwrap();
     let name = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT.as_millis());
     channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
-    // The copy is tried again for minutes.
+    // The copy is retried for minutes.
     let settling = full.settle(vec![retry(SHORT), Disposition::Ack]);
-    assert!(tokio::time::timeout(Duration::from_secs(2), settling).await.is_err(), "it is still tried");
-    // Given up like this, it gives back what is not settled.
+    assert!(
+        tokio::time::timeout(Duration::from_secs(2), settling).await.is_err(),
+        "the copy is still being retried"
+    );
+    // A cancelled settle returns what is not settled.
     assert_eq!(drain(&mut consumer, 1).await, ["for nowhere"]);
     assert_idle(&mut consumer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publish_without_an_answer_fails_in_time_and_the_next_one_works() {
+async fn an_unanswered_publish_times_out_and_the_next_one_works() {
     let (rig, proxy) = behind_a_proxy().await;
     rig.publish(&["before"]).await;
     proxy.set(Mode::Stall);
@@ -137,13 +140,13 @@ async fn a_publish_without_an_answer_fails_in_time_and_the_next_one_works() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_line_is_noticed_by_its_heartbeat() {
+async fn a_silent_connection_is_detected_by_its_heartbeat() {
     let (rig, proxy) = behind_a_proxy().await;
     let mut consumer = rig.work();
     let health = consumer.health();
     rig.publish(&["before"]).await;
     assert_eq!(drain(&mut consumer, 1).await, ["before"]);
-    // An acknowledgement that the silence swallowed makes a duplicate.
+    // An acknowledgement that was lost in the silence creates a duplicate.
     let consuming = tokio::spawn(async move { while drain(&mut consumer, 1).await != ["after"] {} });
     proxy.set(Mode::Stall);
     eventually("not consuming", SOON, async || (!health.is_consuming()).then_some(())).await;
@@ -155,7 +158,7 @@ async fn a_silent_line_is_noticed_by_its_heartbeat() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settling_into_a_silent_line_ends_in_time() {
+async fn settling_on_a_silent_connection_times_out() {
     let (rig, proxy) = behind_a_proxy().await;
     rig.publish(&["one"]).await;
     let mut consumer = rig.work();
@@ -169,7 +172,7 @@ async fn settling_into_a_silent_line_ends_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closing_takes_no_longer_than_it_may() {
+async fn closing_keeps_its_deadline() {
     let (rig, proxy) = behind_a_proxy().await;
     rig.publish(&["one"]).await;
     let mut consumer = rig.work();
@@ -183,10 +186,10 @@ async fn closing_takes_no_longer_than_it_may() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
-    // Where no RabbitMQ is installed there is nothing to restart.
+    // If RabbitMQ is not installed, there is nothing to restart.
     let Some(mut broker) = Broker::prepare() else { return };
     let config = QueueConfig { url: Secret::new(broker.url()), ..config("") };
-    // Not there yet: opening works, publishing says so, consuming waits.
+    // The broker is not running yet: opening works, publishing fails, consuming waits.
     let queue = Queue::open(&config).await.unwrap();
     let publisher = queue.publisher();
     assert!(!publisher.is_ready());
@@ -194,7 +197,7 @@ async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
     let gathered = consumer.next_batch(&Shutdown::new(), Some(SHORT)).await.unwrap();
     assert!(matches!(gathered, Gathered::Idle));
     broker.run().await;
-    eventually("published once it is there", Duration::from_secs(60), async || {
+    eventually("published when the broker runs", Duration::from_secs(60), async || {
         publisher.publish(vec![message("early")]).await.ok()
     })
     .await;
@@ -207,14 +210,14 @@ async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
             publisher.publish(vec![message(&body)]).await.unwrap();
             sent.insert(body);
         }
-        // In hand while the broker goes away.
+        // A batch in hand while the broker goes away.
         let in_hand = batch(&mut consumer).await;
         if round == "stopped" {
             broker.stop().await;
         } else {
             broker.kill().await;
         }
-        assert_eq!(all(in_hand, Disposition::Ack).await.acked, 0, "nobody is there to hear it");
+        assert_eq!(all(in_hand, Disposition::Ack).await.acked, 0, "no broker receives it");
         broker.run().await;
         let body = format!("after it was {round}");
         eventually("published again", Duration::from_secs(60), async || {
@@ -233,7 +236,7 @@ async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_without_memory_refuses_quickly_but_still_hears_acknowledgements() {
+async fn a_broker_without_memory_refuses_quickly_but_still_gets_acknowledgements() {
     let Some(mut broker) = Broker::prepare() else { return };
     let config =
         QueueConfig { url: Secret::new(broker.url()), confirm_timeout: Duration::from_secs(1), ..config("") };
@@ -244,7 +247,7 @@ async fn a_broker_without_memory_refuses_quickly_but_still_hears_acknowledgement
     let mut consumer = queue.consumer(Source::Bookings, LIMITS);
     let in_hand = batch(&mut consumer).await;
     broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
-    // The broker says that it is blocked when the first message comes.
+    // The broker reports that it is blocked when the first message arrives.
     assert_eq!(publisher.publish(vec![message("unsure")]).await, Err(PublishError::Timeout));
     assert!(!publisher.is_ready());
     let started = Instant::now();
@@ -256,13 +259,13 @@ async fn a_broker_without_memory_refuses_quickly_but_still_hears_acknowledgement
     eventually("published again", SOON, async || publisher.publish(vec![message("two")]).await.ok()).await;
     let mut seen = drain(&mut consumer, 2).await;
     seen.sort();
-    assert_eq!(seen, ["two", "unsure"], "what was not confirmed may come all the same");
+    assert_eq!(seen, ["two", "unsure"], "an unconfirmed message may arrive nevertheless");
     queue.close().await;
 }
 
-/// Far more than there are channels, so that most share a group with strangers.
+/// Far more than there are channels, so that most share a channel with others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_the_broker_finds_too_large_and_those_that_give_up_harm_nobody_beside_them() {
+async fn oversized_and_cancelled_publishes_affect_no_others() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     let lower = "application:set_env(rabbit, max_message_size, 2000), \
@@ -279,7 +282,7 @@ async fn one_that_the_broker_finds_too_large_and_those_that_give_up_harm_nobody_
         let publisher = publisher.clone();
         let task = tokio::spawn(async move { publisher.publish(vec![message(&body)]).await });
         if n % 7 == 3 {
-            // Wherever it is by now.
+            // At any point of its publish.
             tokio::task::yield_now().await;
             task.abort();
         } else {
@@ -288,8 +291,9 @@ async fn one_that_the_broker_finds_too_large_and_those_that_give_up_harm_nobody_
     }
     for (n, large, task) in publishing {
         let published = task.await.unwrap();
-        // Rarely a frame is on its way already when the broker has closed the channel for a large one, and it
-        // ends the whole connection for that. Whoever published is told so, and publishes again.
+        // In rare cases a frame is already in flight when the broker closes the channel because of a large
+        // one, and the broker then closes the whole connection. The publisher gets an error and publishes
+        // again.
         let is_late =
             published.as_ref().is_err_and(|error| error.to_string().contains("expected 'channel.open'"));
         if large {
@@ -313,7 +317,7 @@ async fn one_that_the_broker_finds_too_large_and_those_that_give_up_harm_nobody_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_without_rights_is_told_which_ones_it_needs() {
+async fn a_user_without_rights_gets_an_error_that_names_them() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     broker.control(&["set_permissions", "guest", "^$", ".*", ".*"]).await;

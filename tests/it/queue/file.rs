@@ -1,4 +1,4 @@
-//! What only the queue in a file can meet: crashes, strangers' files, other processes.
+//! Conditions that only the queue in a file meets: crashes, foreign files, other processes.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ async fn sqlite(rig: &Rig) -> DatabaseConnection {
     Database::connect(rig.config.url.expose()).await.unwrap()
 }
 
-/// A batch whose holder is gone without a word.
+/// Drops a batch as a crashed holder would.
 fn crash(batch: Batch) {
     std::mem::forget(batch);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_crashed_process_held_comes_again_when_its_lease_ends() {
+async fn messages_of_a_crashed_process_are_redelivered_when_its_lease_ends() {
     let rig = Rig::embedded().await;
     rig.publish(&["held", "free"]).await;
     let mut crashing = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 100 });
     crash(batch(&mut crashing).await);
     let other = rig.other().await;
     let mut consumer = other.consumer(Source::Bookings, LIMITS);
-    assert_eq!(drain(&mut consumer, 1).await, ["free"], "a lease holds against other processes");
+    assert_eq!(drain(&mut consumer, 1).await, ["free"], "a lease excludes other processes");
     assert_idle(&mut consumer).await;
     assert_eq!(other.depth().await.unwrap().in_flight, Some(1));
     sqlite(&rig).await.execute_unprepared("UPDATE messages SET leased_until_ms = 1").await.unwrap();
@@ -48,7 +48,7 @@ async fn a_batch_whose_lease_ended_settles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_published_is_there_after_a_reopening() {
+async fn published_messages_are_there_after_a_reopening() {
     let rig = Rig::embedded().await;
     rig.publish(&["kept"]).await;
     rig.queue.close().await;
@@ -58,21 +58,21 @@ async fn what_was_published_is_there_after_a_reopening() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_process_that_writes_is_waited_for() {
+async fn a_write_waits_for_another_process() {
     let rig = Rig::embedded().await;
     let other = sqlite(&rig).await;
     other.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
     let publisher = rig.queue.publisher();
     let publishing = tokio::spawn(async move { publisher.publish(vec![message("patient")]).await });
     let early = tokio::time::timeout(Duration::from_millis(300), rig.queue.depth()).await;
-    assert_eq!(early.unwrap().unwrap().ready, 0, "reading goes on meanwhile");
+    assert_eq!(early.unwrap().unwrap().ready, 0, "reading continues meanwhile");
     assert!(!publishing.is_finished());
     other.execute_unprepared("COMMIT").await.unwrap();
     tokio::time::timeout(SOON, publishing).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_the_queue_is_refused_in_words() {
+async fn a_file_that_cannot_be_the_queue_is_refused_with_an_explanation() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file.db");
     let open = async |url: String| Queue::open(&config(&url)).await.map(|_| ()).unwrap_err();

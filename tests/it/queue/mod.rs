@@ -1,5 +1,5 @@
-//! The queues: one conformance suite on RabbitMQ and on the embedded queue, and what only a
-//! broker can do to us.
+//! The queues: one conformance suite for RabbitMQ and the embedded queue, and faults that only one of them
+//! can have.
 
 mod rig;
 mod conformance;

@@ -1,4 +1,4 @@
-//! A queue of the test's own, and short words for what the tests do with it.
+//! A queue for one test, and short helpers for the tests of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::support::traces::Traces;
 pub(super) use crate::support::traces::{clean, connect};
 use crate::support::{amqp_url, eventually, unique};
 
-/// Long enough for a slow machine; nobody waits this long when all is well.
+/// Enough for a slow machine; a passing test never waits this long.
 pub(super) const SOON: Duration = Duration::from_secs(30);
 
-/// So many bytes that the prefetch is what the configuration says from the beginning.
+/// So many bytes that the prefetch has the configured value from the start.
 pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 64 << 20 };
 
 /// The delays of the wait queues in these tests.
@@ -51,7 +51,7 @@ impl Rig {
         Self::with(config(&amqp_url()), amqp_url()).await
     }
 
-    /// `cleaner` is a URL that works even when the queue's own is made to fail.
+    /// Creates a rig; `cleaner` is a URL that works even if the test makes the queue's own fail.
     pub(super) async fn with(config: QueueConfig, cleaner: String) -> Self {
         let traces = Traces::Broker(QueueConfig { url: Secret::new(cleaner), ..config.clone() });
         let queue = Queue::open(&config).await.unwrap();
@@ -65,14 +65,14 @@ impl Rig {
         Self { config, queue, _traces: Traces::Directory(directory) }
     }
 
-    /// Somebody else's view of the same queue: another process, as it were.
+    /// Opens the same queue again, as another process would.
     pub(super) async fn other(&self) -> Queue {
         Queue::open(&self.config).await.unwrap()
     }
 
     pub(super) async fn publish(&self, bodies: &[&str]) {
         let publisher = self.queue.publisher();
-        eventually("it is connected", SOON, async || publisher.is_ready().then_some(())).await;
+        eventually("the publisher is connected", SOON, async || publisher.is_ready().then_some(())).await;
         publisher.publish(bodies.iter().map(|body| message(body)).collect()).await.unwrap();
     }
 
@@ -93,21 +93,21 @@ pub(super) fn message(body: &str) -> Message {
     }
 }
 
-/// The next batch; panics when none comes.
+/// Returns the next batch; panics if none arrives.
 pub(super) async fn batch(consumer: &mut Consumer) -> Batch {
     match consumer.next_batch(&Shutdown::new(), Some(SOON)).await.unwrap() {
         Gathered::Batch(batch) => batch,
-        Gathered::Idle => panic!("nothing came within {SOON:?}"),
-        Gathered::Stopped => panic!("stopped, but nobody asked"),
+        Gathered::Idle => panic!("nothing arrived within {SOON:?}"),
+        Gathered::Stopped => panic!("stopped without a request"),
     }
 }
 
-/// Nothing comes for a while that is long for a queue with something in it.
+/// Checks that nothing arrives for a time in which a non-empty queue would deliver.
 pub(super) async fn assert_idle(consumer: &mut Consumer) {
     match consumer.next_batch(&Shutdown::new(), Some(Duration::from_millis(400))).await.unwrap() {
         Gathered::Idle => {}
-        Gathered::Batch(batch) => panic!("something came: {:?}", bodies(batch.deliveries())),
-        Gathered::Stopped => panic!("stopped, but nobody asked"),
+        Gathered::Batch(batch) => panic!("something arrived: {:?}", bodies(batch.deliveries())),
+        Gathered::Stopped => panic!("stopped without a request"),
     }
 }
 
@@ -115,7 +115,7 @@ pub(super) fn bodies(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(|d| String::from_utf8_lossy(&d.message.body).into_owned()).collect()
 }
 
-/// Takes and acknowledges until `count` messages were seen; their bodies, in order of arrival.
+/// Gathers and acknowledges until `count` messages were seen; returns their bodies, in order of arrival.
 pub(super) async fn drain(consumer: &mut Consumer, count: usize) -> Vec<String> {
     let mut seen = Vec::new();
     while seen.len() < count {
@@ -128,7 +128,7 @@ pub(super) async fn drain(consumer: &mut Consumer, count: usize) -> Vec<String> 
     seen
 }
 
-/// One disposition for the whole batch.
+/// Settles the whole batch with one disposition.
 pub(super) async fn all(batch: Batch, disposition: Disposition) -> Settled {
     let count = batch.deliveries().len();
     batch.settle(vec![disposition; count]).await.unwrap()
@@ -142,7 +142,7 @@ pub(super) fn headers(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// On a broker a consumer may be quicker than the publisher; here it must not be.
+/// Waits until all published messages are ready: on a broker a consumer may be faster than the publisher.
 pub(super) async fn settled_in(rig: &Rig, count: u64) {
     eventually("everything published is ready", SOON, async || {
         (rig.queue.depth().await.unwrap().ready == count).then_some(())
@@ -150,23 +150,24 @@ pub(super) async fn settled_in(rig: &Rig, count: u64) {
     .await;
 }
 
-/// A broker hands out to a consumer that is not asking yet; the file keeps these until it asks.
-pub(super) async fn handed_out(rig: &Rig, count: u64) {
-    eventually("all are handed out, or ready to be", SOON, async || {
+/// Waits until all are delivered or ready: a broker delivers before the consumer asks, the file only when
+/// it asks.
+pub(super) async fn delivered_or_ready(rig: &Rig, count: u64) {
+    eventually("all messages are delivered or ready", SOON, async || {
         let depth = rig.queue.depth().await.unwrap();
         (depth.ready == if depth.in_flight.is_some() { count } else { 0 }).then_some(())
     })
     .await;
 }
 
-/// These messages, in one batch. How many a batch takes depends on how quick the network is, so
-/// this holds one back until all are here, and tries again when they were not all the same.
+/// Returns these messages in one batch. How many a batch gets depends on the network's speed, so this holds
+/// a batch back until all have arrived, and tries again if they were not in one.
 pub(super) async fn full_batch(rig: &Rig, consumer: &mut Consumer, wanted: &[&str]) -> Batch {
     for _ in 0..20 {
         rig.publish(&["opener"]).await;
         let opener = batch(consumer).await;
         rig.publish(wanted).await;
-        handed_out(rig, u64::try_from(wanted.len()).unwrap()).await;
+        delivered_or_ready(rig, u64::try_from(wanted.len()).unwrap()).await;
         all(opener, Disposition::Ack).await;
         let full = batch(consumer).await;
         if full.deliveries().len() == wanted.len() {

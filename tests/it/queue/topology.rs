@@ -1,4 +1,4 @@
-//! The topology on a broker: made, checked, and what is said when it is not right.
+//! The topology on a broker: created, verified, and errors if it is wrong.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn a_queue_with_other_arguments_is_named_with_its_argument() {
     let error = Queue::open(&other).await.unwrap().depth().await.unwrap_err().to_string();
     assert!(error.contains("x-delivery-limit"), "{error}");
     assert!(error.contains(&format!("{}.bookings", other.prefix)), "{error}");
-    assert!(error.contains("queue.prefix"), "it says what to do: {error}");
+    assert!(error.contains("queue.prefix"), "the error has a remedy: {error}");
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_url_of_another_kind_is_an_error_that_hides_the_password() {
 }
 
 #[tokio::test]
-async fn verify_makes_nothing_and_says_what_is_missing() {
+async fn verify_creates_nothing_and_names_what_is_missing() {
     let verify = QueueConfig { topology: Topology::Verify, ..config(&amqp_url()) };
     let error = Queue::open(&verify).await.unwrap().depth().await.unwrap_err().to_string();
     assert!(error.contains(&format!("{}.events", verify.prefix)), "{error}");
@@ -74,15 +74,18 @@ async fn the_topology_is_the_contract() {
         "x-queue-type",
     ];
     assert_eq!(arguments, expected);
-    assert!(!topology.queues[0].arguments.contains_key("x-dead-letter-exchange"), "the end of the road");
+    assert!(
+        !topology.queues[0].arguments.contains_key("x-dead-letter-exchange"),
+        "dead letters go nowhere else"
+    );
     let wait = |ms| topology.wait_queue(Duration::from_millis(ms)).to_owned();
     assert_eq!(wait(300), format!("{p}.bookings.retry.300"));
     assert_eq!(wait(301), format!("{p}.bookings.retry.600"));
-    assert_eq!(wait(9000), format!("{p}.bookings.retry.600"), "the longest there is");
+    assert_eq!(wait(9000), format!("{p}.bookings.retry.600"), "the longest delay");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_queue_takes_is_not_accepted_unless_a_new_connection_makes_one() {
+async fn an_unroutable_message_is_refused_unless_a_new_connection_creates_the_queue() {
     let rig = Rig::amqp().await;
     rig.publish(&["bound"]).await;
     let config = &rig.config;
@@ -95,14 +98,14 @@ async fn what_no_queue_takes_is_not_accepted_unless_a_new_connection_makes_one()
     let error = looking.publisher().publish(vec![message("lost"), message("too")]).await.unwrap_err();
     assert!(error.to_string().contains("no queue takes"), "{error}");
     looking.close().await;
-    // Who may make what is missing does so, and publishes again by itself.
+    // A user who may create what is missing does so, and publishes again without help.
     rig.publish(&["one", "two"]).await;
     let seen = drain(&mut rig.work(), 3).await;
     assert_eq!(seen, ["bound", "one", "two"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_what_no_queue_took_is_published_again_and_not_what_a_full_one_refused() {
+async fn only_unroutable_messages_are_published_again_not_those_a_full_queue_refused() {
     let rig = Rig::amqp().await;
     rig.queue.depth().await.unwrap();
     let config = &rig.config;
@@ -114,7 +117,7 @@ async fn only_what_no_queue_took_is_published_again_and_not_what_a_full_one_refu
         .queue_unbind(work.into(), exchange.clone().into(), "#".into(), FieldTable::default())
         .await
         .unwrap();
-    // Both are handed a copy; one is full, which is said of the message.
+    // Both queues are routed a copy; one is full, which makes the broker refuse the message.
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongInt(0));
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
@@ -133,7 +136,7 @@ async fn only_what_no_queue_took_is_published_again_and_not_what_a_full_one_refu
     let error = looking.publisher().publish(vec![keyed("both"), keyed("nowhere")]).await.unwrap_err();
     assert!(error.to_string().contains("full"), "{error}");
     let looks = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let copies = eventually("a copy is there", SOON, async || {
+    let copies = eventually("a copy has arrived", SOON, async || {
         let beside =
             channel.queue_declare(name("beside").into(), looks, FieldTable::default()).await.unwrap();
         Some(beside.message_count()).filter(|count| *count > 0)
@@ -144,7 +147,7 @@ async fn only_what_no_queue_took_is_published_again_and_not_what_a_full_one_refu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_deleted_under_the_consumer_is_made_and_consumed_again() {
+async fn a_queue_deleted_under_the_consumer_is_created_and_consumed_again() {
     let rig = Rig::amqp().await;
     let mut consumer = rig.work();
     rig.publish(&["before"]).await;
@@ -155,7 +158,7 @@ async fn a_queue_deleted_under_the_consumer_is_made_and_consumed_again() {
     channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     let consuming = tokio::spawn(async move { drain(&mut consumer, 1).await });
     let publisher = rig.queue.publisher();
-    eventually("published after the queue was made again", SOON, async || {
+    eventually("published after the queue was created again", SOON, async || {
         publisher.publish(vec![message("after")]).await.ok()
     })
     .await;
@@ -163,7 +166,7 @@ async fn a_queue_deleted_under_the_consumer_is_made_and_consumed_again() {
 }
 
 #[tokio::test]
-async fn what_another_queue_made_by_hand_says_is_not_overwritten() {
+async fn arguments_of_a_queue_created_by_hand_are_not_overwritten() {
     let config = config(&amqp_url());
     let connection = connect(config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
@@ -176,7 +179,7 @@ async fn what_another_queue_made_by_hand_says_is_not_overwritten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_acknowledged_whose_copy_found_no_queue() {
+async fn a_message_with_an_unroutable_copy_is_not_acknowledged() {
     let rig = Rig::amqp().await;
     rig.publish(&["precious"]).await;
     let mut consumer = rig.work();
@@ -185,7 +188,7 @@ async fn nothing_is_acknowledged_whose_copy_found_no_queue() {
     let channel = connection.create_channel().await.unwrap();
     let wait = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT.as_millis());
     channel.queue_delete(wait.into(), QueueDeleteOptions::default()).await.unwrap();
-    // Refused first; then the wait queue is made again and the copy accepted.
+    // Refused at first; then the wait queue is created again and accepts the copy.
     let settled = tokio::time::timeout(SOON, all(in_hand, retry(SHORT))).await.unwrap();
     assert_eq!(settled.retried, 1, "{settled:?}");
     let again = batch(&mut consumer).await;

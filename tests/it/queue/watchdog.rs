@@ -1,4 +1,4 @@
-//! "Connected, but consuming nothing": noticed, said, and mended by a new connection.
+//! "Connected, but consuming nothing" is detected, logged, and repaired by a new connection.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::rig::{LIMITS, Rig, SOON, all, batch, bodies, config, drain, settled_i
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{amqp_url, eventually};
 
-/// Nothing for so long is looked into.
+/// A consumer without deliveries for this long is checked.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// A queue behind a proxy, with heartbeats so rare that they do not notice first.
+/// Returns a queue behind a proxy, with heartbeats so rare that they do not detect the fault first.
 async fn with_rare_heartbeats(prefetch: u16) -> (Rig, Proxy) {
     let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
     let config = QueueConfig {
@@ -28,7 +28,7 @@ async fn with_rare_heartbeats(prefetch: u16) -> (Rig, Proxy) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_that_was_used_up_is_made_again() {
+async fn an_exhausted_subscription_is_opened_again() {
     let (rig, proxy) = with_rare_heartbeats(2).await;
     let messages = ["one", "two", "three", "four", "five"];
     rig.publish(&messages).await;
@@ -36,7 +36,7 @@ async fn a_subscription_that_was_used_up_is_made_again() {
     let health = consumer.health();
     let first = batch(&mut consumer).await;
     assert!(health.is_consuming());
-    // The broker never hears that the first two are done, and hands out no more.
+    // The broker never receives the acknowledgements of the first two, and delivers nothing more.
     proxy.set(Mode::SwallowAcks);
     all(first, Disposition::Ack).await;
     let consuming = tokio::spawn(async move {
@@ -46,7 +46,7 @@ async fn a_subscription_that_was_used_up_is_made_again() {
         }
         consumer
     });
-    eventually("it is not healthy", SOON, async || (!health.is_consuming()).then_some(())).await;
+    eventually("the consumer is not healthy", SOON, async || (!health.is_consuming()).then_some(())).await;
     proxy.set(Mode::Pass);
     let consumer = tokio::time::timeout(SOON, consuming).await.unwrap().unwrap();
     assert!(health.is_consuming(), "healthy again");
@@ -55,7 +55,7 @@ async fn a_subscription_that_was_used_up_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_that_is_silent_one_way_is_noticed_before_its_heartbeats() {
+async fn a_one_way_silent_connection_is_detected_before_its_heartbeats() {
     for mode in [Mode::StallDownstream, Mode::StallUpstream] {
         let (rig, proxy) = with_rare_heartbeats(100).await;
         rig.publish(&["before"]).await;
@@ -64,7 +64,8 @@ async fn a_line_that_is_silent_one_way_is_noticed_before_its_heartbeats() {
         assert_eq!(drain(&mut consumer, 1).await, ["before"]);
         proxy.set(mode);
         let consuming = tokio::spawn(async move { while drain(&mut consumer, 1).await != ["after"] {} });
-        eventually("it is not healthy", SOON, async || (!health.is_consuming()).then_some(())).await;
+        eventually("the consumer is not healthy", SOON, async || (!health.is_consuming()).then_some(()))
+            .await;
         proxy.set(Mode::Pass);
         let publisher = rig.queue.publisher();
         let after = || vec![super::rig::message("after")];
@@ -74,7 +75,7 @@ async fn a_line_that_is_silent_one_way_is_noticed_before_its_heartbeats() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_hand_or_not_there_is_no_stall() {
+async fn an_empty_queue_or_a_delivery_in_hand_is_no_stall() {
     let (rig, _proxy) = with_rare_heartbeats(1).await;
     let mut consumer = rig.queue.consumer(Source::Bookings, LIMITS).stalled_after(QUIET);
     let health = consumer.health();
@@ -83,10 +84,10 @@ async fn what_is_in_hand_or_not_there_is_no_stall() {
     assert!(matches!(nothing, Gathered::Idle) && health.is_consuming(), "an empty queue");
     rig.publish(&["one", "two"]).await;
     let in_hand = batch(&mut consumer).await;
-    // The second one is ready, and may not come: the prefetch is 1.
+    // The second message is ready and cannot be delivered: the prefetch is 1.
     let nothing = consumer.next_batch(&Shutdown::new(), idle).await.unwrap();
     assert!(matches!(nothing, Gathered::Idle) && health.is_consuming(), "a slow transaction");
     assert_eq!(bodies(in_hand.deliveries()), ["one"]);
-    assert_eq!(all(in_hand, Disposition::Ack).await.acked, 1, "it was not taken away");
+    assert_eq!(all(in_hand, Disposition::Ack).await.acked, 1, "the delivery is still ours");
     assert_eq!(drain(&mut consumer, 1).await, ["two"]);
 }

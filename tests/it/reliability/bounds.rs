@@ -1,4 +1,4 @@
-//! How much memory a worker takes, whatever waits and however large it is.
+//! The memory of a worker, for any number and any size of waiting messages.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 
 const MIB: usize = 1 << 20;
 
-/// The most memory that this process ever had, in bytes.
+/// Returns the peak memory of this process, in bytes.
 fn peak(process: &Process) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.split_whitespace().next().unwrap().parse::<usize>().unwrap() * 1024
 }
 
-/// These events, each with so many bytes more.
+/// Returns these events, each with this many more bytes.
 fn with_padding(events: &[Value], bytes: usize) -> Vec<Value> {
     let mut events = events.to_vec();
     for event in &mut events {
@@ -27,7 +27,7 @@ fn with_padding(events: &[Value], bytes: usize) -> Vec<Value> {
     events
 }
 
-/// The most memory of a worker to which these events come when it starts.
+/// Returns the peak memory of a worker that starts with these events waiting.
 async fn with_bodies_of(bytes: usize) -> usize {
     let mut stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
     stack.set("queue.prefetch", "400");
@@ -49,34 +49,34 @@ async fn with_bodies_of(bytes: usize) -> usize {
 }
 
 /// `docs/delivery.md`, "Memory", has the formula: each of 2 pipelines holds 2 batches of 1 MiB or one
-/// body that is larger, and works on one of them, which takes a few times as much. Without the bound
-/// 150 MiB would be handed out at once.
+/// larger body, and processes one of them, which takes a few times as much. Without the limit 150 MiB would
+/// be delivered at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_bodies_take_no_more_than_a_few_batches() {
+async fn large_bodies_take_no_more_memory_than_a_few_batches() {
     let (small, large) = (with_bodies_of(100).await, with_bodies_of(MIB - 4096).await);
     let more = large.saturating_sub(small);
     assert!(more < 64 * MIB, "{} MiB more than with small bodies", more / MIB);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_takes_no_memory_on_rabbitmq() {
-    what_waits_takes_no_memory(Backend::Postgres).await;
+async fn waiting_messages_take_no_memory_on_rabbitmq() {
+    waiting_messages_take_no_memory(Backend::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_takes_no_memory_on_the_embedded_queue() {
-    what_waits_takes_no_memory(Backend::Sqlite).await;
+async fn waiting_messages_take_no_memory_on_the_embedded_queue() {
+    waiting_messages_take_no_memory(Backend::Sqlite).await;
 }
 
-async fn what_waits_takes_no_memory(backend: Backend) {
+async fn waiting_messages_take_no_memory(backend: Backend) {
     let few = with_waiting(backend, 1_000).await;
     let many = with_waiting(backend, if is_full() { 1_000_000 } else { 10_000 }).await;
     let more = many.saturating_sub(few);
     assert!(more < 24 * MIB, "{} MiB more", more / MIB);
 }
 
-/// The most memory of a worker with default settings before which so many events wait, each of so
-/// many bytes and a few hundred more, when it has decided some of them.
+/// Returns the peak memory of a worker with default settings that has this many events waiting, each of
+/// this many bytes and a few hundred more, after it has decided some of them.
 async fn with_defaults(waiting: usize, bytes: usize) -> usize {
     let mut stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
     stack.set("queue.prefetch", "400");
@@ -90,32 +90,32 @@ async fn with_defaults(waiting: usize, bytes: usize) -> usize {
     }
     let worker = stack.worker().await;
     let rest = u64::try_from(waiting.saturating_sub(10_000)).unwrap();
-    eventually("they are done", Duration::from_secs(180), async || {
+    eventually("the events are done", Duration::from_secs(180), async || {
         (stack.queue.depth().await.unwrap().ready <= rest).then_some(())
     })
     .await;
     peak(&worker)
 }
 
-/// `docs/delivery.md`, "Memory", says so, and what was measured.
+/// Documented in `docs/delivery.md`, "Memory", with the measured values.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_with_default_settings_takes_no_more_than_the_documents_say() {
+async fn a_worker_with_default_settings_takes_no_more_memory_than_documented() {
     let large = with_defaults(if is_full() { 400 } else { 100 }, MIB - 4096).await;
     let small = with_defaults(if is_full() { 100_000 } else { 5_000 }, 0).await;
     assert!(large < 160 * MIB, "{} MiB with bodies of 1 MiB", large / MIB);
-    assert!(small < 80 * MIB, "{} MiB with small ones", small / MIB);
+    assert!(small < 80 * MIB, "{} MiB with small bodies", small / MIB);
 }
 
-/// The most memory of a worker in front of a queue with so many small events, most of which stay
-/// there. Each of them is in the queue or decided in the end.
+/// Returns the peak memory of a worker with this many small events in its queue, most of which stay there.
+/// Each of them is in the queue or decided at the end.
 async fn with_waiting(backend: Backend, waiting: u64) -> usize {
     let began = Instant::now();
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("queue.prefetch", "400");
-    // Nothing to act on: it has its row, and no more.
+    // Nothing to act on: it gets a row, nothing else.
     let event =
         |n: u64| json!({ "triggerEvent": "MEETING_STARTED", "event_id": format!("w{n}"), "bookingId": n });
-    // Not one confirm after the other: that alone would take a quarter of an hour.
+    // The confirms are not awaited one by one: that alone would take a quarter of an hour.
     let chunks = (0..waiting).step_by(250).map(|first| {
         let (stack, event) = (&stack, &event);
         async move { stack.publish(&(first..first + 250).map(event).collect::<Vec<_>>()).await }
@@ -124,7 +124,7 @@ async fn with_waiting(backend: Backend, waiting: u64) -> usize {
     let sent: u64 = sent.into_iter().sum();
     let mut worker = stack.worker().await;
     let part = i64::try_from(waiting / 2).unwrap().min(3_000);
-    eventually("a part is done", Duration::from_secs(180), async || {
+    eventually("a part of the events is done", Duration::from_secs(180), async || {
         (stack.decided().await >= part).then_some(())
     })
     .await;

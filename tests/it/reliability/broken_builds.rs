@@ -1,5 +1,5 @@
-//! The broken builds that the checks are to find (`scripts/broken-builds`): their patches still fit
-//! the code, name tests that there are, and stand in `docs/reliability.md`.
+//! The broken builds that the tests must find (`scripts/broken-builds`): their patches still apply, name
+//! existing tests, and are listed in `docs/reliability.md`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ fn patches() -> Vec<PathBuf> {
     patches
 }
 
-/// The two lines with which a patch begins: the test, and what is broken.
+/// Returns the first two lines of a patch: the test, and what is broken.
 fn head(patch: &Path) -> (String, String) {
     let text = std::fs::read_to_string(patch).unwrap();
     let mut lines = text.lines();
@@ -21,7 +21,7 @@ fn head(patch: &Path) -> (String, String) {
 }
 
 #[test]
-fn every_patch_fits() {
+fn every_patch_applies() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut wrong = Vec::new();
     for patch in patches() {
@@ -31,7 +31,7 @@ fn every_patch_fits() {
             wrong.push(format!("{}: {}", patch.display(), String::from_utf8_lossy(&check.stderr)));
         }
     }
-    assert!(wrong.is_empty(), "make them anew, the same change to the code of now:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "create them again for the current code:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A copy that the broker has not confirmed is no copy: its original stays.
+//! A copy without the broker's confirm does not count: its original stays.
 
 use lapin::options::QueueDeleteOptions;
 use serde_json::json;
@@ -6,11 +6,11 @@ use serde_json::json;
 use crate::support::traces::connect;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually};
 
-/// A worker whose retries come back unroutable at first, because the wait queues are gone.
+/// Starts a worker whose retries are returned as unroutable at first, because the wait queues are deleted.
 async fn without_wait_queues(stack: &Stack, ledger: &mut Ledger) -> Process {
     stack.queue.depth().await.unwrap();
     let worker = stack.worker().await;
-    // Its publishing connection is made with the first dead letter, and declares what is missing then.
+    // The publishing connection is opened for the first dead letter, and declares then what is missing.
     ledger.publish(stack, &[json!("not an event")]).await;
     eventually("the dead letter is recorded", std::time::Duration::from_secs(60), async || {
         (stack.world.count("hostmatch_dead_letters").await == 1).then_some(())
@@ -28,7 +28,7 @@ async fn without_wait_queues(stack: &Stack, ledger: &mut Ledger) -> Process {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn retries_wait_until_there_is_a_queue_for_them() {
+async fn retries_wait_until_a_queue_accepts_them() {
     let stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
     let stream = Stream::new(200, Mix::Decidable);
     stream.open_salons(&stack.world).await;
@@ -44,13 +44,13 @@ async fn retries_wait_until_there_is_a_queue_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_dies_while_its_retries_wait_has_acknowledged_none_of_them() {
+async fn a_worker_that_dies_while_its_retries_wait_has_acknowledged_none() {
     let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     let stream = Stream::new(200, Mix::Decidable);
     stream.open_salons(&stack.world).await;
     let name = "wait queues deleted, worker killed while its retries wait";
     let mut ledger = Ledger::open(name, &stack).await;
-    // It has no right to make the queues again: its retries wait as long as it lives.
+    // The worker may not declare the queues again: its retries wait as long as it lives.
     stack.set("queue.topology", "verify");
     let mut worker = without_wait_queues(&stack, &mut ledger).await;
     ledger.publish(&stack, &stream.events).await;

@@ -1,5 +1,5 @@
-//! A process that is killed by SIGKILL at a named point (`src/runtime/crash_points.rs`): what it had in hand is
-//! done by the next one, once.
+//! A process is killed by SIGKILL at a named point (`src/runtime/crash_points.rs`): the next process
+//! completes its work, once.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, is_full};
 
-/// What the events are like.
+/// The kind of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Traffic {
-    /// Each can be decided at once.
+    /// Each can be decided immediately.
     Normal,
-    /// Their appointments are not there yet: they are tried again later.
+    /// Their appointments are missing at first: they are retried later.
     Retries,
     /// Each ends as a dead letter.
     Dead,
@@ -23,7 +23,7 @@ use Traffic::{Dead, Normal, Retries};
 
 const EVENTS: u32 = 40;
 
-/// The points of a worker's pipelines, in the order of passing.
+/// The points of a worker's pipelines, in the order in which they are passed.
 const PIPELINE: [&str; 9] = [
     "received",
     "decoded",
@@ -36,7 +36,7 @@ const PIPELINE: [&str; 9] = [
     "after_ack",
 ];
 
-/// The points of the recorder, which sees dead letters only.
+/// The points of the recorder, which handles only dead letters.
 const RECORDER: [&str; 5] = [
     "recorder_received",
     "recorder_before_commit",
@@ -45,7 +45,7 @@ const RECORDER: [&str; 5] = [
     "recorder_after_ack",
 ];
 
-/// What runs with every test run; the whole matrix is for [`is_full`].
+/// The combinations of every test run; the whole matrix needs [`is_full`].
 const REPRESENTATIVE: [(Backend, Traffic, &str); 11] = [
     (MariaDb, Normal, "received"),
     (MariaDb, Normal, "after_commit"),
@@ -60,9 +60,9 @@ const REPRESENTATIVE: [(Backend, Traffic, &str); 11] = [
     (Sqlite, Dead, "recorder_after_commit"),
 ];
 
-/// Whether a worker comes by this point with these events. No copy is published of what is decided
-/// at once; and the embedded queue makes a copy and ends its original in one transaction, which is
-/// the acknowledgement.
+/// Returns whether a worker passes this point with these events. An event that is decided immediately has
+/// no copy to publish; and the embedded queue writes a copy and removes its original in one transaction,
+/// which is the acknowledgement.
 fn is_passed(backend: Backend, traffic: Traffic, point: &str) -> bool {
     let publishes = traffic != Normal && backend != Sqlite;
     let records = traffic == Dead;
@@ -99,7 +99,7 @@ async fn a_worker_that_dies_at_any_point_costs_nothing_on_sqlite_with_the_embedd
     matrix(Sqlite).await;
 }
 
-/// Kills a worker at this point, lets another one do the rest, and counts.
+/// Kills a worker at this point, lets another one complete the work, and counts.
 async fn worker_dies(backend: Backend, traffic: Traffic, point: &str) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     // More batches than pipelines, so that some are settled and some in hand when it dies.
@@ -117,7 +117,7 @@ async fn worker_dies(backend: Backend, traffic: Traffic, point: &str) {
     let mut ledger = Ledger::open(&format!("worker killed at `{point}`, {kind}"), &stack).await;
     ledger.publish(&stack, &stream.events).await;
 
-    // The recorder may have everything in its first batch.
+    // The recorder may get everything in its first batch.
     let passage = if RECORDER.contains(&point) { 1 } else { 2 };
     let mut worker = start_to_die(&stack, &["serve", "worker"], point, passage);
     dies(&mut worker, point).await;
@@ -139,12 +139,12 @@ fn start_to_die(stack: &Stack, arguments: &[&str], point: &str, passage: u32) ->
 
 async fn dies(process: &mut Process, point: &str) {
     let end = process.end().await;
-    assert_eq!(end.signal(), Some(9), "it was to die at {point}: {end} {}", process.stderr());
+    assert_eq!(end.signal(), Some(9), "it should have died at {point}: {end} {}", process.stderr());
     assert_eq!(process.logged("crashing here, as asked to")[0]["point"], point);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edge_that_dies_has_lost_nothing_that_it_had_answered() {
+async fn an_edge_that_dies_loses_no_event_that_it_had_accepted() {
     for point in ["before_confirm", "after_confirm"] {
         edge_dies(MariaDb, point).await;
         if is_full() {
@@ -153,16 +153,16 @@ async fn an_edge_that_dies_has_lost_nothing_that_it_had_answered() {
     }
 }
 
-/// Kills an edge while it is posted to; who got no answer sends again.
+/// Kills an edge while events are posted to it; senders without an answer send again.
 async fn edge_dies(backend: Backend, point: &str) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("edge.allow_unsigned", "true");
-    // What a spool is worth in a crash has tests of its own (edge/spool_crashes.rs).
+    // Crashes with a spool have their own tests (edge/spool_crashes.rs).
     stack.set("edge.spool", "");
     let stream = Stream::new(EVENTS, Mix::All);
     stream.open(&stack.world).await;
     let mut ledger = Ledger::open(&format!("edge killed at `{point}`, senders repeat"), &stack).await;
-    // What carries nothing to act on is not queued.
+    // An event with nothing to act on is not queued.
     let events: Vec<Value> =
         stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
 
@@ -170,7 +170,7 @@ async fn edge_dies(backend: Backend, point: &str) {
     let line = edge.wait_for_log("the edge is listening").await;
     let refused = ledger.post(line["address"].as_str().unwrap(), &events).await;
     dies(&mut edge, point).await;
-    assert_eq!(refused.len(), events.len() - 19, "it died on the twentieth");
+    assert_eq!(refused.len(), events.len() - 19, "it died at the twentieth event");
 
     let (mut edge, base) = stack.edge("edge").await;
     let refused = ledger.post(base.trim_start_matches("http://"), &refused).await;

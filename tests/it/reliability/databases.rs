@@ -1,4 +1,4 @@
-//! A database server of the test's own that refuses to write, is full, or is away for long.
+//! A private database server that refuses writes, has no free connection, or is away for a long time.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::support::{
 
 const HOLDS: &str = "the database cannot be used: holding on, nothing is counted";
 
-/// How long one of the crowd tries to come in.
+/// How long each connection of the crowd waits for admission.
 const SOON: Duration = Duration::from_millis(500);
 
-/// Everything is done, once, and no event has lost one of its tries.
+/// Checks that everything was done once, and that no event has lost an attempt.
 async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
@@ -28,7 +28,7 @@ async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) 
     stream.assert_done(&stack).await;
 }
 
-/// What an administrator does on one of the engines.
+/// The actions of an administrator on one of the engines.
 struct Administrator {
     backend: Backend,
     connection: DatabaseConnection,
@@ -39,7 +39,7 @@ impl Administrator {
         self.connection.execute_unprepared(statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
     }
 
-    /// Makes a user who may do what the worker does, and is nobody special.
+    /// Creates a user with the worker's rights and without any privilege of an administrator.
     async fn make_worker(&self) {
         let statements: &[&str] = match self.backend {
             Backend::MariaDb => &[
@@ -56,7 +56,7 @@ impl Administrator {
         }
     }
 
-    /// Nobody may write any more (but for an administrator of MariaDB), or again.
+    /// Makes the server read-only (except for an administrator of MariaDB), or writable again.
     async fn set_read_only(&self, is_on: bool) {
         match self.backend {
             Backend::MariaDb => self.run(&format!("SET GLOBAL read_only = {is_on}")).await,
@@ -82,7 +82,7 @@ impl Administrator {
                 Backend::MariaDb => format!("KILL {id}"),
                 _ => format!("SELECT pg_terminate_backend({id})"),
             };
-            // It may be gone by now.
+            // The session may be gone by now.
             let _ = self.connection.execute_unprepared(&kill).await;
         }
     }
@@ -96,7 +96,7 @@ async fn a_database_server_that_refuses_for_a_while(backend: Backend) {
 
 async fn refuses(server: &Server, backend: Backend) {
     let test = server.gateway().await;
-    // A pool of its own, so that there is a connection when there is none for anybody else.
+    // A separate pool, so that the test has a connection when no other session gets one.
     let connection = sea_orm::Database::connect(&test.url).await.unwrap();
     let admin = Administrator { backend, connection };
     admin.make_worker().await;
@@ -119,7 +119,7 @@ async fn refuses(server: &Server, backend: Backend) {
     let held = worker.logged(HOLDS).len();
     let crowd = crowd(&url, &admin).await;
     ledger.publish(&stack, second).await;
-    eventually("it holds on again", Duration::from_secs(90), async || {
+    eventually("the worker holds its batch again", Duration::from_secs(90), async || {
         (worker.logged(HOLDS).len() > held).then_some(())
     })
     .await;
@@ -128,17 +128,17 @@ async fn refuses(server: &Server, backend: Backend) {
     admin.connection.close().await.unwrap();
 }
 
-/// Takes every connection that there is, those of the worker too, so that it wants new ones.
+/// Occupies every connection, including the worker's, so that it needs new ones.
 async fn crowd(url: &str, admin: &Administrator) -> Vec<DatabaseConnection> {
     let mut options = sea_orm::ConnectOptions::new(url);
     options.connect_timeout(SOON).acquire_timeout(SOON).sqlx_logging(false);
     let mut crowd = Vec::new();
     admin.end_sessions().await;
-    // A session that was told to end may still take up room.
+    // A session that was told to end may still occupy its connection.
     for _ in 0..3 {
         while let Ok(one) = sea_orm::Database::connect(options.clone()).await {
             crowd.push(one);
-            assert!(crowd.len() <= 60, "the server lets everybody in");
+            assert!(crowd.len() <= 60, "the server has no connection limit");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -166,7 +166,7 @@ async fn away(mut server: Server) {
     stack.until_decided(50).await;
     server.stop().await;
     tokio::join!(ledger.publish(&stack, second), tokio::time::sleep(away));
-    assert!(stack.queue.depth().await.unwrap().ready > 0, "it was in the middle");
+    assert!(stack.queue.depth().await.unwrap().ready > 0, "the outage hit the middle");
     server.run().await;
     end(stack, stream, ledger, worker).await;
 }

@@ -1,4 +1,4 @@
-//! Files that may not grow: the database's, and those of the embedded queue.
+//! Files that cannot grow: the database's, and those of the embedded queue.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World};
 
-/// The gateway's SQLite file may not grow: what is in hand waits until it may.
+/// The gateway's SQLite file cannot grow: the batch in hand waits until it can.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_under_sqlite_costs_nothing() {
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
@@ -27,8 +27,9 @@ async fn a_full_disk_under_sqlite_costs_nothing() {
     stream.assert_done(&stack).await;
 }
 
-/// Runs what follows so that none of its files may be longer than 128 KiB: for SQLite that is a full
-/// disk. (In blocks of 512 bytes; the signal that would end it is ignored, which a shell hands down.)
+/// Returns a command that runs its arguments with a limit of 128 KiB per file: for SQLite that is a full
+/// disk. (In blocks of 512 bytes; the signal that would end the process is ignored, which a shell passes
+/// on.)
 fn small_files() -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' XFSZ; ulimit -S -f 256; exec \"$0\" \"$@\""]);
@@ -41,8 +42,8 @@ fn make_room(process: &Process) {
     assert!(room.unwrap().success());
 }
 
-/// The embedded queue's file may not grow: the edge answers with success only for what it has
-/// written, and the worker takes nothing until there is room.
+/// The embedded queue's file cannot grow: the edge answers with success only for events that it has
+/// written, and the worker gets nothing until there is room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_under_the_embedded_queue_costs_nothing() {
     let world = World::new(Backend::Postgres, GatewayShape::Roadmap).await;

@@ -1,5 +1,5 @@
-//! The line between the edge and its broker is harmed while it is posted to: whatever it answered
-//! with success comes, and has one effect.
+//! Faults hit the connection between the edge and its broker while events are posted: every event that the
+//! edge accepted arrives, and has one effect.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{
     Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, amqp_url, eventually, is_full,
 };
 
-/// What is sent is on its way, or the broker has it and its confirm is, or anything else.
+/// The event is in flight, or the broker has it and its confirm is in flight, or any other point.
 const POINTS: [(&str, When); 4] = [
     ("before a confirm arrives", When::Answers(ACK)),
     ("while connecting", When::Bytes(700)),
@@ -42,9 +42,9 @@ async fn scene(what: &str) -> (Stack, Stream, Ledger, Proxy) {
     (stack, stream, ledger, proxy)
 }
 
-/// What the broker does not confirm goes into the spool: nothing is refused.
+/// An event that the broker does not confirm goes into the spool: nothing is refused.
 async fn post(ledger: &mut Ledger, base: &str, stream: &Stream) {
-    // What carries nothing to act on is not queued.
+    // An event with nothing to act on is not queued.
     let events: Vec<Value> =
         stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
     let refused = ledger.post(base.trim_start_matches("http://"), &events).await;
@@ -65,10 +65,10 @@ async fn end(mut stack: Stack, ledger: Ledger, edge: &mut Process, base: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_edges_line_breaks_at_any_point() {
+async fn the_edges_connection_breaks_at_any_point() {
     for (point, when) in POINTS {
         for harm in [Harm::Reset, Harm::SlowClose, Harm::Cut, Harm::Stall] {
-            // By default the first point only, in two ways.
+            // A normal run tests only the first point, with two faults.
             if is_full() || (point == POINTS[0].0 && [Harm::Reset, Harm::Stall].contains(&harm)) {
                 harmed(point, when, harm).await;
             }
@@ -77,7 +77,7 @@ async fn the_edges_line_breaks_at_any_point() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edges_line_that_is_late_is_only_that() {
+async fn a_slow_connection_of_the_edge_has_no_other_effect() {
     let (stack, stream, mut ledger, proxy) = scene("20 ms late, edge").await;
     proxy.set(Mode::Latency(Duration::from_millis(20)));
     let (mut edge, base) = stack.edge("edge").await;
@@ -87,9 +87,9 @@ async fn an_edges_line_that_is_late_is_only_that() {
     end(stack, ledger, &mut edge, &base).await;
 }
 
-/// The line breaks when the first of what is forwarded is sent: nothing has left the spool.
+/// The connection breaks when the first spooled event is sent: nothing has left the spool.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_in_the_spool_leaves_it_with_its_confirm() {
+async fn a_spooled_event_leaves_the_spool_with_its_confirm() {
     let harms = [Harm::Reset, Harm::SlowClose, Harm::Cut, Harm::Stall];
     for harm in if is_full() { &harms[..] } else { &harms[..1] } {
         let what = format!("while the spool is forwarded, edge: {harm:?}");

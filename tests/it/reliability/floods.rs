@@ -1,5 +1,5 @@
-//! Floods: nothing but poison, a grain of it, bodies of any size, repeats, the wrong order, and a
-//! person who works on the same host at the same time.
+//! Floods: only failing messages, one among many, bodies of any size, repeats, the wrong order, and a
+//! person who changes the same host at the same time.
 
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, Statement};
 use serde_json::{Value, json};
@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 use super::counted;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, is_full};
 
-/// Appointments from here on are refused by the database itself, once [`refuse`] has been called.
+/// The database refuses appointments from here on, after a call of [`refuse`].
 const REFUSED: u32 = 1_000_000;
 
 fn at_most(full: u32, usual: u32) -> u32 {
     if is_full() { full } else { usual }
 }
 
-/// The backends of a scenario: all of them, or one.
+/// Returns the backends of a scenario: all of them, or one.
 fn on(usual: Backend) -> Vec<Backend> {
     if is_full() { vec![Backend::MariaDb, Backend::Postgres, Backend::Sqlite] } else { vec![usual] }
 }
 
-/// Two workers do everything that is in the queue.
+/// Lets two workers process everything in the queue.
 async fn two_workers(stack: &Stack) {
     let mut workers: Vec<Process> = Vec::new();
     for _ in 0..2 {
@@ -29,7 +29,7 @@ async fn two_workers(stack: &Stack) {
     for worker in &mut workers {
         assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     }
-    // What a worker had in hand while nothing was in the queue may have come back.
+    // Messages that a worker had in hand while the queue looked empty may have returned.
     stack.drain().await;
 }
 
@@ -65,7 +65,7 @@ async fn nothing_but_poison() {
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
         stream.assert_done(&stack).await;
-        // Not even a text that is an event, or JSON, or text at all.
+        // Not an event as a string, nor JSON, nor even text.
         let garbage: Vec<Value> = (0..count / 3).map(|n| json!(format!("garbage \u{0} {n}"))).collect();
         ledger.publish(&stack, &garbage).await;
         two_workers(&stack).await;
@@ -100,7 +100,7 @@ async fn bodies_of_any_size() {
         let stack = Stack::new(backend, GatewayShape::Roadmap).await;
         let mut stream = Stream::new(60, Mix::All);
         stream.open(&stack.world).await;
-        // More than a batch may hold, and more than the database takes in one piece.
+        // More than a batch may hold, and more than the database accepts at once.
         for (n, event) in stream.events.iter_mut().enumerate() {
             let size = match n {
                 10 | 40 => 9 * MEBIBYTE,
@@ -108,7 +108,7 @@ async fn bodies_of_any_size() {
                 _ if n % 5 == 0 => MEBIBYTE,
                 _ => 0,
             };
-            // Of the booking, where there is one, is what is kept with the assignment.
+            // The booking, if there is one, is what is stored with the assignment.
             let place = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
             event[place]["padding"] = json!("x".repeat(size));
         }
@@ -153,7 +153,7 @@ async fn the_newest_event_first() {
 const HOST: u32 = 501;
 const BY_EMAIL: u32 = 1;
 const BY_HAND: u32 = 2;
-/// Whom the person gives single appointments to.
+/// The person gives single appointments to this one.
 const PICKED: u32 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,7 +171,7 @@ async fn two_workers_and_a_person_on_the_same_host() {
         }
         let mut ledger = Ledger::open("two workers and a person on one host", &stack).await;
         let mut workers = [stack.worker().await, stack.worker().await];
-        // Round by round, because workers and person are to meet whatever the machine's speed.
+        // Round by round, so that workers and person meet at any speed of the machine.
         let rounds: Vec<Vec<Value>> = (1..=3)
             .map(|day| (1..=count).map(|id| event(id, day, HOST, "anna@salon.example")).collect())
             .collect();
@@ -207,7 +207,7 @@ async fn new_hosts_that_all_workers_meet_at_once() {
     const EACH: u32 = 8;
     for backend in on(Backend::Postgres) {
         let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        // Small batches in many hands: neighbours in the queue are decided at the same time.
+        // Small batches in many pipelines: neighbours in the queue are decided at the same time.
         stack.set("worker.batch_size", "4");
         stack.set("worker.pipelines", "4");
         let world = &stack.world;
@@ -246,14 +246,14 @@ fn event(appointment: u32, day: u32, host: u32, email: &str) -> Value {
     })
 }
 
-/// A person says in the gateway whom the host is, whatever the workers have found meanwhile.
+/// Lets a person map the host in the gateway, whatever the workers have found meanwhile.
 async fn maps_by_hand(world: &World) {
     let patience = std::time::Duration::from_secs(60);
     crate::support::eventually("the person's mapping is saved", patience, async || {
         let tx = world.test.db.begin().await.unwrap();
         match maps_in(&tx, world).await {
             Ok(()) => tx.commit().await.ok(),
-            // A worker was in the way: once more.
+            // A worker held the lock: try again.
             Err(_) => tx.rollback().await.ok().and(None),
         }
     })

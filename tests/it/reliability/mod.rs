@@ -1,9 +1,8 @@
-//! Nothing is lost and nothing happens twice: real processes are harmed, and afterwards it is
-//! counted from outside what became of every event (`support/ledger.rs`).
+//! Nothing is lost and nothing happens twice: faults hit real processes, and afterwards the test counts
+//! from outside what happened to every event (`support/ledger.rs`).
 //!
-//! A representative part of each scenario runs with every test run, all of it with
-//! `HOSTMATCH_TEST_FULL=1`. `scripts/reliability` runs all and makes the table in
-//! `docs/reliability.md`.
+//! A representative part of each scenario runs with every test run, all of it with `HOSTMATCH_TEST_FULL=1`.
+//! `scripts/reliability` runs everything and creates the table in `docs/reliability.md`.
 
 mod broken_builds;
 mod journeys;
@@ -22,7 +21,7 @@ mod proxies;
 mod servers;
 mod soaking;
 
-/// Waits until everything is done, ends the worker, and counts: everything was done, once.
+/// Waits until everything is done, ends the worker, and checks that everything was done once.
 async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
@@ -31,16 +30,16 @@ async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) 
     counted(stack, stream, ledger).await;
 }
 
-/// Nobody works any more: everything was done, once.
+/// Checks that everything was done once, when no worker is running any more.
 async fn counted(stack: Stack, stream: Stream, ledger: Ledger) {
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
 
-/// The crash tests need `cargo test --features crash-points`, as `scripts/test` does it.
+/// The crash tests need `cargo test --features crash-points`, as `scripts/test` runs it.
 #[cfg(not(feature = "crash-points"))]
 #[tokio::test]
-async fn the_crash_tests_are_left_out_and_in_this_build_the_variable_means_nothing() {
+async fn without_crash_points_the_variable_has_no_effect() {
     use crate::support::{Backend, GatewayShape, Stack};
     let stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     stack.publish(&[serde_json::json!("not an event")]).await;

@@ -1,5 +1,5 @@
-//! What a network can do between the worker and its broker, and between the worker and its
-//! database: late, slow, silent, torn down, and cut at any byte.
+//! Network faults between the worker and its broker, and between the worker and its database: latency, low
+//! bandwidth, silence, resets, and cuts at any byte.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::support::address::with_parameter;
 use crate::support::proxy::{ACK, COMMIT, DELIVER, Harm, Mode, Proxy, When};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, amqp_url, is_full};
 
-/// Which line is harmed.
+/// The connection on which the fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Connection {
     Broker,
@@ -62,7 +62,7 @@ impl Scene {
         Self { stack, proxy, stream, ledger, line }
     }
 
-    /// Waits until the worker says that it has noticed a line that is silent.
+    /// Waits until the worker logs that it has noticed the silent connection.
     async fn until_noticed(&self, worker: &mut Process) {
         let says = match self.line {
             Broker => "no connection to the broker; trying again",
@@ -81,12 +81,12 @@ impl Scene {
     }
 }
 
-/// The proxy looks for texts: the line must not be encrypted, where the server offers that.
+/// The proxy searches for plain text, so the connection must be unencrypted even if the server offers TLS.
 fn readable(url: &str) -> String {
     with_parameter(url, if url.starts_with("postgres") { "sslmode=disable" } else { "ssl-mode=DISABLED" })
 }
 
-/// One harm at one point; then the line is well again.
+/// Applies one fault at one point; then the connection works again.
 async fn harmed(what: &str, line: Connection, backend: Backend, when: When, harm: Harm) {
     let what = format!("{what}, {}: {harm:?}", line.name());
     let scene = Scene::new(&what, line, backend).await;
@@ -100,7 +100,7 @@ async fn harmed(what: &str, line: Connection, backend: Backend, when: When, harm
     scene.end(worker).await;
 }
 
-/// A line that is bad all the time.
+/// Tests a connection that is bad all the time.
 async fn bad(what: &str, line: Connection, backend: Backend, mode: Mode) {
     let what = format!("{what}, {}", line.name());
     let scene = Scene::new(&what, line, backend).await;
@@ -109,15 +109,15 @@ async fn bad(what: &str, line: Connection, backend: Backend, mode: Mode) {
     scene.end(worker).await;
 }
 
-/// What may be going on when the line is harmed.
-const ON_THE_WAY_TO_THE_BROKER: [(&str, When); 4] = [
+/// What may be in progress when the fault happens.
+const BROKER_POINTS: [(&str, When); 4] = [
     ("while connecting", When::Bytes(700)),
     ("among deliveries", When::Answers(DELIVER)),
-    // The copy is in its queue, and nobody says so: it may come twice, and must have one effect.
+    // The copy is in its queue without a confirm: it may arrive twice, and must have one effect.
     ("before a confirm arrives", When::Answers(ACK)),
     ("before an acknowledgement arrives", When::Sends(ACK)),
 ];
-const ON_THE_WAY_TO_THE_DATABASE: [(&str, When); 5] = [
+const DATABASE_POINTS: [(&str, When); 5] = [
     ("while connecting", When::Bytes(300)),
     ("in the middle of a batch", When::Sent(b"hostmatch_events")),
     ("before a commit arrives", When::Sends(COMMIT)),
@@ -126,7 +126,7 @@ const ON_THE_WAY_TO_THE_DATABASE: [(&str, When); 5] = [
     ("while dead letters are recorded", When::Sent(b"hostmatch_dead_letters")),
 ];
 
-/// What runs with every test run; all harms at all points are for [`is_full`].
+/// The combinations of every test run; all faults at all points need [`is_full`].
 const REPRESENTATIVE: [(Connection, Backend, &str, Harm); 13] = [
     (Broker, Postgres, "while connecting", Harm::Reset),
     (Broker, Postgres, "among deliveries", Harm::Cut),
@@ -156,22 +156,22 @@ async fn matrix(line: Connection, backend: Backend, points: &[(&str, When)]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_line_to_the_broker_breaks_at_any_point() {
-    matrix(Broker, Postgres, &ON_THE_WAY_TO_THE_BROKER).await;
+async fn the_connection_to_the_broker_breaks_at_any_point() {
+    matrix(Broker, Postgres, &BROKER_POINTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_line_to_mariadb_breaks_at_any_point() {
-    matrix(Database, MariaDb, &ON_THE_WAY_TO_THE_DATABASE).await;
+async fn the_connection_to_mariadb_breaks_at_any_point() {
+    matrix(Database, MariaDb, &DATABASE_POINTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_line_to_postgresql_breaks_at_any_point() {
-    matrix(Database, Postgres, &ON_THE_WAY_TO_THE_DATABASE).await;
+async fn the_connection_to_postgresql_breaks_at_any_point() {
+    matrix(Database, Postgres, &DATABASE_POINTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_that_is_late_or_slow_is_only_that() {
+async fn a_slow_connection_has_no_other_effect() {
     let (late, slow) = (Mode::Latency(Duration::from_millis(20)), Mode::Throttle(64_000));
     for (line, backend) in [(Broker, Postgres), (Database, MariaDb), (Database, Postgres)] {
         if is_full() || backend == Postgres {
@@ -184,7 +184,7 @@ async fn a_line_that_is_late_or_slow_is_only_that() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_whose_acknowledgements_are_lost_finds_out_by_itself() {
+async fn a_worker_whose_acknowledgements_are_lost_notices_and_reconnects() {
     let mut scene = Scene::new("acknowledgements are swallowed", Broker, MariaDb).await;
     scene.stack.set("queue.prefetch", "20");
     scene.stack.set("worker.stalled_after", "1s");
@@ -195,9 +195,9 @@ async fn a_worker_whose_acknowledgements_are_lost_finds_out_by_itself() {
     scene.end(worker).await;
 }
 
-/// At every stage of a connection and of a batch, on every line, in every way.
+/// Cuts at every stage of a connection and of a batch, on every connection, in every way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_cut_at_any_byte() {
+async fn a_connection_cut_at_any_byte() {
     let points: &[usize] =
         if is_full() { &[1, 9, 60, 200, 500, 1_000, 3_000, 10_000, 30_000, 60_000] } else { &[4_000] };
     let lines = [(Broker, Postgres), (Database, Postgres), (Database, MariaDb)];
@@ -212,10 +212,10 @@ async fn a_line_cut_at_any_byte() {
     }
 }
 
-on_engines!(a_command_does_not_wait_for_ever_for_a_silent_database: mariadb, postgres);
-/// A command that looks into a database which answers no more ends, and says so: while it connects,
-/// and on a question that it asks when it is connected.
-async fn a_command_does_not_wait_for_ever_for_a_silent_database(backend: Backend) {
+on_engines!(a_command_on_a_silent_database_ends_with_an_error: mariadb, postgres);
+/// A command that reads a database which no longer answers ends with an error: while it connects, and
+/// during a query.
+async fn a_command_on_a_silent_database_ends_with_an_error(backend: Backend) {
     const COMMANDS: [(&[&str], When); 8] = [
         (&["deadletters", "list"], When::Bytes(10)),
         (&["deadletters", "list"], When::Sent(b"hostmatch_dead_letters")),

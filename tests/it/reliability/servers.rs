@@ -1,5 +1,5 @@
-//! What servers do: a broker that is short of memory, takes rights or consumers away or closes
-//! channels; a database that kills connections or has no time.
+//! Faults of servers: a broker that is short of memory, revokes rights or consumers or closes channels; a
+//! database that kills connections or makes transactions wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// One node, harmed in one way after the other; each time nothing is lost.
+/// One node with one fault after another; each time nothing is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_turns_against_its_clients() {
     let Some(mut broker) = Broker::prepare() else { return };
@@ -37,7 +37,7 @@ async fn on_broker(broker: &Broker, what: &str, mix: Mix) -> (Stack, Stream, Led
     (stack, stream, ledger)
 }
 
-/// The broker takes no retries and no dead letters; what needs none goes on.
+/// The broker accepts no retries and no dead letters; events that need none continue.
 async fn memory_alarm(broker: &Broker) {
     let (stack, stream, mut ledger) = on_broker(broker, "memory alarm", Mix::All).await;
     ledger.publish(&stack, &stream.events).await;
@@ -49,8 +49,8 @@ async fn memory_alarm(broker: &Broker) {
     end(stack, stream, ledger, worker).await;
 }
 
-/// In the middle of the work the worker's user loses the right to write, so that copies cannot be
-/// published, and then that to read, so that nothing can be consumed.
+/// In the middle of the work the worker's user loses the right to write, so that no copy can be published,
+/// and then the right to read, so that nothing can be consumed.
 async fn right_revoked(broker: &Broker) {
     let (mut stack, stream, mut ledger) = on_broker(broker, "permissions revoked", Mix::All).await;
     broker.control(&["add_user", "worker", "w"]).await;
@@ -59,12 +59,13 @@ async fn right_revoked(broker: &Broker) {
     let (first, second) = stream.events.split_at(stream.events.len() / 3);
     let mut worker = stack.worker().await;
     ledger.publish(&stack, first).await;
-    eventually("it works", WAIT_TIMEOUT, async || (stack.decided().await > 0).then_some(())).await;
+    eventually("the worker decides events", WAIT_TIMEOUT, async || (stack.decided().await > 0).then_some(()))
+        .await;
     revoke(broker, ["^$", ".*"]).await;
     worker.wait_for_log("no connection to the broker; trying again").await;
     revoke(broker, [".*", "^$"]).await;
     ledger.publish(&stack, second).await;
-    eventually("it is not allowed to consume", WAIT_TIMEOUT, async || {
+    eventually("the worker must not consume", WAIT_TIMEOUT, async || {
         worker.stderr().contains("ACCESS_REFUSED").then_some(())
     })
     .await;
@@ -73,16 +74,16 @@ async fn right_revoked(broker: &Broker) {
     end(stack, stream, ledger, worker).await;
 }
 
-/// Lets the worker's user write and read only this. A connection keeps for a while what it was
-/// allowed: all of them are closed.
+/// Lets the worker's user write and read only this. Connections cache their rights for a while: all of them
+/// are closed.
 async fn revoke(broker: &Broker, [write, read]: [&str; 2]) {
     broker.control(&["set_permissions", "worker", ".*", write, read]).await;
     broker.control(&["close_all_connections", "a right was revoked"]).await;
 }
 
-/// A transaction takes longer than the broker lets a consumer keep a message: it closes the channel.
+/// A transaction takes longer than the broker lets a consumer keep a message: the broker closes the channel.
 async fn consumer_timeout(broker: &Broker) {
-    // Looked at every second, so that a consumer that keeps a message for 3 s is caught.
+    // Checked every second, so that a consumer that keeps a message for 3 s is found.
     for (key, ms) in [("channel_tick_interval", 1_000), ("consumer_timeout", 3_000)] {
         broker.control(&["eval", &format!("application:set_env(rabbit, {key}, {ms}).")]).await;
     }
@@ -95,7 +96,7 @@ async fn consumer_timeout(broker: &Broker) {
     end(stack, stream, ledger, worker).await;
 }
 
-/// What a worker waits for in the middle of a transaction: somebody who decides on the same hosts.
+/// Opens a transaction that locks the same hosts: what a worker waits for in the middle of a transaction.
 async fn lock_hosts(stack: &Stack) -> DatabaseTransaction {
     let lock = stack.world.test.db.begin().await.unwrap();
     let hosts: Vec<String> = Stream::hosts().map(|(company, host)| format!("({company}, {host})")).collect();
@@ -104,7 +105,7 @@ async fn lock_hosts(stack: &Stack) -> DatabaseTransaction {
     lock
 }
 
-/// The queue is deleted under its consumers; what is sent afterwards comes.
+/// The queue is deleted under its consumers; events that are sent afterwards arrive.
 async fn queue_deleted(broker: &Broker) {
     let (stack, stream, mut ledger) = on_broker(broker, "work queue deleted", Mix::Decidable).await;
     let mut worker = stack.worker().await;
@@ -114,7 +115,7 @@ async fn queue_deleted(broker: &Broker) {
     let connection = connect(&broker.url()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let name = format!("{}.bookings", stack.config.prefix);
-    // Only when it is empty and nobody has anything of it in hand is nothing lost with it.
+    // Deleting it loses nothing only if it is empty and no worker has a message of it in hand.
     stack.until_decided(first.len() - repeats(first)).await;
     channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     worker.wait_for_log("not consuming; subscribing again").await;
@@ -122,7 +123,7 @@ async fn queue_deleted(broker: &Broker) {
     end(stack, stream, ledger, worker).await;
 }
 
-/// Events that stand there twice.
+/// Counts the events that occur twice.
 fn repeats(events: &[serde_json::Value]) -> usize {
     let ids: std::collections::BTreeSet<_> = events.iter().map(|event| event["event_id"].as_str()).collect();
     events.len() - ids.len()
@@ -137,7 +138,7 @@ async fn on_database(backend: Backend, what: &str, count: u32) -> (Stack, Stream
     (stack, stream, ledger)
 }
 
-/// Does this again and again while the worker works, until `done`.
+/// Repeats this while the worker runs, until `done`.
 async fn meanwhile(done: &AtomicBool, mut this: impl AsyncFnMut()) {
     while !done.load(Ordering::SeqCst) {
         this().await;
@@ -145,7 +146,7 @@ async fn meanwhile(done: &AtomicBool, mut this: impl AsyncFnMut()) {
     }
 }
 
-/// The numbers of the sessions that work on this database, but for those of the test.
+/// Returns the ids of the sessions on this database, except the test's own.
 async fn sessions(admin: &DatabaseConnection, stack: &Stack) -> Vec<i64> {
     let name = stack.world.test.name();
     let query = match stack.world.test.backend {
@@ -176,7 +177,7 @@ async fn connections_that_are_killed_in_the_middle_cost_nothing(backend: Backend
                 Backend::MariaDb => format!("KILL {id}"),
                 _ => format!("SELECT pg_terminate_backend({id})"),
             };
-            // It may be gone by now.
+            // The session may be gone by now.
             killed += u32::from(admin.execute_unprepared(&kill).await.is_ok());
         }
     });
@@ -188,20 +189,20 @@ async fn connections_that_are_killed_in_the_middle_cost_nothing(backend: Backend
         done.store(true, Ordering::SeqCst);
     };
     tokio::join!(killing, deciding);
-    assert!(killed > 0, "{backend:?}: nothing was killed in the middle");
+    assert!(killed > 0, "{backend:?}: no connection was killed in the middle");
     end(stack, stream, ledger, worker).await;
 }
 
-on_engines!(a_storm_of_deadlocks_costs_nothing: mariadb, postgres);
-/// Another program wants what our transactions have locked, and has what they want, so that the
-/// server can only end one of the two; and it is to be ours.
-async fn a_storm_of_deadlocks_costs_nothing(backend: Backend) {
+on_engines!(a_series_of_deadlocks_costs_nothing: mariadb, postgres);
+/// Another program waits for what our transactions have locked, and holds what they wait for, so that the
+/// server can only end one of the two; the test makes that ours.
+async fn a_series_of_deadlocks_costs_nothing(backend: Backend) {
     let (mut stack, stream, mut ledger) = on_database(backend, "deadlock storm", 400).await;
     stack.set("log.level", "info,hostmatch=debug");
     ledger.publish(&stack, &stream.events).await;
     stack.world.run("CREATE TABLE rival (id BIGINT)").await;
     let worker = stack.worker().await;
-    eventually("our transactions gave way to deadlocks, and went on", WAIT_TIMEOUT, async || {
+    eventually("our transactions were rolled back by deadlocks and retried", WAIT_TIMEOUT, async || {
         let lost = worker.logged("a transaction was rolled back and is retried");
         let deadlocks = lost.iter().filter(|line| line["error"].to_string().contains("eadlock")).count();
         if deadlocks < 3 {
@@ -210,15 +211,15 @@ async fn a_storm_of_deadlocks_costs_nothing(backend: Backend) {
         (deadlocks >= 3).then_some(())
     })
     .await;
-    assert!(!stack.is_empty().await, "{backend:?}: it was in the middle");
+    assert!(!stack.is_empty().await, "{backend:?}: the deadlocks hit the middle");
     uncounted(&worker);
     end(stack, stream, ledger, worker).await;
 }
 
-/// Locks the hosts, the last one first, as no transaction of ours does.
+/// Locks the hosts in reverse order, as no transaction of ours does.
 async fn rival(stack: &Stack) {
     let tx = stack.world.test.db.begin().await.unwrap();
-    // Whoever has changed the most is spared by MariaDB; PostgreSQL ends who waits first.
+    // MariaDB spares the transaction with the most changes; PostgreSQL ends the one that waited first.
     tx.execute_unprepared("INSERT INTO rival SELECT id FROM appointments").await.unwrap();
     let mut hosts: Vec<(u32, u64)> = Stream::hosts().collect();
     hosts.sort_unstable();
@@ -230,7 +231,7 @@ async fn rival(stack: &Stack) {
         let lock = format!(
             "INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES ({company}, {host}) {lock}"
         );
-        // The victim may be we.
+        // The victim may be this transaction.
         if tx.execute_unprepared(&lock).await.is_err() {
             break;
         }
@@ -239,7 +240,7 @@ async fn rival(stack: &Stack) {
     let _ = tx.rollback().await;
 }
 
-/// No event has lost one of its tries, and none is dead.
+/// Checks that no event has lost an attempt, and that none is dead.
 fn uncounted(worker: &Process) {
     for said in ["an event is tried again later", "an event became a dead letter"] {
         let lines = worker.logged(said);
@@ -247,9 +248,9 @@ fn uncounted(worker: &Process) {
     }
 }
 
-on_engines!(locks_that_somebody_keeps_are_waited_out: mariadb, postgres);
-/// Somebody keeps the rows for longer than a statement may wait, and than all the tries take.
-async fn locks_that_somebody_keeps_are_waited_out(backend: Backend) {
+on_engines!(locks_kept_by_another_session_cost_no_attempt: mariadb, postgres);
+/// Another session keeps the rows locked for longer than a statement may wait, and than all attempts take.
+async fn locks_kept_by_another_session_cost_no_attempt(backend: Backend) {
     let (mut stack, stream, mut ledger) = on_database(backend, "lock-wait timeouts", 200).await;
     stack.set("database.statement_timeout", "1s");
     ledger.publish(&stack, &stream.events).await;
@@ -258,7 +259,7 @@ async fn locks_that_somebody_keeps_are_waited_out(backend: Backend) {
     let worker = stack.worker().await;
     let all = stack.config.retry_delays.iter().sum::<Duration>() + Duration::from_secs(1);
     let began = Instant::now();
-    eventually("it has given up more often than an event is tried", WAIT_TIMEOUT, async || {
+    eventually("the worker has deferred more often than an event is tried", WAIT_TIMEOUT, async || {
         let given_up = worker.logged("another session keeps rows locked: these events are deferred").len();
         (given_up > stack.config.retry_delays.len() + 1 && began.elapsed() > all).then_some(())
     })
@@ -271,8 +272,8 @@ async fn locks_that_somebody_keeps_are_waited_out(backend: Backend) {
 }
 
 on_engines!(one_connection_for_several_pipelines_is_enough: mariadb, postgres);
-/// Four pipelines share one connection, and the first of them waits with it for somebody's lock: the
-/// others find no connection, which is nobody's fault.
+/// Four pipelines share one connection, and the first of them waits with it for another session's lock: the
+/// others get no connection, which is no fault of their events.
 async fn one_connection_for_several_pipelines_is_enough(backend: Backend) {
     let (mut stack, stream, mut ledger) = on_database(backend, "pool exhausted", 400).await;
     stack.set("database.max_connections", "1");
@@ -281,7 +282,7 @@ async fn one_connection_for_several_pipelines_is_enough(backend: Backend) {
     let lock = lock_hosts(&stack).await;
     ledger.publish(&stack, &stream.events).await;
     let worker = stack.worker().await;
-    eventually("there is no connection left", WAIT_TIMEOUT, async || {
+    eventually("no connection is left", WAIT_TIMEOUT, async || {
         worker.stderr().contains("no connection became free in time").then_some(())
     })
     .await;

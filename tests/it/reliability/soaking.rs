@@ -17,13 +17,13 @@ fn config(stack: &Stack) -> Config {
 }
 
 async fn assert_soaked(config: Config) {
-    // Fails only when there is one already.
+    // Fails only if one is already installed.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     let report = soak::run(config, LENGTH, &Shutdown::new()).await.unwrap();
-    // In a process that other tests share, as `cargo test` has it, what grew may be theirs.
+    // In a process that is shared with other tests, as with `cargo test`, their memory counts too.
     assert!(std::env::var_os("NEXTEST").is_none() || report.problem().is_none(), "{report}");
     assert_eq!(report.decided, report.events, "{report}");
-    assert!(report.events > 20 && report.accepted > report.events, "some came twice: {report}");
+    assert!(report.events > 20 && report.accepted > report.events, "some events were sent twice: {report}");
     assert_eq!(report.quantities.len(), 5, "{report}");
 }
 
@@ -44,7 +44,7 @@ async fn a_soak_on_mariadb_and_rabbitmq() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soak_whose_events_are_refused_ends_at_once() {
+async fn a_soak_whose_events_are_refused_ends_immediately() {
     let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     stack.set("edge.body_limit", "10");
     let refused = soak::run(config(&stack), Duration::from_secs(1800), &Shutdown::new()).await.unwrap_err();
@@ -52,7 +52,7 @@ async fn a_soak_whose_events_are_refused_ends_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soak_leaves_somebody_elses_database_alone() {
+async fn a_soak_refuses_a_database_with_data() {
     let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     stack.world.company(1).await;
     let refused = soak::run(config(&stack), LENGTH, &Shutdown::new()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! How things stand, as counts: on every engine, by company, and read by an index.
+//! The backlog as counts: on every engine, by company, and read through an index.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -68,7 +68,7 @@ async fn bookings_without_staff_are_counted_by_when_they_start(backend: Backend)
         ])
         .await;
     world.send(&[cancelled(&called_off, "c-3"), alive_again]).await;
-    // A person, or the gateway, has decided meanwhile.
+    // Meanwhile a person, or the gateway, has decided.
     world.set_staff_externally(5, None).await;
     world.set_staff_externally(6, Some(1)).await;
 
@@ -84,8 +84,8 @@ async fn bookings_without_staff_are_counted_by_when_they_start(backend: Backend)
     assert_eq!(ask(Some(17)).await, Unassigned::default(), "{backend:?}");
 }
 
-on_engines!(what_needs_a_person_is_counted_by_what_is_the_matter);
-async fn what_needs_a_person_is_counted_by_what_is_the_matter(backend: Backend) {
+on_engines!(inbox_items_are_counted_by_kind);
+async fn inbox_items_are_counted_by_kind(backend: Backend) {
     let world = salon(backend).await;
     world
         .send(&[
@@ -96,7 +96,7 @@ async fn what_needs_a_person_is_counted_by_what_is_the_matter(backend: Backend) 
             event("e-12", "Bk-12", 1, host(14, "Nobody", "")),
         ])
         .await;
-    // One ignored for good, one whose time is over, one that is over and done with.
+    // One ignored permanently, one whose ignore period is over, one that is resolved.
     for change in [
         "state_changed_ms = company_id * 100 + host_id",
         "state = 'ignored' WHERE host_id = 15",
@@ -146,7 +146,7 @@ async fn dead_letters_are_counted_by_reason_while_they_are_open(backend: Backend
     assert_eq!(one, BTreeMap::from([waits("malformed", 2, 4)]), "{backend:?}");
 }
 
-/// Workers, and everything that is only looked at: with just the rights of whoever runs it.
+/// Runs every statement of workers and of read-only commands, with only the rights of a running program.
 pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreError> {
     let me = Worker {
         id: uuid::Uuid::new_v4(),
@@ -162,7 +162,7 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     let work = Work { finished: 3, retried: 2, failed: 1, settled_seconds: Some(2) };
     record_heartbeat(database, &me, Duration::from_secs(5), work).await?;
     let told = workers(database).await?;
-    let mine = told.iter().find(|row| row.worker == me).expect("it has told of itself");
+    let mine = told.iter().find(|row| row.worker == me).expect("it has reported itself");
     assert_eq!(Work { settled_seconds: None, ..mine.work }, Work { settled_seconds: None, ..work });
     let near = |age: u64, seconds: u64| age.abs_diff(seconds) <= 1;
     assert!(near(mine.seen_seconds, 0) && near(mine.up_seconds, 1) && !mine.gone, "{mine:?}");
@@ -172,7 +172,7 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     read(database, &Scope::All).await
 }
 
-/// Everything that a screen of `hostmatch status` reads of the database.
+/// Reads everything that a screen of `hostmatch status` needs from the database.
 async fn read(database: &Database, scope: &Scope) -> Result<(), StoreError> {
     let db = database.connection();
     unassigned(db, scope, NOW_MS).await?;
@@ -185,10 +185,10 @@ async fn read(database: &Database, scope: &Scope) -> Result<(), StoreError> {
     Ok(())
 }
 
-on_engines!(what_is_read_does_not_grow_with_what_is_over: mariadb, postgres);
-async fn what_is_read_does_not_grow_with_what_is_over(backend: Backend) {
+on_engines!(the_rows_read_do_not_grow_with_closed_rows: mariadb, postgres);
+async fn the_rows_read_do_not_grow_with_closed_rows(backend: Backend) {
     let (world, database) = filled(backend).await;
-    // What is over: of last year, resolved, or with staff.
+    // Closed rows: last year's, resolved, or with staff.
     for change in
         ["hostmatch_inbox SET state = 'resolved'", "hostmatch_assignments SET starts_ms = appointment_id"]
     {
@@ -196,7 +196,7 @@ async fn what_is_read_does_not_grow_with_what_is_over(backend: Backend) {
     }
     match backend {
         Backend::MariaDb => {
-            // What was there before is in the indexes until it is purged, and estimates count it.
+            // Rows from before stay in the indexes until they are purged, and estimates count them.
             for table in ["hostmatch_inbox", "hostmatch_assignments"] {
                 run(&database, &format!("ALTER TABLE {table} FORCE")).await;
             }
@@ -208,7 +208,7 @@ async fn what_is_read_does_not_grow_with_what_is_over(backend: Backend) {
     let one = DatabaseConfig { max_connections: 1, ..config(&world.test.url) };
     let database = Database::connect_read_only(&one).await.unwrap();
     for scope in [Scope::All, Scope::of(Some(CompanyId(2)))] {
-        // The sessions are set up and the statements prepared: that reads, too.
+        // The first read sets up sessions and prepares statements, which reads rows too.
         read(&database, &scope).await.unwrap();
         let before = rows_read(&database).await;
         let again = rows_read(&database).await;

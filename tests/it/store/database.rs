@@ -1,4 +1,4 @@
-//! Connecting, errors by what to do about them, ids and clocks.
+//! Connecting, classes of errors, ids and clocks.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ async fn refused(test: &TestDatabase, statement: &str) -> StoreError {
     test.db.connection().execute_unprepared(statement).await.unwrap_err().into()
 }
 
-on_engines!(sessions_are_as_the_rest_relies_on);
-async fn sessions_are_as_the_rest_relies_on(backend: Backend) {
+on_engines!(sessions_have_the_required_settings);
+async fn sessions_have_the_required_settings(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
     let (queries, wanted): (&[&str], &[&str]) = match backend {
         Backend::MariaDb => (
@@ -55,7 +55,7 @@ async fn sessions_are_as_the_rest_relies_on(backend: Backend) {
 }
 
 #[tokio::test]
-async fn migrations_may_take_their_time() {
+async fn migrations_have_no_statement_timeout() {
     let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Empty).await;
     let patient = Database::connect_for_migrations(&config(&test.url)).await.unwrap();
     let query = Statement::from_string(patient.backend(), "SELECT CAST(@@max_statement_time AS SIGNED) AS n");
@@ -65,8 +65,8 @@ async fn migrations_may_take_their_time() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_reached_is_said_and_why() {
-    // A port on which nobody listens: it was ours a moment ago.
+async fn an_unreachable_server_is_reported_with_its_address_and_the_reason() {
+    // A port without a listener: the test has just released it.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for scheme in ["mysql", "postgres"] {
         let url = format!("{scheme}://somebody:hunter2@127.0.0.1:{port}/gateway");
@@ -87,8 +87,8 @@ async fn who_cannot_be_reached_is_said_and_why() {
     assert!(text.contains("Unknown database"), "{text}");
 }
 
-on_engines!(data_that_is_refused_is_told_from_the_rest_and_never_quoted);
-async fn data_that_is_refused_is_told_from_the_rest_and_never_quoted(backend: Backend) {
+on_engines!(refused_data_has_its_own_error_class_and_is_never_quoted);
+async fn refused_data_has_its_own_error_class_and_is_never_quoted(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
     test.run(&[
         "CREATE TABLE people (id INT NOT NULL PRIMARY KEY, email VARCHAR(40) NOT NULL, \
@@ -269,7 +269,7 @@ async fn ids_of_every_kind_are_read_and_bound(backend: Backend) {
     assert!(bind_staff(Some(&StaffId::Integer(7)), KeyKind::Uuid).is_err());
 }
 
-/// Hours between the gateway's "now" and UTC.
+/// Returns the hours between the gateway's "now" and UTC.
 async fn hours_off(test: &TestDatabase, zone: &str) -> i64 {
     let schema = GatewaySchema::read(&test.db, &GatewayConfig { timezone: zone.into() }).await.unwrap();
     let now = schema.updated_at.unwrap();
@@ -292,8 +292,8 @@ async fn hours_off(test: &TestDatabase, zone: &str) -> i64 {
         .unwrap()
 }
 
-on_engines!(updated_at_is_in_the_gateways_own_zone);
-async fn updated_at_is_in_the_gateways_own_zone(backend: Backend) {
+on_engines!(updated_at_is_in_the_gateways_time_zone);
+async fn updated_at_is_in_the_gateways_time_zone(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Living).await;
     if backend == Backend::MariaDb {
         assert_eq!(test.schema().await.updated_at.as_deref(), Some("CURRENT_TIMESTAMP"));
@@ -320,9 +320,9 @@ async fn the_zone_of_a_postgres_database_is_found() {
     assert_eq!(test.schema().await.updated_at.as_deref(), Some("now()"));
 }
 
-/// As after an error of the disk.
+/// As after a disk error.
 #[tokio::test]
-async fn a_transaction_that_was_left_open_spoils_no_connection() {
+async fn a_transaction_left_open_does_not_break_its_connection() {
     let test = TestDatabase::fresh(Backend::Sqlite, GatewayShape::Empty).await;
     let mut one = config(&test.url);
     one.max_connections = 1;
@@ -335,5 +335,5 @@ async fn a_transaction_that_was_left_open_spoils_no_connection() {
     };
     db.transact(note).await.unwrap();
     let seen = test.texts("SELECT CAST(id AS TEXT) FROM notes").await;
-    assert_eq!(seen, ["1"], "it is committed, and others see it");
+    assert_eq!(seen, ["1"], "the transaction is committed, and other sessions see it");
 }

@@ -1,4 +1,4 @@
-//! Recording dead letters, once, and finding them again.
+//! Dead letters are recorded once and can be found.
 
 use hostmatch::event::CompanyId;
 use hostmatch::store::{
@@ -9,8 +9,8 @@ use hostmatch::store::{
 
 use crate::support::{Backend, GatewayShape, TestDatabase};
 
-on_engines!(one_that_dies_again_shows_its_newest_attempt_and_is_open_again);
-async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again(backend: Backend) {
+on_engines!(a_letter_that_fails_again_shows_its_newest_attempt_and_is_open);
+async fn a_letter_that_fails_again_shows_its_newest_attempt_and_is_open(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let first = letter("a", Some("ev-1"), "appointment_not_found");
     let mut again = failed_at(&first, first.letter.last_failed_ms + 1);
@@ -18,17 +18,21 @@ async fn one_that_dies_again_shows_its_newest_attempt_and_is_open_again(backend:
     assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 1);
     test.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded'"]).await;
     assert_eq!(insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap(), 0);
-    assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["discarded"], "it is the same death");
+    assert_eq!(
+        test.column("state", "hostmatch_dead_letters").await,
+        ["discarded"],
+        "the same failure is not recorded again"
+    );
     assert_eq!(insert_dead_letters(&test.db, &[again]).await.unwrap(), 0);
-    // An older one that comes late changes nothing.
+    // An older attempt that arrives late changes nothing.
     assert_eq!(insert_dead_letters(&test.db, &[first]).await.unwrap(), 0);
     let all = dead_letters(&test.db, &Scope::All, &DeadLetterFilter::default(), 10).await.unwrap();
     let shown = (all[0].state.as_ref(), all[0].reason.as_str(), all[0].attempts);
     assert_eq!((all.len(), shown), (1, ("open", "tenant_mismatch", 1)), "{test:?}");
 }
 
-/// A letter whose copy is on the way: (the letter, the copy's tag).
-async fn on_the_way(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
+/// Returns a letter whose copy is in flight, and the copy's tag.
+async fn in_flight(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
     let first = letter("a", Some("ev-1"), "appointment_not_found");
     insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
     let id = test.number("SELECT id FROM hostmatch_dead_letters").await;
@@ -55,12 +59,12 @@ async fn on_the_way(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
     (first, Replayed { replay, letter: id, digest: "d".into() })
 }
 
-on_engines!(a_copy_that_fails_ends_its_replay_whatever_comes_with_it);
-async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it(backend: Backend) {
+on_engines!(a_failed_copy_ends_its_replay_whatever_is_in_the_same_batch);
+async fn a_failed_copy_ends_its_replay_whatever_is_in_the_same_batch(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-    let (first, tag) = on_the_way(&test).await;
+    let (first, tag) = in_flight(&test).await;
     let other = failed_at(&first, first.letter.last_failed_ms + 1);
-    // Somebody else's copy of the same message dies: this one is still on the way.
+    // Another copy of the same message becomes a dead letter: this one is still in flight.
     insert_dead_letters(&test.db, std::slice::from_ref(&other)).await.unwrap();
     assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["replaying"], "{backend:?}");
     let copy = NewDeadLetter { replayed: Some(tag), ..first.clone() };
@@ -76,10 +80,10 @@ async fn a_copy_that_fails_ends_its_replay_whatever_comes_with_it(backend: Backe
     }
 }
 
-on_engines!(a_replay_is_seen_by_whoever_may_see_all_its_letters);
-async fn a_replay_is_seen_by_whoever_may_see_all_its_letters(backend: Backend) {
+on_engines!(a_replay_is_visible_only_with_access_to_all_its_letters);
+async fn a_replay_is_visible_only_with_access_to_all_its_letters(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-    let (_, tag) = on_the_way(&test).await;
+    let (_, tag) = in_flight(&test).await;
     let company = |id| Scope::of(Some(CompanyId(id)));
     let nobodys = "UPDATE hostmatch_dead_letters SET company_id = NULL";
     for (before, scope, is_seen) in [
@@ -96,18 +100,18 @@ async fn a_replay_is_seen_by_whoever_may_see_all_its_letters(backend: Backend) {
     }
 }
 
-on_engines!(a_copy_whose_letter_is_gone_is_recorded_anew);
-async fn a_copy_whose_letter_is_gone_is_recorded_anew(backend: Backend) {
+on_engines!(a_copy_whose_letter_was_deleted_is_recorded_as_a_new_letter);
+async fn a_copy_whose_letter_was_deleted_is_recorded_as_a_new_letter(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-    let (first, tag) = on_the_way(&test).await;
+    let (first, tag) = in_flight(&test).await;
     test.run(&["DELETE FROM hostmatch_dead_letters"]).await;
     let copy = NewDeadLetter { replayed: Some(tag), ..first };
     assert_eq!(insert_dead_letters(&test.db, &[copy]).await.unwrap(), 1, "{backend:?}");
     assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["open"]);
 }
 
-on_engines!(what_was_closed_after_an_attempt_is_not_opened_by_it);
-async fn what_was_closed_after_an_attempt_is_not_opened_by_it(backend: Backend) {
+on_engines!(an_attempt_does_not_reopen_a_letter_that_was_closed_after_it);
+async fn an_attempt_does_not_reopen_a_letter_that_was_closed_after_it(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let first = letter("a", Some("ev-1"), "appointment_not_found");
     insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
@@ -125,7 +129,7 @@ async fn what_was_closed_after_an_attempt_is_not_opened_by_it(backend: Backend) 
     }
 }
 
-/// The same letter, having failed then.
+/// Returns the same letter with this time of failure.
 fn failed_at(letter: &NewDeadLetter, last_failed_ms: i64) -> NewDeadLetter {
     let failed = DeadLetter { last_failed_ms, ..letter.letter.clone() };
     NewDeadLetter { letter: failed, ..letter.clone() }
@@ -196,7 +200,7 @@ async fn dead_letters_are_recorded_once_and_listed(backend: Backend) {
     let closed = DeadLetterFilter { state: Some(LetterState::Resolved), ..DeadLetterFilter::default() };
     assert!(dead_letters(&test.db, &Scope::All, &closed, 10).await.unwrap().is_empty());
 
-    // What was decided on an event before its dead letter arrived stays.
+    // An event that was decided before its dead letter arrived keeps its outcome.
     let events = "SELECT outcome FROM hostmatch_events ORDER BY event_id";
     assert_eq!(test.texts(events).await, ["assigned", "dead_letter"], "{test:?}");
 }

@@ -1,5 +1,5 @@
-//! The entities: their columns are the tables', and their relations lead where they should, on every engine
-//! and with every kind of key.
+//! The entities: their columns equal the tables', and their relations are right, on every engine and with
+//! every kind of key.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use sea_orm::{
 
 use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host, shapes};
 
-/// A salon in which Anna has had two bookings, and Boris one.
+/// Creates a salon in which Anna has had two bookings, and Boris one.
 async fn salon(backend: Backend, shape: GatewayShape) -> World {
     let world = World::new(backend, shape).await;
     world.company(1).await;
@@ -33,8 +33,8 @@ async fn salon(backend: Backend, shape: GatewayShape) -> World {
     world
 }
 
-on_engines!(a_mapping_leads_to_its_staff_and_its_audits);
-async fn a_mapping_leads_to_its_staff_and_its_audits(backend: Backend) {
+on_engines!(a_mapping_is_related_to_its_staff_and_its_audits);
+async fn a_mapping_is_related_to_its_staff_and_its_audits(backend: Backend) {
     for shape in shapes() {
         let world = salon(backend, shape).await;
         let (db, schema) = (world.test.db.connection(), world.test.schema().await);
@@ -51,7 +51,7 @@ async fn a_mapping_leads_to_its_staff_and_its_audits(backend: Backend) {
             assert!(audits[0].new_values.is_some() && audits[0].changed_at.is_some());
         }
 
-        // The same for all at once: one statement for each relation.
+        // The same for all rows at once: one statement for each relation.
         let members = mappings.load_one(staff::Entity::find().present(&schema), db).await.unwrap();
         let members: Vec<StaffId> = members.into_iter().map(|member| member.unwrap().id).collect();
         assert_eq!(members, named, "{:?}", world.test);
@@ -62,12 +62,12 @@ async fn a_mapping_leads_to_its_staff_and_its_audits(backend: Backend) {
     }
 }
 
-on_engines!(an_appointment_leads_to_the_mapping_in_force);
-async fn an_appointment_leads_to_the_mapping_in_force(backend: Backend) {
+on_engines!(an_appointment_is_related_to_the_active_mapping);
+async fn an_appointment_is_related_to_the_active_mapping(backend: Backend) {
     for shape in shapes() {
         let world = salon(backend, shape).await;
         let (db, schema) = (world.test.db.connection(), world.test.schema().await);
-        // One that is no longer in force, of the same host.
+        // A deactivated mapping of the same host.
         let anna = world.staff_id(12);
         let off = format!(
             "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, \
@@ -88,8 +88,8 @@ async fn an_appointment_leads_to_the_mapping_in_force(backend: Backend) {
     }
 }
 
-on_engines!(a_member_of_staff_leads_to_appointments_and_mappings);
-async fn a_member_of_staff_leads_to_appointments_and_mappings(backend: Backend) {
+on_engines!(a_member_of_staff_is_related_to_appointments_and_mappings);
+async fn a_member_of_staff_is_related_to_appointments_and_mappings(backend: Backend) {
     for shape in shapes() {
         let world = salon(backend, shape).await;
         let (db, schema) = (world.test.db.connection(), world.test.schema().await);
@@ -104,7 +104,7 @@ async fn a_member_of_staff_leads_to_appointments_and_mappings(backend: Backend) 
             let found = member.find_related(appointment::Entity).present(&schema).all(db).await.unwrap();
             of_each.push(appointments(&found));
             all.extend(member.find_related(mapping::Entity).all(db).await.unwrap());
-            // The key that was read is bound as what it is.
+            // The key is bound with the type with which it was read.
             let again = staff::Entity::find_by_id(member.id.clone()).present(&schema).one(db).await;
             assert_eq!(again.unwrap().as_ref(), Some(member), "{:?}", world.test);
         }
@@ -121,7 +121,7 @@ async fn a_member_of_staff_leads_to_appointments_and_mappings(backend: Backend) 
     }
 }
 
-/// An entity's table and columns, and which of these may be NULL.
+/// Returns an entity's table and columns, and which of these are nullable.
 fn described<E: EntityTrait>() -> (String, Vec<(String, bool)>) {
     let columns = E::Column::iter().map(|column| (column.as_str().to_owned(), column.def().is_null()));
     (E::default().table_name().to_owned(), columns.collect())
@@ -155,7 +155,7 @@ async fn an_entity_has_exactly_the_columns_of_its_table(backend: Backend) {
         let found = Columns::read(test.db.connection()).await.unwrap();
         for (table, columns) in &entities {
             let wanted: BTreeSet<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-            // The database computes it, for an index of its own; nobody reads it.
+            // The database computes this column for an index; the program does not read it.
             let there = found.in_table(table).filter(|column| column.name != "active_host_id");
             let there: BTreeSet<&str> = there.map(|column| column.name.as_str()).collect();
             assert_eq!(wanted, there, "{test:?}: {table}");

@@ -1,4 +1,4 @@
-//! Rows that are not as hostmatch writes them, or that the database keeps: they stop nothing else.
+//! Rows that hostmatch would not write, or that the database keeps: they affect no other row.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host};
 
-/// A salon in which two bookings were assigned to Anna.
+/// Creates a salon in which two bookings were assigned to Anna.
 async fn salon(backend: Backend) -> World {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(1).await;
@@ -49,11 +49,11 @@ async fn a_row_with_an_unreadable_value_hides_no_other(backend: Backend) {
     let mut hosts: Vec<_> = decided(db, &Scope::All, period, (i64::MIN, i64::MIN), 10).await.unwrap();
     hosts.sort_by_key(|one| one.appointment);
     let hosts: Vec<_> = hosts.into_iter().map(|one| one.host).collect();
-    assert_eq!(hosts, [None, Some(HostId(7))], "{backend:?}: no host of Cal.com's");
+    assert_eq!(hosts, [None, Some(HostId(7))], "{backend:?}: no valid host of Cal.com");
 }
 
-on_engines!(a_word_is_read_as_it_stands_but_for_what_fills_up_a_char);
-async fn a_word_is_read_as_it_stands_but_for_what_fills_up_a_char(backend: Backend) {
+on_engines!(a_word_is_read_unchanged_except_for_the_padding_of_char);
+async fn a_word_is_read_unchanged_except_for_the_padding_of_char(backend: Backend) {
     let world = salon(backend).await;
     world.run("UPDATE calcom_host_mappings SET mapping_source = 'manual '").await;
     let source = async |test: &TestDatabase| {
@@ -61,7 +61,7 @@ async fn a_word_is_read_as_it_stands_but_for_what_fills_up_a_char(backend: Backe
         found.unwrap().mapping_source.unwrap()
     };
     assert_eq!(source(&world.test).await, Stored::Unknown("manual ".to_owned()), "{backend:?}");
-    // As a gateway may have made the columns.
+    // As a gateway may have created the columns.
     let retype = match backend {
         Backend::Sqlite => return,
         Backend::MariaDb => ["MODIFY mapping_source CHAR(32)", "MODIFY actor CHAR(255)"],
@@ -77,8 +77,8 @@ async fn a_word_is_read_as_it_stands_but_for_what_fills_up_a_char(backend: Backe
     assert_eq!(audit.actor.unwrap().as_str(), "worker", "{backend:?}");
 }
 
-on_engines!(what_the_database_keeps_is_not_counted_and_not_tried_for_ever: sqlite, postgres);
-async fn what_the_database_keeps_is_not_counted_and_not_tried_for_ever(backend: Backend) {
+on_engines!(rows_that_the_database_keeps_are_not_counted_and_not_purged_for_ever: sqlite, postgres);
+async fn rows_that_the_database_keeps_are_not_counted_and_not_purged_for_ever(backend: Backend) {
     let world = salon(backend).await;
     for (n, act, table) in [(1, "DELETE", "hostmatch_events"), (2, "UPDATE", "hostmatch_assignments")] {
         let keep = match backend {
@@ -94,14 +94,14 @@ async fn what_the_database_keeps_is_not_counted_and_not_tried_for_ever(backend: 
         (events, purge_payloads(&world.test.db, i64::MAX).await.unwrap())
     };
     let purged = tokio::time::timeout(Duration::from_secs(20), purge).await;
-    assert_eq!(purged.expect("it goes on for ever"), (0, 0), "{backend:?}");
+    assert_eq!(purged.expect("the purge never ends"), (0, 0), "{backend:?}");
     let release = |n: u32, table: &str| match backend {
         Backend::Sqlite => format!("DROP TRIGGER kept_{n}"),
         _ => format!("DROP RULE kept_{n} ON {table}"),
     };
     world.run(&release(1, "hostmatch_events")).await;
     world.run(&release(2, "hostmatch_assignments")).await;
-    // PostgreSQL keeps to its plan of a statement that did nothing.
+    // PostgreSQL keeps its plan of a statement that did nothing.
     let test = world.test.reconnected().await;
     assert_eq!(purge_events(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");
     assert_eq!(purge_payloads(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");

@@ -1,15 +1,15 @@
-//! Running the real program.
+//! Runs the real program.
 
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// Runs the program with nothing of ours in its environment, and waits for its end.
+/// Runs the program without our variables in its environment, and waits for its end.
 pub(crate) fn hostmatch(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-/// The program with these arguments, no input, and nothing of ours in its environment.
+/// Returns the program with these arguments, no input, and without our variables in its environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hostmatch"));
     for (name, _) in std::env::vars_os() {
@@ -29,7 +29,7 @@ pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-/// The one JSON document on stdout.
+/// Returns the one JSON document on stdout.
 pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!("{error}: {} {}", stdout(output), stderr(output));

@@ -1,5 +1,5 @@
-//! Whether a worker does its work can be asked from outside: on a port of its own, and of the edge
-//! in the same process.
+//! The health of a worker can be checked from outside: on its own port, and through the edge in the same
+//! process.
 
 use std::time::Duration;
 
@@ -30,14 +30,14 @@ async fn until(base: &str, code: StatusCode, reason: &str) {
     .await;
 }
 
-/// Where this worker answers.
+/// Returns the address of this worker's health routes.
 async fn base_of(worker: &mut Process) -> String {
     let line = worker.wait_for_log("the worker answers health routes").await;
     format!("http://{}", line["address"].as_str().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_is_connected_and_gets_nothing_is_not_ready_until_it_does() {
+async fn a_connected_worker_without_deliveries_is_not_ready_until_it_gets_some() {
     let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     let stream = Stream::new(100, Mix::Decidable);
     stream.open(&stack.world).await;
@@ -51,7 +51,7 @@ async fn a_worker_that_is_connected_and_gets_nothing_is_not_ready_until_it_does(
     let mut worker = stack.start(&["serve", "worker"]);
     let base = base_of(&mut worker).await;
     until(&base, StatusCode::OK, "").await;
-    // The broker never hears that something is done, and soon hands out no more.
+    // The broker never receives an acknowledgement, and soon delivers nothing more.
     proxy.set(Mode::SwallowAcks);
     stack.publish(&stream.events).await;
     until(&base, StatusCode::SERVICE_UNAVAILABLE, "of the worker is handed out nothing").await;
@@ -62,7 +62,7 @@ async fn a_worker_that_is_connected_and_gets_nothing_is_not_ready_until_it_does(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edge_goes_on_accepting_and_tells_that_the_worker_beside_it_does_not_work() {
+async fn an_edge_keeps_accepting_and_reports_that_its_worker_does_not_work() {
     let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     let database = stack.world.test.url.clone();
     let proxy = Proxy::start(&Proxy::target(&database)).await;
@@ -81,9 +81,9 @@ async fn an_edge_goes_on_accepting_and_tells_that_the_worker_beside_it_does_not_
     assert_eq!(both.stop().await, Some(0), "{}", both.stderr());
 }
 
-/// Nothing at all, and half a head.
+/// Tests a connection that sends nothing, and one that sends half a head.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_to_a_worker_that_is_silent_is_ended() {
+async fn a_silent_connection_to_a_worker_is_closed() {
     let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     stack.set("worker.health_listen", "127.0.0.1:0");
     let mut worker = stack.start(&["serve", "worker"]);
@@ -99,7 +99,7 @@ async fn a_connection_to_a_worker_that_is_silent_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_on_an_embedded_queue_is_ready_too() {
+async fn a_worker_on_an_embedded_queue_becomes_ready() {
     let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     stack.set("worker.health_listen", "127.0.0.1:0");
     let mut worker = stack.start(&["serve", "worker"]);
@@ -108,7 +108,7 @@ async fn a_worker_on_an_embedded_queue_is_ready_too() {
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
-/// The check of this name, as the route tells it.
+/// Returns the check with this name, as the route reports it.
 async fn check(base: &str, route: &str, name: &str) -> (StatusCode, Value) {
     let client = crate::support::http_client();
     let response = client.get(format!("{base}/health/{route}")).send().await.unwrap();
@@ -127,17 +127,17 @@ async fn until_check(base: &str, name: &str, state: &str, code: StatusCode) -> V
     .await
 }
 
-/// `hostmatch healthcheck`: its line, and its exit code.
+/// Runs `hostmatch healthcheck`; returns its line and its exit code.
 fn healthcheck(stack: &Stack, arguments: &[&str]) -> (String, Option<i32>) {
     let output = stack.command(&[&["healthcheck"], arguments].concat()).output().unwrap();
     (stdout(&output).trim().to_owned(), output.status.code())
 }
 
-on_engines!(a_worker_tells_of_each_part_and_since_when);
-async fn a_worker_tells_of_each_part_and_since_when(backend: Backend) {
+on_engines!(a_worker_reports_each_part_and_since_when);
+async fn a_worker_reports_each_part_and_since_when(backend: Backend) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     let database = stack.world.test.url.clone();
-    // A file is never away.
+    // A file is never unreachable.
     let proxy = match backend {
         Backend::Sqlite => None,
         _ => Some(Proxy::start(&Proxy::target(&database)).await),
@@ -162,7 +162,7 @@ async fn a_worker_tells_of_each_part_and_since_when(backend: Backend) {
         assert!(away["since"].as_str() > before["since"].as_str(), "{before} {away}");
         assert!(away["reasons"][0].as_str().unwrap().contains("does not answer"), "{away}");
         let (code, _) = check(&base, "live", "database").await;
-        assert_eq!(code, StatusCode::OK, "an outage is no reason to start again");
+        assert_eq!(code, StatusCode::OK, "an outage is no reason to restart");
         let (line, code) = healthcheck(&stack, &["--url", &base]);
         assert_eq!((line.starts_with("not_ready: the database"), code), (true, Some(1)), "{line}");
         assert_eq!(healthcheck(&stack, &["--live", "--url", &base]), ("live".to_owned(), Some(0)));
@@ -177,7 +177,7 @@ async fn a_worker_tells_of_each_part_and_since_when(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edge_tells_of_the_queue_and_of_its_spool() {
+async fn an_edge_reports_the_queue_and_its_spool() {
     let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     let broker = stack.config.url.expose().to_owned();
     let proxy = Proxy::start(&Proxy::target(&broker)).await;
@@ -206,7 +206,7 @@ async fn an_edge_tells_of_the_queue_and_of_its_spool() {
 
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipeline_that_is_at_one_batch_for_longer_than_possible_makes_the_process_not_live() {
+async fn a_pipeline_stuck_on_one_batch_makes_the_process_not_live() {
     let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     stack.set("worker.health_listen", "127.0.0.1:0");
     // (1 s + 1 s + 2 * 1 s + 1 s) * 5
@@ -223,9 +223,9 @@ async fn a_pipeline_that_is_at_one_batch_for_longer_than_possible_makes_the_proc
     until(&worker, StatusCode::OK, "").await;
     stack.publish(&[event("e-1", "Bk-1", 1, json!([]))]).await;
     both.wait_for_log("crashing here, as asked to").await;
-    assert_eq!(check(&worker, "live", "progress").await.0, StatusCode::OK, "not yet");
+    assert_eq!(check(&worker, "live", "progress").await.0, StatusCode::OK, "the pipeline is not stuck yet");
     for base in [&worker, &edge] {
-        let stuck = eventually("it is stuck", WAIT_TIMEOUT, async || {
+        let stuck = eventually("the pipeline is stuck", WAIT_TIMEOUT, async || {
             let (code, check) = check(base, "live", "progress").await;
             (code == StatusCode::SERVICE_UNAVAILABLE).then_some(check)
         })
@@ -248,7 +248,7 @@ async fn a_healthcheck_finds_the_address_in_the_configuration() {
         stack.set("edge.listen", &listen);
         assert_eq!(healthcheck(&stack, &[]), ("ready".to_owned(), Some(0)), "{listen}");
     }
-    // Nobody answers as a worker: it is of another container, unless it was asked for.
+    // No worker answers: it runs in another container, unless the check asks for it explicitly.
     stack.set("worker.health_listen", "127.0.0.1:9");
     assert_eq!(healthcheck(&stack, &[]).1, Some(0));
     assert_eq!(healthcheck(&stack, &["edge"]).1, Some(0));
@@ -257,7 +257,7 @@ async fn a_healthcheck_finds_the_address_in_the_configuration() {
     let refused = stack.command(&["healthcheck", "worker"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(stderr(&refused).contains("worker.health_listen"), "{}", stderr(&refused));
-    // Something else that answers there.
+    // Another service answers there.
     let (line, code) = healthcheck(&stack, &["--url", &format!("{base}/nothing")]);
     assert_eq!((line.contains("no health route: 404"), code), (true, Some(1)), "{line}");
     let told = stack.command(&["healthcheck", "--output", "json"]).output().unwrap();

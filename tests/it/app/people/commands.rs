@@ -1,4 +1,4 @@
-//! Every command of the office with `--output json`, on every engine: its shape is a contract
+//! Every command for the office with `--output json`, on every engine: the shape is a contract
 //! (docs/commands.md).
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::app::people::decisions::salon;
 use crate::support::program::{stderr, stdout};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
-/// Moments become `<time>`: they differ from run to run.
+/// Replaces times by `<time>`: they differ from run to run.
 fn timeless(value: Value) -> Value {
     let is_time = |text: &str| text.len() == 20 && text.starts_with("20") && text.ends_with('Z');
     match value {
@@ -24,7 +24,7 @@ fn same(world: &World, what: &str, found: Value, expected: Value) {
     assert_eq!(found, expected, "{:?} {what}: {}", world.test, serde_json::to_string_pretty(&found).unwrap());
 }
 
-/// Two bookings wait for Boris (host 7), one of them to come; nobody knows host 8.
+/// Creates two bookings that wait for Boris (host 7), one of them in the future; nobody knows host 8.
 async fn waiting(world: &World) {
     let boris = || host(7, "boris kamm", "b@else.example");
     let sent = [
@@ -52,7 +52,7 @@ async fn the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail(backend
     changes(&world, mapping).await;
 }
 
-/// A member of staff, as JSON has it.
+/// Returns a member of staff, as in JSON.
 fn staff(world: &World, n: u32) -> Value {
     json!(staff_of(world, n))
 }
@@ -100,7 +100,7 @@ fn inbox(world: &World) {
     same(world, "inbox show", shown, expected);
 }
 
-/// Gives the mapping and its audit row.
+/// Returns the mapping and its audit row.
 async fn decisions_and_repairs(world: &World) -> (i64, i64) {
     let counts = json!({ "future": 1, "past": 1, "unknown": 0 });
     let accepted = asked(world, 0, &to(&["inbox", "accept"], &["--repair", "future"]));
@@ -176,7 +176,7 @@ fn mappings_and_audits(world: &World, mapping: i64, audit: i64) {
 
 async fn changes(world: &World, mapping: i64) {
     let number = mapping.to_string();
-    // Who replaces is asked, or says --yes.
+    // Replacing a mapping asks for confirmation, or needs --yes.
     let third = staff_of(world, 13).to_string();
     let set = ["mappings", "set", "--company", "1", "--host", "7", "--staff", &third];
     assert_eq!(asked(world, 4, &set)["error"]["code"], "needs_confirmation");
@@ -201,8 +201,8 @@ async fn changes(world: &World, mapping: i64) {
     assert_eq!(world.assigned(13).await, "11/8");
 }
 
-on_engines!(filters_of_mappings_find_what_is_wrong_with_them);
-async fn filters_of_mappings_find_what_is_wrong_with_them(backend: Backend) {
+on_engines!(filters_of_mappings_find_their_problems);
+async fn filters_of_mappings_find_their_problems(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     world.send(&[event("e1", "B11", 1, host(7, "A", "anna@salon.example"))]).await;
     let eleven = staff_of(&world, 11).to_string();
@@ -233,7 +233,7 @@ async fn filters_of_mappings_find_what_is_wrong_with_them(backend: Backend) {
 }
 
 #[tokio::test]
-async fn people_are_told_in_words_and_what_to_do_next() {
+async fn tables_explain_in_words_and_suggest_the_next_command() {
     let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     waiting(&world).await;
     let says = |arguments: &[&str], parts: &[&str]| {
@@ -273,8 +273,8 @@ async fn people_are_told_in_words_and_what_to_do_next() {
     assert_eq!(run(&world, &machine).status.code(), Some(2));
 }
 
-on_engines!(of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conflict);
-async fn of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conflict(backend: Backend) {
+on_engines!(one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conflict);
+async fn one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conflict(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     world.staff(14, 1, "Boris Kamm", "").await;
     world.send(&[event("e1", "B11", 1, host(7, "boris kamm", ""))]).await;
@@ -288,7 +288,7 @@ async fn of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conf
     with(&eleven, 3);
     let mapping = with(&fourteen, 0)["mapping"].to_string();
     assert_eq!(kind(), Value::Null, "{backend:?}");
-    // Carla's address, whom a person took the host from.
+    // Carla's address, from whom a person took the host away.
     let thirteen = staff_of(&world, 13).to_string();
     let set = ["mappings", "set", "--company", "1", "--host", "7", "--yes", "--repair", "none"];
     let carla = asked(&world, 0, &[&set[..], &["--staff", &thirteen]].concat())["mapping"].to_string();
@@ -298,7 +298,7 @@ async fn of_several_suggestions_one_is_named_and_what_was_switched_off_is_a_conf
     let list = seen(&world, &["inbox", "list", "--kind", "conflict"]);
     assert_eq!(list["hosts"].as_array().unwrap().len(), 1, "{list}");
     assert_eq!(seen(&world, &["inbox", "list", "--kind", "ambiguous"])["hosts"], json!([]));
-    // The suggestion can be accepted all the same: a person has the last word.
+    // The suggestion can be accepted nevertheless: a person decides.
     assert_eq!(asked(&world, 0, &[&accept[..], &["--repair", "all"]].concat())["did"], "made");
     assert_eq!(world.assigned(12).await, "13/7", "{backend:?}");
     assert_ne!(mapping, carla);

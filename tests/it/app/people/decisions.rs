@@ -1,4 +1,4 @@
-//! Rulings on decisions about mappings, on every engine.
+//! What people's decisions about mappings change, on every engine.
 
 use hostmatch::app::{Command, Decision, Effect, Refusal};
 use hostmatch::event::{CompanyId, HostId, StaffId};
@@ -36,8 +36,8 @@ fn active(on: bool, backend: Backend) -> &'static str {
     }
 }
 
-on_engines!(people_map_replace_switch_and_take_back);
-async fn people_map_replace_switch_and_take_back(backend: Backend) {
+on_engines!(people_map_replace_switch_and_revert);
+async fn people_map_replace_switch_and_revert(backend: Backend) {
     let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
     let world = salon(backend, shape).await;
     let (on, off) = (active(true, backend), active(false, backend));
@@ -54,7 +54,7 @@ async fn people_map_replace_switch_and_take_back(backend: Backend) {
     assert_eq!(Some(replaced.before[0].mapping), made.mapping);
     assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
 
-    // Of a change that touched two rows both come back, whichever audit row is named.
+    // A change that touched two rows is reverted in both, whichever audit row is named.
     let schema = world.test.schema().await;
     let db = world.test.db.connection();
     for audit in &replaced.audits {
@@ -65,22 +65,26 @@ async fn people_map_replace_switch_and_take_back(backend: Backend) {
     assert_eq!((reverted.effect, reverted.mapping), (Effect::Reverted, made.mapping));
     assert_eq!(rows().await, [format!("1|7|12|manual|100|{on}"), format!("1|7|13|admin|100|{off}")]);
     let again = decides(&world, 7, Command::Revert(change.clone())).await.unwrap();
-    assert_eq!((again.effect, again.audits.len()), (Effect::Unchanged, 0), "it is as it was before already");
-    // And the revert itself.
+    assert_eq!(
+        (again.effect, again.audits.len()),
+        (Effect::Unchanged, 0),
+        "the mapping already has its earlier state"
+    );
+    // The revert itself can be reverted.
     let back = change_of(db, &schema, &Scope::All, reverted.audits[0]).await.unwrap().unwrap();
     assert_eq!(decides(&world, 7, Command::Revert(back)).await.unwrap().effect, Effect::Reverted);
     assert_eq!(rows().await, [format!("1|7|12|manual|100|{off}"), format!("1|7|13|admin|100|{on}")]);
     let mapping = replaced.mapping.unwrap();
     assert_eq!(decides(&world, 7, Command::SwitchOff(mapping)).await.unwrap().effect, Effect::SwitchedOff);
     assert_eq!(decides(&world, 7, Command::SwitchOff(mapping)).await.unwrap().effect, Effect::Unchanged);
-    // What a person switched off no match brings back.
+    // No match reactivates what a person deactivated.
     assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "needs_review");
     assert_eq!(decides(&world, 7, Command::SwitchOn(mapping)).await.unwrap().effect, Effect::SwitchedOn);
     assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "assigned");
     let taken = decides(&world, 7, Command::SwitchOn(made.mapping.unwrap())).await.unwrap_err();
     assert!(matches!(taken, Refusal::Taken { .. }), "{taken}");
 
-    // What was decided anew stands, though it says what was there before; what was taken back does not.
+    // A new decision remains in force although it restores an earlier state; a reverted one does not.
     let mut changes = Vec::new();
     for n in [12, 13, 12, 13] {
         let audits = decides(&world, 9, Command::Set(staff_of(&world, n))).await.unwrap().audits;
@@ -94,7 +98,7 @@ async fn people_map_replace_switch_and_take_back(backend: Backend) {
     }
     assert!(!rows().await.iter().any(|row| row.starts_with("1|9|") && row.ends_with(on)), "{backend:?}");
 
-    // What a match made a person confirms.
+    // A person confirms the mapping of a match.
     assert_eq!(world.one(event("e2", "B12", 1, host(8, "A", "anna@salon.example"))).await, "assigned");
     let confirmed = decides(&world, 8, Command::Set(staff_of(&world, 11))).await.unwrap();
     assert_eq!((confirmed.effect, confirmed.before[0].source.as_ref()), (Effect::Confirmed, "auto_email"));
@@ -175,9 +179,9 @@ async fn an_act_of_many_is_written_once_and_found_again(backend: Backend) {
     assert_eq!(world.count("calcom_host_mappings WHERE is_active").await, 0);
 }
 
-on_engines!(mappings_without_a_company_are_decided_on_and_restored_as_they_were: mariadb, postgres);
-/// A gateway whose tables were adopted goes on writing mappings without their company.
-async fn mappings_without_a_company_are_decided_on_and_restored_as_they_were(backend: Backend) {
+on_engines!(mappings_without_a_company_can_be_changed_and_restored: mariadb, postgres);
+/// A gateway whose tables were adopted continues to write mappings without a company.
+async fn mappings_without_a_company_can_be_changed_and_restored(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await.with_adopted().await;
     test.run(&gateway_continues(backend, Variant::Plan)).await;
     let world = World::of(test, &[]).await;
@@ -200,7 +204,7 @@ async fn mappings_without_a_company_are_decided_on_and_restored_as_they_were(bac
     let back = Decision::new(CompanyId(902), HostId(5102), Command::Revert(change));
     assert_eq!(decides_on(&world, back).await.unwrap().effect, Effect::Reverted);
     assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}: as the gateway wrote it");
-    // The gateway's own audit rows are listed, and are nothing that could be taken back.
+    // The gateway's own audit rows are listed, and cannot be reverted.
     let all = audits(db, &schema, &Scope::All, &AuditFilter::default(), 100).await.unwrap();
     let theirs = all.iter().find(|row| row.company.is_none()).unwrap();
     assert_eq!(change_of(db, &schema, &Scope::All, theirs.id).await.unwrap(), None);

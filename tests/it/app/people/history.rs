@@ -1,5 +1,5 @@
-//! The audit trail tells the whole story: replayed from nothing it gives the table, after any sequence of
-//! what people and workers do; and each change that is taken back leaves exactly what was there before.
+//! The audit trail is complete: replayed from nothing it gives the table, after any sequence of actions of
+//! people and workers; and each reverted change leaves exactly the state before it.
 
 use std::collections::BTreeMap;
 
@@ -18,22 +18,22 @@ use super::decisions::salon;
 use super::{anna, staff_of};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
-/// What somebody does.
+/// One action.
 #[derive(Clone, Debug)]
 enum Act {
     Set(i64, u32),
-    /// The nth mapping.
+    /// Switches off the nth mapping.
     SwitchOff(usize),
     SwitchOn(usize),
-    /// The nth audit row.
+    /// Reverts the nth audit row.
     Revert(usize),
-    /// A batch of events: appointment, host, and what the host shows of itself.
+    /// Decides a batch of events: appointment, host, and what the host shows.
     Batch(Vec<(u32, u32, u8)>),
-    /// A member of staff is switched in the gateway.
+    /// Switches a member of staff in the gateway.
     Staff(u32, bool),
 }
 
-fn deeds() -> impl Strategy<Value = Vec<Act>> {
+fn actions() -> impl Strategy<Value = Vec<Act>> {
     let batch = prop::collection::vec((11u32..=13, 7u32..=9, 0u8..4), 1..4);
     let deed = prop_oneof![
         4 => (7i64..=9, 11u32..=13).prop_map(|(host, staff)| Act::Set(host, staff)),
@@ -48,7 +48,7 @@ fn deeds() -> impl Strategy<Value = Vec<Act>> {
 
 type Table = BTreeMap<i64, Map<String, Value>>;
 
-/// The table as it is.
+/// Returns the table.
 async fn table(world: &World, schema: &GatewaySchema) -> Table {
     let all =
         list_mappings(world.test.db.connection(), schema, &Scope::All, &MappingFilter::default(), 10_000)
@@ -65,13 +65,13 @@ async fn table(world: &World, schema: &GatewaySchema) -> Table {
     all.unwrap().into_iter().map(row).collect()
 }
 
-/// The table as the audit trail tells it.
+/// Returns the table as the audit trail gives it.
 fn replayed(trail: &[AuditRow]) -> Table {
     let mut table = Table::new();
     for row in trail {
         let fields = table.entry(row.mapping.unwrap()).or_default();
         for (name, before) in row.old.iter().flatten() {
-            assert_eq!(fields.get(name), Some(before), "{row:?}: that is not how it was");
+            assert_eq!(fields.get(name), Some(before), "{row:?}: the trail has another earlier value");
         }
         fields.extend(row.new.clone().unwrap());
     }
@@ -85,8 +85,8 @@ async fn trail(world: &World, schema: &GatewaySchema) -> Vec<AuditRow> {
     rows
 }
 
-/// Does one deed. Gives what was reverted, if that was it: the audit rows taken back.
-async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Act) -> Option<Vec<AuditRow>> {
+/// Performs one action. If it was a revert, returns the reverted audit rows.
+async fn does(world: &World, schema: &GatewaySchema, n: usize, action: &Act) -> Option<Vec<AuditRow>> {
     let all = table(world, schema).await;
     let nth = |n: usize| all.keys().nth(n % all.len().max(1)).copied();
     let host_of = |id: i64| all[&id]["calcom_host_id"].as_i64().unwrap();
@@ -134,14 +134,14 @@ async fn does(world: &World, schema: &GatewaySchema, n: usize, deed: &Act) -> Op
     taken_back
 }
 
-/// Each row of a change that was taken back is as the trail told that it was before.
+/// Checks that each row of a reverted change has the state that the trail had before.
 fn is_restored(taken_back: &[AuditRow], before: &Table, now: &Table) -> Result<(), TestCaseError> {
     for audit in taken_back {
         let id = audit.mapping.unwrap();
         let mut expected = before[&id].clone();
         match &audit.old {
             Some(old) => expected.extend(old.clone()),
-            // A row that was made stays, switched off.
+            // A created row stays, deactivated.
             None => _ = expected.insert("is_active".into(), json!(false)),
         }
         prop_assert_eq!(&now[&id], &expected);
@@ -150,7 +150,7 @@ fn is_restored(taken_back: &[AuditRow], before: &Table, now: &Table) -> Result<(
 }
 
 #[test]
-fn the_trail_replayed_from_nothing_is_the_table_and_every_revert_restores() {
+fn the_replayed_trail_equals_the_table_and_every_revert_restores() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     for (backend, cases) in [(Backend::Sqlite, 40), (Backend::MariaDb, 8), (Backend::Postgres, 8)] {
@@ -159,13 +159,13 @@ fn the_trail_replayed_from_nothing_is_the_table_and_every_revert_restores() {
         let usual = Config { failure_persistence: None, max_shrink_iters: 100, ..Config::default() };
         let config = if asked { usual } else { Config { cases, ..usual } };
         let reverted = std::cell::Cell::new(0);
-        let result = TestRunner::new(config).run(&deeds(), |deeds| {
+        let result = TestRunner::new(config).run(&actions(), |actions| {
             runtime.block_on(async {
                 world.forget().await;
                 for staff in 11..=13 {
                     world.staff_active(staff, true).await;
                 }
-                for (n, deed) in deeds.iter().enumerate() {
+                for (n, deed) in actions.iter().enumerate() {
                     let before = table(&world, &schema).await;
                     let taken_back = does(&world, &schema, n, deed).await;
                     let (now, trail) = (table(&world, &schema).await, trail(&world, &schema).await);

@@ -1,4 +1,4 @@
-//! What people decide: mappings, the inbox, repairs.
+//! Decisions of people: mappings, the inbox, repairs.
 
 mod commands;
 mod decisions;
@@ -19,25 +19,25 @@ use hostmatch::store::{Database, GatewaySchema};
 
 use crate::support::{World, settings_of};
 
-/// Anna, as every audit row of hers names her.
+/// Returns Anna as actor, as each of her audit rows names her.
 pub(crate) fn anna() -> Act {
     Act::new(Author::new("cli:anna@office").unwrap())
 }
 
-/// What use cases work with, for Anna and this company.
+/// Returns the context of use cases for Anna and this company.
 pub(crate) async fn context_of(world: &World, company: CompanyId) -> AppContext {
     let config = Arc::new(settings_of(&[("database.url", &world.test.url)]));
     let scope = Scope::of(Some(company));
     AppContext::open(&config, Access::Write, anna().author, scope).await.unwrap()
 }
 
-/// The same for all companies, on connections that are there.
+/// Returns the context for all companies, on existing connections.
 pub(crate) fn context_on(database: &Database, schema: &GatewaySchema) -> AppContext {
     let config = Arc::new(settings_of(&[]));
     AppContext::of(database.clone(), schema.clone(), config, anna().author, Scope::All)
 }
 
-/// The id of member of staff `n`, as this gateway has it.
+/// Returns the id of member of staff `n`, as this gateway has it.
 pub(crate) fn staff_of(world: &World, n: u32) -> StaffId {
     match world.test.shape.has_uuids() {
         true => StaffId::Text(world.staff_id(n).trim_matches('\'').to_owned()),
@@ -45,7 +45,7 @@ pub(crate) fn staff_of(world: &World, n: u32) -> StaffId {
     }
 }
 
-/// Anna decides about a host of company 1.
+/// Makes Anna decide about a host of company 1.
 pub(crate) async fn decides(world: &World, host: i64, command: Command) -> Result<Decided, Refusal> {
     let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), command) };
     decides_on(world, decision).await
@@ -64,7 +64,7 @@ pub(crate) fn run(world: &World, arguments: &[&str]) -> std::process::Output {
         .unwrap()
 }
 
-/// The JSON that it answers with; `code` is how it has to end.
+/// Returns the program's JSON; `code` is the expected exit code.
 pub(crate) fn asked(world: &World, code: i32, arguments: &[&str]) -> serde_json::Value {
     let output = run(world, &[arguments, &["--output", "json", "--actor", "cli:anna@office"]].concat());
     let text = if code == 0 || code == 5 { &output.stdout } else { &output.stderr };
@@ -73,7 +73,7 @@ pub(crate) fn asked(world: &World, code: i32, arguments: &[&str]) -> serde_json:
     serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", told()))
 }
 
-/// The same of a command that only looks, and has no actor.
+/// Does the same for a read-only command, which has no actor.
 pub(crate) fn seen(world: &World, arguments: &[&str]) -> serde_json::Value {
     let output = run(world, &[arguments, &["--output", "json"]].concat());
     let told = || format!("{:?} {arguments:?}: {output:?}", world.test);
@@ -81,7 +81,7 @@ pub(crate) fn seen(world: &World, arguments: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", told()))
 }
 
-/// An event that is `event`, about a meeting that starts then.
+/// Returns `event` with this start of its meeting.
 pub(crate) fn starting(mut event: serde_json::Value, start: &str) -> serde_json::Value {
     event["calcom_booking"]["start"] = start.into();
     event

@@ -1,4 +1,4 @@
-//! The commands of `docs/office.md`, as they stand there, in the salon that it tells of.
+//! The commands of `docs/office.md`, exactly as written, in the salon that it describes.
 
 use std::process::Command;
 
@@ -26,8 +26,8 @@ async fn salon(backend: Backend) -> World {
     world
 }
 
-on_engines!(the_commands_of_the_office_do_what_the_page_says);
-async fn the_commands_of_the_office_do_what_the_page_says(backend: Backend) {
+on_engines!(the_commands_of_the_office_work_as_written);
+async fn the_commands_of_the_office_work_as_written(backend: Backend) {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/office.md")).unwrap();
     let world = salon(backend).await;
     let program = command(&[]);
@@ -81,14 +81,14 @@ async fn the_commands_of_the_office_do_what_the_page_says(backend: Backend) {
             }
         }
     }
-    assert_eq!(commands, 23, "the page has other commands now: let this test look at them");
+    assert_eq!(commands, 23, "the commands of the page have changed: adapt this test");
     let assigned = world.rows("appointments", &["id", "staff_id"]).await;
     assert_eq!(assigned, ["1|-", "2|32", "3|-", "4|-"], "{backend:?}");
 }
 
-/// A dead letter whose host nobody knows names the command that makes the mapping.
+/// A dead letter with an unknown host names the command that creates the mapping.
 #[tokio::test]
-async fn a_dead_letter_that_waits_for_a_person_names_the_command_for_it() {
+async fn a_dead_letter_that_needs_a_person_names_the_command() {
     let world = salon(Backend::Sqlite).await;
     let mut lost = event("e9", "Bk-9", 9, host(1_420_999, "Somebody", ""));
     lost["company_id"] = 15.into();

@@ -1,4 +1,4 @@
-//! Two people, or a person and a worker, on one host at the same time.
+//! Two people, or a person and a worker, change one host at the same time.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{anna, staff_of};
 use crate::support::program::command;
 use crate::support::{Backend, GatewayShape, Process, World, event, eventually, host};
 
-/// Somebody who has the host, until the transaction ends.
+/// Locks the host until the transaction ends.
 async fn holding(world: &World, host: i64) -> DatabaseTransaction {
     let tx = world.test.db.begin().await.unwrap();
     store::lock_hosts(&tx, &world.test.schema().await, &[HostKey::new(CompanyId(1), HostId(host))].into())
@@ -22,11 +22,11 @@ async fn holding(world: &World, host: i64) -> DatabaseTransaction {
     tx
 }
 
-on_engines!(of_two_people_at_once_one_decides_and_the_other_is_told);
-async fn of_two_people_at_once_one_decides_and_the_other_is_told(backend: Backend) {
+on_engines!(of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error);
+async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     let directory = tempfile::tempdir().unwrap();
-    // Both have looked, and neither has decided yet.
+    // Both have read the state, and neither has decided yet.
     let tx = holding(&world, 7).await;
     let mut people: Vec<Process> = [("anna", 11), ("boris", 12)]
         .map(|(name, staff)| {
@@ -39,7 +39,7 @@ async fn of_two_people_at_once_one_decides_and_the_other_is_told(backend: Backen
         })
         .into();
     for person in &mut people {
-        eventually("each has looked", Duration::from_secs(60), async || {
+        eventually("both have read the state", Duration::from_secs(60), async || {
             person.stderr().contains("decision confirmed, carrying it out").then_some(())
         })
         .await;
@@ -58,8 +58,8 @@ async fn of_two_people_at_once_one_decides_and_the_other_is_told(backend: Backen
     assert_eq!(world.count("calcom_host_mapping_audits").await, 1, "{backend:?}");
 }
 
-on_engines!(a_person_and_workers_at_once_leave_one_mapping_and_no_half_state);
-async fn a_person_and_workers_at_once_leave_one_mapping_and_no_half_state(backend: Backend) {
+on_engines!(a_person_and_workers_at_once_leave_one_consistent_mapping);
+async fn a_person_and_workers_at_once_leave_one_consistent_mapping(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     let schema = world.test.schema().await;
     for id in 101..113_u32 {
@@ -78,7 +78,7 @@ async fn a_person_and_workers_at_once_leave_one_mapping_and_no_half_state(backen
         let rows = world
             .rows(&format!("calcom_host_mappings WHERE is_active AND calcom_host_id = {id}"), &["staff_id"])
             .await;
-        assert_eq!(rows, ["12"], "{backend:?}: the person's word stands");
+        assert_eq!(rows, ["12"], "{backend:?}: the person's decision remains");
         let of_it = format!("calcom_host_mapping_audits WHERE calcom_host_id = {id}");
         let trail = world.rows(&of_it, &["staff_id", "action", "actor"]).await;
         let first = ["12|created|cli:anna@office"];

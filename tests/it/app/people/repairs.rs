@@ -1,5 +1,5 @@
-//! Repairs: what waited is assigned, and only that; what was done can be taken back; what people did
-//! themselves survives both.
+//! Repairs: exactly the waiting appointments are assigned; a repair can be undone; people's own decisions
+//! survive both.
 
 use hostmatch::app::{Command, repair};
 use hostmatch::event::{CompanyId, HostId};
@@ -17,7 +17,7 @@ fn boris() -> serde_json::Value {
     host(7, "boris kamm", "")
 }
 
-/// What appointments and our rows about them say.
+/// Returns what appointments and our rows about them contain.
 async fn appointments(world: &World) -> (Vec<String>, Vec<String>) {
     let columns = [
         "appointment_id",
@@ -35,8 +35,8 @@ async fn appointments(world: &World) -> (Vec<String>, Vec<String>) {
     )
 }
 
-on_engines!(accepting_assigns_what_waits_and_only_that_and_undo_restores_it);
-async fn accepting_assigns_what_waits_and_only_that_and_undo_restores_it(backend: Backend) {
+on_engines!(accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_them);
+async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_them(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     world.appointment(14, 1, "B14").await;
     let sent = [
@@ -47,7 +47,7 @@ async fn accepting_assigns_what_waits_and_only_that_and_undo_restores_it(backend
         event("e5", "B14", 5, boris()),
     ];
     world.send(&sent).await;
-    // A person's own decision, before.
+    // An earlier decision of a person.
     world.set_staff_externally(12, Some(13)).await;
     let before = appointments(&world).await;
     let accept = ["inbox", "accept", "--company", "1", "--host", "7", "--repair", "all"];
@@ -71,7 +71,7 @@ async fn accepting_assigns_what_waits_and_only_that_and_undo_restores_it(backend
     assert_eq!(appointments(&world).await, before, "{backend:?}");
     assert_eq!(asked(&world, 6, &["repair", "undo", &repair, "--yes"])["error"]["code"], "not_allowed");
 
-    // Again; this time a person, and a newer event, come before the undo.
+    // A second repair; this time a person, and a newer event, come before the undo.
     let applied =
         asked(&world, 0, &["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"]);
     let repair = applied["repair"]["id"].to_string();
@@ -98,18 +98,18 @@ async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) 
     world.run("UPDATE hostmatch_inbox SET ignored_until_ms = 1").await;
     assert_eq!(open(), 1, "{backend:?}");
     world.send(&[event("e3", "B13", 3, boris())]).await;
-    // Its row says nothing new, and so it is not written: that the day has come is told by looking.
+    // Its row has nothing new and is not written: whether the day has come is computed on reading.
     assert_eq!(open(), 1, "{backend:?}");
     world.send(&[event("e4", "B11", 64, boris())]).await;
-    assert_eq!((state().await.as_str(), open()), ("open", 1), "{backend:?}: an hour later it is");
-    // One that is mapped needs nobody, and so there is nothing to ignore.
+    assert_eq!((state().await.as_str(), open()), ("open", 1), "{backend:?}: an hour later it is open");
+    // A mapped host needs no decision, so there is nothing to ignore.
     decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     assert_eq!((state().await.as_str(), open()), ("resolved", 0), "{backend:?}");
     asked(&world, 6, &ignore);
 }
 
-on_engines!(what_is_locked_is_told_and_gone_on_with: mariadb, postgres);
-async fn what_is_locked_is_told_and_gone_on_with(backend: Backend) {
+on_engines!(locked_appointments_are_reported_and_can_be_resumed: mariadb, postgres);
+async fn locked_appointments_are_reported_and_can_be_resumed(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     world.send(&[event("e1", "B11", 1, boris()), event("e2", "B12", 2, boris())]).await;
     decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
@@ -132,12 +132,12 @@ async fn what_is_locked_is_told_and_gone_on_with(backend: Backend) {
     assert_eq!(world.assigned(11).await, "12/7", "{backend:?}");
 }
 
-on_engines!(a_repair_stops_when_the_host_is_somebody_elses_and_leaves_what_is_gone);
-async fn a_repair_stops_when_the_host_is_somebody_elses_and_leaves_what_is_gone(backend: Backend) {
+on_engines!(a_repair_stops_when_the_mapping_changes_and_skips_deleted_appointments);
+async fn a_repair_stops_when_the_mapping_changes_and_skips_deleted_appointments(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     let context = context_on(&world.test.db, &world.test.schema().await);
     world.send(&[event("e1", "B11", 1, boris()), event("e2", "B12", 2, boris())]).await;
-    assert!(repair::begin(&context, KEY, RepairScope::All, None).await.is_err(), "nobody is mapped");
+    assert!(repair::begin(&context, KEY, RepairScope::All, None).await.is_err(), "the host has no mapping");
     decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     assert_eq!(repair::begin(&context, KEY, RepairScope::Future, None).await.unwrap(), None);
     let stopped = repair::begin(&context, KEY, RepairScope::All, None).await.unwrap().unwrap();
@@ -156,10 +156,10 @@ async fn a_repair_stops_when_the_host_is_somebody_elses_and_leaves_what_is_gone(
 }
 
 #[cfg(feature = "crash-points")]
-on_engines!(a_large_repair_is_gone_on_with_after_a_kill);
-/// Killed between two parts, a repair is gone on with by anybody; and so is its undoing.
+on_engines!(a_large_repair_is_resumed_after_a_kill);
+/// A repair that was killed between two parts can be resumed by anybody, and so can its undo.
 #[cfg(feature = "crash-points")]
-async fn a_large_repair_is_gone_on_with_after_a_kill(backend: Backend) {
+async fn a_large_repair_is_resumed_after_a_kill(backend: Backend) {
     const MANY: u32 = 520;
     let world = salon(backend, GatewayShape::Roadmap).await;
     world.appointments_of(1, 1000..=999 + MANY, "M").await;

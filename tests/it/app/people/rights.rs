@@ -1,4 +1,4 @@
-//! Every statement of what people do, for the test that takes rights away one by one.
+//! Every statement behind people's decisions, for the test that revokes rights one by one.
 
 use hostmatch::app::{Command, Decision, decide_now, inbox, repair};
 use hostmatch::event::{CompanyId, HostId, StaffId};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{anna, context_on};
 
-/// What people do with this host of company 15, for which an appointment waits.
+/// Runs what people do with this host of company 15, for which an appointment waits.
 pub(crate) async fn every_statement(
     database: &Database,
     schema: &GatewaySchema,
@@ -48,7 +48,7 @@ pub(crate) async fn every_statement(
     imports_and_hand_overs(database, schema, [from, to]).await
 }
 
-/// What is noted of a file of mappings that was read in, and of a hand-over.
+/// Runs the statements that record an import of mappings and a hand-over.
 async fn imports_and_hand_overs(
     database: &Database,
     schema: &GatewaySchema,

@@ -1,4 +1,4 @@
-//! Every command with another company's ids: it finds nothing, and changes nothing.
+//! Every command with another company's ids: it finds nothing and changes nothing.
 
 use serde_json::json;
 
@@ -6,10 +6,10 @@ use super::decisions::salon;
 use super::{asked, seen, staff_of};
 use crate::support::{Backend, GatewayShape, event, host};
 
-on_engines!(no_command_of_one_company_reaches_what_is_anothers);
-async fn no_command_of_one_company_reaches_what_is_anothers(backend: Backend) {
+on_engines!(no_command_of_one_company_reaches_another_companys_data);
+async fn no_command_of_one_company_reaches_another_companys_data(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
-    // All of this is company 2's: hosts 7 and 8, staff 21 to 23, appointments 21 to 23.
+    // All of this belongs to company 2: hosts 7 and 8, staff 21 to 23, appointments 21 to 23.
     let boris = host(7, "boris kamm", "");
     world.send(&[event("e1", "B21", 1, boris.clone()), event("e2", "B22", 2, host(8, "N", ""))]).await;
     let theirs = staff_of(&world, 22).to_string();
@@ -17,7 +17,7 @@ async fn no_command_of_one_company_reaches_what_is_anothers(backend: Backend) {
     let mapping = accepted["mapping"].to_string();
     let audit = accepted["audits"][0].to_string();
     let repair = accepted["repair"]["id"].to_string();
-    // One of company 1's own, of the same host.
+    // A booking of company 1 with the same host.
     world.send(&[event("e3", "B11", 1, boris)]).await;
     let ours = staff_of(&world, 11).to_string();
     let before = world.everything().await;

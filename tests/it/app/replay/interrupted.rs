@@ -1,4 +1,4 @@
-//! A process that replays is killed by SIGKILL: the next one goes on, and every effect happens once.
+//! A replaying process is killed by SIGKILL: the next one continues, and every effect happens once.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -24,11 +24,15 @@ async fn is_killed_at(backend: Backend, point: &str, passage: u32) {
     command.env("HOSTMATCH_CRASH_AT", format!("{point}:{passage}"));
     let mut killed = stack.launch(command);
     let end = killed.end().await;
-    assert_eq!(end.signal(), Some(9), "it was to die at {point}: {end} {}", killed.stderr());
+    assert_eq!(end.signal(), Some(9), "it should have died at {point}: {end} {}", killed.stderr());
     let shown = || json(&run(&stack, &["replays", "show", &id, "--output", "json"]));
-    assert!(shown()["report"]["pending"].as_i64().unwrap() > 0, "it died in the middle: {}", shown());
+    assert!(
+        shown()["report"]["pending"].as_i64().unwrap() > 0,
+        "the process died in the middle: {}",
+        shown()
+    );
 
-    // While its lease is alive nobody else may go on; then somebody may.
+    // Another process may continue only after the lease has expired.
     let refused = run(&stack, &["replays", "resume", &id]);
     assert_eq!(refused.status.code(), Some(6), "{}", stderr(&refused));
     stack.world.run("UPDATE hostmatch_replays SET lease_until_ms = 1").await;
@@ -48,7 +52,7 @@ async fn is_killed_at(backend: Backend, point: &str, passage: u32) {
     assert!(assigned.values().all(|staff| staff == "1/11"), "{point}: {assigned:?}");
 }
 
-/// A worker dies while it handles copies; another one does the rest.
+/// A worker dies while it handles copies; another one completes the work.
 async fn worker_dies_at(backend: Backend, point: &str) {
     let mut stack = salon(backend).await;
     stack.set("worker.batch_size", "5");
@@ -72,7 +76,7 @@ async fn worker_dies_at(backend: Backend, point: &str) {
         "json",
     ]);
     let end = dying.end().await;
-    assert_eq!(end.signal(), Some(9), "it was to die at {point}: {end} {}", dying.stderr());
+    assert_eq!(end.signal(), Some(9), "it should have died at {point}: {end} {}", dying.stderr());
     stack.wait_until_requeued().await;
     let worker = stack.worker().await;
     assert_eq!(replay.ends_within(WAIT_TIMEOUT).await.code(), Some(0), "{point}: {}", replay.stderr());
@@ -98,16 +102,16 @@ async fn all(backend: Backend, usual: &str, usual_of_worker: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_replay_goes_on_on_mariadb() {
+async fn a_killed_replay_is_continued_on_mariadb() {
     all(Backend::MariaDb, "replay_published", "after_commit").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_replay_goes_on_on_postgresql() {
+async fn a_killed_replay_is_continued_on_postgresql() {
     all(Backend::Postgres, "replay_claimed", "before_commit").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_replay_goes_on_on_sqlite_with_the_embedded_queue() {
+async fn a_killed_replay_is_continued_on_sqlite_with_the_embedded_queue() {
     all(Backend::Sqlite, "replay_published", "after_commit").await;
 }

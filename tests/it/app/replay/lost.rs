@@ -1,5 +1,5 @@
-//! Letters that do not come back, letters that no queue takes, and processes that have lost a replay
-//! to another one.
+//! Letters that do not return, letters that no queue accepts, and processes that have lost a replay to
+//! another one.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{
 use crate::support::program::{json, stderr, stdout};
 use crate::support::{Backend, Stack, eventually};
 
-/// Letters that can be decided by now, in a plan. Gives its id.
+/// Plans letters that can be decided by now. Returns the plan's id.
 async fn planned(stack: &Stack, letters: u32) -> String {
     die(stack, &(1..=letters).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=letters {
@@ -26,11 +26,11 @@ async fn planned(stack: &Stack, letters: u32) -> String {
     plan(stack, &["--all"]).0
 }
 
-/// Sends all letters of a plan, and loses them in the queue.
+/// Sends all letters of a plan and deletes the copies from the queue.
 async fn lose(stack: &Stack, id: &str, letters: usize) {
     let mut sending =
         stack.start(&["deadletters", "replay", "--plan", id, "--canary", "0", "--rate", "1000/s", "--yes"]);
-    eventually("they are sent", WAIT_TIMEOUT, async || {
+    eventually("the letters are sent", WAIT_TIMEOUT, async || {
         let states = stack.world.rows("hostmatch_replay_items", &["state"]).await;
         states.iter().all(|state| state == "sent").then_some(())
     })
@@ -48,14 +48,14 @@ async fn lose(stack: &Stack, id: &str, letters: usize) {
     }
 }
 
-on_engines!(letters_whose_copies_are_lost_are_sent_once_more);
-async fn letters_whose_copies_are_lost_are_sent_once_more(backend: Backend) {
+on_engines!(letters_whose_copies_are_lost_can_be_sent_again);
+async fn letters_whose_copies_are_lost_can_be_sent_again(backend: Backend) {
     let stack = salon(backend).await;
     let id = planned(&stack, 3).await;
     lose(&stack, &id, 3).await;
     stack.world.run("UPDATE hostmatch_replay_items SET sent_ms = 1").await;
     let shown = run(&stack, &["replays", "show", &id]);
-    assert!(stdout(&shown).contains("--resend"), "it says what can be done: {}", stdout(&shown));
+    assert!(stdout(&shown).contains("--resend"), "it names the remedy: {}", stdout(&shown));
     let worker = stack.worker().await;
     let mut resumed = stack.start(&["deadletters", "replays", "resume", &id, "--resend", "--output", "json"]);
     assert_eq!(resumed.ends_within(Duration::from_secs(60)).await.code(), Some(0), "{}", resumed.stderr());
@@ -91,8 +91,8 @@ async fn letters_that_are_given_up_are_open_again_and_can_be_replayed(backend: B
     assert_eq!(states(&stack).await, [("resolved".to_owned(), 3)], "{backend:?}");
 }
 
-on_engines!(a_letter_that_no_queue_takes_costs_the_others_nothing);
-async fn a_letter_that_no_queue_takes_costs_the_others_nothing(backend: Backend) {
+on_engines!(an_unroutable_letter_does_not_affect_the_others);
+async fn an_unroutable_letter_does_not_affect_the_others(backend: Backend) {
     let stack = salon(backend).await;
     die(&stack, &(1..=4).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=4 {
@@ -115,8 +115,8 @@ async fn a_letter_that_no_queue_takes_costs_the_others_nothing(backend: Backend)
     assert_eq!(states, ["1|resolved", "2|open", "3|resolved", "4|resolved"], "{backend:?}");
 }
 
-on_engines!(who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays_so);
-async fn who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays_so(backend: Backend) {
+on_engines!(a_process_that_lost_its_replay_changes_nothing_and_omitted_letters_stay_omitted);
+async fn a_process_that_lost_its_replay_changes_nothing_and_omitted_letters_stay_omitted(backend: Backend) {
     let stack = salon(backend).await;
     die(&stack, &(1..=2).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     appears(&stack, 1).await;
@@ -125,7 +125,7 @@ async fn who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays
     let act = NewAct { at_ms: 10, ..NewAct::new(LetterAction::Pause, "cli:me@here") };
     let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
     assert!(begin_replay(db, id, ("a", 20), &Beginning::First(terms), &act).await.unwrap());
-    // It is in the transaction that begins it: whoever goes on leaves them out too.
+    // The transaction that begins the replay checks it: a process that continues omits them too.
     let results = "SELECT result FROM hostmatch_replay_items ORDER BY result IS NULL";
     assert_eq!(stack.world.test.texts(results).await, ["left", "NULL"], "{backend:?}");
 
@@ -153,7 +153,7 @@ async fn who_has_lost_a_replay_takes_and_ends_nothing_and_what_is_left_out_stays
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replay_that_ends_early_leaves_the_rest_in_the_same_step() {
+async fn a_replay_that_ends_early_releases_the_rest_in_the_same_transaction() {
     let stack = salon(Backend::Sqlite).await;
     let id = planned(&stack, 2).await.parse().unwrap();
     let (from, to) = (&[ReplayState::Planned][..], ReplayState::Cancelled);

@@ -1,5 +1,4 @@
-//! Dead letters on their way back: what a plan foretells, what a replay does, and what happens when
-//! it is interrupted.
+//! Replaying dead letters: the predictions of a plan, the effects of a replay, and interruptions.
 
 mod plans;
 mod replays;
@@ -16,10 +15,10 @@ use serde_json::{Value, json};
 use crate::support::program::{json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, Process, Stack, event, host};
 
-/// How long a replay may take; nobody waits this long when all is well.
+/// The time limit of a replay; a passing test never waits this long.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// An installation with one salon, in which Mara (host 11) works.
+/// Creates an installation with one salon, in which Mara (host 11) works.
 async fn salon(backend: Backend) -> Stack {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.world.company(15).await;
@@ -27,17 +26,17 @@ async fn salon(backend: Backend) -> Stack {
     stack
 }
 
-/// An event about booking `Bk-{n}`, with Mara.
+/// Returns an event about booking `Bk-{n}`, with Mara.
 fn with_mara(n: u32, at: u32) -> Value {
     event(&format!("e-{n}-{at}"), &format!("Bk-{n}"), at, host(11, "Mara Lind", "mara@salon.example"))
 }
 
-/// The appointment of `Bk-{n}` appears.
+/// Adds the appointment of `Bk-{n}`.
 async fn appears(stack: &Stack, n: u32) {
     stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
 }
 
-/// Lets these events become dead letters.
+/// Makes these events become dead letters.
 async fn die(stack: &Stack, events: &[Value]) {
     stack.publish(events).await;
     stack.drain().await;
@@ -48,7 +47,7 @@ fn run(stack: &Stack, arguments: &[&str]) -> Output {
     stack.command(&[&["deadletters"], arguments].concat()).output().unwrap()
 }
 
-/// Plans, and gives the plan's id and its report.
+/// Makes a plan; returns its id and its report.
 fn plan(stack: &Stack, arguments: &[&str]) -> (String, Value) {
     let output = run(stack, &[&["plan", "--output", "json"], arguments].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -56,7 +55,7 @@ fn plan(stack: &Stack, arguments: &[&str]) -> (String, Value) {
     (plan["plan"].to_string(), plan["report"].clone())
 }
 
-/// Carries a plan out, as fast as it goes; gives the exit code and what was said.
+/// Executes a plan at full speed; returns the exit code and the report.
 fn replay(stack: &Stack, plan: &str, arguments: &[&str]) -> (Option<i32>, Value) {
     let usual = ["replay", "--plan", plan, "--rate", "1000/s", "--yes", "--output", "json"];
     let output = run(stack, &[&usual, arguments].concat());
@@ -65,7 +64,7 @@ fn replay(stack: &Stack, plan: &str, arguments: &[&str]) -> (Option<i32>, Value)
     (code, json(&output))
 }
 
-/// `state` of every letter, with how often it was replayed.
+/// Returns the `state` of every letter, with the number of its replays.
 async fn letters(stack: &Stack) -> Vec<String> {
     stack.world.rows("hostmatch_dead_letters", &["id", "state", "replays"]).await
 }

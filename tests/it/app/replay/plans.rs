@@ -1,4 +1,4 @@
-//! What a plan freezes, what it foretells, and whether that is what happens.
+//! What a plan freezes, what it predicts, and whether that happens.
 
 use serde_json::json;
 
@@ -6,11 +6,11 @@ use super::{appears, counts, die, letters, plan, replay, run, salon, states, sto
 use crate::support::program::{json, stderr};
 use crate::support::{Backend, Stack, event, host, is_full};
 
-/// Letters of five kinds, `each` of every one: their appointment is there by now; so it is, and a
-/// person has made the mapping that it takes; a newer event has been decided since; they name
-/// another company; they cannot be read.
+/// Creates letters of five kinds, `each` of every kind: their appointment exists by now; the appointment
+/// exists, and a person has created the mapping that they need; a newer event has been decided since; they
+/// name another company; they cannot be read.
 async fn five_kinds(stack: &Stack, each: u32) {
-    // Ids begin with 1: MariaDB takes 0 for the next one.
+    // Ids begin at 1: MariaDB replaces 0 by the next id.
     let (first, mapped, superseded, foreign) = (1, each + 1, 2 * each + 1, 3 * each + 1);
     let mut events = Vec::new();
     for n in 0..each {
@@ -68,7 +68,7 @@ async fn goes_as_planned(backend: Backend, each: u32) {
     assert_eq!(
         stack.world.test.texts(&newest).await,
         [format!("e-{}-90", 2 * each + 1)],
-        "the newer one counts"
+        "the newer event counts"
     );
     let again = stack.world.test.column("history", "hostmatch_dead_letters WHERE state = 'open'").await;
     assert!(
@@ -79,22 +79,22 @@ async fn goes_as_planned(backend: Backend, each: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_of_five_kinds_go_as_planned_on_mariadb() {
+async fn letters_of_five_kinds_end_as_planned_on_mariadb() {
     goes_as_planned(Backend::MariaDb, if is_full() { 2000 } else { 20 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_of_five_kinds_go_as_planned_on_postgresql() {
+async fn letters_of_five_kinds_end_as_planned_on_postgresql() {
     goes_as_planned(Backend::Postgres, if is_full() { 2000 } else { 100 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_of_five_kinds_go_as_planned_on_sqlite_with_the_embedded_queue() {
+async fn letters_of_five_kinds_end_as_planned_on_sqlite_with_the_embedded_queue() {
     goes_as_planned(Backend::Sqlite, if is_full() { 2000 } else { 20 }).await;
 }
 
-on_engines!(what_changes_between_plan_and_replay_is_told_and_what_arrives_stays);
-async fn what_changes_between_plan_and_replay_is_told_and_what_arrives_stays(backend: Backend) {
+on_engines!(changes_between_plan_and_replay_are_reported_and_new_letters_stay);
+async fn changes_between_plan_and_replay_are_reported_and_new_letters_stay(backend: Backend) {
     let stack = salon(backend).await;
     die(&stack, &(1..=4).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=4 {
@@ -103,7 +103,7 @@ async fn what_changes_between_plan_and_replay_is_told_and_what_arrives_stays(bac
     let (id, report) = plan(&stack, &["--all"]);
     assert_eq!(report["foretold"], counts(&[("assigned", 4)]));
 
-    // One letter dies once more, one is put away, one arrives; and of the others Mara is off.
+    // One letter fails again, one is closed, one arrives; and for the others Mara is inactive.
     stack
         .world
         .run("UPDATE hostmatch_dead_letters SET last_failed_ms = last_failed_ms + 1 WHERE id = 1")
@@ -139,8 +139,8 @@ async fn what_changes_between_plan_and_replay_is_told_and_what_arrives_stays(bac
     assert_eq!(letters(&stack).await, wanted);
 }
 
-on_engines!(a_plan_sees_what_each_letter_would_leave_to_the_next);
-async fn a_plan_sees_what_each_letter_would_leave_to_the_next(backend: Backend) {
+on_engines!(a_plan_applies_each_letters_effect_to_the_next);
+async fn a_plan_applies_each_letters_effect_to_the_next(backend: Backend) {
     let stack = salon(backend).await;
     // The newer event of one appointment died first, and is replayed first.
     die(&stack, &[with_mara(1, 90)]).await;
@@ -157,7 +157,7 @@ async fn a_plan_sees_what_each_letter_would_leave_to_the_next(backend: Backend) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_of_one_booking_keep_their_order_before_its_appointment_is_there() {
+async fn letters_of_one_booking_keep_their_order_without_an_appointment() {
     let stack = salon(Backend::Sqlite).await;
     die(&stack, &[with_mara(1, 60), with_mara(1, 90), with_mara(2, 60)]).await;
     plan(&stack, &["--all"]);
@@ -169,11 +169,11 @@ async fn letters_of_one_booking_keep_their_order_before_its_appointment_is_there
         .map(|row| row.split_once('|').unwrap().1.parse().unwrap())
         .collect();
     assert_eq!(lanes.iter().collect::<std::collections::BTreeSet<_>>().len(), 2, "{lanes:?}");
-    assert!(lanes.iter().all(|lane| *lane < 0), "no appointment's id: {lanes:?}");
+    assert!(lanes.iter().all(|lane| *lane < 0), "no lane is an appointment's id: {lanes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_planned_or_begun_is_refused_clearly() {
+async fn an_impossible_plan_or_replay_is_refused_clearly() {
     let mut stack = salon(Backend::Sqlite).await;
     die(&stack, &[with_mara(1, 60), with_mara(2, 60)]).await;
     let refused = |arguments: &[&str], code: i32, what: &str| {

@@ -12,8 +12,8 @@ use super::{
 use crate::support::program::{json, stderr, stdout};
 use crate::support::{Backend, eventually};
 
-on_engines!(canaries_that_fail_stop_a_replay_and_the_rest_is_untouched);
-async fn canaries_that_fail_stop_a_replay_and_the_rest_is_untouched(backend: Backend) {
+on_engines!(failing_canaries_stop_a_replay_and_the_rest_is_unchanged);
+async fn failing_canaries_stop_a_replay_and_the_rest_is_unchanged(backend: Backend) {
     let stack = salon(backend).await;
     die(&stack, &(1..=12).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=12 {
@@ -36,16 +36,16 @@ async fn canaries_that_fail_stop_a_replay_and_the_rest_is_untouched(backend: Bac
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_stops_in_the_middle_when_too_many_fail() {
+async fn a_replay_stops_in_the_middle_when_too_many_fail() {
     let stack = salon(Backend::Sqlite).await;
     die(&stack, &(1..=60).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=60 {
         appears(&stack, n).await;
     }
     let (id, report) = plan(&stack, &["--all"]);
-    // What was looked at before is carried along, however many letters are looked at together.
+    // Strategies of earlier letters are carried over, however many letters are read at once.
     assert_eq!(report["strategies"], counts(&[("email", 1), ("existing", 59)]));
-    // The canaries go well, and what comes later does not.
+    // The canaries succeed, and later letters fail.
     let later = "SELECT booking_ref FROM hostmatch_dead_letters WHERE id > 20";
     stack.world.run(&format!("DELETE FROM appointments WHERE calcom_v2_booking_id IN ({later})")).await;
     let worker = stack.worker().await;
@@ -56,9 +56,9 @@ async fn it_stops_in_the_middle_when_too_many_fail() {
     assert!(told["report"]["results"]["left"].as_i64().unwrap() >= 10, "{told}");
 }
 
-on_engines!(it_is_paused_resumed_and_cancelled_from_elsewhere);
-async fn it_is_paused_resumed_and_cancelled_from_elsewhere(backend: Backend) {
-    // So many that at this rate it takes half a minute: it is under way at each step, on a slow machine, too.
+on_engines!(a_replay_is_paused_resumed_and_cancelled_by_other_processes);
+async fn a_replay_is_paused_resumed_and_cancelled_by_other_processes(backend: Backend) {
+    // So many that this rate takes half a minute: the replay is running at each step, even on a slow machine.
     const LETTERS: u32 = 60;
     let stack = salon(backend).await;
     die(&stack, &(1..=LETTERS).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
@@ -70,7 +70,7 @@ async fn it_is_paused_resumed_and_cancelled_from_elsewhere(backend: Backend) {
     let slow = ["deadletters", "replay", "--plan", &id, "--rate", "2/s", "--canary", "0", "--yes"];
     let mut first = stack.start(&slow);
     until_resolved(&stack, 1).await;
-    // One process at a time.
+    // Only one process at a time.
     let second = run(&stack, &["replays", "resume", &id]);
     assert_eq!(second.status.code(), Some(6), "{}", stderr(&second));
     assert!(stderr(&second).contains("another process is running replay"), "{}", stderr(&second));
@@ -80,9 +80,9 @@ async fn it_is_paused_resumed_and_cancelled_from_elsewhere(backend: Backend) {
     assert_eq!(shown["replay"]["state"], "paused", "{shown}");
     assert!(shown["report"]["pending"].as_i64().unwrap() > 0, "{shown}");
 
-    // Ctrl-C detaches, and says how to go on.
+    // Ctrl-C detaches, and prints how to continue.
     let mut third = stack.start(&["deadletters", "replays", "resume", &id]);
-    eventually("it goes on", WAIT_TIMEOUT, async || {
+    eventually("the replay continues", WAIT_TIMEOUT, async || {
         let states = stack.world.rows("hostmatch_replays", &["state"]).await;
         (states == ["running"]).then_some(())
     })
@@ -93,8 +93,8 @@ async fn it_is_paused_resumed_and_cancelled_from_elsewhere(backend: Backend) {
     let again = run(&stack, &["replays", "resume", &id]);
     assert_eq!(again.status.code(), Some(6));
     assert!(stderr(&again).contains("is cancelled"), "{}", stderr(&again));
-    // What was on the way when it was cancelled arrives all the same.
-    eventually("nothing is on the way", WAIT_TIMEOUT, async || {
+    // Copies in flight at the time of the cancel arrive nevertheless.
+    eventually("no copy is in flight", WAIT_TIMEOUT, async || {
         states(&stack).await.iter().all(|(state, _)| state != "replaying").then_some(())
     })
     .await;
@@ -120,13 +120,13 @@ async fn until_resolved(stack: &crate::support::Stack, least: i64) -> i64 {
     .await
 }
 
-on_engines!(a_message_that_claims_to_be_a_letters_copy_ends_nothing);
-async fn a_message_that_claims_to_be_a_letters_copy_ends_nothing(backend: Backend) {
+on_engines!(a_message_that_claims_to_be_a_copy_ends_no_replay);
+async fn a_message_that_claims_to_be_a_copy_ends_no_replay(backend: Backend) {
     let stack = salon(backend).await;
     die(&stack, &[with_mara(1, 60)]).await;
     appears(&stack, 1).await;
     appears(&stack, 2).await;
-    // The letter is on its way, and nothing has become of it yet.
+    // The letter is in flight, without a result yet.
     let (id, _) = plan(&stack, &["--all"]);
     stack.world.set_letters_state("replaying").await;
     stack.world.run("UPDATE hostmatch_replay_items SET state = 'sent', outstanding = letter_id").await;
@@ -138,14 +138,14 @@ async fn a_message_that_claims_to_be_a_letters_copy_ends_nothing(backend: Backen
     let malformed = Message { body: "nonsense".into(), ..forged.clone() };
     stack.queue.publisher().publish_to_work(vec![forged, malformed]).await.unwrap();
     stack.drain().await;
-    assert_eq!(stack.world.assigned(2).await, "1/11", "it is decided like any other");
+    assert_eq!(stack.world.assigned(2).await, "1/11", "the message is decided like any other");
     let states = stack.world.rows("hostmatch_dead_letters", &["id", "state"]).await;
     assert_eq!(states, ["1|replaying", "2|open"], "{backend:?}");
     assert_eq!(stack.world.rows("hostmatch_replay_items", &["state"]).await, ["sent"]);
 }
 
-on_engines!(the_copy_is_the_message_as_it_came_and_says_who_replays_it_and_why);
-async fn the_copy_is_the_message_as_it_came_and_says_who_replays_it_and_why(backend: Backend) {
+on_engines!(the_copy_is_the_original_message_with_actor_and_reason_of_the_replay);
+async fn the_copy_is_the_original_message_with_actor_and_reason_of_the_replay(backend: Backend) {
     let stack = salon(backend).await;
     let event = json!({ "event": "appointment.created", "event_id": "x", "calcom_booking": 1 });
     die(&stack, std::slice::from_ref(&event)).await;

@@ -1,4 +1,4 @@
-//! Every statement that replaying makes, for the test that takes rights away one by one.
+//! Every statement of a replay, for the test that revokes rights one by one.
 
 use hostmatch::store::{
     Beginning, Database, DeadLetterFilter, LetterAction, NewAct, NewItem, NewReplay, ReplayState,
@@ -8,10 +8,10 @@ use hostmatch::store::{
 };
 use sea_orm::ConnectionTrait as _;
 
-/// What replaying does to the database, with the newest letter.
+/// Runs the database statements of a replay, with the newest letter.
 pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreError> {
     let act = NewAct { at_ms: 1, ..NewAct::new(LetterAction::Pause, "cli:somebody@here") };
-    // The newest: what is older may have been left half done, without the right to go on.
+    // The newest: older ones may be incomplete after a run with missing rights.
     let ids = dead_letter_ids(database, &Scope::All, &DeadLetterFilter::default()).await?;
     let ids = &ids[ids.len() - 1..];
     act_on_letters(database, &Scope::All, ids, &NewAct { action: LetterAction::Discard, ..act.clone() })

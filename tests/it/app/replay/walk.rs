@@ -1,4 +1,4 @@
-//! The commands of `docs/dead-letters.md`, as they stand there, on the outage that it tells of.
+//! The commands of `docs/dead-letters.md`, exactly as written, on the outage that it describes.
 
 use std::process::Command;
 
@@ -54,7 +54,7 @@ async fn the_commands_of_dead_letters_lead_from_the_alert_to_resolved(backend: B
             }
         }
     }
-    assert_eq!(commands, 15, "the document has other commands now: let this test look at them");
+    assert_eq!(commands, 15, "the commands of the document have changed: adapt this test");
     stops(worker).await;
     let wanted = [("discarded".to_owned(), 1), ("resolved".to_owned(), 3)];
     assert_eq!(states(&stack).await, wanted, "{backend:?}");

@@ -1,5 +1,5 @@
-//! A gateway works on its appointments while workers at full load work on the same ones: it sees no
-//! error that it would not see alone, and what it decides stays.
+//! A gateway changes its appointments while workers at full load change the same ones: it gets no error
+//! that it would not get alone, and its decisions stay.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,23 +14,23 @@ use crate::support::{Backend, GatewayShape, Process, Stack, TestDatabase, Update
 
 const COMPANIES: u32 = 3;
 const APPOINTMENTS: u32 = 120;
-/// Of each company: hosts, and people to whom only the gateway gives something to do.
+/// Per company: hosts, and people whom only the gateway assigns.
 const HOSTS: u32 = 6;
 const OWN: u32 = 3;
 
-/// What the gateway does itself.
+/// What the gateway does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gateway {
-    /// It assigns, by rules of its own and to people of its own.
+    /// It assigns by its own rules, to its own people.
     Assigns,
-    /// It maps hosts as well, in tables that its own migrations made and that we adopted; and chooses
+    /// It also maps hosts, in tables that its own migrations created and that we adopted, and chooses
     /// people whom we choose too.
     Maps,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_on_mariadb_sees_no_deadlock_and_keeps_its_decisions() {
-    // A server of the test's own: nobody else's waits are in its counters.
+    // A private server, so that its counters have no waits of other tests.
     let Some(server) = MariaDb::start().await else { return };
     let shape = GatewayShape::Production(UpdatedAt::Instant);
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, shape).await;
@@ -74,7 +74,7 @@ async fn beside_each_other(test: TestDatabase, does: Gateway) {
     let mut gateway = start(&stack, 2, does);
     let mut published = 0;
     while gateway.is_running() {
-        // Enough that no worker ever waits for work, and no more.
+        // Enough that no worker ever waits for events, and no more.
         if stack.queue.depth().await.unwrap().ready < 200 {
             published += 1;
             stack.publish(&events(published, does)).await;
@@ -103,7 +103,7 @@ async fn beside_each_other(test: TestDatabase, does: Gateway) {
     writeln!(out, "{} events meanwhile", published * APPOINTMENTS).unwrap();
     undisturbed(&beside);
 
-    // Once more about every appointment, now that nobody else writes.
+    // One more event about every appointment, when no other program writes.
     published += 1;
     stack.publish(&events(published, does)).await;
     stack.until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
@@ -117,8 +117,8 @@ async fn beside_each_other(test: TestDatabase, does: Gateway) {
     mappings_stay(&stack, &[&alone, &beside], does).await;
 }
 
-/// How often somebody has waited for a row on this server so far, and for how long in ms. PostgreSQL
-/// counts no such thing.
+/// Returns how often a session has waited for a row on this server so far, and for how long in ms.
+/// PostgreSQL does not count that.
 async fn waits(stack: &Stack) -> [i64; 2] {
     if stack.world.test.backend != Backend::MariaDb {
         return [0; 2];
@@ -133,15 +133,16 @@ async fn waits(stack: &Stack) -> [i64; 2] {
     counters
 }
 
-/// No error at all but that a mapping is there already: what is committed is all that was begun.
+/// Checks that the only error is that a mapping already exists: every transaction that was begun is
+/// committed.
 fn undisturbed(report: &Value) {
     let fared = [&report["deadlocks"], &report["lock_wait_timeouts"], &report["other_errors"]];
     assert_eq!(fared, [&json!(0), &json!(0), &json!([])], "{report}");
     assert!(report["decisions"].as_object().unwrap().len() > 50, "{report}");
 }
 
-/// The gateway's last word on each appointment is what stands there, and ours is that we kept it; and
-/// there stands which host its newest event named, whoever decided.
+/// Checks that each appointment has the gateway's last decision, that we recorded that we kept it, and that
+/// it has the host of its newest event, whichever program decided.
 async fn decisions_stay(stack: &Stack, reports: &[&Value], last: u32, does: Gateway) {
     let mut decided: BTreeMap<u32, String> = BTreeMap::new();
     for report in reports {
@@ -158,7 +159,7 @@ async fn decisions_stay(stack: &Stack, reports: &[&Value], last: u32, does: Gate
         assert_eq!(host, host_of(id, last, does).to_string(), "{id}: {outcome}");
         let person = decided.get(&id).map(|person| person.trim_start_matches('0'));
         match person {
-            // Whom the gateway and we both choose may be our doing by now.
+            // A person whom both the gateway and we choose may come from us by now.
             Some(person) if number(person) % 100 <= HOSTS && outcome != "kept" => {
                 assert!(["assigned", "unchanged"].contains(&outcome), "{id}: {outcome}");
             }
@@ -172,7 +173,7 @@ fn number(text: &str) -> u32 {
     text.parse().unwrap()
 }
 
-/// Each mapping that the gateway was told it had made is there and active, with its audit.
+/// Checks that each mapping that the gateway created is there and active, with its audit.
 async fn mappings_stay(stack: &Stack, reports: &[&Value], does: Gateway) {
     let made: i64 = reports.iter().map(|report| report["mapped"].as_i64().unwrap()).sum();
     assert_eq!(made > 0, does == Gateway::Maps, "{made}");
@@ -187,7 +188,7 @@ async fn gateway(stack: &Stack, seed: u32, does: Gateway) -> Value {
     gateway.report()
 }
 
-/// Examples are built beside the directory of the test's own binary.
+/// Examples are built next to the directory of the test binary.
 fn start(stack: &Stack, seed: u32, does: Gateway) -> Process {
     let tests = std::env::current_exe().unwrap();
     let program: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/gateway");
@@ -222,7 +223,7 @@ async fn open(stack: &Stack) {
     }
     world.run(&insert).await;
     if world.test.backend == Backend::Postgres {
-        // The rows above did not ask the counter for their ids.
+        // The rows above were inserted without the id sequence.
         world.run("SELECT setval('appointments_id_seq', 1000000)").await;
     }
 }
@@ -231,14 +232,14 @@ fn email(staff: u32) -> String {
     format!("host{staff}@salon.example")
 }
 
-/// With whom an appointment is in this round. Beside a gateway that maps hosts there are new ones, of
-/// the same people, in every round.
+/// Returns the host of an appointment in this round. Beside a gateway that maps hosts, every round has new
+/// hosts of the same people.
 fn host_of(id: u32, round: u32, does: Gateway) -> u32 {
     let person = (id % COMPANIES + 1) * 100 + (id + round) % HOSTS + 1;
     if does == Gateway::Maps { 1000 * round + person } else { person }
 }
 
-/// One event about every appointment, with another host each time.
+/// Returns one event about every appointment, with another host each time.
 fn events(round: u32, does: Gateway) -> Vec<Value> {
     let event = |id: u32| {
         let host = host_of(id, round, does);

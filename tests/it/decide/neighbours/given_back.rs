@@ -1,5 +1,5 @@
-//! A few hundred events beside tables of ours that the gateway's own migrations made: looked at,
-//! adopted, used by a worker process, and given back as they were.
+//! A few hundred events beside tables of ours that the gateway's own migrations created: inspected,
+//! adopted, used by a worker process, and given back unchanged.
 
 use serde_json::Value;
 
@@ -10,14 +10,14 @@ use crate::support::program::{command, json, stderr};
 use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url, event, host};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_adopted_on_mariadb_is_given_back_as_it_was() {
+async fn adopted_tables_on_mariadb_are_given_back_unchanged() {
     for variant in [Variant::Plan, Variant::Living] {
         adopted_used_and_given_back(Backend::MariaDb, variant).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_adopted_on_postgresql_is_given_back_as_it_was() {
+async fn adopted_tables_on_postgresql_are_given_back_unchanged() {
     for variant in [Variant::Plan, Variant::Living] {
         adopted_used_and_given_back(Backend::Postgres, variant).await;
     }
@@ -34,7 +34,7 @@ async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
     assert_eq!(inspect["verdict"], "ready_with_notes", "{inspect}");
     let adoptions = inspect["migration"]["adoptions"].as_array().unwrap();
     assert_eq!(adoptions.len(), 3, "{inspect}");
-    adopting::same("looking changes nothing", &adopting::state(&test).await, &before);
+    adopting::same("inspecting changes nothing", &adopting::state(&test).await, &before);
     run(&test.url, &["migrate", "up", "--adopt"]);
 
     let stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
@@ -42,20 +42,20 @@ async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
     let standing = stand(world).await;
     publish_rounds(&stack, 1..=ROUNDS / 2, ("Omar Falk", "omar@salon.example")).await;
     assert_eq!(world.assigned(9004).await, "902/5002", "{what}");
-    // One goes on leave, another comes back; and so the mapping that was superseded counts again.
+    // One goes on leave, another comes back, so that the superseded mapping counts again.
     switch(world, "FALSE", "TRUE").await;
     publish_rounds(&stack, ROUNDS / 2 + 1..=ROUNDS, ("Lena Brandt", "lena@salon.example")).await;
     switch(world, "TRUE", "FALSE").await;
     decided(world, &standing).await;
     hosts_decided(world, &what).await;
-    assert_eq!(stand(world).await[&9001], standing[&9001], "{what}: kept, and its host known before");
-    assert_eq!(stand(world).await[&9002], standing[&9002], "{what}: not asked for");
+    assert_eq!(stand(world).await[&9001], standing[&9001], "{what}: kept, and its host was already known");
+    assert_eq!(stand(world).await[&9002], standing[&9002], "{what}: no event is about it");
     assert_eq!(dump(&world.test, &OURS).await, to_stay, "{what}");
 
     run(&world.test.url, &["migrate", "down", "--all", "--yes"]);
     let after = adopting::state(&world.test).await;
     assert_eq!(dump(&world.test, &OURS).await, to_stay, "{what}");
-    // Who was assigned stays; and what the gateway's own triggers wrote of it.
+    // Assignments stay, and so do the rows that the gateway's own triggers wrote about them.
     let settled = |lines: &[String]| -> Vec<String> {
         let moved = ["appointments: ", "appointment_log: ", "appointment_counters: "];
         lines.iter().filter(|line| !moved.iter().any(|table| line.starts_with(table))).cloned().collect()
@@ -70,7 +70,7 @@ fn run(url: &str, arguments: &[&str]) -> Value {
     json(&output)
 }
 
-/// Bookings with the hosts of the adopted mappings, beside those that are there (9001 and 9002).
+/// Adds bookings with the hosts of the adopted mappings, beside the existing ones (9001 and 9002).
 async fn furnish_hosts(test: &TestDatabase) {
     let mut sql = vec![format!("UPDATE appointments SET staff_id = {} WHERE id = 9001", staff(902))];
     for (id, company, somebody) in [
@@ -89,14 +89,15 @@ async fn furnish_hosts(test: &TestDatabase) {
     test.run(&sql).await;
 }
 
-/// Whether Omar and Lena are at work.
+/// Sets whether Omar and Lena are active.
 async fn switch(world: &World, omar: &str, lena: &str) {
     for (active, who) in [(omar, 902), (lena, 903)] {
         world.run(&format!("UPDATE staff SET is_active = {active} WHERE id = {}", staff(who))).await;
     }
 }
 
-/// All events of these rounds, decided; `who` is behind the host whose mapping is of no use.
+/// Publishes all events of these rounds and waits for their decisions; `who` is behind the host whose
+/// mapping does not apply.
 async fn publish_rounds(stack: &Stack, rounds: std::ops::RangeInclusive<u32>, who: (&str, &str)) {
     for round in rounds {
         let one = |id: u32, host: Value| {
@@ -111,7 +112,7 @@ async fn publish_rounds(stack: &Stack, rounds: std::ops::RangeInclusive<u32>, wh
             one(9008, host(5001, "M.", "m@elsewhere.example")),
         ];
         if round <= ROUNDS / 2 {
-            // With these there are no more bookings while their person is away.
+            // These have no more bookings while their person is away.
             hosts.push(one(9003, host(5004, "O.", "omar@elsewhere.example")));
             hosts.push(one(9005, host(5003, "Omar Falk", "omar@salon.example")));
         }
@@ -121,8 +122,8 @@ async fn publish_rounds(stack: &Stack, rounds: std::ops::RangeInclusive<u32>, wh
     stack.drain().await;
 }
 
-/// The adopted mappings were used, one was superseded and came back, and one that a person switched
-/// off stays off.
+/// Checks that the adopted mappings were used, that one was superseded and came back, and that one that a
+/// person deactivated stays so.
 async fn hosts_decided(world: &World, what: &str) {
     let columns = ["appointment_id", "staff_id", "strategy", "confidence", "outcome"];
     let rows = world.rows("hostmatch_assignments WHERE appointment_id > 9000", &columns).await;
@@ -161,7 +162,7 @@ async fn hosts_decided(world: &World, what: &str) {
     let columns = ["calcom_host_id", "staff_id", "action"];
     let audits = "calcom_host_mapping_audits WHERE company_id > 900 AND actor = 'worker'";
     let rows = world.rows(audits, &columns).await;
-    // Lena's off and Omar's made; Omar's off and Lena's on again.
+    // Lena's is deactivated and Omar's created; then Omar's is deactivated and Lena's reactivated.
     let expected = ["5002|902|auto_matched", "5002|902|updated", "5002|903|auto_matched", "5002|903|updated"];
     assert_eq!(rows, expected, "{what}");
 }

@@ -1,5 +1,5 @@
-//! Somebody at the gateway keeps a lock for long: that delays the bookings that need the locked row,
-//! and no other; it uses up no attempt, and what waited is decided when the lock is gone.
+//! A session of the gateway keeps a lock for a long time: that delays only the bookings that need the
+//! locked row, uses up no attempt, and they are decided when the lock is released.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ async fn a_locked_appointment_delays_its_own_booking_only(backend: Backend) {
     only_one_waits(backend, "SELECT * FROM appointments WHERE id = 13 FOR UPDATE").await;
 }
 
-on_engines!(a_locked_person_delays_only_who_is_to_be_with_them: mariadb, postgres);
-/// To set `staff_id` asks for a lock on the person: here the whole transaction fails.
-async fn a_locked_person_delays_only_who_is_to_be_with_them(backend: Backend) {
+on_engines!(a_locked_person_delays_only_bookings_with_them: mariadb, postgres);
+/// Setting `staff_id` needs a lock on the person: here the whole transaction fails.
+async fn a_locked_person_delays_only_bookings_with_them(backend: Backend) {
     only_one_waits(backend, "SELECT * FROM staff WHERE name = 'Nadja Okafor' FOR UPDATE").await;
 }
 
@@ -30,9 +30,9 @@ async fn only_one_waits(backend: Backend, lock: &str) {
     stack.publish(&events).await;
     let all = usize::try_from(BOOKINGS).unwrap();
     stack.until_decided(all - 1).await;
-    // More often than an event is tried that fails.
+    // More often than a failing event is tried.
     let tries = stack.config.retry_delays.len() + 2;
-    eventually("it is put off again and again", SOON, async || {
+    eventually("the event is deferred repeatedly", SOON, async || {
         (worker.logged(PUT_OFF).len() >= tries).then_some(())
     })
     .await;
@@ -46,7 +46,7 @@ async fn only_one_waits(backend: Backend, lock: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_table_holds_everything_up_and_counts_nothing() {
+async fn a_locked_table_delays_everything_and_counts_no_attempt() {
     for (backend, lock) in [
         (Backend::MariaDb, "LOCK TABLES appointments WRITE"),
         (Backend::Postgres, "LOCK TABLE appointments IN EXCLUSIVE MODE"),
@@ -67,7 +67,7 @@ async fn a_locked_table_holds_everything_up_and_counts_nothing() {
     }
 }
 
-/// Two people; all bookings are with one of them, but for number 13.
+/// Creates two people; all bookings are with one of them, except number 13.
 async fn salon(backend: Backend) -> (Stack, Vec<Value>) {
     let stack = Stack::new(backend, GatewayShape::Production(UpdatedAt::Local)).await;
     let world = &stack.world;

@@ -1,4 +1,4 @@
-//! Beside a living gateway: a second program works on the same appointments at the same time.
+//! Beside a live gateway: a second program changes the same appointments at the same time.
 
 mod contention;
 mod given_back;

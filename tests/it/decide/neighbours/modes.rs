@@ -1,4 +1,4 @@
-//! Whatever SQL mode the server has: we decide the same, and write the same rows.
+//! Under every SQL mode of the server we decide the same and write the same rows.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ async fn the_servers_sql_mode_changes_nothing() {
         "ORACLE,EMPTY_STRING_IS_NULL",
         "SIMULTANEOUS_ASSIGNMENT,TIME_ROUND_FRACTIONAL,NO_AUTO_VALUE_ON_ZERO",
     ] {
-        // The gateway is as it is; what it made in its own mode stays so.
+        // The gateway's own tables keep the mode in which it created them.
         server.set("sql_mode = ''").await;
         let shape = GatewayShape::Production(UpdatedAt::Local);
         let test = TestDatabase::fresh_on(server.url(), Backend::MariaDb, shape).await;

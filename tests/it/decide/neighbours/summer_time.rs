@@ -1,6 +1,6 @@
 //! A server in Europe/Berlin while the clocks change: `appointments.updated_at` and the times of adopted
-//! mappings are what the gateway's own code would have written, and which event is the newer one does
-//! not depend on any clock.
+//! mappings are those that the gateway's own code would have written, and which event is newer does not
+//! depend on local time.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::adopted::{Variant, rows, tables};
 use crate::support::mariadb::MariaDb;
 use crate::support::{Backend, GatewayShape, TestDatabase, UpdatedAt, World, event, host};
 
-/// Moments around both changes, and what a clock on the wall in Berlin shows then.
+/// Moments around both changes, and the local time in Berlin.
 const MOMENTS: [(&str, &str); 6] = [
     ("2026-03-29T00:59:59Z", "2026-03-29 01:59:59"),
     ("2026-03-29T01:00:00Z", "2026-03-29 03:00:00"),
@@ -45,7 +45,7 @@ async fn salon(test: TestDatabase) -> World {
     world
 }
 
-/// Adopted mappings, one superseded and one made: their times as they read on the wall in Berlin.
+/// Returns the times of adopted mappings, one superseded and one created, in Berlin's local time.
 async fn times_of_mappings(test: TestDatabase) -> Vec<String> {
     migration::adopt(test.db.connection()).await.unwrap();
     let world = World::of(test, &[]).await;
@@ -71,7 +71,7 @@ async fn times_of_mappings(test: TestDatabase) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_mariadb_the_time_of_a_change_is_what_the_gateway_would_have_written() {
+async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
     let Some(server) = MariaDb::start_in("Europe/Berlin").await else { return };
     for (n, (moment, on_the_wall)) in MOMENTS.into_iter().enumerate() {
         let url = server.at(moment).await;
@@ -81,11 +81,11 @@ async fn on_mariadb_the_time_of_a_change_is_what_the_gateway_would_have_written(
             let world = salon(test).await;
             assert_eq!(world.one(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
             let sql = "SELECT CONCAT(updated_at, ' ', UNIX_TIMESTAMP(updated_at) = UNIX_TIMESTAMP()) FROM appointments";
-            // As the gateway sees it: its sessions have the server's zone.
+            // As the gateway sees it: its sessions use the server's zone.
             let written = world.test.texts_in("SYSTEM", sql).await.remove(0);
             let (written, exact) = written.rsplit_once(' ').unwrap();
             assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
-            // In the hour that comes twice, a column without a zone cannot tell; one with a zone does.
+            // In the hour that occurs twice, a column without a zone is ambiguous; one with a zone is not.
             let ambiguous = updated_at == UpdatedAt::Local && on_the_wall.starts_with("2026-10-25 02:");
             assert!(exact == "1" || ambiguous, "{updated_at:?} {moment}");
         }
@@ -99,11 +99,11 @@ async fn on_mariadb_the_time_of_a_change_is_what_the_gateway_would_have_written(
     }
 }
 
-/// In Berlin, and its clock stands.
+/// Sets the database to Berlin's time, with a stopped clock.
 async fn database_at(test: TestDatabase, moment: &str) -> TestDatabase {
     let name = test.name();
     test.run(&[
-        // Found before the server's own.
+        // Found before the server's own function.
         "CREATE SCHEMA clock".to_owned(),
         format!(
             "CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql STABLE AS \
@@ -117,7 +117,7 @@ async fn database_at(test: TestDatabase, moment: &str) -> TestDatabase {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_postgresql_the_time_of_a_change_is_what_the_gateway_would_have_written() {
+async fn on_postgresql_the_time_of_a_change_is_the_one_the_gateway_would_write() {
     for (n, (moment, on_the_wall)) in MOMENTS.into_iter().enumerate() {
         for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
             let shape = GatewayShape::Production(updated_at);
@@ -135,9 +135,9 @@ async fn on_postgresql_the_time_of_a_change_is_what_the_gateway_would_have_writt
     }
 }
 
-on_engines!(which_event_is_newer_does_not_depend_on_a_clock_on_the_wall: mariadb, postgres);
-/// On the wall the older of these is an hour later, or at the same time.
-async fn which_event_is_newer_does_not_depend_on_a_clock_on_the_wall(backend: Backend) {
+on_engines!(which_event_is_newer_does_not_depend_on_local_time: mariadb, postgres);
+/// In local time the older of these events is an hour later, or at the same time.
+async fn which_event_is_newer_does_not_depend_on_local_time(backend: Backend) {
     for (older, newer) in [
         ("2026-10-25T02:45:00+02:00", "2026-10-25T02:15:00+01:00"),
         ("2026-10-25T00:59:59Z", "2026-10-25T01:00:00Z"),

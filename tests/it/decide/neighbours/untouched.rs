@@ -1,5 +1,5 @@
-//! A few hundred events on a gateway as in production: bookings are found by what they are called in
-//! every one of its columns, and every row that was not to change is as it was.
+//! A few hundred events on a gateway as in production: bookings are found through their reference in every
+//! one of its columns, and every other row is unchanged.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use crate::support::{Backend, GatewayShape, TestDatabase, UpdatedAt, World, event, host};
 
 const TABLES: [&str; 4] = ["companies", "staff", "appointments", "appointment_phases"];
-/// What we write of the gateway's.
+/// The gateway's columns that we write.
 pub(super) const OURS: [&str; 3] = ["staff_id", "calcom_host_id", "updated_at"];
-/// … and what is not there before we are.
+/// Columns that do not exist before our migrations.
 const NEW: [&str; 1] = ["calcom_host_id"];
 const APPOINTMENTS: u32 = 60;
 pub(super) const ROUNDS: u32 = 6;
 
-on_engines!(every_other_row_is_as_it_was: mariadb, postgres);
-async fn every_other_row_is_as_it_was(backend: Backend) {
+on_engines!(every_other_row_is_unchanged: mariadb, postgres);
+async fn every_other_row_is_unchanged(backend: Backend) {
     for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
         let test = TestDatabase::fresh(backend, GatewayShape::Production(updated_at)).await;
         furnish(&test).await;
@@ -32,7 +32,7 @@ async fn every_other_row_is_as_it_was(backend: Backend) {
         }
         decided(&world, &standing).await;
         assert_eq!(dump(&world.test, &OURS).await, to_stay, "{:?}", world.test);
-        // The triggers have seen each of our writes, and wrote what they write.
+        // The triggers ran for each of our writes.
         let logged = world.count("appointment_log").await;
         let counted =
             world.test.texts("SELECT CAST(SUM(changes) AS CHAR(20)) FROM appointment_counters").await;
@@ -44,9 +44,9 @@ async fn every_other_row_is_as_it_was(backend: Backend) {
     }
 }
 
-on_engines!(columns_that_can_be_done_without_may_be_missing: mariadb, postgres);
-/// Without e-mail addresses names are left; without a time of the last change there is none to set.
-async fn columns_that_can_be_done_without_may_be_missing(backend: Backend) {
+on_engines!(optional_columns_may_be_missing: mariadb, postgres);
+/// Without e-mail addresses only names are left to match; without an `updated_at` column none is set.
+async fn optional_columns_may_be_missing(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Production(UpdatedAt::Missing)).await;
     test.run(&[
         "INSERT INTO companies (id, name) VALUES (1, 'Salon 1')",
@@ -61,12 +61,12 @@ async fn columns_that_can_be_done_without_may_be_missing(backend: Backend) {
     assert_eq!(world.assigned(1).await, "1/1001");
 }
 
-/// Two companies; people of every kind; an appointment for each way to call a booking.
+/// Inserts two companies, people of every kind, and an appointment for each way to reference a booking.
 pub(super) async fn furnish(test: &TestDatabase) {
     let id = |n: u32| format!("'00000000-0000-4000-8000-{n:012}'");
     let mut sql = Vec::new();
     for company in [1, 2] {
-        // JSON in JSON, as an array cast makes it of what was encoded already.
+        // JSON in JSON, as an array cast creates it from text that is already encoded.
         sql.push(format!(
             "INSERT INTO companies (id, name, settings) VALUES ({company}, 'Salon {company}', '\"[1, 2]\"')"
         ));
@@ -86,7 +86,7 @@ pub(super) async fn furnish(test: &TestDatabase) {
     for n in 1..=APPOINTMENTS + 10 {
         let (column, reference) = reference(n);
         let company = if n == 59 { 2 } else { 1 };
-        // Some have somebody already: the gateway decided so.
+        // Some already have a member of staff: the gateway decided so.
         let staff = if n % 10 == 0 { id(4) } else { "NULL".to_owned() };
         sql.push(format!(
             "INSERT INTO appointments (id, company_id, staff_id, {column}, metadata, starts_at, updated_at, deleted_at) \
@@ -101,13 +101,13 @@ pub(super) async fn furnish(test: &TestDatabase) {
     test.run(&sql).await;
 }
 
-/// What a booking is called, and in which column.
+/// Returns the column and the value by which a booking is referenced.
 fn reference(n: u32) -> (&'static str, String) {
     match n % 4 {
         0 => ("calcom_booking_id", format!("{}", 900_000 + n)),
         1 => ("calcom_v2_booking_id", format!("Uid{n}")),
         2 => ("calcom_v2_booking_id", format!("{}", 800_000 + n)),
-        // Two that differ only in case: this one, and that of its neighbour four further on.
+        // Two that differ only in case: this one, and the one four numbers further.
         _ if n % 8 == 3 => ("calcom_v2_booking_uid", format!("case{}", n / 8)),
         _ => ("calcom_v2_booking_uid", format!("CASE{}", n / 8)),
     }
@@ -139,7 +139,7 @@ pub(super) fn events(round: u32) -> Vec<Value> {
     (1..=APPOINTMENTS).map(one).collect()
 }
 
-/// What we may write of every appointment: `staff/host`, and when it changed last.
+/// Returns what we may write of every appointment: `staff/host`, and the time of the last change.
 pub(super) async fn stand(world: &World) -> BTreeMap<u32, (String, String)> {
     let rows = world.rows("appointments", &["id", "staff_id", "calcom_host_id", "updated_at"]).await;
     let one = |row: &String| {
@@ -149,8 +149,8 @@ pub(super) async fn stand(world: &World) -> BTreeMap<u32, (String, String)> {
     rows.iter().map(one).collect()
 }
 
-/// The newest event of each counts, and each was found as what it is called. What was not asked for
-/// stands as it stood, and `updated_at` moves where something changed and nowhere else.
+/// Checks that the newest event of each appointment counts, and that each was found by its reference. Other
+/// appointments are unchanged, and `updated_at` changes exactly where something changed.
 pub(super) async fn decided(world: &World, before: &BTreeMap<u32, (String, String)>) {
     let rows = world.rows("hostmatch_assignments", &["appointment_id", "event_id", "outcome"]).await;
     let rows: BTreeMap<u32, (&str, &str)> = rows
@@ -160,7 +160,7 @@ pub(super) async fn decided(world: &World, before: &BTreeMap<u32, (String, Strin
         .collect();
     let now = stand(world).await;
     for n in 1..=APPOINTMENTS + 10 {
-        // Of the newest event that names a host, which may be that of the round before.
+        // From the newest event that names a host, which may be the previous round's.
         let (event, who, host) = match (n + ROUNDS) % 6 {
             0 => (ROUNDS, "-", 4004),
             1 => (ROUNDS, "-", 3003),
@@ -170,13 +170,13 @@ pub(super) async fn decided(world: &World, before: &BTreeMap<u32, (String, Strin
         };
         let what = format!("{:?}: {n}: {:?}", world.test, rows.get(&n));
         match n {
-            // A cancellation, another company's event, no booking at all; and those of which there was none.
+            // A cancellation, another company's event, no booking at all; and appointments without an event.
             57 | 58 | 60.. => {
                 assert_eq!(now[&n], before[&n], "{what}");
                 continue;
             }
-            59 => assert_eq!(now[&n].0, format!("-/{host}"), "{what}: nobody of another company"),
-            // The gateway's decision stays. Which host the booking is with is a fact, and written.
+            59 => assert_eq!(now[&n].0, format!("-/{host}"), "{what}: no member of staff of another company"),
+            // The gateway's decision stays. The host of the booking is a fact, and is written.
             _ if n % 10 == 0 => {
                 assert_eq!((&*now[&n].0, rows[&n].1), (&*format!("4/{host}"), "kept"), "{what}");
             }
@@ -190,7 +190,7 @@ pub(super) async fn decided(world: &World, before: &BTreeMap<u32, (String, Strin
     }
 }
 
-/// The rows of the gateway's tables as text, of appointments without these columns.
+/// Returns the rows of the gateway's tables as text, appointments without these columns.
 pub(super) async fn dump(test: &TestDatabase, without: &[&str]) -> BTreeMap<&'static str, Vec<String>> {
     let mut dump = BTreeMap::new();
     for table in TABLES {

@@ -1,5 +1,5 @@
-//! A gateway whose mappings were adopted goes on writing some of its own, as it always did: without
-//! their company, and so outside of what keeps a host from having two active ones.
+//! A gateway whose mappings were adopted continues to write some of its own, as before: without their
+//! company, so that no unique key prevents two active ones for a host.
 
 use hostmatch::event::{CompanyId, Host, HostId, StaffId};
 use hostmatch::matching::{
@@ -15,12 +15,12 @@ use crate::support::{Backend, World, event, host};
 
 const JANA: u32 = 901;
 const OMAR: u32 = 902;
-/// Not active.
+/// Inactive.
 const LENA: u32 = 903;
-/// Of another company than the others.
+/// In another company than the others.
 const MARA: u32 = 904;
 
-/// Adopted tables: of host 5001 the mapping 1 says Jana, in the other company Mara.
+/// Returns adopted tables: mapping 1 gives host 5001 to Jana, the other company gives it to Mara.
 async fn adopted(backend: Backend) -> World {
     let test = gateway(backend, Variant::Living).await;
     migration::adopt(test.db.connection()).await.unwrap();
@@ -32,7 +32,7 @@ async fn adopted(backend: Backend) -> World {
     world
 }
 
-/// The gateway maps a host, and does not say for which company.
+/// Inserts a mapping of the gateway without a company.
 async fn they_map(world: &World, host: u32, whom: u32, source: &str) {
     let sql = format!(
         "INSERT INTO calcom_host_mappings (staff_id, calcom_host_id, calcom_name, calcom_email, mapping_source) \
@@ -42,7 +42,7 @@ async fn they_map(world: &World, host: u32, whom: u32, source: &str) {
     world.run(&sql).await;
 }
 
-/// A booking of the appointment with a host whom nothing but a mapping tells.
+/// Decides a booking of the appointment with a host that only a mapping resolves.
 async fn booked(world: &World, appointment: u32, with: u32) -> String {
     let (id, booking) = (format!("e-{appointment}"), format!("bk-{appointment}"));
     world.one(event(&id, &booking, 1, host(with, "Somebody Else", "else@elsewhere.example"))).await
@@ -52,8 +52,8 @@ async fn redecide(world: &World) {
     hostmatch::decide::redecide_waiting(&world.processor).await.unwrap();
 }
 
-on_engines!(two_that_disagree_are_for_a_person_and_no_other_company_sees_them: mariadb, postgres);
-async fn two_that_disagree_are_for_a_person_and_no_other_company_sees_them(backend: Backend) {
+on_engines!(two_conflicting_mappings_need_a_person_and_no_other_company_sees_them: mariadb, postgres);
+async fn two_conflicting_mappings_need_a_person_and_no_other_company_sees_them(backend: Backend) {
     let world = adopted(backend).await;
     they_map(&world, 5001, OMAR, "auto_email").await;
     assert_eq!(booked(&world, 9010, 5001).await, "needs_review", "{backend:?}");
@@ -64,14 +64,14 @@ async fn two_that_disagree_are_for_a_person_and_no_other_company_sees_them(backe
     let places =
         [JANA, OMAR].map(|n| inbox[0].find(staff(n).trim_matches('\'')).or(inbox[0].find(&n.to_string())));
     assert!(places[0].is_some() && places[0] < places[1], "{backend:?}: {inbox:?}");
-    // It is not looked at again and again while nothing has changed.
+    // It is not read repeatedly while nothing has changed.
     let waiting = store::waiting(world.test.db.connection(), &world.test.schema().await, 10).await.unwrap();
     assert_eq!(waiting, [], "{backend:?}");
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "-/5001", "{backend:?}");
     assert_eq!(booked(&world, 9019, 5001).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(9019).await, "904/5001", "{backend:?}: the other company's");
-    // Whom a person leaves is taken, and what waited follows.
+    // The remaining person is used, and the waiting appointment follows.
     world
         .run(&format!("UPDATE calcom_host_mappings SET is_active = FALSE WHERE staff_id = {}", staff(OMAR)))
         .await;
@@ -79,20 +79,21 @@ async fn two_that_disagree_are_for_a_person_and_no_other_company_sees_them(backe
     assert_eq!(world.assigned(9010).await, "901/5001", "{backend:?}");
 }
 
-on_engines!(a_mapping_without_its_company_counts_for_that_of_its_member_of_staff: mariadb, postgres);
-async fn a_mapping_without_its_company_counts_for_that_of_its_member_of_staff(backend: Backend) {
+on_engines!(a_mapping_without_a_company_counts_for_the_company_of_its_staff: mariadb, postgres);
+async fn a_mapping_without_a_company_counts_for_the_company_of_its_staff(backend: Backend) {
     let world = adopted(backend).await;
-    // One of the other company is none here; and what waits is told of one that is made later.
+    // A mapping of the other company does not count here; and a waiting appointment is decided when a
+    // mapping is created later.
     they_map(&world, 6001, MARA, "auto_email").await;
     assert_eq!(booked(&world, 9010, 6001).await, "unmatched", "{backend:?}");
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "-/6001", "{backend:?}");
-    // A source that we do not know is that of a match when it begins like one.
+    // An unknown source counts as a match if it begins like one.
     they_map(&world, 6001, OMAR, "auto_phone").await;
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "902/6001", "{backend:?}");
 
-    // A person's word stands above that of a match, in whatever order they were written.
+    // A person's mapping takes precedence over that of a match, in whatever order they were written.
     they_map(&world, 5001, OMAR, "manual").await;
     assert_eq!(booked(&world, 9011, 5001).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(9011).await, "902/5001", "{backend:?}");
@@ -101,7 +102,7 @@ async fn a_mapping_without_its_company_counts_for_that_of_its_member_of_staff(ba
     assert_eq!(booked(&world, 9012, 6002).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(9012).await, "902/6002", "{backend:?}");
 
-    // Those that no longer count make room for one that does.
+    // Mappings that no longer count make room for one that does.
     for whom in [LENA, OMAR] {
         they_map(&world, 6003, whom, "auto_email").await;
     }
@@ -118,10 +119,10 @@ async fn a_mapping_without_its_company_counts_for_that_of_its_member_of_staff(ba
     assert_eq!(audits, ["auto_matched|901|901", "updated|902|901", "updated|903|901"], "{backend:?}");
 }
 
-on_engines!(a_mapping_that_the_gateway_made_first_is_theirs: mariadb, postgres);
-/// Between our look and our INSERT the gateway made the very same mapping: it is theirs, nobody tells
-/// of it as ours, and so `down` leaves it.
-async fn a_mapping_that_the_gateway_made_first_is_theirs(backend: Backend) {
+on_engines!(a_mapping_that_the_gateway_created_first_is_theirs: mariadb, postgres);
+/// Between our read and our INSERT the gateway created the same mapping: it is theirs, no record claims it
+/// as ours, and so `down` keeps it.
+async fn a_mapping_that_the_gateway_created_first_is_theirs(backend: Backend) {
     let world = adopted(backend).await;
     they_map(&world, 6001, JANA, "auto_email").await;
     let schema = world.test.schema().await;

@@ -1,5 +1,5 @@
-//! The broker is killed between a publish and its confirm: whoever published is told, and after the same
-//! once more there is one effect.
+//! The broker is killed between a publish and its confirm: the publisher gets an error, and when it
+//! publishes the same event again there is one effect.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn event(id: &str, uid: &str) -> Value {
 }
 
 #[tokio::test]
-async fn killed_before_the_confirm_it_is_told_and_happens_once() {
+async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_once() {
     let Some(mut broker) = Broker::prepare() else { return };
     if !super::php::is_installed() {
         return;
@@ -35,7 +35,7 @@ async fn killed_before_the_confirm_it_is_told_and_happens_once() {
     }
     let mut stack = Stack::on(world, Some(broker.url())).await;
     let mut ledger = Ledger::open("a broker killed between publish and confirm: PHP and edge", &stack).await;
-    // The first look makes exchange and queues.
+    // The first depth query creates the exchange and the queues.
     stack.queue.depth().await.unwrap();
     let mut php = Php::application(&format!("{}.events", stack.config.prefix)).unwrap();
     let (to_php, to_edge) = (
@@ -43,7 +43,7 @@ async fn killed_before_the_confirm_it_is_told_and_happens_once() {
         Proxy::start(&Proxy::target(&broker.url())).await,
     );
     php.broker(&to_php.url(&broker.url()));
-    // Without a spool, which would take the event and say so.
+    // Without a spool, which would accept the event.
     for (key, value) in [("edge.allow_unsigned", "true"), ("edge.spool", ""), ("queue.confirm_timeout", "5s")]
     {
         stack.set(key, value);
@@ -52,7 +52,7 @@ async fn killed_before_the_confirm_it_is_told_and_happens_once() {
     let (mut edge, address) = stack.edge("edge").await;
     let address = address.trim_start_matches("http://").to_owned();
 
-    // The broker has both, and its confirms do not arrive; then it dies.
+    // The broker has both events, and its confirms do not arrive; then it dies.
     to_php.plan(When::Answers(ACK), Harm::Stall);
     to_edge.plan(When::Answers(ACK), Harm::Stall);
     let by_edge = event("e-edge", "by-edge");
@@ -66,20 +66,20 @@ async fn killed_before_the_confirm_it_is_told_and_happens_once() {
         to_edge.cut();
     };
     let (told, refused, ()) = tokio::join!(publishing, posting, killing);
-    assert_eq!(told.status.code(), Some(1), "PHP is told: {}", stderr(&told));
+    assert_eq!(told.status.code(), Some(1), "PHP reports the failure: {}", stderr(&told));
     assert!(stderr(&told).contains("not confirmed"), "{}", stderr(&told));
-    assert_eq!(refused.len(), 1, "the edge tells");
+    assert_eq!(refused.len(), 1, "the edge refuses the event");
     ledger.sent(&event("e-php", "by-php"), false);
     let away = php.run("publish.php", &["by-php", "e-php"]).await;
-    assert_eq!(away.status.code(), Some(1), "nobody is there");
+    assert_eq!(away.status.code(), Some(1), "the broker is still down");
 
-    // The same once more, with the same ids.
+    // The same events again, with the same ids.
     broker.run().await;
     to_php.set(crate::support::proxy::Mode::Pass);
     to_edge.set(crate::support::proxy::Mode::Pass);
     php.does("publish.php", &["by-php", "e-php"]).await;
     ledger.sent(&event("e-php", "by-php"), true);
-    eventually("the edge takes it", Duration::from_secs(60), async || {
+    eventually("the edge accepts the event", Duration::from_secs(60), async || {
         ledger.post(&address, std::slice::from_ref(&by_edge)).await.is_empty().then_some(())
     })
     .await;

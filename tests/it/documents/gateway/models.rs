@@ -1,4 +1,4 @@
-//! The Eloquent models on every engine: two companies share a host, and neither sees the other's.
+//! The Eloquent models on every engine: two companies share a host, and neither sees the other's mapping.
 
 use serde_json::{Value, json};
 

@@ -1,18 +1,18 @@
-//! The outbox on every engine: nothing of a transaction that is rolled back, nothing lost while the broker
-//! is away, and nothing kept back by an event that is never taken.
+//! The outbox on every engine: it publishes nothing of a transaction that is rolled back, loses nothing
+//! while the broker is away, and is not blocked by an event that is never accepted.
 
 use serde_json::{Value, json};
 
 use super::php::Php;
 use crate::support::{Backend, GatewayShape, Stack, World, amqp_url};
 
-on_engines!(nothing_is_lost_or_kept_back);
-async fn nothing_is_lost_or_kept_back(backend: Backend) {
+on_engines!(nothing_is_lost_or_blocked);
+async fn nothing_is_lost_or_blocked(backend: Backend) {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(1).await;
     world.staff(2, 1, "Jonas Weber", "jonas.weber@salon.example").await;
     let mut stack = Stack::on(world, Some(amqp_url())).await;
-    // The first look makes exchange and queues.
+    // The first depth query creates the exchange and the queues.
     stack.queue.depth().await.unwrap();
     let Some(mut php) = Php::application(&format!("{}.events", stack.config.prefix)) else { return };
     php.broker(&amqp_url());
@@ -30,7 +30,7 @@ async fn nothing_is_lost_or_kept_back(backend: Backend) {
     // The document's own script: an appointment and its event, which is published after the commit.
     php.does("book.php", &["booked"]).await;
     assert_eq!(stack.world.count("hostmatch_outbox").await, 0);
-    // And by HTTP, in place of the publisher.
+    // And by HTTP, instead of the publisher.
     stack.set("edge.allow_unsigned", "true");
     let (mut edge, address) = stack.edge("edge").await;
     php.set("HOSTMATCH_EDGE", &address);

@@ -1,4 +1,4 @@
-//! PHP with an application in a directory of its own: the snippets of docs/gateway.md.
+//! PHP with an application in its own directory: the snippets of docs/gateway.md.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -16,9 +16,9 @@ pub(super) struct Php {
 }
 
 impl Php {
-    /// With the document's snippets as its files, and in them this exchange in place of
-    /// `hostmatch.events`. `None` where PHP or a package is not installed and that is known
-    /// (`HOSTMATCH_TEST_SKIP_PHP`): there is nothing to test then.
+    /// Creates an application with the document's snippets as its files, and this exchange in place of
+    /// `hostmatch.events`. Returns `None` if PHP or a package is not installed and
+    /// `HOSTMATCH_TEST_SKIP_PHP` permits that: the caller then has nothing to test.
     pub(super) fn application(exchange: &str) -> Option<Self> {
         if !is_installed() {
             return None;
@@ -36,12 +36,12 @@ impl Php {
         self.home.path()
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Its way to a broker.
+    /// Sets the broker to use.
     pub(super) fn broker(&mut self, url: &str) {
         let (user, place) = url.trim_start_matches("amqp://").rsplit_once('@').unwrap();
         let (user, password) = user.split_once(':').unwrap();
@@ -51,7 +51,7 @@ impl Php {
         }
     }
 
-    /// Its way to a database.
+    /// Sets the database to use.
     pub(super) fn database(&mut self, test: &TestDatabase) {
         let driver = match test.backend {
             Backend::Sqlite => "sqlite",
@@ -78,7 +78,7 @@ impl Php {
         }
     }
 
-    /// A script of its directory, or of tests/php.
+    /// Returns the command for a script of its directory, or of tests/php.
     pub(super) fn command(&self, script: &str, arguments: &[&str]) -> Command {
         let own = self.home().join(script);
         let script = if own.exists() { own } else { in_tests(script) };
@@ -97,18 +97,18 @@ impl Php {
         command
     }
 
-    /// Runs a script to its end. What it does on other threads goes on meanwhile.
+    /// Runs a script to its end. Other tasks continue meanwhile.
     pub(super) async fn run(&self, script: &str, arguments: &[&str]) -> Output {
         self.feed(script, arguments, Stdio::null()).await
     }
 
-    /// The same with this file as its input.
+    /// Runs a script with this file as its input.
     pub(super) async fn read(&self, script: &str, arguments: &[&str], input: &Path) -> String {
         let output = self.feed(script, arguments, std::fs::File::open(input).unwrap().into()).await;
         succeeded(script, &output)
     }
 
-    /// Runs a script that must succeed, and gives what it writes.
+    /// Runs a script that must succeed, and returns its output.
     pub(super) async fn does(&self, script: &str, arguments: &[&str]) -> String {
         succeeded(script, &self.run(script, arguments).await)
     }
@@ -130,8 +130,8 @@ fn in_tests(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/php").join(name)
 }
 
-/// Whether PHP is there with all packages. Where it is not, and nobody said that this is known, the
-/// test fails: one that did not run must not look like one that passed.
+/// Returns whether PHP is installed with all packages. If it is not and that is not permitted, the test
+/// fails: a test that did not run must not look like one that passed.
 pub(super) fn is_installed() -> bool {
     let prepend = format!("auto_prepend_file={}", in_tests("prepend.php").display());
     let code = "foreach (['pdo_mysql', 'pdo_pgsql', 'pdo_sqlite', 'curl'] as $name) extension_loaded($name) || exit(1);";

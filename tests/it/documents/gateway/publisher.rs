@@ -1,5 +1,5 @@
-//! The confirmed publisher: what RabbitMQ does not take is told, each in its own words, and a connection
-//! that broke meanwhile is replaced.
+//! The confirmed publisher: every event that RabbitMQ does not accept is reported with its reason, and a
+//! connection that broke meanwhile is replaced.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::proxy::Proxy;
 use crate::support::{amqp_url, unique};
 
 #[tokio::test]
-async fn what_is_not_taken_is_told() {
+async fn an_event_that_is_not_accepted_is_reported() {
     let prefix = unique("publisher");
     let Some(mut php) = Php::application(&prefix) else { return };
     php.broker(&amqp_url());

@@ -1,4 +1,4 @@
-//! The blocks of PHP in docs/gateway.md, each named by its second line.
+//! The PHP blocks in docs/gateway.md, each named by its second line.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use super::php::Php;
 
 /// A block of the document.
 pub(super) struct Snippet {
-    /// Where it belongs in an application.
+    /// Its path in an application.
     pub(super) path: String,
     pub(super) text: String,
 }
 
-/// All of them, in the order in which they stand there.
+/// Returns all of them, in the order of the document.
 pub(super) fn all() -> Vec<Snippet> {
     let document = document();
     let blocks = document.split("```php\n").skip(1).map(|rest| rest.split("```").next().unwrap());
@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<Snippet> {
     blocks.map(named).collect()
 }
 
-/// The lines that are to be typed in the section of this name.
+/// Returns the lines to type in the section with this name.
 pub(super) fn commands(section: &str) -> Vec<String> {
     let document = document();
     let section =
@@ -36,7 +36,7 @@ fn document() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gateway.md")).unwrap()
 }
 
-/// Where the other tests run or load each of them.
+/// Which tests run or load each of them.
 const TESTED: [(&str, &str); 20] = [
     ("event.php", "all that publish"),
     ("post.php", "ways, ten_minutes"),
@@ -64,7 +64,7 @@ const TESTED: [(&str, &str); 20] = [
 async fn every_block_of_the_document_is_php_and_has_a_test() {
     let snippets = all();
     let there: BTreeSet<&str> = snippets.iter().map(|snippet| snippet.path.as_str()).collect();
-    assert_eq!(there.len(), snippets.len(), "two blocks have one name");
+    assert_eq!(there.len(), snippets.len(), "two blocks have the same name");
     assert_eq!(there, TESTED.map(|(path, _)| path).into());
     let Some(php) = Php::application("hostmatch.events") else { return };
     for snippet in snippets {

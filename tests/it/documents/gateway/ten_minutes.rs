@@ -1,5 +1,5 @@
-//! "Ten minutes", and RabbitMQ after it, as the document has them: typed by somebody who has the program
-//! and PHP, with nothing changed but the ports.
+//! "Ten minutes", and RabbitMQ after it, exactly as in the document, by a user who has the program and PHP;
+//! only the ports are changed.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::program::{command, stderr, stdout};
 use crate::support::{Process, eventually};
 
 #[tokio::test]
-async fn the_first_ten_minutes_go_as_written() {
+async fn the_first_ten_minutes_work_as_written() {
     let Some(mut broker) = Broker::prepare() else { return };
     // Only for its files: what runs here runs without what the other tests load.
     let Some(application) = Php::application("hostmatch.events") else { return };
@@ -42,7 +42,7 @@ async fn the_first_ten_minutes_go_as_written() {
     let mut demo = Process::start(program(&typed[2]), home, "demo");
     let health = format!("http://127.0.0.1:{port}/health/ready");
     let client = crate::support::http_client();
-    eventually("the demo is left running", Duration::from_secs(120), async || {
+    eventually("the demo keeps running", Duration::from_secs(120), async || {
         assert!(demo.is_running(), "{}{}", demo.stdout(), demo.stderr());
         let ready = client.get(&health).send().await.is_ok_and(|answer| answer.status().is_success());
         (ready && demo.stdout().contains("What to type next")).then_some(())
@@ -68,7 +68,7 @@ async fn the_first_ten_minutes_go_as_written() {
     })
     .await;
 
-    // And on RabbitMQ, with the connection, the publisher and the worker of the document.
+    // Then RabbitMQ, with the connection, the publisher and the worker of the document.
     broker.run().await;
     let typed = snippets::commands("A confirmed publisher");
     assert!(typed.len() == 2 && typed[0].starts_with("export HOSTMATCH_QUEUE__URL="), "{typed:?}");
@@ -78,8 +78,8 @@ async fn the_first_ten_minutes_go_as_written() {
     worker.wait_for_log("the worker is running").await;
     let mut application = application;
     application.broker(&broker.url());
-    // The worker makes the exchange; who is quicker is told, and publishes again.
-    eventually("it is published", Duration::from_secs(60), async || {
+    // The worker creates the exchange; a publisher that is faster gets an error and publishes again.
+    eventually("the event is published", Duration::from_secs(60), async || {
         let published = application.run("publish.php", &["ABC132", "e-rabbit"]).await;
         published.status.success().then_some(())
     })
@@ -89,7 +89,7 @@ async fn the_first_ten_minutes_go_as_written() {
         application.home().display()
     ));
     let salon = salon.await.unwrap();
-    eventually("it is decided", Duration::from_secs(60), async || {
+    eventually("the event is decided", Duration::from_secs(60), async || {
         let sql = "SELECT outcome FROM hostmatch_events WHERE event_id = 'e-rabbit'";
         let statement = sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, sql);
         let row = sea_orm::ConnectionTrait::query_one_raw(&salon, statement).await.unwrap()?;

@@ -1,5 +1,5 @@
-//! Every way to publish, for real, ends as the same assignment; what only PHP can read ends as a dead
-//! letter that says what to do.
+//! Every way to publish really gives the same assignment; a job that only PHP can read becomes a dead
+//! letter with a remedy.
 
 use std::time::Duration;
 
@@ -7,16 +7,17 @@ use super::php::Php;
 use crate::support::program::stderr;
 use crate::support::{Backend, GatewayShape, Stack, eventually};
 
-/// The dead letters with the shape in which they were recognised.
+/// The dead letters with the shape in which they were recognized.
 const LETTERS: &str = "hostmatch_dead_letters JOIN hostmatch_events ON hostmatch_events.event_id = hostmatch_dead_letters.event_id";
 
 const CALCOM_SECRET: &str = "whsec_salon";
 
-/// A salon where Jonas works, an edge and a worker on RabbitMQ, and a PHP application beside them.
+/// Opens a salon where Jonas works, an edge and a worker on RabbitMQ, and a PHP application.
 async fn open() -> Option<(Stack, Php)> {
     let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     let mut php = Php::application(&format!("{}.events", stack.config.prefix))?;
-    // The first look makes exchange and queues: what the driver publishes before, nobody hears of.
+    // The first depth query creates the exchange and the queues: messages that the driver published earlier
+    // would be lost.
     stack.queue.depth().await.unwrap();
     stack.world.company(1).await;
     stack.world.staff(2, 1, "Jonas Weber", "jonas.weber@salon.example").await;
@@ -31,7 +32,7 @@ async fn open() -> Option<(Stack, Php)> {
     Some((stack, php))
 }
 
-/// Cal.com's webhook about this booking of Jonas's.
+/// Sends Cal.com's webhook about this booking of Jonas.
 async fn calcom(edge: &str, uid: &str) {
     let body = format!(
         r#"{{"triggerEvent":"BOOKING_CREATED","createdAt":"2026-03-01T08:14:03.120Z","payload":{{"uid":"{uid}",
@@ -47,7 +48,7 @@ async fn calcom(edge: &str, uid: &str) {
 }
 
 #[tokio::test]
-async fn every_way_ends_as_the_same_assignment() {
+async fn every_way_to_publish_gives_the_same_assignment() {
     let Some((stack, mut php)) = open().await else { return };
     let (mut server, edge) = stack.edge("all").await;
     php.set("HOSTMATCH_EDGE", &edge);
@@ -68,7 +69,8 @@ async fn every_way_ends_as_the_same_assignment() {
     calcom(&edge, "way-7").await;
     horizon.does("push.php", &["way-8"]).await;
     horizon.does("push-raw.php", &["way-9"]).await;
-    // A job that is delayed, and one that a PHP worker released: over a queue of Laravel's, with x-death.
+    // A delayed job, and one that a PHP worker released: they pass through a queue of Laravel's, with
+    // x-death.
     let event = php.does("print.php", &["way-10"]).await;
     let file = php.home().join("event.json");
     std::fs::write(&file, event).unwrap();
@@ -93,7 +95,7 @@ async fn every_way_ends_as_the_same_assignment() {
 }
 
 #[tokio::test]
-async fn jobs_for_php_alone_become_dead_letters_that_say_what_to_publish() {
+async fn jobs_that_only_php_can_read_become_dead_letters_with_a_remedy() {
     let Some((stack, php)) = open().await else { return };
     let mut worker = stack.worker().await;
     let file = php.home().join("event.json");
@@ -102,7 +104,7 @@ async fn jobs_for_php_alone_become_dead_letters_that_say_what_to_publish() {
     for kind in kinds {
         php.read("payloads.php", &[kind], &file).await;
     }
-    let letters = eventually("all are dead letters", Duration::from_secs(60), async || {
+    let letters = eventually("all of them are dead letters", Duration::from_secs(60), async || {
         let letters = stack.world.rows(LETTERS, &["hostmatch_dead_letters.reason", "shape", "error"]).await;
         (letters.len() == kinds.len()).then_some(letters)
     })
@@ -112,7 +114,7 @@ async fn jobs_for_php_alone_become_dead_letters_that_say_what_to_publish() {
         assert!(letters.iter().any(|letter| letter.contains(says)), "{says}: {letters:?}");
     }
     assert_eq!(worker.stop().await, Some(0));
-    // What is refused is refused with the place.
+    // Every refusal names the place.
     let mut php = php;
     let (mut edge, address) = stack.edge("edge").await;
     php.set("HOSTMATCH_EDGE", &address);

@@ -1,5 +1,5 @@
-//! Nobody outside writes into a log: line breaks, escape sequences and endless texts in what is sent
-//! stay what they are. And no password gets there from a URL.
+//! No outsider can forge a log line: line breaks, escape sequences and very long texts in input stay inside
+//! one line. And no password from a URL is logged.
 
 use hostmatch::queue::Message;
 use serde_json::json;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::program::command;
 use crate::support::{Backend, GatewayShape, Stack};
 
-/// What would be a line of its own, or would be obeyed by a terminal.
+/// Text that would be a separate line, or that a terminal would execute.
 const HOSTILE: &str = "x\r\nINJECTED level=error\u{1b}[2J\u{1b}]0;INJECTED\u{7}\u{9b}31m\u{202e}\nINJECTED";
 
 fn message(body: String) -> Message {
@@ -19,16 +19,17 @@ async fn hostile_events(format: &str) {
     stack.set("log.format", format);
     stack.set("log.level", "trace");
     stack.set("edge.allow_unsigned", "true");
-    // The address stands in the log, in either format.
+    // The address is in the log, in either format.
     let mut all = stack.start(&["serve", "all", "--listen", "127.0.0.1:0"]);
-    let base = crate::support::eventually("it listens", std::time::Duration::from_secs(60), async || {
-        let text = all.stderr();
-        let line = text.lines().find(|line| line.contains("the edge is listening"))?.to_owned();
-        let port: String =
-            line.split("127.0.0.1:").nth(1)?.chars().take_while(char::is_ascii_digit).collect();
-        Some(format!("http://127.0.0.1:{port}"))
-    })
-    .await;
+    let base =
+        crate::support::eventually("the edge listens", std::time::Duration::from_secs(60), async || {
+            let text = all.stderr();
+            let line = text.lines().find(|line| line.contains("the edge is listening"))?.to_owned();
+            let port: String =
+                line.split("127.0.0.1:").nth(1)?.chars().take_while(char::is_ascii_digit).collect();
+            Some(format!("http://127.0.0.1:{port}"))
+        })
+        .await;
     let long = "INJECTED".repeat(20_000);
     let client = crate::support::http_client();
     let mut hostile = Vec::new();
@@ -42,7 +43,7 @@ async fn hostile_events(format: &str) {
     }
     for event in &hostile {
         let post = client.post(format!("{base}/api/retell/webhook")).body(event.to_string());
-        // A header may hold bytes over 127 and tabs, and no line break.
+        // A header may have bytes over 127 and tabs, but no line break.
         let strange = reqwest::header::HeaderValue::from_bytes(b"INJECTED\t\x9b2J\xff").unwrap();
         let sent = post
             .header("traceparent", &strange)
@@ -50,7 +51,7 @@ async fn hostile_events(format: &str) {
             .header("user-agent", strange);
         sent.send().await.unwrap();
     }
-    // And past the edge, straight into the queue.
+    // And past the edge, directly into the queue.
     let mut messages: Vec<Message> = hostile.iter().map(|event| message(event.to_string())).collect();
     let odd = Message {
         body: b"\x1b[2J\nINJECTED".to_vec().into(),
@@ -72,24 +73,24 @@ async fn hostile_events(format: &str) {
     let log = all.stderr();
     for line in log.lines() {
         let begins = if format == "json" { line.starts_with('{') } else { line.starts_with("20") };
-        assert!(begins, "a line that is none of ours: {:?}", &line[..line.len().min(200)]);
+        assert!(begins, "a forged line: {:?}", &line[..line.len().min(200)]);
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
         assert!(line.len() < 8_000, "an endless line: {:?}", &line[..200]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_sent_stays_in_its_line_of_text() {
+async fn hostile_input_stays_in_one_line_of_text() {
     hostile_events("text").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_sent_stays_in_its_line_of_json() {
+async fn hostile_input_stays_in_one_line_of_json() {
     hostile_events("json").await;
 }
 
 #[test]
-fn no_password_is_in_what_a_failing_start_says() {
+fn no_password_is_in_the_output_of_a_failing_start() {
     let urls = [
         ("DATABASE", "mysql://user:sEcReT-1@127.0.0.1:1/x?ssl-key=sEcReT-2"),
         ("DATABASE", "postgres://user:sEcReT-1@127.0.0.1:1/x?password=sEcReT-2"),

@@ -1,5 +1,5 @@
-//! What `docs/threat-model.md` promises: encrypted lines that are checked, the least rights on the
-//! broker, and logs that nobody outside can write into.
+//! The promises of `docs/threat-model.md`: encrypted connections with verified certificates, minimal rights
+//! on the broker, and logs that no outsider can forge.
 
 mod logs;
 mod rights;

@@ -1,5 +1,5 @@
-//! Edge and worker need no more on the broker than `docs/configuration.md` says, and the worker no
-//! more on the database than `hostmatch gateway grants` prints, both together.
+//! Edge and worker need only the rights on the broker that `docs/configuration.md` lists, and the worker
+//! only those on the database that `hostmatch gateway grants` prints; tested together.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::install::privileges::{gateway, grant};
 use crate::support::broker::Broker;
 use crate::support::{Backend, Stack, User, World, eventually};
 
-/// The patterns of `docs/configuration.md`: user, configure, write, read.
+/// The permission patterns of `docs/configuration.md`: user, configure, write, read.
 fn permissions(document: &str, prefix: &str) -> Vec<[String; 4]> {
     let commands =
         document.lines().filter_map(|line| line.trim().strip_prefix("rabbitmqctl set_permissions "));
@@ -44,8 +44,8 @@ async fn runs(broker: &Broker, backend: Backend) {
     stack.world.company(1).await;
     stack.world.staff(1, 1, "Anna Blum", "anna@salon.example").await;
     stack.world.appointment(1, 1, "known").await;
-    // An administrator makes the queues.
-    eventually("the queues are made", Duration::from_secs(60), async || stack.queue.depth().await.ok()).await;
+    // An administrator creates the queues.
+    eventually("the queues exist", Duration::from_secs(60), async || stack.queue.depth().await.ok()).await;
     let document = include_str!("../../../../docs/configuration.md");
     let rights = permissions(document, &stack.config.prefix);
     assert_eq!(rights.len(), 2, "{rights:?}");
@@ -72,7 +72,7 @@ async fn runs(broker: &Broker, backend: Backend) {
         ("dead", json!("not a booking")),
     ] {
         let event = json!({ "event": "appointment.created", "event_id": id, "calcom_booking": booking });
-        eventually("the edge takes it", Duration::from_secs(60), async || {
+        eventually("the edge accepts the event", Duration::from_secs(60), async || {
             let post = client.post(format!("{base}/api/retell/webhook")).body(event.to_string());
             post.send().await.unwrap().status().is_success().then_some(())
         })

@@ -1,4 +1,4 @@
-//! Encrypted lines to broker and database: they work, and a wrong certificate is refused.
+//! Encrypted connections to broker and database: they work, and a wrong certificate is refused.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,7 +12,7 @@ use crate::support::mariadb::MariaDb;
 use crate::support::postgres::Postgres;
 use crate::support::program::{command, stderr};
 
-/// An authority, and a server's certificate for `localhost` by it, as files.
+/// A certificate authority, and a server certificate for `localhost` from it, as files.
 struct Authority {
     root: PathBuf,
     certificate: PathBuf,
@@ -55,7 +55,7 @@ fn publishing(directory: &Path, url: &str, root: &Path) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_broker_is_reached_encrypted_and_a_stranger_is_not_believed() {
+async fn the_broker_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let Some(mut broker) = Broker::prepare() else { return };
     let home = tempfile::tempdir().unwrap();
     let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
@@ -78,14 +78,14 @@ async fn the_broker_is_reached_encrypted_and_a_stranger_is_not_believed() {
         let refused = publish(home.path(), url, root);
         assert_eq!(refused.status.code(), Some(7), "{what}: {}", stderr(&refused));
     }
-    // An unencrypted port is no encrypted one.
+    // An unencrypted port must not pass as an encrypted one.
     let plain = broker.url().replace("amqp://", "amqps://");
     assert_eq!(publish(home.path(), &plain, &ours.root).status.code(), Some(7));
 }
 
-/// A collector that is not believed gets nothing, and the event is published all the same.
+/// A collector with an untrusted certificate gets nothing, and the event is published anyway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_collector_of_traces_is_reached_encrypted_and_a_stranger_is_not_believed() {
+async fn the_trace_collector_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
     let (collector, port) = Collector::encrypted(&ours.certificate, &ours.key).await;
@@ -110,7 +110,7 @@ async fn the_collector_of_traces_is_reached_encrypted_and_a_stranger_is_not_beli
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_database_is_reached_encrypted_and_a_stranger_is_not_believed() {
+async fn the_database_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
     let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
@@ -132,7 +132,7 @@ async fn the_database_is_reached_encrypted_and_a_stranger_is_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgresql_is_reached_encrypted_and_a_stranger_is_not_believed() {
+async fn postgresql_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
     let Some(mut server) = Postgres::prepare() else { return };
@@ -141,7 +141,7 @@ async fn postgresql_is_reached_encrypted_and_a_stranger_is_not_believed() {
         let file = server.file(key, &std::fs::read(path).unwrap());
         server.configure(format!("{key}={}", file.display()));
     }
-    // Only who comes encrypted is let in.
+    // Only encrypted connections are accepted.
     let allowed = server.file("hba", b"hostssl all all 127.0.0.1/32 trust\nhostssl all all ::1/128 trust\n");
     server.configure(format!("hba_file={}", allowed.display()));
     server.run().await;
@@ -151,14 +151,14 @@ async fn postgresql_is_reached_encrypted_and_a_stranger_is_not_believed() {
         believed(&address, &with(mode, &ours.root));
         refused(&address, "localhost", &with(mode, &strange.root), "certificate");
     }
-    // It is the certificate of localhost: that by an authority which is believed is enough for one mode.
+    // The certificate is for localhost: in one mode a trusted authority suffices.
     let by_number = status(&address, "127.0.0.1", &with("verify-ca", &ours.root));
     assert_eq!(by_number.status.code(), Some(10), "{}", stderr(&by_number));
     refused(&address, "127.0.0.1", &with("verify-full", &ours.root), "certificate");
     refused(&address, "localhost", "sslmode=disable", "no encryption");
 }
 
-/// Asks the database at this address, by this name, what is migrated.
+/// Runs `migrate status` on the database at this address, with this name.
 fn status(address: &str, host: &str, options: &str) -> Output {
     let url = format!("{}?{options}", address.replace("127.0.0.1", host));
     let mut status = command(&["migrate", "status"]);
@@ -166,7 +166,7 @@ fn status(address: &str, host: &str, options: &str) -> Output {
     status.output().unwrap()
 }
 
-/// It could look, and found migrations to be run.
+/// Checks that the connection was trusted, and that migrations are pending.
 fn believed(address: &str, options: &str) {
     let well = status(address, "localhost", options);
     assert_eq!(well.status.code(), Some(10), "{options}: {}", stderr(&well));

@@ -1,5 +1,5 @@
-//! The broker: away, unwilling, short of something, or with another topology. On a RabbitMQ node of
-//! the tests' own, so that it may be mistreated.
+//! The broker: unreachable, refusing, short of resources, or with another topology. On a private RabbitMQ
+//! node, because the tests disturb it.
 
 use std::time::Duration;
 
@@ -25,9 +25,9 @@ async fn clinic(broker: &Broker, management: &str) -> Clinic {
 }
 
 impl Clinic {
-    /// The topology as it must be, and nobody who consumes.
+    /// Creates the topology without consumers.
     async fn made(self) -> Self {
-        eventually("the queues are made", SOON, async || self.stack.queue.depth().await.ok()).await;
+        eventually("the queues exist", SOON, async || self.stack.queue.depth().await.ok()).await;
         self
     }
 
@@ -42,12 +42,12 @@ impl Clinic {
 
 macro_rules! on_one_broker {
     ($($case:ident)*) => {
-        /// Each has an installation of its own; the broker takes longer to start than any of them.
+        /// Each case has its own installation; the broker takes longer to start than any of them.
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn what_is_the_matter_with_a_broker_is_found() {
+        async fn every_fault_of_a_broker_is_found() {
             let Some((broker, management)) = broker().await else { return };
             $(
-                // For who reads of a failure.
+                // Shows which case failed.
                 println!("{}", stringify!($case));
                 Box::pin($case(&broker, &management)).await;
             )*
@@ -56,19 +56,19 @@ macro_rules! on_one_broker {
 }
 
 on_one_broker! {
-    a_broker_that_is_away_or_does_not_let_us_in_is_found
-    what_is_missing_of_the_topology_is_found_with_and_without_the_management_api
+    a_broker_that_is_unreachable_or_refuses_the_login_is_found
+    missing_topology_is_found_with_and_without_the_management_api
     other_arguments_are_named_with_both_values
-    dead_letters_that_nobody_records_are_found
+    dead_letters_without_a_recorder_are_found
     a_consumer_timeout_shorter_than_the_hold_is_found
-    each_missing_right_is_named_and_the_command_that_is_printed_gives_it
+    each_missing_right_is_named_and_the_printed_command_grants_it
     the_limits_of_the_broker_are_found
-    a_broker_short_of_memory_is_found_by_amqp_alone_too
-    a_management_api_that_does_not_tell_is_found
+    a_memory_alarm_is_found_over_amqp_alone_too
+    a_management_api_that_gives_no_answer_is_found
     policies_that_interfere_are_found_and_those_that_do_not_are_not
 }
 
-async fn a_broker_that_is_away_or_does_not_let_us_in_is_found(broker: &Broker, management: &str) {
+async fn a_broker_that_is_unreachable_or_refuses_the_login_is_found(broker: &Broker, management: &str) {
     let mut clinic = clinic(broker, management).await;
     let url = broker.url();
     clinic.set("queue.url", &url.replace("guest:guest", "guest:hush"));
@@ -81,10 +81,7 @@ async fn a_broker_that_is_away_or_does_not_let_us_in_is_found(broker: &Broker, m
     clinic.doctor(&[]).finds("broker_unreachable", "127.0.0.1:1", "hostmatch config show queue.url");
 }
 
-async fn what_is_missing_of_the_topology_is_found_with_and_without_the_management_api(
-    broker: &Broker,
-    management: &str,
-) {
+async fn missing_topology_is_found_with_and_without_the_management_api(broker: &Broker, management: &str) {
     let mut clinic = clinic(broker, management).await;
     clinic.set("queue.topology", "verify");
     let report = clinic.doctor(&[]);
@@ -103,7 +100,7 @@ async fn what_is_missing_of_the_topology_is_found_with_and_without_the_managemen
     report.finds("binding_missing", ".events -> ", "hostmatch topology apply");
     report.only(&["binding_missing", "no_consumers"]);
 
-    // Without the API it is not known, and not green.
+    // Without the API the state is unknown, not green.
     clinic.set("queue.management_url", "");
     let report = clinic.doctor(&[]);
     report.only(&["no_consumers"]);
@@ -134,7 +131,7 @@ async fn other_arguments_are_named_with_both_values(broker: &Broker, management:
     report.finds("exchange_differs", ".events", "rabbitmqadmin delete exchange");
 }
 
-async fn dead_letters_that_nobody_records_are_found(broker: &Broker, management: &str) {
+async fn dead_letters_without_a_recorder_are_found(broker: &Broker, management: &str) {
     let clinic = clinic(broker, management).await.made().await;
     let channel = clinic.channel().await;
     let (to, options) = (clinic.name("dead"), BasicPublishOptions::default());
@@ -170,10 +167,7 @@ async fn a_consumer_timeout_shorter_than_the_hold_is_found(broker: &Broker, mana
     report.finds("consumer_timeout_short", ".bookings", "worker.hold");
 }
 
-async fn each_missing_right_is_named_and_the_command_that_is_printed_gives_it(
-    broker: &Broker,
-    management: &str,
-) {
+async fn each_missing_right_is_named_and_the_printed_command_grants_it(broker: &Broker, management: &str) {
     let mut clinic = clinic(broker, management).await.made().await;
     broker.control(&["add_user", "salon", "hush"]).await;
     clinic.set("queue.url", &broker.url().replace("guest:guest", "salon:hush"));
@@ -201,7 +195,7 @@ async fn each_missing_right_is_named_and_the_command_that_is_printed_gives_it(
         report.only(&["no_consumers"]);
         assert!(what.contains(&events) || what.contains(&work) || what.contains(&dead), "{what}");
     }
-    assert_eq!(clinic.stack.queue.depth().await.unwrap().ready, 0, "no queue has got what was asked with");
+    assert_eq!(clinic.stack.queue.depth().await.unwrap().ready, 0, "the probes have left no message");
 }
 
 async fn the_limits_of_the_broker_are_found(broker: &Broker, management: &str) {
@@ -213,10 +207,10 @@ async fn the_limits_of_the_broker_are_found(broker: &Broker, management: &str) {
     report.finds("channels_few", "127.0.0.1", "channel_max");
     report.only(&["message_size_small", "channels_few", "no_consumers"]);
     let ready = clinic.stack.queue.depth().await.unwrap().ready;
-    assert_eq!(ready, 0, "no queue has got what was asked with");
+    assert_eq!(ready, 0, "the probes have left no message");
 }
 
-async fn a_broker_short_of_memory_is_found_by_amqp_alone_too(broker: &Broker, management: &str) {
+async fn a_memory_alarm_is_found_over_amqp_alone_too(broker: &Broker, management: &str) {
     let mut clinic = clinic(broker, management).await.made().await;
     broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
     let report = eventually("the alarm is seen", SOON, async || {
@@ -236,7 +230,7 @@ async fn a_broker_short_of_memory_is_found_by_amqp_alone_too(broker: &Broker, ma
     .await;
 }
 
-async fn a_management_api_that_does_not_tell_is_found(broker: &Broker, management: &str) {
+async fn a_management_api_that_gives_no_answer_is_found(broker: &Broker, management: &str) {
     let mut clinic = clinic(broker, management).await.made().await;
     broker.control(&["add_user", "nobody", "hush"]).await;
     broker.control(&["add_user", "half", "hush"]).await;

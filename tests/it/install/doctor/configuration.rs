@@ -1,4 +1,4 @@
-//! Values that are legal and dangerous, and files, folders and disks.
+//! Valid but dangerous values; and files, folders and disks.
 
 use std::fs::{Permissions, set_permissions, write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use super::{Clinic, ROOM, SECRET};
 use crate::support::Backend;
 use crate::support::program::{json, stdout};
 
-/// Settings, and what is found because of them: code, subject, remedy.
+/// Settings, and the finding that they cause: code, subject, remedy.
 type Seed = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
 
 const WITH_A_FILE: &[Seed] = &[
@@ -51,7 +51,7 @@ async fn dangerous_values_are_found_and_nothing_else() {
     }
 }
 
-/// With a broker or a database that is somewhere else (and does not answer here).
+/// With a broker or a database on another machine (which does not answer here).
 const ELSEWHERE: &[Seed] = &[
     (&[("queue.url", "amqp://u:hush@broker.invalid")], "broker_unencrypted", "queue.url", "amqps://"),
     (
@@ -103,7 +103,7 @@ const ELSEWHERE: &[Seed] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_dangerous_with_servers_elsewhere_is_found_while_they_are_away() {
+async fn dangerous_settings_for_remote_servers_are_found_while_these_are_unreachable() {
     for (settings, code, subject, remedy) in ELSEWHERE {
         let mut clinic = Clinic::embedded(Backend::Sqlite).await;
         clinic.set("queue.connect_timeout", "1s");
@@ -193,7 +193,7 @@ async fn files_that_others_may_read_or_change_are_found() {
         .doctor(&[])
         .finds("file_unreadable", "edge.tokens_file", "hostmatch token create")
         .only(&["file_unreadable"]);
-    // A worker has nothing to do with it.
+    // A worker does not use it.
     assert_eq!(clinic.doctor(&["--role", "worker"]).code, Some(0));
 }
 

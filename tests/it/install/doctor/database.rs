@@ -1,4 +1,4 @@
-//! The gateway's database, on every engine on which a thing can be wrong.
+//! The gateway's database, on every engine on which a fault can occur.
 
 use super::{Clinic, Report};
 use crate::install::privileges::{gateway, grant};
@@ -6,14 +6,14 @@ use crate::support::address::with_database;
 use crate::support::mariadb::MariaDb;
 use crate::support::{Backend, GatewayShape, Server, TestDatabase, UpdatedAt, User};
 
-/// What is seen of this database.
+/// Runs the doctor on this database.
 async fn inspect(test: &TestDatabase) -> Report {
     looked(&test.url, &[]).await
 }
 
 async fn looked(url: &str, settings: &[(&str, &str)]) -> Report {
     let mut clinic = Clinic::embedded(Backend::Sqlite).await;
-    // Everybody's tests are on the shared servers.
+    // Other tests use the same servers at the same time.
     clinic.set("database.max_connections", "4");
     clinic.set("database.url", url);
     for (key, value) in settings {
@@ -50,7 +50,7 @@ async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
     let test = migrated(backend).await;
     let newer =
         |name: &str| format!("INSERT INTO hostmatch_migrations (version, applied_at) VALUES ('{name}', 1)");
-    // What a newer program only added is in nobody's way.
+    // Additions of a newer program are no problem.
     test.run(&[newer("m9998_more")]).await;
     assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
     test.run(&[newer("m9999_contract_less")]).await;
@@ -63,8 +63,8 @@ async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
     report.finds("migrations_halfway", "", "hostmatch_migrations");
 }
 
-on_engines!(a_missing_index_is_found_with_the_statement_that_makes_it);
-async fn a_missing_index_is_found_with_the_statement_that_makes_it(backend: Backend) {
+on_engines!(a_missing_index_is_found_with_the_statement_that_creates_it);
+async fn a_missing_index_is_found_with_the_statement_that_creates_it(backend: Backend) {
     let test = migrated(backend).await;
     assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
     let drops = match backend {
@@ -81,7 +81,7 @@ async fn a_missing_index_is_found_with_the_statement_that_makes_it(backend: Back
     report.only(&["index_missing"]);
     let remedies: Vec<&str> = report.findings().iter().map(|one| one["remedy"].as_str().unwrap()).collect();
     assert_eq!(remedies.len(), 2, "{remedies:?}");
-    // What it says, done, mends it. (SQLite's other connections may still know the index by its name.)
+    // The printed statement repairs it. (SQLite's other connections may still know the index by its name.)
     let test = test.reconnected().await;
     for remedy in remedies {
         test.run(&[remedy.split_once(", ").unwrap().0]).await;
@@ -102,13 +102,13 @@ async fn a_sequence_that_lags_is_found_until_migrating_has_set_it() {
     assert_eq!(inspect(&test).await.code, Some(0));
 }
 
-on_engines!(a_user_with_just_the_rights_to_run_has_enough_and_without_one_it_is_named: mariadb, postgres);
-async fn a_user_with_just_the_rights_to_run_has_enough_and_without_one_it_is_named(backend: Backend) {
+on_engines!(the_printed_rights_suffice_and_each_missing_one_is_named: mariadb, postgres);
+async fn the_printed_rights_suffice_and_each_missing_one_is_named(backend: Backend) {
     let (owner, user) = (User::new(backend).await, User::new(backend).await);
     let test = gateway(backend, &owner).await;
     hostmatch_migrates(&test).await;
     grant(&test, &user, "run").await;
-    // The living gateway lacks indexes.
+    // The live gateway lacks indexes.
     looked(&user.url(&test), &[]).await.only(&["index_missing"]);
     let who = user.quoted();
     for (revoke, named) in [
@@ -148,9 +148,9 @@ async fn staff_without_addresses_are_found(backend: Backend) {
     report.only(&["staff_email_hidden"]);
 }
 
-on_engines!(a_zone_that_is_unknown_or_wrong_is_found);
-async fn a_zone_that_is_unknown_or_wrong_is_found(backend: Backend) {
-    // A TIMESTAMP, as MariaDB's minimal gateway has it, needs no zone.
+on_engines!(an_unknown_or_wrong_time_zone_is_found);
+async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
+    // A TIMESTAMP, as in MariaDB's minimal gateway, needs no zone.
     let shape = match backend {
         Backend::MariaDb => GatewayShape::Production(UpdatedAt::Local),
         _ => GatewayShape::Roadmap,
@@ -174,7 +174,7 @@ async fn a_zone_that_is_unknown_or_wrong_is_found(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_takes_no_writes_is_found() {
+async fn a_read_only_server_is_found() {
     let test = migrated(Backend::Postgres).await;
     let name = test.texts("SELECT current_database()::text").await.remove(0);
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
@@ -193,7 +193,7 @@ async fn a_server_that_takes_no_writes_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_is_wrong_is_found() {
+async fn a_wrong_clock_is_found() {
     let Some(server) = MariaDb::start().await else { return };
     let stopped = server.at("2026-03-01T12:00:00Z").await;
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Roadmap).await;
@@ -211,8 +211,8 @@ async fn a_server_with_few_connections_is_found(backend: Backend) {
     report.only(&["connections_scarce"]);
 }
 
-on_engines!(what_looks_right_and_cannot_be_done_is_found_by_doing_it);
-async fn what_looks_right_and_cannot_be_done_is_found_by_doing_it(backend: Backend) {
+on_engines!(a_write_that_fails_despite_all_rights_is_found_by_a_probe);
+async fn a_write_that_fails_despite_all_rights_is_found_by_a_probe(backend: Backend) {
     let test = migrated(backend).await;
     let refuses = match backend {
         Backend::Sqlite => vec![
@@ -233,11 +233,11 @@ async fn what_looks_right_and_cannot_be_done_is_found_by_doing_it(backend: Backe
     test.run(&refuses).await;
     let report = inspect(&test).await;
     report.finds("database_probe_failed", "", "hostmatch gateway inspect").only(&["database_probe_failed"]);
-    assert_eq!(test.count("hostmatch_host_locks").await, 0, "nothing is left behind");
+    assert_eq!(test.count("hostmatch_host_locks").await, 0, "the probe leaves no row");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edge_is_told_nothing_of_the_database() {
+async fn an_edge_gets_no_findings_about_the_database() {
     let mut clinic = Clinic::embedded(Backend::Sqlite).await;
     clinic.set("database.url", "mysql://u:hush@db.invalid/gateway");
     let report = clinic.doctor(&["--role", "edge"]);

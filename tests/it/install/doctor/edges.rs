@@ -1,10 +1,10 @@
-//! An edge that runs somewhere else.
+//! An edge on another machine.
 
 use super::Clinic;
 use crate::support::Backend;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edge_elsewhere_is_asked_as_its_callers_ask_it() {
+async fn a_remote_edge_is_checked_with_the_requests_of_its_callers() {
     let mut clinic = Clinic::embedded(Backend::Sqlite).await;
     let (mut edge, url) = clinic.stack.edge("edge").await;
     let report = clinic.doctor(&["--edge", &url]);
@@ -17,7 +17,7 @@ async fn an_edge_elsewhere_is_asked_as_its_callers_ask_it() {
         .only(&["edge_unreachable"]);
     clinic.doctor(&["--edge", "hooks.example"]).finds("edge_unreachable", "--edge", "URL");
 
-    // Its queue is away: it answers, and takes events into its spool.
+    // Its queue is unreachable: it answers, and accepts events into its spool.
     clinic.set("queue.url", "amqp://guest:hush@127.0.0.1:1");
     let (mut edge, url) = clinic.stack.edge("edge").await;
     clinic.set("queue.url", clinic.stack.config.url.expose().to_owned().as_str());

@@ -1,4 +1,4 @@
-//! The doctor: what is seeded is found, with a remedy; what is healthy is green and silent.
+//! The doctor: each seeded fault is found, with a remedy; a healthy installation is green and silent.
 
 mod configuration;
 mod database;
@@ -16,23 +16,23 @@ use crate::support::broker::Broker;
 use crate::support::program::{json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, Process, Server, Stack, TestDatabase, World, eventually};
 
-/// Stands wherever a secret stands, and must never be seen.
+/// Used for every secret; must never be shown.
 const SECRET: &str = "hush-hush-hush-hush-hush-hush-hush";
 
 const ROOM: [&str; 4] = ["--accept", "disk_nearly_full", "--accept", "disk_full"];
 
-/// An installation that is examined.
+/// An installation to examine.
 struct Clinic {
     stack: Stack,
 }
 
 impl Clinic {
-    /// With the embedded queue; nothing is wrong with it.
+    /// Creates a healthy installation with the embedded queue.
     async fn embedded(backend: Backend) -> Self {
         Self::of(Stack::on(World::new(backend, GatewayShape::Roadmap).await, None).await)
     }
 
-    /// On a private broker whose management API is at this address; nothing is wrong with it, once a
+    /// Creates an installation on a private broker with its management API at this address; healthy when a
     /// worker runs.
     async fn on(test: TestDatabase, broker: &Broker, management: &str) -> Self {
         let mut clinic = Self::of(Stack::on(World::of(test, &[]).await, Some(broker.url())).await);
@@ -54,11 +54,11 @@ impl Clinic {
     fn run(&self, arguments: &[&str]) -> Output {
         let output = self.stack.command(arguments).output().unwrap();
         let told = format!("{}{}", stdout(&output), stderr(&output));
-        assert!(!told.contains("hush"), "a secret is told: {told}");
+        assert!(!told.contains("hush"), "a secret is shown: {told}");
         output
     }
 
-    /// What the doctor says; how full the disk is on which the tests run does not count.
+    /// Returns the doctor's report, without findings about the disk on which the tests run.
     fn doctor(&self, arguments: &[&str]) -> Report {
         self.asked(&[&ROOM[..], arguments].concat())
     }
@@ -70,7 +70,7 @@ impl Clinic {
         report
     }
 
-    /// A worker that consumes.
+    /// Starts a worker and waits until it consumes.
     async fn worker(&self) -> Process {
         let worker = self.stack.worker().await;
         eventually("the worker consumes", Duration::from_secs(60), async || {
@@ -83,7 +83,7 @@ impl Clinic {
     }
 }
 
-/// What the doctor said, in JSON.
+/// The doctor's report as JSON.
 struct Report {
     code: Option<i32>,
     json: Value,
@@ -94,7 +94,7 @@ impl Report {
         self.json["findings"].as_array().unwrap()
     }
 
-    /// The codes that were found, each once.
+    /// Returns the codes that were found, each once.
     fn codes(&self) -> Vec<&str> {
         let mut codes: Vec<&str> = self.findings().iter().map(|one| one["code"].as_str().unwrap()).collect();
         codes.sort_unstable();
@@ -107,14 +107,15 @@ impl Report {
         found.unwrap_or_else(|| panic!("{code} is missing: {:#}", self.json))
     }
 
-    /// Why this code was not looked for.
+    /// Returns why this code was not checked.
     fn why_not(&self, code: &str) -> &str {
         let all = self.json["not_checked"].as_array().unwrap();
         let one = all.iter().find(|one| one["code"] == code);
-        one.unwrap_or_else(|| panic!("{code} was looked for: {:#}", self.json))["why"].as_str().unwrap()
+        one.unwrap_or_else(|| panic!("{code} was checked: {:#}", self.json))["why"].as_str().unwrap()
     }
 
-    /// The finding is there, names this subject and this remedy, and the exit code is as documented.
+    /// Checks that the finding is there, with this subject and this remedy, and that the exit code is as
+    /// documented.
     fn finds(&self, code: &str, subject: &str, remedy: &str) -> &Self {
         let is_meant =
             |one: &&Value| one["code"] == code && one["subject"].as_str().unwrap().contains(subject);
@@ -128,14 +129,14 @@ impl Report {
         self
     }
 
-    /// And nothing else is found.
+    /// Checks that nothing else is found.
     fn only(&self, codes: &[&str]) {
         let mut codes = codes.to_vec();
         codes.sort_unstable();
         assert_eq!(self.codes(), codes, "{:#}", self.json);
     }
 
-    /// No code is accounted for twice, and each is of the closed list.
+    /// Checks that each code of the closed list occurs once, and no other.
     fn is_whole(&self) {
         let names = |key: &str| -> Vec<String> {
             let all = self.json[key].as_array().unwrap().iter();
@@ -154,7 +155,7 @@ impl Report {
     }
 }
 
-/// A private broker with its management API.
+/// Starts a private broker with its management API.
 async fn broker() -> Option<(Broker, String)> {
     let mut broker = Broker::prepare()?;
     let management = broker.with_management();
@@ -189,7 +190,7 @@ async fn a_healthy_installation_is_green_and_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_the_embedded_queue_there_is_no_broker_to_look_at() {
+async fn with_the_embedded_queue_no_broker_is_checked() {
     let clinic = Clinic::embedded(Backend::Sqlite).await;
     let report = clinic.doctor(&[]);
     assert_eq!((report.code, report.codes()), (Some(0), vec![]), "{:#}", report.json);
@@ -199,7 +200,7 @@ async fn with_the_embedded_queue_there_is_no_broker_to_look_at() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn for_people_it_says_what_on_what_and_what_to_do_and_what_is_accepted_does_not_count() {
+async fn the_table_shows_problem_subject_and_remedy_and_accepted_findings_do_not_count() {
     let mut clinic = Clinic::embedded(Backend::Sqlite).await;
     clinic.set("appointments.overwrite", "always");
     let output = clinic.run(&[&["doctor", "--all"], &ROOM[..]].concat());

@@ -1,4 +1,4 @@
-//! Policies of an administrator who meant other queues.
+//! Policies that an administrator made for other queues.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::Clinic;
 use crate::support::broker::Broker;
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually};
 
-/// A policy's definition, and the code that finds it; on which of our queues it counts.
+/// A policy's definition, the code that finds it, and the queues of ours to which it applies.
 const POLICIES: [(&str, &str, &str); 7] = [
     (r#"{"message-ttl":60000}"#, "policy_expires_messages", ".bookings"),
     (r#"{"max-length":1000}"#, "policy_bounds_queue", ".dead"),
@@ -30,11 +30,11 @@ pub(super) async fn policies_that_interfere_are_found_and_those_that_do_not_are_
     for (definition, code, subject) in POLICIES {
         broker.control(&["set_policy", "--apply-to", "all", "everything", &pattern, definition]).await;
         let report = eventually(
-            "the policy is in force, and the one before is not",
+            "the policy applies, and the previous one does not",
             Duration::from_secs(30),
             async || {
                 let report = clinic.doctor(&[]);
-                // A policy comes into force queue by queue.
+                // A policy takes effect queue by queue.
                 let is_meant = |one: &Value| one["subject"].as_str().unwrap().contains(subject);
                 let is_there = report.codes() == [code] && report.findings().iter().any(is_meant);
                 is_there.then_some(report)
@@ -44,7 +44,7 @@ pub(super) async fn policies_that_interfere_are_found_and_those_that_do_not_are_
         report.finds(code, subject, "policy");
         broker.control(&["clear_policy", "everything"]).await;
     }
-    // None of our business, or no shorter than what a wait queue has by itself.
+    // Irrelevant policies, or ones no shorter than a wait queue's own arguments.
     let waits = format!("^{}\\.bookings\\.retry", clinic.stack.config.prefix);
     broker
         .control(&["set_policy", "--apply-to", "queues", "waits", &waits, r#"{"message-ttl":3600000}"#])

@@ -1,12 +1,11 @@
-//! The rights that `gateway grants` prints are enough where tables of ours are there already, with the
-//! rows that the gateway put in.
+//! The rights that `gateway grants` prints suffice if our tables already exist, with the gateway's rows.
 
 use crate::install::privileges::{gateway, grant, printed, run};
 use crate::support::adopted::adopted;
 use crate::support::{Backend, User};
 
-on_engines!(with_just_these_rights_tables_are_adopted_and_given_back: mariadb, postgres);
-async fn with_just_these_rights_tables_are_adopted_and_given_back(backend: Backend) {
+on_engines!(the_printed_rights_suffice_to_adopt_and_give_back: mariadb, postgres);
+async fn the_printed_rights_suffice_to_adopt_and_give_back(backend: Backend) {
     let [owner, looks, migrates, takes_back] = [
         User::new(backend).await,
         User::new(backend).await,
@@ -30,7 +29,7 @@ async fn with_just_these_rights_tables_are_adopted_and_given_back(backend: Backe
     let (code, text) = run(&test, &migrates, &["migrate", "up", "--adopt"]);
     assert_eq!(code, Some(0), "{test:?}: {text}");
 
-    // PostgreSQL shows the journal to whoever may not read it: that is something to put right.
+    // PostgreSQL shows the journal to a user without the right to read it: that must be corrected.
     let statements = printed(&test, &looks, "inspect");
     let (journal, others): (Vec<_>, Vec<_>) =
         statements.into_iter().partition(|statement| statement.contains("hostmatch_journal"));
@@ -46,7 +45,7 @@ async fn with_just_these_rights_tables_are_adopted_and_given_back(backend: Backe
     test.run(&journal).await;
     let (_, text) = run(&test, &looks, &["gateway", "inspect"]);
     assert!(text.contains("nothing: all is there") && !text.contains("NOT READY"), "{test:?}: {text}");
-    // Who is granted only now has what giving back takes. (On PostgreSQL the owner alone may drop.)
+    // This user gets the rights for giving back only now. (On PostgreSQL only the owner may drop.)
     let back = if backend == Backend::Postgres { &migrates } else { &takes_back };
     grant(&test, back, "migrate").await;
     let (code, text) = run(&test, back, &["migrate", "down", "--all", "--yes"]);

@@ -1,5 +1,5 @@
-//! The rights that `hostmatch gateway grants` prints are enough for everything, and none of them is
-//! too much; who has less is refused before anything is changed.
+//! The rights that `hostmatch gateway grants` prints suffice for everything, and each of them is needed; a
+//! user with fewer rights is refused before anything is changed.
 
 mod adopting;
 
@@ -21,8 +21,8 @@ use crate::support::{
 
 pub(crate) const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointments"];
 
-/// A gateway whose tables belong to somebody of its own, in a database where nobody has a right
-/// that was not granted.
+/// Creates a gateway whose tables belong to a separate user, in a database where every right must be
+/// granted.
 pub(crate) async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     if backend == Backend::Postgres {
@@ -39,7 +39,7 @@ pub(crate) async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
     test
 }
 
-/// What the program prints, asked by an administrator.
+/// Returns the statements that the program prints for an administrator.
 pub(crate) fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
     let output = command(&["gateway", "grants", "--role", role, "--user", &user.name, "--output", "json"])
         .env("HOSTMATCH_DATABASE__URL", &test.url)
@@ -50,19 +50,19 @@ pub(crate) fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<Strin
     serde_json::from_value(statements).unwrap()
 }
 
-/// Lets this user do what the role is for, and nothing else.
+/// Grants this user exactly the rights of the role.
 pub(crate) async fn grant(test: &TestDatabase, user: &User, role: &str) {
     test.run(&printed(test, user, role)).await;
 }
 
-/// The program as this user; gives its exit code and what it wrote.
+/// Runs the program as this user; returns its exit code and its output.
 pub(crate) fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Option<i32>, String) {
     let output = command(arguments).env("HOSTMATCH_DATABASE__URL", user.url(test)).output().unwrap();
     (output.status.code(), format!("{}{}", stdout(&output), stderr(&output)))
 }
 
-on_engines!(with_just_these_rights_it_is_inspected_migrated_and_run: mariadb, postgres);
-async fn with_just_these_rights_it_is_inspected_migrated_and_run(backend: Backend) {
+on_engines!(the_printed_rights_suffice_to_inspect_migrate_and_run: mariadb, postgres);
+async fn the_printed_rights_suffice_to_inspect_migrate_and_run(backend: Backend) {
     let [owner, looks, migrates, runs] = [
         User::new(backend).await,
         User::new(backend).await,
@@ -123,7 +123,7 @@ async fn a_worker_runs(world: World, user: &User) {
             event("e-3", "Bk-nowhere", 3, host(11, "Mara Lind", "mara@salon.example")),
         ])
         .await;
-    eventually("everything is decided and what is old is gone", Duration::from_secs(120), async || {
+    eventually("all events are decided and old rows are purged", Duration::from_secs(120), async || {
         let rows = stack.world.rows("hostmatch_events", &["event_id", "outcome"]).await;
         let payloads =
             "SELECT COUNT(*) FROM hostmatch_assignments WHERE appointment_id = 3 AND payload IS NOT NULL";
@@ -152,7 +152,7 @@ async fn a_worker_runs(world: World, user: &User) {
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
-/// Every right of the statement by itself, with the words to take it away and to give it back.
+/// Returns every right of the statement separately, with the statements that revoke and grant it.
 fn single(statement: &str) -> Vec<(String, String)> {
     let rest = statement.strip_prefix("GRANT ").unwrap();
     let (privileges, object) = rest.split_once(" ON ").unwrap();
@@ -179,8 +179,8 @@ fn single(statement: &str) -> Vec<(String, String)> {
     all.into_iter().map(words).collect()
 }
 
-on_engines!(without_any_one_of_the_rights_to_run_something_fails_clearly: mariadb, postgres);
-async fn without_any_one_of_the_rights_to_run_something_fails_clearly(backend: Backend) {
+on_engines!(without_any_single_right_something_fails_clearly: mariadb, postgres);
+async fn without_any_single_right_something_fails_clearly(backend: Backend) {
     let (owner, user) = (User::new(backend).await, User::new(backend).await);
     let test = gateway(backend, &owner).await;
     migration::up(test.db.connection()).await.unwrap();
@@ -207,7 +207,7 @@ async fn without_any_one_of_the_rights_to_run_something_fails_clearly(backend: B
     everything(&world, &user, 1000).await.unwrap();
 }
 
-/// What running does to the database, on rows of its own.
+/// Runs everything that a running program does in the database, on its own rows.
 async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
     let told = |error: hostmatch::store::StoreError| error.to_string();
     for (staff, name) in [(2 * n, "First Person"), (2 * n + 1, "Second Person")] {
@@ -227,7 +227,7 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
         for (k, host, at) in [(0, first, 1), (1, second, 2), (2, nobody, 3)] {
             let event = event(&format!("e-{n}-{k}"), &format!("Bk-{n}-{k}"), at, host);
             processor.process(&[delivery(&event)]).await?;
-            // The mapping of the first is superseded by the second.
+            // The second mapping supersedes the first.
             world.staff_active(2 * n, false).await;
         }
         insert_dead_letters(&database, &[letter(n)]).await?;
@@ -236,7 +236,7 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
         insert_dead_letters(&database, &[again]).await?;
         dead_letter_summaries(&database, &Scope::All, &DeadLetterFilter::default(), 1).await?;
         every_statement(&database).await?;
-        // The first was switched off above.
+        // The first was deactivated above.
         world.staff_active(2 * n, true).await;
         let staff = [2 * n, 2 * n + 1].map(|staff| crate::app::people::staff_of(world, staff));
         crate::store::backlog::every_statement(&database).await?;
@@ -294,8 +294,8 @@ fn letter(n: u32) -> NewDeadLetter {
     }
 }
 
-on_engines!(who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed: mariadb, postgres);
-async fn who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed(backend: Backend) {
+on_engines!(a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change: mariadb, postgres);
+async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(backend: Backend) {
     let (owner, user) = (User::new(backend).await, User::new(backend).await);
     let test = gateway(backend, &owner).await;
     let tables = match backend {
@@ -323,7 +323,7 @@ async fn who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed(
         Backend::MariaDb => refused(&["REFERENCES on companies", "REFERENCES on appointments"]),
         _ => refused(&["CREATE on the schema", "owner of appointments", "REFERENCES on staff"]),
     }
-    // All but one.
+    // All rights but one.
     let (last, rest): (&str, Vec<&String>) = match backend {
         Backend::MariaDb => {
             ("ALTER on appointments", statements.iter().filter(|it| !it.contains("`appointments`")).collect())
@@ -339,7 +339,7 @@ async fn who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed(
     assert_eq!(test.number(tables).await, before, "{test:?}");
 
     if backend == Backend::MariaDb {
-        // Beside a right on a column, MariaDB does not see the one on the table.
+        // If a right is granted on a column, MariaDB does not see the one on the table.
         let name = test.texts("SELECT DATABASE()").await.remove(0);
         let user = user.quoted();
         test.run(&[
@@ -363,7 +363,7 @@ async fn who_may_not_migrate_is_told_what_is_lacking_before_anything_is_changed(
 }
 
 #[test]
-fn grants_are_printed_without_a_database_too_and_quote_whatever_they_are_given() {
+fn grants_are_printed_without_a_database_and_quote_every_name() {
     let printed = |engine: &str, more: &[&str]| {
         let output = command(&[&["gateway", "grants", "--for", engine, "--output", "json"], more].concat())
             .output()

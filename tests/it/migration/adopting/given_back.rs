@@ -1,5 +1,5 @@
-//! What was adopted is given back: after half a way down and up again, beside what the gateway has
-//! done since, and never at the price of one of its rows.
+//! Adopted tables are given back: after an interrupted way down and up again, together with what the
+//! gateway has written since, and without losing a row.
 
 use migration::MigrateError;
 
@@ -7,16 +7,16 @@ use crate::migration::adopting::{gateway, of_gateway, same, state};
 use crate::support::adopted::{Variant, gateway_continues, staff, variants};
 use crate::support::{Backend, TestDatabase, World, event, host};
 
-/// A booking of company 901 with this host, whom this address tells; it has to be assigned.
+/// Checks that a booking of company 901 with this host, whom this address identifies, is assigned.
 async fn assigned(world: &World, booking: u32, with: u32, email: &str) {
     world.appointment(booking, 901, &format!("bk-{booking}")).await;
     let sent = event(&format!("e-{booking}"), &format!("bk-{booking}"), 1, host(with, "", email));
     assert_eq!(world.one(sent).await, "assigned", "{booking}");
 }
 
-on_engines!(half_a_way_down_and_up_again_loses_nothing: mariadb, postgres);
-async fn half_a_way_down_and_up_again_loses_nothing(backend: Backend) {
-    // All but the mappings; and without the audits, by which those are given back, too.
+on_engines!(an_interrupted_down_and_another_up_lose_nothing: mariadb, postgres);
+async fn an_interrupted_down_and_another_up_lose_nothing(backend: Backend) {
+    // All tables but the mappings; then also without the audits, which are needed to give the mappings back.
     for (variant, left) in variants().into_iter().zip([1, 2, 1]) {
         let test = gateway(backend, variant).await;
         let all = u32::try_from(migration::status(test.db.connection()).await.unwrap().len()).unwrap();
@@ -25,7 +25,7 @@ async fn half_a_way_down_and_up_again_loses_nothing(backend: Backend) {
         let before = of_gateway(&state(&test).await);
         migration::adopt(test.db.connection()).await.unwrap();
         let world = World::of(test, &[]).await;
-        // The one is superseded, and gets a mapping of ours beside it.
+        // This mapping is superseded, and one of ours is added.
         assigned(&world, 9003, 5002, "omar@salon.example").await;
         let connection = world.test.db.connection();
         let going = migration::going_down(connection, Some(steps)).await.unwrap();
@@ -45,8 +45,8 @@ async fn half_a_way_down_and_up_again_loses_nothing(backend: Backend) {
     }
 }
 
-on_engines!(what_the_gateway_made_active_since_stays_so_and_the_rest_comes_back: mariadb, postgres);
-async fn what_the_gateway_made_active_since_stays_so_and_the_rest_comes_back(backend: Backend) {
+on_engines!(mappings_the_gateway_has_activated_since_stay_active_and_the_rest_is_restored: mariadb, postgres);
+async fn mappings_the_gateway_has_activated_since_stay_active_and_the_rest_is_restored(backend: Backend) {
     for variant in [Variant::Living, Variant::Plan] {
         let what = format!("{backend:?}/{variant:?}");
         let test = gateway(backend, variant).await;
@@ -54,7 +54,8 @@ async fn what_the_gateway_made_active_since_stays_so_and_the_rest_comes_back(bac
         test.run(&[found]).await;
         migration::adopt(test.db.connection()).await.unwrap();
         let world = World::of(test, &[]).await;
-        // Lena's goes for one of Omar's, and comes back by another match when he goes and she does.
+        // Lena's mapping is replaced by one of Omar's, and another match restores it after Omar leaves and
+        // she returns.
         assigned(&world, 9003, 5002, "omar@salon.example").await;
         world.staff_active(902, false).await;
         world.staff_active(903, true).await;
@@ -77,7 +78,8 @@ async fn what_the_gateway_made_active_since_stays_so_and_the_rest_comes_back(bac
     }
 }
 
-/// The sources and actions that the gateway's tables know, without those that hostmatch writes.
+/// Returns constraints that allow the sources and actions of the gateway's tables, without those that only
+/// hostmatch writes.
 pub(crate) fn narrow(backend: Backend) -> Vec<String> {
     let mut sql = vec![
         "UPDATE calcom_host_mappings SET mapping_source = 'manual' WHERE mapping_source = 'auto_email'"
@@ -114,14 +116,14 @@ pub(crate) async fn refused(test: &TestDatabase, words: &[&str]) {
     same(&format!("{test:?}"), &state(test).await, &before);
 }
 
-on_engines!(a_row_that_the_old_shape_cannot_hold_is_named_and_none_is_lost: mariadb, postgres);
-async fn a_row_that_the_old_shape_cannot_hold_is_named_and_none_is_lost(backend: Backend) {
+on_engines!(a_row_that_does_not_fit_the_old_shape_is_named_and_none_is_lost: mariadb, postgres);
+async fn a_row_that_does_not_fit_the_old_shape_is_named_and_none_is_lost(backend: Backend) {
     let test = gateway(backend, Variant::Living).await;
     test.run(&narrow(backend)).await;
     let before = of_gateway(&state(&test).await);
     migration::adopt(test.db.connection()).await.unwrap();
     let world = World::of(test, &[]).await;
-    // Ours are of a source that the old shape does not know: they go, and are in nobody's way.
+    // Our mappings have a source that the old shape does not know: they are removed and block nothing.
     assigned(&world, 9003, 5002, "omar@salon.example").await;
     let test = world.test;
     let audit =

@@ -1,4 +1,4 @@
-//! `hostmatch migrate` killed at each of its statements can be run again, to the same end.
+//! `hostmatch migrate`, killed at each of its statements, reaches the same result when it is run again.
 
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::proxy::Proxy;
 use crate::support::toll::{Side, Toll};
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually, is_full};
 
-/// Starts the program, with a toll at the `nth` statement that changes anything.
+/// Starts the program with a proxy that stops the `nth` statement that changes anything.
 pub(crate) async fn through(
     test: &TestDatabase,
     arguments: &[&str],
@@ -23,7 +23,7 @@ pub(crate) async fn through(
     let mut command = command(arguments);
     let mut url = test.url.replace(&target, &toll.address);
     if test.backend == Backend::Postgres {
-        // In the clear, or the statements could not be seen.
+        // Unencrypted, because the proxy must see the statements.
         url = with_parameter(&url, "sslmode=disable");
     }
     command.env("HOSTMATCH_DATABASE__URL", url);
@@ -32,8 +32,8 @@ pub(crate) async fn through(
     (toll, child)
 }
 
-/// Runs the program up to its `nth` statement that changes anything, and kills it there. False
-/// when it ended before.
+/// Runs the program up to its `nth` statement that changes anything, and kills it there. Returns false if
+/// it ended before.
 async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side) -> bool {
     let (toll, mut child) = through(test, arguments, nth, side).await;
     tokio::select! {
@@ -42,7 +42,7 @@ async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side)
             child.wait().unwrap();
             true
         }
-        ended = eventually("it ends or is killed", Duration::from_secs(120), async || child.try_wait().unwrap()) => {
+        ended = eventually("the program has ended", Duration::from_secs(120), async || child.try_wait().unwrap()) => {
             let output = child.wait_with_output().unwrap();
             assert!(ended.success(), "{}", String::from_utf8_lossy(&output.stderr));
             false
@@ -50,8 +50,7 @@ async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side)
     }
 }
 
-/// At which statements `up` is killed unless everything is wanted: every so many, to go on with it,
-/// and to take it back at once.
+/// At which statements a normal run kills `up`: every n-th, to resume it, and to take it back immediately.
 struct Sample {
     resumed: usize,
     taken_back: usize,
@@ -61,11 +60,11 @@ const EACH: Sample = Sample { resumed: 1, taken_back: 5 };
 const MANY: Sample = Sample { resumed: 2, taken_back: 3 };
 const SOME: Sample = Sample { resumed: 6, taken_back: 9 };
 
-/// Kills `up` at each statement; goes on with it, and kills it there once more and takes it back.
+/// Kills `up` at each statement; then resumes it, and kills it there again and takes it back.
 async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sample: Sample) {
     let connection = test.db.connection();
     let before = state(test).await;
-    // Once there and back: PostgreSQL writes a check that it has made again in other words.
+    // One run down and up first: PostgreSQL writes a re-created check in other words.
     migration::adopt(connection).await.unwrap();
     migration::down(connection, None).await.unwrap();
     migration::adopt(connection).await.unwrap();
@@ -88,7 +87,7 @@ async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sampl
             if goes_on {
                 migration::adopt(connection).await.unwrap_or_else(|error| panic!("{what}: {error}"));
                 same(&what, &without_times(&state(test).await), &without_times(&wanted));
-                assert_eq!(records(test).await, recorded, "{what}: recorded once");
+                assert_eq!(records(test).await, recorded, "{what}: the adoption is recorded once");
             }
             migration::down(connection, None).await.unwrap_or_else(|error| panic!("{what}: {error}"));
             same(&what, &state(test).await, &before);
@@ -97,16 +96,17 @@ async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sampl
     }
     migration::down(connection, None).await.unwrap();
     same("at last", &state(test).await, &before);
-    assert!(nth > 10 && tried >= 4, "it made {nth} changes only, and was killed {tried} times");
+    assert!(nth > 10 && tried >= 4, "only {nth} changes and {tried} kills");
 }
 
-/// Audits of the adoption itself.
+/// Counts the audits of the adoption itself.
 async fn records(test: &TestDatabase) -> i64 {
     test.count("calcom_host_mapping_audits WHERE actor = 'migration'").await
 }
 
-/// When a migration ran differs, when a row was given a time that it lacked, and number and time of
-/// the row that records an adoption. (The times of the gateway's rows are of that year's beginning.)
+/// Removes what differs between runs: when a migration ran, times that were filled in for rows without one,
+/// and the number and time of the row that records an adoption. (The gateway's rows have times at the start
+/// of that year.)
 fn without_times(lines: &[String]) -> Vec<String> {
     let is_record =
         |line: &str| line.starts_with("calcom_host_mapping_audits: ") && line.contains("\"migration\"");
@@ -132,7 +132,7 @@ async fn down_is_killed(test: &TestDatabase, side: Side) {
         same(&what, &state(test).await, &before);
         nth += 1;
     }
-    assert!(nth > 10, "it made {nth} changes only");
+    assert!(nth > 10, "only {nth} changes");
     same("at last", &state(test).await, &before);
 }
 
@@ -193,7 +193,7 @@ async fn an_interrupted_down_is_finished_before_anything_else() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
     let connection = test.db.connection();
     migration::adopt(connection).await.unwrap();
-    // After what is going to be taken back was written down.
+    // After the program has recorded what it is about to take back.
     assert!(killed(&test, &["migrate", "down", "--all", "--yes"], 60, Side::After).await);
     let error = migration::adopt(connection).await.unwrap_err().to_string();
     assert!(error.contains("migrate down"), "{error}");

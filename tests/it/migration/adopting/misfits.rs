@@ -1,5 +1,5 @@
-//! A row of the gateway's that an old shape cannot hold is never cut to fit: whoever wrote it, whenever
-//! that was, and however the server is set.
+//! A row of the gateway's that does not fit an old shape is never truncated, whichever program wrote it,
+//! whenever, and however the server is configured.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::support::adopted::Variant;
 use crate::support::toll::Side;
 use crate::support::{Backend, eventually};
 
-on_engines!(also_an_audit_that_does_not_say_whose_it_is: mariadb, postgres);
-async fn also_an_audit_that_does_not_say_whose_it_is(backend: Backend) {
+on_engines!(an_audit_without_a_mapping_is_not_truncated: mariadb, postgres);
+async fn an_audit_without_a_mapping_is_not_truncated(backend: Backend) {
     let test = gateway(backend, Variant::Living).await;
     test.run(&["ALTER TABLE calcom_host_mapping_audits ADD COLUMN actor VARCHAR(50) NULL"]).await;
     migration::adopt(test.db.connection()).await.unwrap();
@@ -31,9 +31,9 @@ async fn also_an_audit_that_does_not_say_whose_it_is(backend: Backend) {
     assert_eq!(test.number(kept).await, 1, "{backend:?}");
 }
 
-/// A way down that was interrupted asks no more before it goes on; the server would only warn.
+/// An interrupted way down does not check again before it continues, and the server would only warn.
 #[tokio::test]
-async fn also_on_a_mariadb_that_is_not_strict() {
+async fn a_row_is_not_truncated_on_a_mariadb_without_strict_mode() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
     test.run(&narrow(Backend::MariaDb)).await;
     migration::adopt(test.db.connection()).await.unwrap();
@@ -62,8 +62,8 @@ async fn also_on_a_mariadb_that_is_not_strict() {
     assert_eq!(test.texts("SELECT mapping_source FROM calcom_host_mappings WHERE id = 6").await, ["admin"]);
 }
 
-on_engines!(also_when_it_is_written_after_that_was_looked_for: mariadb, postgres);
-async fn also_when_it_is_written_after_that_was_looked_for(backend: Backend) {
+on_engines!(a_row_written_after_the_check_is_not_truncated: mariadb, postgres);
+async fn a_row_written_after_the_check_is_not_truncated(backend: Backend) {
     let said = if backend == Backend::MariaDb { "half-way" } else { "nothing was changed" };
     let test = gateway(backend, Variant::Bare).await;
     migration::adopt(test.db.connection()).await.unwrap();
@@ -71,7 +71,7 @@ async fn also_when_it_is_written_after_that_was_looked_for(backend: Backend) {
     toll.reached().await;
     test.run(&[mapped(6001, &"x".repeat(101), "manual")]).await;
     toll.release();
-    eventually("it ends", Duration::from_secs(120), async || child.try_wait().unwrap()).await;
+    eventually("the program has ended", Duration::from_secs(120), async || child.try_wait().unwrap()).await;
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(6), "{backend:?}: {text}");

@@ -1,5 +1,5 @@
-//! Adoption: what the gateway's own migrations made is brought to our shape, works for both, and is
-//! given back as it was.
+//! Adoption: tables that the gateway's own migrations created are changed to our shape, work for both
+//! programs, and are given back unchanged.
 
 mod given_back;
 mod interrupted;
@@ -14,7 +14,7 @@ use crate::migration::{dump, schema};
 use crate::support::adopted::{Variant, adopted, gateway_continues, rows, tables, variants};
 use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host};
 
-/// A gateway with tables of ours in it.
+/// Creates a gateway with our tables in it.
 pub(crate) async fn gateway(backend: Backend, variant: Variant) -> TestDatabase {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     test.run(&tables(backend, variant)).await;
@@ -22,14 +22,14 @@ pub(crate) async fn gateway(backend: Backend, variant: Variant) -> TestDatabase 
     test
 }
 
-/// What stands in the database.
+/// Returns the schema and all rows of the database.
 pub(crate) async fn state(test: &TestDatabase) -> Vec<String> {
     comparable(dump(test).await)
 }
 
-/// Counters aside, which only ever grow, and the order of keys, which the server changes when a
-/// foreign key goes and comes back; and PostgreSQL writes a check in other words, with other casts,
-/// when it is made from its own words.
+/// Removes what may differ: counters, which only grow; the order of keys, which the server changes when a
+/// foreign key is dropped and added again; and PostgreSQL's text of a check, which gets other casts when it
+/// is created from its own text.
 pub(crate) fn comparable(lines: Vec<String>) -> Vec<String> {
     let one = |line: String| {
         let line = match line.split_once(" AUTO_INCREMENT=") {
@@ -53,7 +53,7 @@ pub(crate) fn comparable(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(one).collect()
 }
 
-/// Fails with what differs, and only that.
+/// Fails with the differing lines only.
 pub(crate) fn same(what: &str, found: &[String], wanted: &[String]) {
     let more: Vec<_> = found.iter().filter(|line| !wanted.contains(line)).collect();
     let less: Vec<_> = wanted.iter().filter(|line| !found.contains(line)).collect();
@@ -65,7 +65,7 @@ pub(crate) fn of_gateway(lines: &[String]) -> Vec<String> {
     lines.iter().filter(|line| !line.starts_with("appointments: ")).cloned().collect()
 }
 
-/// Bookings that use, replace, respect and make mappings.
+/// Decides bookings that use, replace, respect and create mappings.
 async fn decide(world: &World) {
     for id in 9003..=9006 {
         world.appointment(id, 901, &format!("bk-{id}")).await;
@@ -118,15 +118,15 @@ async fn adopted_tables_work_and_are_given_back(backend: Backend) {
         assert_eq!(
             (new("calcom_host_mappings: "), new("calcom_host_mapping_audits: "), more.len()),
             (1, 1, 2),
-            "{what}: the gateway's new rows stay, and only they: {more:#?}"
+            "{what}: exactly the gateway's new rows stay: {more:#?}"
         );
     }
 }
 
-on_engines!(a_mapping_that_the_gateway_makes_later_counts: mariadb, postgres);
-/// A gateway that does not know the company, after adoption: its new mapping counts for the company
-/// of its member of staff.
-async fn a_mapping_that_the_gateway_makes_later_counts(backend: Backend) {
+on_engines!(a_mapping_that_the_gateway_creates_later_counts: mariadb, postgres);
+/// A gateway that does not know the company, after adoption: its new mapping counts for the company of its
+/// member of staff.
+async fn a_mapping_that_the_gateway_creates_later_counts(backend: Backend) {
     let test = gateway(backend, Variant::Plan).await;
     migration::adopt(test.db.connection()).await.unwrap();
     test.run(&gateway_continues(backend, Variant::Plan)).await;
@@ -137,8 +137,8 @@ async fn a_mapping_that_the_gateway_makes_later_counts(backend: Backend) {
     assert_eq!(world.assigned(9003).await, "904/5102", "{backend:?}");
 }
 
-on_engines!(tables_that_are_as_ours_are_adopted_too: mariadb, postgres);
-async fn tables_that_are_as_ours_are_adopted_too(backend: Backend) {
+on_engines!(tables_with_exactly_our_shape_are_adopted_too: mariadb, postgres);
+async fn tables_with_exactly_our_shape_are_adopted_too(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Living).await;
     let ours = [
         "hostmatch_workers",
@@ -185,7 +185,7 @@ async fn the_printed_statements_adopt_too(backend: Backend) {
 }
 
 #[tokio::test]
-async fn appointments_with_all_the_indexes_that_there_can_be_get_the_column_alone() {
+async fn appointments_with_the_maximum_of_indexes_get_the_column_without_one() {
     let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Living).await;
     let have = "SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \
                 WHERE table_schema = DATABASE() AND table_name = 'appointments'";
@@ -212,8 +212,8 @@ async fn appointments_with_all_the_indexes_that_there_can_be_get_the_column_alon
     same("down", &state(&world.test).await, &before);
 }
 
-on_engines!(metadata_that_was_encoded_twice_stays_as_it_is: mariadb, postgres);
-async fn metadata_that_was_encoded_twice_stays_as_it_is(backend: Backend) {
+on_engines!(metadata_that_was_encoded_twice_is_kept_unchanged: mariadb, postgres);
+async fn metadata_that_was_encoded_twice_is_kept_unchanged(backend: Backend) {
     let test = gateway(backend, Variant::Living).await;
     let read = match backend {
         Backend::MariaDb => {
@@ -224,7 +224,10 @@ async fn metadata_that_was_encoded_twice_stays_as_it_is(backend: Backend) {
     let before = test.texts(read).await;
     migration::adopt(test.db.connection()).await.unwrap();
     assert_eq!(test.texts(read).await, before);
-    assert!(serde_json::from_str::<String>(&before[0]).is_ok(), "a text within JSON: {before:?}");
+    assert!(
+        serde_json::from_str::<String>(&before[0]).is_ok(),
+        "a JSON string that contains JSON: {before:?}"
+    );
     let world = World::of(test, &[]).await;
     world.appointment(9003, 901, "bk-9003").await;
     let hosts = json!([{ "id": 5001, "name": "Jana Ruiz", "email": "jana@salon.example" }]);

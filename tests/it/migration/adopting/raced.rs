@@ -1,5 +1,5 @@
-//! The gateway writes what stands in the way of adoption after that was looked for: it is named with
-//! its rows, again each time, and both ways out are open. And what it cannot write any more afterwards.
+//! The gateway writes a row that prevents adoption after the check for such rows: the row is named on every
+//! run, and both ways out work. Also tests what the gateway can no longer write after adoption.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::{Backend, TestDatabase, eventually};
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// A second active mapping of host 5001, which is mapping 1; it becomes mapping 6.
+/// A second active mapping of host 5001, next to mapping 1; it becomes mapping 6.
 fn second() -> String {
     format!(
         "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, calcom_email, \
@@ -28,13 +28,13 @@ const NAMED: &str = "company 901, host 5001: mappings 1, 6";
 const OFF: &str =
     "UPDATE calcom_host_mappings SET is_active = FALSE, updated_at = '2026-02-02 11:00:00' WHERE id = 6";
 
-/// The program's first statement waits until the gateway has written; gives what the program said.
+/// Holds the program's first statement until the gateway has written; returns the program's output.
 async fn raced(test: &TestDatabase) -> String {
     let (toll, mut child) = through(test, &["migrate", "up", "--adopt"], 1, Side::Before).await;
     toll.reached().await;
     test.run(&[second()]).await;
     toll.release();
-    eventually("it ends", SOON, async || child.try_wait().unwrap()).await;
+    eventually("the program has ended", SOON, async || child.try_wait().unwrap()).await;
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(6), "{test:?}: {text}");
@@ -44,7 +44,7 @@ async fn raced(test: &TestDatabase) -> String {
 }
 
 #[tokio::test]
-async fn on_mariadb_it_stops_half_way_and_goes_on_once_that_is_put_right() {
+async fn on_mariadb_adoption_stops_halfway_and_continues_after_the_row_is_corrected() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
     let text = raced(&test).await;
     assert!(text.contains("half-way") && text.contains("migrate down --all"), "{text}");
@@ -62,7 +62,7 @@ async fn on_mariadb_it_stops_half_way_and_goes_on_once_that_is_put_right() {
 }
 
 #[tokio::test]
-async fn on_mariadb_it_can_be_given_back_as_well() {
+async fn on_mariadb_a_stopped_adoption_can_be_taken_back() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
     let before = state(&test).await;
     raced(&test).await;
@@ -70,11 +70,11 @@ async fn on_mariadb_it_can_be_given_back_as_well() {
     let (row, shape): (Vec<_>, Vec<_>) =
         state(&test).await.into_iter().partition(|line| line.starts_with("calcom_host_mappings: [6,"));
     same("given back", &shape, &before);
-    assert_eq!(row.len(), 1, "what the gateway wrote stays");
+    assert_eq!(row.len(), 1, "the gateway's row stays");
 }
 
 #[tokio::test]
-async fn on_postgresql_nothing_was_changed() {
+async fn on_postgresql_a_refused_adoption_changes_nothing() {
     let test = gateway(Backend::Postgres, Variant::Living).await;
     let before = state(&test).await;
     let text = raced(&test).await;
@@ -84,9 +84,9 @@ async fn on_postgresql_nothing_was_changed() {
     migration::adopt(test.db.connection()).await.unwrap();
 }
 
-on_engines!(afterwards_a_second_active_mapping_is_refused_to_the_gateway_too: mariadb, postgres);
-/// A gateway that goes on mapping hosts itself: what the keys refuse it, as docs/adopting.md says.
-async fn afterwards_a_second_active_mapping_is_refused_to_the_gateway_too(backend: Backend) {
+on_engines!(after_adoption_the_gateway_cannot_write_a_second_active_mapping: mariadb, postgres);
+/// The gateway continues to map hosts itself: what the keys then refuse, as docs/adopting.md says.
+async fn after_adoption_the_gateway_cannot_write_a_second_active_mapping(backend: Backend) {
     let test = gateway(backend, Variant::Living).await;
     migration::adopt(test.db.connection()).await.unwrap();
     let same_again = second().replace(&staff(902), &staff(901));
@@ -94,7 +94,7 @@ async fn afterwards_a_second_active_mapping_is_refused_to_the_gateway_too(backen
         let refused = test.db.connection().execute_unprepared(&insert).await.unwrap_err().to_string();
         assert!(refused.contains(key), "{backend:?}: {refused}");
     }
-    // First the old one off, then the new one; or a host in another company.
+    // Deactivate the old mapping first, then add the new one; or map a host in another company.
     test.run(&[
         "UPDATE calcom_host_mappings SET is_active = FALSE WHERE id = 1".to_owned(),
         second(),

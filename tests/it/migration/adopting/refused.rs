@@ -1,4 +1,4 @@
-//! What stands in the way of adoption is found before anything is changed, and named with its rows.
+//! What prevents adoption is found before anything is changed, and is named with its rows.
 
 use migration::MigrateError;
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
@@ -17,7 +17,8 @@ fn mapping(staff_number: u32, host: i64) -> String {
     )
 }
 
-/// Refused with and without leave to adopt, with these words; nothing changed.
+/// Checks that adoption is refused with and without permission to adopt, that these words are in the error,
+/// and that nothing changed.
 async fn refused(test: &TestDatabase, words: &[&str]) {
     let before = state(test).await;
     let found = migration::examine(test.db.connection()).await.unwrap();
@@ -34,8 +35,8 @@ async fn refused(test: &TestDatabase, words: &[&str]) {
     same(&format!("{test:?}"), &state(test).await, &before);
 }
 
-on_engines!(keys_and_checks_that_keep_our_rows_out_are_named: mariadb, postgres);
-async fn keys_and_checks_that_keep_our_rows_out_are_named(backend: Backend) {
+on_engines!(keys_and_checks_that_would_refuse_our_rows_are_named: mariadb, postgres);
+async fn keys_and_checks_that_would_refuse_our_rows_are_named(backend: Backend) {
     let test = gateway(backend, Variant::Bare).await;
     let name = if backend == Backend::Postgres { "calcom_host_mappings_idx_active" } else { "idx_active" };
     test.run(&[
@@ -47,18 +48,18 @@ async fn keys_and_checks_that_keep_our_rows_out_are_named(backend: Backend) {
     refused(&test, &["unique key one_mail", "idx_active on other columns", "known"]).await;
 }
 
-on_engines!(rows_that_our_constraints_refuse_are_named: mariadb, postgres);
-async fn rows_that_our_constraints_refuse_are_named(backend: Backend) {
+on_engines!(rows_that_violate_our_constraints_are_named: mariadb, postgres);
+async fn rows_that_violate_our_constraints_are_named(backend: Backend) {
     let test = gateway(backend, Variant::Bare).await;
     test.run(&[
-        // 6 and 7: two people for one host; 8 and 9: the same person twice; 10 and 11: no host of Cal.com's.
+        // 6 and 7: two people for one host; 8 and 9: the same person twice; 10 and 11: not a Cal.com host.
         mapping(901, 5010),
         mapping(902, 5010),
         mapping(901, 5011),
         mapping(901, 5011),
         mapping(901, 4_294_967_296),
         mapping(901, 0),
-        // 12: nobody.
+        // 12: no such person.
         mapping(999, 5012),
         "INSERT INTO calcom_host_mapping_audits (mapping_id, action) VALUES (4711, 'created')".into(),
     ])
@@ -77,18 +78,18 @@ async fn rows_that_our_constraints_refuse_are_named(backend: Backend) {
     .await;
 }
 
-on_engines!(a_company_that_is_not_the_staffs_is_named: mariadb, postgres);
-async fn a_company_that_is_not_the_staffs_is_named(backend: Backend) {
+on_engines!(a_mapping_of_another_company_than_its_staff_is_named: mariadb, postgres);
+async fn a_mapping_of_another_company_than_its_staff_is_named(backend: Backend) {
     let test = gateway(backend, Variant::Living).await;
     test.run(&["UPDATE calcom_host_mappings SET company_id = 902 WHERE id = 1"]).await;
     refused(&test, &["another company", "mapping 1\n"]).await;
-    // Once a person has put it right, it goes.
+    // After a person has corrected it, adoption succeeds.
     test.run(&["UPDATE calcom_host_mappings SET company_id = 901 WHERE id = 1"]).await;
     migration::adopt(test.db.connection()).await.unwrap();
 }
 
-on_engines!(tables_of_another_meaning_are_not_adopted: mariadb, postgres);
-async fn tables_of_another_meaning_are_not_adopted(backend: Backend) {
+on_engines!(unrelated_tables_with_our_names_are_not_adopted: mariadb, postgres);
+async fn unrelated_tables_with_our_names_are_not_adopted(backend: Backend) {
     let cases = [
         ("CREATE VIEW calcom_host_mappings AS SELECT id FROM staff", "calcom_host_mappings"),
         ("CREATE TABLE calcom_host_mappings (id INT PRIMARY KEY, name TEXT)", "no column staff_id"),
@@ -110,9 +111,9 @@ async fn tables_of_another_meaning_are_not_adopted(backend: Backend) {
     refused(&test, &["shop_id must be given"]).await;
 }
 
-on_engines!(each_thing_that_is_in_the_way_is_named: mariadb, postgres);
-/// The least that is asked for, spoilt in one way after the other.
-async fn each_thing_that_is_in_the_way_is_named(backend: Backend) {
+on_engines!(each_obstacle_to_adoption_is_named: mariadb, postgres);
+/// The minimum that adoption requires, broken in one way after another.
+async fn each_obstacle_to_adoption_is_named(backend: Backend) {
     let maria = backend == Backend::MariaDb;
     let pick = |mysql: &'static str, postgres: &'static str| if maria { mysql } else { postgres };
     let maps = "ALTER TABLE calcom_host_mappings";
@@ -167,8 +168,8 @@ async fn nothing_is_adopted_on_sqlite() {
     refused(&test, &["SQLite"]).await;
 }
 
-on_engines!(somebody_elses_long_transaction_is_not_waited_for: mariadb, postgres);
-async fn somebody_elses_long_transaction_is_not_waited_for(backend: Backend) {
+on_engines!(adoption_does_not_wait_for_another_sessions_long_transaction: mariadb, postgres);
+async fn adoption_does_not_wait_for_another_sessions_long_transaction(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
     let before = state(&test).await;
     let long = test.db.connection().begin().await.unwrap();
@@ -176,14 +177,14 @@ async fn somebody_elses_long_transaction_is_not_waited_for(backend: Backend) {
     let error = migration::up(test.db.connection()).await.unwrap_err();
     assert!(matches!(error, MigrateError::Busy { .. }), "{backend:?}: {error}");
     long.rollback().await.unwrap();
-    // The same again goes on; and all of it can be taken back.
+    // A second run succeeds, and all of it can be taken back.
     migration::up(test.db.connection()).await.unwrap();
     migration::down(test.db.connection(), None).await.unwrap();
     same(&format!("{backend:?}"), &state(&test).await, &before);
 }
 
 #[tokio::test]
-async fn the_command_refuses_with_6_and_shows_what_it_found() {
+async fn the_command_exits_with_6_and_shows_the_obstacles() {
     let directory: TempDir = tempfile::tempdir().unwrap();
     let test = gateway(Backend::MariaDb, Variant::Living).await;
     let migrate = |arguments: &[&str]| {

@@ -1,5 +1,4 @@
-//! Adoption with the rights that `hostmatch gateway grants` prints, and no others; and on a server that
-//! takes no writes.
+//! Adoption with only the rights that `hostmatch gateway grants` prints; and on a server that is read-only.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// A gateway whose tables, those of ours too, belong to somebody of its own.
+/// Creates a gateway whose tables, including ours, belong to a separate user.
 async fn owned(backend: Backend, variant: Variant, owner: &User) -> TestDatabase {
     let test = gateway(backend, variant).await;
     if backend == Backend::Postgres {
@@ -33,8 +32,8 @@ async fn owned(backend: Backend, variant: Variant, owner: &User) -> TestDatabase
     test
 }
 
-on_engines!(with_just_the_printed_rights_tables_are_adopted_used_and_given_back: mariadb, postgres);
-async fn with_just_the_printed_rights_tables_are_adopted_used_and_given_back(backend: Backend) {
+on_engines!(the_printed_rights_suffice_to_adopt_use_and_give_back_tables: mariadb, postgres);
+async fn the_printed_rights_suffice_to_adopt_use_and_give_back_tables(backend: Backend) {
     for variant in [Variant::Living, Variant::Plan] {
         let [owner, migrates, runs] =
             [User::new(backend).await, User::new(backend).await, User::new(backend).await];
@@ -64,8 +63,8 @@ async fn with_just_the_printed_rights_tables_are_adopted_used_and_given_back(bac
     }
 }
 
-/// It uses an adopted mapping, supersedes another and makes a new one: rows are changed and added in
-/// tables, and numbers taken from counters, that belong to somebody else.
+/// Uses an adopted mapping, supersedes another and creates a new one: changes and adds rows, and takes ids
+/// from counters, in tables of another user.
 async fn a_worker_runs(world: World, user: &User, what: &str) -> TestDatabase {
     let hosts: [(u32, Value); 3] = [
         (9003, host(5001, "J.", "j@elsewhere.example")),
@@ -84,7 +83,7 @@ async fn a_worker_runs(world: World, user: &User, what: &str) -> TestDatabase {
         .map(|(id, host)| event(&format!("e-{id}"), &format!("bk-{id}"), 1, host.clone()))
         .collect();
     stack.publish(&events).await;
-    eventually("everything is decided", SOON, async || {
+    eventually("all events are decided", SOON, async || {
         (stack.decided().await >= i64::try_from(events.len()).unwrap()).then_some(())
     })
     .await;
@@ -98,7 +97,7 @@ async fn a_worker_runs(world: World, user: &User, what: &str) -> TestDatabase {
     world.test
 }
 
-/// As this user on a server that takes no writes: refused, and nothing was changed.
+/// Checks that this user is refused on a read-only server, and that nothing was changed.
 async fn refused(test: &TestDatabase, url: &str, why: &str) {
     let before = state(test).await;
     let output = command(&["migrate", "up", "--adopt"]).env("HOSTMATCH_DATABASE__URL", url).output().unwrap();
@@ -119,7 +118,7 @@ async fn a_read_only_mariadb_is_refused() {
     let name = test.name();
     test.run(&[
         "CREATE USER adopts@'127.0.0.1'".to_owned(),
-        // Everything there, but not the right to write to a server that is read-only.
+        // All rights except the one to write on a read-only server.
         format!("GRANT ALL ON {name}.* TO adopts@'127.0.0.1'"),
     ])
     .await;

@@ -1,4 +1,4 @@
-//! Tables of a build from before the first release, when they had other names: refused, and left as they are.
+//! Tables of a build from before the first release, which had other names: refused and left unchanged.
 
 use crate::migration::{dump, same};
 use crate::support::program::{command, json, stderr, stdout};
@@ -8,7 +8,7 @@ use crate::support::{Backend, GatewayShape, TestDatabase};
 const MIGRATIONS: [&str; 3] =
     ["m0001_calcom_host_mappings", "m0005_unmatched_hosts", "m0022_hostmatch_workers"];
 
-/// As such a build left it.
+/// Creates a database as such a build left it.
 async fn migrated_by_it(backend: Backend) -> TestDatabase {
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
     test.run(&[
@@ -57,7 +57,7 @@ async fn a_database_from_before_the_baseline_is_refused_and_left_as_it_is(backen
     same(&test, dump(&test).await, &before);
 }
 
-/// MySQL writes down what it is going to do before it notes the first migration.
+/// On MySQL the program records what it is about to do before it records the first migration.
 #[tokio::test]
 async fn an_interrupted_migration_from_before_the_baseline_is_refused_too() {
     let test = migrated_by_it(Backend::MariaDb).await;

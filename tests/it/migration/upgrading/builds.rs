@@ -1,8 +1,8 @@
-//! Two builds, before and after a migration, side by side on one queue and one schema, forth and back.
+//! Two builds, before and after a migration, side by side on one queue and one schema, upgrading and back.
 //!
 //! The older one is the program in `HOSTMATCH_TEST_OLD_PROGRAM`; without it nothing is tested here, which
-//! `scripts/test` says at its end. `scripts/rolling-upgrade` builds it. Where no migration is between the two,
-//! they are tested side by side all the same.
+//! `scripts/test` reports at its end. `scripts/rolling-upgrade` builds it. If there is no migration between
+//! the two, they are tested side by side anyway.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -15,16 +15,16 @@ use super::{complaints, done_by};
 use crate::support::program::{stderr, stdout};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually};
 
-/// Enough for all the changes below; what is left then comes at once.
+/// Enough for all the changes below; the rest is published at once.
 const EVENTS: u32 = 8000;
-/// Published together, so often, while no more than so many wait.
+/// This many are published together at this interval, while no more than the backlog wait.
 const CHUNK: usize = 4;
 const EVERY: Duration = Duration::from_millis(50);
 const BACKLOG: usize = 300;
-/// Decided after each change before the next one.
+/// Events decided between two changes.
 const BETWEEN: i64 = 60;
 
-/// What the builds log while all is well: about this test's settings, and about dead letters.
+/// Warnings of both builds without a fault: about this test's settings, and about dead letters.
 const EXPECTED: [&str; 4] = [
     "edge.allow_unsigned is on",
     "an event became a dead letter",
@@ -32,7 +32,7 @@ const EXPECTED: [&str; 4] = [
     "queued an event that cannot be read",
 ];
 
-/// The older program.
+/// Returns the older program.
 #[expect(clippy::print_stderr, reason = "whoever reads the output is to know that nothing was tested")]
 fn older() -> Option<PathBuf> {
     let program = std::env::var_os("HOSTMATCH_TEST_OLD_PROGRAM");
@@ -42,7 +42,7 @@ fn older() -> Option<PathBuf> {
     program.map(PathBuf::from)
 }
 
-/// One of the two programs, to be started with these arguments.
+/// Returns the command of one of the two programs with these arguments.
 type Build = fn(&Site, &[&str]) -> Command;
 
 /// An installation that is upgraded.
@@ -52,7 +52,7 @@ struct Site {
 }
 
 impl Site {
-    /// With the tables of the older program.
+    /// Creates it with the tables of the older program.
     async fn new(mut stack: Stack, older: PathBuf) -> Self {
         stack.set("edge.allow_unsigned", "true");
         let site = Self { stack, older };
@@ -61,7 +61,7 @@ impl Site {
         site
     }
 
-    /// The older program, as [`Stack::command`] makes the newer one.
+    /// Returns the command of the older program, as [`Stack::command`] does for the newer one.
     fn old(&self, arguments: &[&str]) -> Command {
         let like = self.stack.command(arguments);
         let mut command = Command::new(&self.older);
@@ -87,7 +87,7 @@ impl Site {
         worker
     }
 
-    /// An edge with a spool of this name, and its address (`host:port`).
+    /// Starts an edge with a spool of this name; returns it with its address (`host:port`).
     async fn edge(&self, spool: &str, command: Build) -> (Process, String) {
         let mut command = command(self, &["serve", "edge", "--listen", "127.0.0.1:0"]);
         command.env("HOSTMATCH_EDGE__SPOOL", self.stack.home().join(spool));
@@ -105,18 +105,18 @@ fn new(site: &Site, arguments: &[&str]) -> Command {
     site.stack.command(arguments)
 }
 
-/// Events that come in steadily, over HTTP and AMQP by turns, whatever happens.
+/// Events that arrive steadily, alternately over HTTP and AMQP, whatever happens.
 struct Load<'a> {
     site: &'a Site,
     ledger: Ledger,
     events: &'a [Value],
     next: usize,
-    /// The edges that are there to be posted to.
+    /// The edges that accept events.
     edges: &'a RefCell<Vec<String>>,
 }
 
 impl Load<'_> {
-    /// Makes a change while events come in, and lets some more of them be decided after it.
+    /// Makes a change while events arrive, and lets some more of them be decided after it.
     async fn during<T>(&mut self, change: impl Future<Output = T>) -> T {
         tokio::pin!(change);
         let mut tick = tokio::time::interval(EVERY);
@@ -142,20 +142,20 @@ impl Load<'_> {
         let until = (self.next + CHUNK).min(self.events.len());
         let chunk = &self.events[self.next..until];
         self.next = until;
-        // What carries nothing to act on is not queued by an edge.
+        // An edge does not queue an event with nothing to act on.
         let by_http = |event: &&Value| event["event"].is_string();
         let (mut posted, mut rest): (Vec<Value>, Vec<Value>) =
             chunk.iter().cloned().partition(|event| by_http(&event));
         let edge = self.edges.borrow().get(self.next / CHUNK % 3).cloned();
         match edge {
-            // An edge that has just gone is like one that a balancer has not taken out yet.
+            // An edge that has just stopped is like one that a load balancer has not removed yet.
             Some(edge) => rest.extend(self.ledger.post(&edge, &posted).await),
             None => rest.append(&mut posted),
         }
         self.ledger.publish(&self.site.stack, &rest).await;
     }
 
-    /// All that is left, and the end.
+    /// Publishes the rest and ends.
     async fn end(mut self) -> Ledger {
         self.ledger.publish(&self.site.stack, &self.events[self.next..]).await;
         self.ledger
@@ -172,13 +172,13 @@ async fn side_by_side(backend: Backend) {
     let mut load = Load { site: &site, ledger, events: &stream.events, next: 0, edges: &edges };
     let mut gone: Vec<Process> = Vec::new();
 
-    // Before: the older program alone.
+    // Before the change: the older program alone.
     let mut workers = vec![site.worker(old).await, site.worker(old).await];
     let (mut old_edge, address) = site.edge("a.db", old).await;
     edges.borrow_mut().push(address);
     load.during(async {}).await;
 
-    // One of the newer program is too early, and waits, if there is anything to wait for.
+    // A worker of the newer program is too early, and waits if there is a migration to wait for.
     let status = new(&site, &["migrate", "status"]).output().unwrap();
     let mut early = site.stack.launch(new(&site, &["serve", "worker"]));
     if status.status.code() == Some(10) {
@@ -195,12 +195,12 @@ async fn side_by_side(backend: Backend) {
     let (mut new_edge, address) = load.during(site.edge("b.db", new)).await;
     edges.borrow_mut().push(address);
 
-    // What the older ones have left is replayed by the newer.
+    // The older program's remaining letters are replayed by the newer one.
     let replay = async |command: Build| {
         let which = ["deadletters", "replay", "--code", "tenant_mismatch"];
         let arguments = [&which[..], &["--reason", "a test", "--yes", "--output", "json"]].concat();
         let mut replay = site.stack.launch(command(&site, &arguments));
-        // Their cause is still there: they fail again, as planned.
+        // Their cause remains: they fail again, as planned.
         assert_eq!(replay.end().await.code(), Some(5), "{}", replay.stderr());
         let report = &replay.report()["report"];
         assert_eq!(report["as_planned_percent"], json!(100.0), "{report}");
@@ -208,7 +208,7 @@ async fn side_by_side(backend: Backend) {
     };
     gone.push(load.during(replay(new)).await);
 
-    // The older ones leave, one by one.
+    // The older processes leave, one by one.
     edges.borrow_mut().remove(0);
     assert_eq!(load.during(old_edge.stop()).await, Some(0), "{}", old_edge.stderr());
     for _ in 0..2 {
@@ -219,7 +219,7 @@ async fn side_by_side(backend: Backend) {
     }
     gone.push(old_edge);
 
-    // And the way back: the program alone, not the tables.
+    // And the way back: only the program, not the tables.
     let back = load.during(site.worker(old)).await;
     let (edge, address) = load.during(site.edge("a.db", old)).await;
     edges.borrow_mut().splice(.., [address]);
@@ -241,7 +241,7 @@ async fn side_by_side(backend: Backend) {
     assert_eq!(new_edge.stop().await, Some(0), "{}", new_edge.stderr());
     for mut worker in workers {
         let counts = done_by(&mut worker).await;
-        assert!(counts.values().sum::<u64>() > 0, "one that came last has done nothing: {counts:?}");
+        assert!(counts.values().sum::<u64>() > 0, "the last worker has done nothing: {counts:?}");
         gone.push(worker);
     }
     gone.push(new_edge);
@@ -267,12 +267,12 @@ async fn two_builds_work_side_by_side_on_sqlite_with_the_embedded_queue() {
     side_by_side(Backend::Sqlite).await;
 }
 
-on_engines!(what_one_build_keeps_in_a_file_the_other_forwards: sqlite, mariadb);
-/// Files that one build has made and filled are emptied by the other: a spool, and an embedded queue.
-async fn what_one_build_keeps_in_a_file_the_other_forwards(backend: Backend) {
+on_engines!(events_kept_in_a_file_by_one_build_are_forwarded_by_the_other: sqlite, mariadb);
+/// A file that one build has created and filled is emptied by the other: a spool, and an embedded queue.
+async fn events_kept_in_a_file_by_one_build_are_forwarded_by_the_other(backend: Backend) {
     let Some(older) = older() else { return };
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-    // Not the file that the test's own program has made already.
+    // Not the file that the test's own program has already created.
     let queue = format!("sqlite://{}", stack.home().join("made-by-the-older.db").display());
     if backend == Backend::Sqlite {
         stack.set("queue.url", &queue);
@@ -290,7 +290,7 @@ async fn what_one_build_keeps_in_a_file_the_other_forwards(backend: Backend) {
         let mut command = keeps(&site, &["serve", "edge", "--listen", "127.0.0.1:0"]);
         command.env("HOSTMATCH_EDGE__SPOOL", site.stack.home().join(&spool));
         if backend != Backend::Sqlite {
-            // Nobody listens there.
+            // No broker listens there.
             command.env("HOSTMATCH_queue__url", "amqp://guest:guest@127.0.0.1:9");
         }
         let mut edge = site.stack.launch(command);
@@ -306,7 +306,7 @@ async fn what_one_build_keeps_in_a_file_the_other_forwards(backend: Backend) {
             .iter()
             .map(|event| event["event_id"].as_str().unwrap())
             .collect();
-        eventually("what was kept is decided", Duration::from_secs(60), async || {
+        eventually("the kept events are decided", Duration::from_secs(60), async || {
             (site.stack.decided().await >= i64::try_from(all.len()).unwrap()).then_some(())
         })
         .await;

@@ -1,8 +1,8 @@
 //! Replacing a running program by a newer one, and back: docs/upgrading.md.
 //!
-//! `builds` does it with two real builds, which takes `scripts/rolling-upgrade`. The others hold every day
-//! what that rests on: `newer` runs this program on the tables and messages of a newer one, made by hand,
-//! `older` on those of an older one.
+//! `builds` does it with two real builds, which needs `scripts/rolling-upgrade`. The others test its
+//! requirements on every run: `newer` runs this program on tables and messages of a newer one, created by
+//! hand, `older` on those of an older one.
 
 mod before_baseline;
 mod builds;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::support::Process;
 
-/// What a process has complained of, other than in these words.
+/// Returns the warnings and errors of a process, except these.
 fn complaints(process: &Process, expected: &[&str]) -> Vec<String> {
     let text = process.stderr();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap_or(Value::String(line.to_owned())));
@@ -27,7 +27,7 @@ fn complaints(process: &Process, expected: &[&str]) -> Vec<String> {
     bad.filter(unexpected).map(|line| line.to_string()).collect()
 }
 
-/// Asks a worker to stop, sees that it ends well, and gives what it has done.
+/// Asks a worker to stop, checks that it ends cleanly, and returns what it has done.
 async fn done_by(worker: &mut Process) -> BTreeMap<String, u64> {
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     let line = worker.logged("the worker has stopped").remove(0);

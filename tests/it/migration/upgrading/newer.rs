@@ -1,5 +1,5 @@
-//! Tables, rows, messages and files of a newer program, made by hand: this one goes on with them, and
-//! starts on them.
+//! Tables, rows, messages and files of a newer program, created by hand: this program continues with them,
+//! and starts on them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{complaints, done_by};
 use crate::support::program::{json as document, stderr, stdout};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Stack, Stream, event, eventually, host};
 
-/// What a newer program's migration may do to our tables: columns that may be left out, an index, a table.
+/// Returns what a newer program's migration may do to our tables: optional columns, an index, a table.
 fn migrated_further() -> Vec<String> {
     let mut statements: Vec<String> = migration::TABLES
         .iter()
@@ -35,12 +35,12 @@ async fn goes_on(backend: Backend) {
     let mut ledger = Ledger::open("tables of a newer program", &stack).await;
     let mut first = stack.worker().await;
     let (third, rest) = (stream.events.len() / 3, &stream.events);
-    // Each connection of the pool has met each statement before.
+    // Each connection of the pool has already prepared each statement.
     ledger.publish(&stack, &rest[..third]).await;
     stack.until_decided(third / 2).await;
     let migrating = async {
         for statement in migrated_further() {
-            // As `migrate up` does: again, while somebody has the table.
+            // As `migrate up` does: try again while another session has locked the table.
             eventually(&statement, std::time::Duration::from_secs(60), async || {
                 stack.world.test.db.connection().execute_unprepared(&statement).await.ok()
             })
@@ -53,7 +53,7 @@ async fn goes_on(backend: Backend) {
         file.execute_unprepared("ALTER TABLE messages ADD COLUMN of_the_future TEXT").await.unwrap();
         file.close().await.unwrap();
     }
-    // One that is started on these tables does the rest.
+    // A worker that starts on these tables does the rest.
     let mut second = stack.worker().await;
     let mut counts = vec![done_by(&mut first).await];
     ledger.publish(&stack, &rest[2 * third..]).await;
@@ -82,24 +82,24 @@ async fn goes_on(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_go_on_while_a_newer_program_migrates_mariadb() {
+async fn workers_continue_while_a_newer_program_migrates_mariadb() {
     goes_on(Backend::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_go_on_while_a_newer_program_migrates_postgresql() {
+async fn workers_continue_while_a_newer_program_migrates_postgresql() {
     goes_on(Backend::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_go_on_while_a_newer_program_migrates_sqlite_and_its_queue() {
+async fn workers_continue_while_a_newer_program_migrates_sqlite_and_its_queue() {
     goes_on(Backend::Sqlite).await;
 }
 
-on_engines!(what_a_newer_program_adds_to_a_message_travels_along: sqlite, mariadb);
-/// Headers that this program does not know travel along, to the next attempt and to the dead letters; a
-/// history with more in it is read and carried on.
-async fn what_a_newer_program_adds_to_a_message_travels_along(backend: Backend) {
+on_engines!(additions_of_a_newer_program_to_a_message_are_passed_on: sqlite, mariadb);
+/// Headers that this program does not know are passed on, to the next attempt and to the dead letters; a
+/// history with additional fields is read and extended.
+async fn additions_of_a_newer_program_to_a_message_are_passed_on(backend: Backend) {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.world.company(1).await;
     let history = json!([{
@@ -139,14 +139,14 @@ async fn what_a_newer_program_adds_to_a_message_travels_along(backend: Backend) 
 }
 
 on_engines!(words_of_a_newer_program_are_read);
-/// Words that this program does not know, where it has closed lists of its own: it reads them and goes on.
+/// Unknown words in this program's closed lists are read, and processing continues.
 async fn words_of_a_newer_program_are_read(backend: Backend) {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     let stream = Stream::new(200, Mix::All);
     stream.open(&stack.world).await;
     stack.publish(&stream.events).await;
     stack.drain().await;
-    // One of each kind of record that is read back.
+    // One record of each kind that is read back.
     for arguments in [
         &["deadletters", "replay", "--ids", "1", "--reason", "because", "--yes"][..],
         &["deadletters", "plan", "--all"],
@@ -178,7 +178,7 @@ async fn words_of_a_newer_program_are_read(backend: Backend) {
         ("hostmatch_dead_letter_actions", "action"),
     ];
     for (table, column) in known {
-        // As short as the shortest of these columns.
+        // Short enough for the shortest of these columns.
         stack.world.run(&format!("UPDATE {table} SET {column} = 'of_the_future'")).await;
     }
     stack.world.run("UPDATE hostmatch_assignments SET observed = 'of_the_future'").await;

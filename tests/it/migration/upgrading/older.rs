@@ -1,4 +1,4 @@
-//! Tables of an older program: who was updated before them waits, and goes on by itself.
+//! Tables of an older program: a process that was updated before them waits, and continues by itself.
 
 use hostmatch::store::{GatewaySchema, StoreErrorKind};
 
@@ -13,7 +13,7 @@ async fn ready(worker: &Process) -> u16 {
     client.get(url).send().await.unwrap().status().as_u16()
 }
 
-/// Also where the tables are not there at all: the first start of a new installation is no crash loop.
+/// Also if the tables do not exist at all: the first start of a new installation is no crash loop.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
     for (backend, down) in [
@@ -34,7 +34,7 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
         assert!(error.contains("run `hostmatch migrate up` (pending: m10"), "{error}");
         assert_eq!(ready(&worker).await, 503, "{backend:?}");
         stack.publish(&stream.events).await;
-        // Who is to end does not wait, but says the same.
+        // A process with `--until-empty` does not wait, but reports the same.
         let mut once = stack.start(&["serve", "worker", "--until-empty"]);
         assert_eq!(once.end().await.code(), Some(1), "{}", once.stderr());
         assert!(once.stderr().contains("run `hostmatch migrate up`"), "{}", once.stderr());
@@ -44,7 +44,7 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
         assert_eq!(up.status.code(), Some(0), "{}", stderr(&up));
         worker.wait_for_log("the worker is running").await;
         let within = std::time::Duration::from_secs(60);
-        eventually("it is ready", within, async || (ready(&worker).await == 200).then_some(())).await;
+        eventually("the worker is ready", within, async || (ready(&worker).await == 200).then_some(())).await;
         stack.until_decided(stream.len()).await;
         stack.until_idle().await;
         done_by(&mut worker).await;
@@ -53,9 +53,9 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
     }
 }
 
-on_engines!(tables_from_which_a_newer_program_took_something_away_are_refused);
-/// A newer program's migration that takes something away is a reason not to start, and not to migrate.
-async fn tables_from_which_a_newer_program_took_something_away_are_refused(backend: Backend) {
+on_engines!(tables_from_which_a_newer_program_removed_something_are_refused);
+/// A newer program's migration that removed something is a reason to refuse both starting and migrating.
+async fn tables_from_which_a_newer_program_removed_something_are_refused(backend: Backend) {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.world.run("INSERT INTO hostmatch_migrations VALUES ('m9000_contract_of_the_future', 1)").await;
     let refused = GatewaySchema::read(&stack.world.test.db, &stack_gateway()).await.unwrap_err();

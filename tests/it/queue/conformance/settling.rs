@@ -1,4 +1,4 @@
-//! What becomes of a delivery: retried, dead-lettered, given back, dropped.
+//! Dispositions of a delivery: retried, dead-lettered, returned, dropped.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -6,24 +6,25 @@ use std::time::Instant;
 use hostmatch::queue::{BatchLimits, Disposition, Message, Settled, Source, header};
 
 use super::super::rig::{
-    LONGER, Rig, SHORT, SOON, all, assert_idle, batch, bodies, drain, full_batch, handed_out, headers,
-    message, retry, settled_in,
+    LONGER, Rig, SHORT, SOON, all, assert_idle, batch, bodies, delivered_or_ready, drain, full_batch,
+    headers, message, retry, settled_in,
 };
 use crate::support::eventually;
 
-pub(super) async fn retries_come_back_after_their_delay_with_everything_kept(rig: &Rig) {
+pub(super) async fn retries_return_unchanged_after_their_delay(rig: &Rig) {
     let sent = Message { headers: headers(&[("traceparent", "00-1-2-01")]), ..message("again") };
     rig.queue.publisher().publish(vec![sent.clone()]).await.unwrap();
     let mut consumer = rig.work();
     let mut first_seen = None;
     let mut earliest = Instant::now();
-    // Over both wait queues and back, more than once: a broker that sees a cycle must not drop it.
+    // Through both wait queues and back, more than once: a broker that detects a cycle must not drop the
+    // message.
     for (attempt, delay) in (0_u32..).zip([SHORT, LONGER, LONGER, SHORT]) {
         let batch = batch(&mut consumer).await;
-        assert!(Instant::now() >= earliest, "attempt {attempt} came too early");
+        assert!(Instant::now() >= earliest, "attempt {attempt} arrived too early");
         let delivery = batch.deliveries()[0].clone();
         assert_eq!(delivery.attempt, attempt);
-        assert!(!delivery.redelivered, "an attempt of its own is no redelivery");
+        assert!(!delivery.redelivered, "a retry is no redelivery");
         assert_eq!((&delivery.message.body, &delivery.message.routing_key), (&sent.body, &sent.routing_key));
         assert_eq!(delivery.message.headers["traceparent"], "00-1-2-01");
         assert!(
@@ -44,7 +45,7 @@ pub(super) async fn retries_come_back_after_their_delay_with_everything_kept(rig
     }
     let last = batch(&mut consumer).await;
     assert_eq!(last.deliveries()[0].attempt, 4);
-    // Put off: it comes again, and that was no attempt.
+    // Deferred: it is delivered again, and that was no attempt.
     all(last, Disposition::Retry { after: SHORT, counts: false, headers: headers(&[]) }).await;
     let last = batch(&mut consumer).await;
     assert_eq!(last.deliveries()[0].attempt, 4);
@@ -52,7 +53,7 @@ pub(super) async fn retries_come_back_after_their_delay_with_everything_kept(rig
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn a_retry_stands_in_line_like_everybody(rig: &Rig) {
+pub(super) async fn a_retry_queues_behind_waiting_messages(rig: &Rig) {
     rig.publish(&["old"]).await;
     let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
     all(batch(&mut consumer).await, retry(LONGER)).await;
@@ -79,7 +80,7 @@ pub(super) async fn a_dead_letter_arrives_with_its_reason(rig: &Rig) {
     assert_eq!(letter.attempt, 1, "the attempt that failed is counted");
     let id = letter.message.headers[header::DEAD_ID].clone();
     assert!(uuid::Uuid::parse_str(&id).is_ok(), "{id}");
-    // Looked at often, it stays: the delivery limit is not for dead letters.
+    // Frequent deliveries keep it: the delivery limit does not apply to dead letters.
     drop(first);
     for _ in 0..6 {
         let again = batch(&mut dead).await;
@@ -115,23 +116,23 @@ pub(super) async fn each_delivery_of_a_batch_gets_its_own_disposition(rig: &Rig)
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn what_is_released_comes_again_alone(rig: &Rig) {
+pub(super) async fn a_released_message_is_redelivered_alone(rig: &Rig) {
     let mut consumer = rig.work();
     let full = full_batch(rig, &mut consumer, &["one", "two", "three"]).await;
     rig.publish(&["before"]).await;
-    handed_out(rig, 1).await;
+    delivered_or_ready(rig, 1).await;
     assert_eq!(all(full, Disposition::Release).await.released, 3);
-    handed_out(rig, 4).await;
+    delivered_or_ready(rig, 4).await;
     rig.publish(&["after"]).await;
-    handed_out(rig, 5).await;
+    delivered_or_ready(rig, 5).await;
     let mut seen = Vec::new();
     while seen.len() < 5 {
         let again = batch(&mut consumer).await;
         let names = bodies(again.deliveries());
         let redelivered = again.deliveries().iter().any(|d| d.redelivered);
-        assert!(names.len() == 1 || !redelivered, "a redelivered one is a batch of its own: {names:?}");
+        assert!(names.len() == 1 || !redelivered, "a redelivered message is alone in its batch: {names:?}");
         assert_eq!(redelivered, !matches!(names[0].as_str(), "before" | "after"), "{names:?}");
-        assert!(again.deliveries().iter().all(|d| d.attempt == 0), "giving back is no attempt");
+        assert!(again.deliveries().iter().all(|d| d.attempt == 0), "returning is no attempt");
         seen.extend(names);
         all(again, Disposition::Ack).await;
     }
@@ -140,7 +141,7 @@ pub(super) async fn what_is_released_comes_again_alone(rig: &Rig) {
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn pause_gives_everything_back_and_consuming_goes_on(rig: &Rig) {
+pub(super) async fn pause_returns_everything_and_consuming_continues(rig: &Rig) {
     rig.publish(&["one", "two", "three"]).await;
     let mut consumer = rig.work();
     let in_hand = batch(&mut consumer).await;
@@ -152,14 +153,14 @@ pub(super) async fn pause_gives_everything_back_and_consuming_goes_on(rig: &Rig)
     })
     .await;
     let settled = all(in_hand, Disposition::Ack).await;
-    assert_eq!((settled.acked, settled.lost), (0, count), "what was given back is no longer ours");
+    assert_eq!((settled.acked, settled.lost), (0, count), "returned deliveries are no longer ours");
     let mut seen = drain(&mut consumer, 3).await;
     seen.sort();
     assert_eq!(seen, ["one", "three", "two"]);
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn a_dropped_batch_comes_again_flagged_and_alone(rig: &Rig) {
+pub(super) async fn a_dropped_batch_is_redelivered_flagged_and_alone(rig: &Rig) {
     rig.publish(&["one", "two"]).await;
     settled_in(rig, 2).await;
     let mut consumer = rig.work();
@@ -178,11 +179,11 @@ pub(super) async fn a_dropped_batch_comes_again_flagged_and_alone(rig: &Rig) {
         seen.extend(bodies(batch.deliveries()));
         all(batch, Disposition::Ack).await;
     }
-    assert_eq!(dropped, 0, "every one that was dropped came again, flagged");
+    assert_eq!(dropped, 0, "every dropped message was delivered again, flagged");
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn what_is_never_settled_becomes_a_dead_letter_in_the_end(rig: &Rig) {
+pub(super) async fn a_message_that_is_never_settled_becomes_a_dead_letter(rig: &Rig) {
     rig.publish(&["poison"]).await;
     let mut consumer = rig.work();
     // A limit of 3 allows 4 deliveries.

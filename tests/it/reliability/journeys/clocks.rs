@@ -1,9 +1,9 @@
-//! The whole way of a booking while the clocks of a server in Berlin change: the first bookings are
-//! decided before, the others after, by the same processes.
+//! The whole way of a booking while the clocks of a server in Berlin change: the same processes decide the
+//! first bookings before the change, and the others after it.
 //!
-//! On MariaDB the clock is the real one, and the change really comes: the server's zone has Berlin's
-//! offsets, and its rule is that the clocks change some seconds after it started. PostgreSQL has a
-//! clock of its own in front of the server's, which is put forward over Berlin's own change.
+//! On MariaDB the clock is real, and the change really happens: the server's zone has Berlin's offsets,
+//! with a rule that changes the clocks some seconds after the start. PostgreSQL gets a `now()` of its own
+//! in front of the built-in one, which the test advances over Berlin's change.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url, eventually, is_full,
 };
 
-/// Which of both, and what it does to the offset from UTC.
+/// Which of the two changes, and its effect on the offset from UTC.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
     SummerBegins,
@@ -24,7 +24,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    /// Hours before UTC, before the change and after it.
+    /// Returns the hours east of UTC before the change and after it.
     fn offsets(self) -> [i64; 2] {
         match self {
             Self::SummerBegins => [1, 2],
@@ -32,7 +32,7 @@ impl Change {
         }
     }
 
-    /// When it is in Berlin, in the year that the frozen clocks of other tests show too.
+    /// Returns the time of the change in Berlin, in the same year as the frozen clocks of other tests.
     fn in_berlin(self) -> OffsetDateTime {
         match self {
             Self::SummerBegins => datetime!(2026-03-29 01:00 UTC),
@@ -40,7 +40,7 @@ impl Change {
         }
     }
 
-    /// A zone like Berlin's, but that the clocks change at this moment.
+    /// Returns a zone like Berlin's whose clocks change at this moment.
     fn zone(self, at: OffsetDateTime) -> String {
         let on_the_wall = at + Duration::from_secs(3600 * self.offsets()[0].unsigned_abs());
         let [hour, minute, second] = [on_the_wall.hour(), on_the_wall.minute(), on_the_wall.second()];
@@ -55,19 +55,19 @@ impl Change {
 /// The clocks of one run.
 pub(super) struct Clocks {
     change: Change,
-    /// How the change comes.
+    /// How the change happens.
     comes: Comes,
 }
 
 enum Comes {
     /// By itself, at this moment.
     At(OffsetDateTime),
-    /// The database's clock is put forward; it is this far ahead of the real one, in ms, before and after.
+    /// The test advances the database's clock; its lead over the real one in ms, before and after.
     Forward([i64; 2]),
 }
 
 impl Clocks {
-    /// Lets the change come. To be called when the first appointment has been assigned.
+    /// Makes the clocks change. Call it when the first appointment has been assigned.
     pub(super) async fn change(&self, world: &World) {
         match self.comes {
             Comes::At(moment) => {
@@ -81,8 +81,8 @@ impl Clocks {
         }
     }
 
-    /// Every `updated_at` is what a clock on the wall showed when it was written: those of before show
-    /// the offset of before, the others that of after.
+    /// Checks that every `updated_at` is the local time at which it was written: with the old offset before
+    /// the change, with the new one after it.
     pub(super) async fn were_right(&self, world: &World) {
         let (zone, text) = match world.test.backend {
             Backend::MariaDb => ("SYSTEM", "CONCAT(a.id, '|', a.updated_at, '|', decided_ms)"),
@@ -113,7 +113,7 @@ impl Clocks {
     }
 }
 
-/// A clock that is so many ms ahead of the server's, and found before it.
+/// Returns a clock that is this many ms ahead of the server's and found before it.
 fn clock(ahead: i64) -> String {
     format!(
         "CREATE OR REPLACE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS \
@@ -127,7 +127,7 @@ enum Tables {
     Adopted,
 }
 
-/// Each kind of tables with each kind of `updated_at`; every change on its own when all is wanted.
+/// Returns each kind of `updated_at` for these tables; both changes separately in a full run.
 fn runs(tables: Tables) -> Vec<(UpdatedAt, Change)> {
     use Change::{SummerBegins, SummerEnds};
     let mut runs = match tables {
@@ -164,14 +164,14 @@ async fn on_postgresql_with_adopted_tables() {
 }
 
 async fn on_mariadb(tables: Tables) {
-    // Where no MariaDB is installed there is nothing to set the zone of.
+    // If MariaDB is not installed, there is no server whose zone could be set.
     let begun = Instant::now();
     let Some(mut server) = MariaDb::start().await else { return };
     for (updated_at, change) in runs(tables) {
         let shape = GatewayShape::Production(updated_at);
         let test =
             migrated(TestDatabase::fresh_on(server.url(), Backend::MariaDb, shape).await, tables).await;
-        // On a machine that is busy everything takes longer.
+        // On a busy machine everything takes longer.
         let soon = Duration::from_secs(10).max(begun.elapsed().min(Duration::from_secs(60)));
         let at = OffsetDateTime::now_utc() + soon;
         server.stop().await;

@@ -1,5 +1,5 @@
-//! Many events and many workers, one of which is killed half-way: every event has exactly one
-//! final outcome, and every change of a mapping exactly one audit row.
+//! Many events and many workers, one of which is killed in the middle: every event has exactly one final
+//! outcome, and every change of a mapping exactly one audit row.
 
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream};
 
@@ -36,7 +36,7 @@ async fn one_worker_is_killed(backend: Backend, shape: GatewayShape, count: u32)
     stream.assert_done(&stack).await;
 }
 
-/// Stops workers once nothing waits any more, and sees that they end well.
+/// Stops the workers when no message is waiting any more, and checks that they end cleanly.
 async fn stop_when_idle(stack: &Stack, workers: &mut [Process]) {
     stack.until_idle().await;
     for worker in workers {

@@ -1,5 +1,5 @@
-//! Whole journeys: real processes of the real program, on real queues and databases, in good
-//! times (`way`, `clocks`) and bad ones (`load`, `outages`, `spooled`, `stopping`).
+//! Whole journeys of a booking: real processes of the real program, on real queues and databases, without
+//! faults (`way`, `clocks`) and with faults (`load`, `outages`, `spooled`, `stopping`).
 
 mod scenarios;
 mod way;

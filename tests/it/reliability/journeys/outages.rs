@@ -1,15 +1,15 @@
-//! The broker and the database go away in the middle of a run: the worker goes on by itself, and
-//! an outage, however long, loses nothing and dead-letters nothing.
+//! The broker and the database go away in the middle of a run: the worker recovers by itself, and an
+//! outage, however long, loses nothing and dead-letters nothing.
 
 use crate::support::broker::Broker;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Server, Stack, Stream, World};
 
-/// More than anybody here needs.
+/// More than these tests need.
 const CONNECTIONS: u32 = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_broker_costs_nothing() {
-    // Where no RabbitMQ is installed there is nothing to restart.
+    // If RabbitMQ is not installed, there is nothing to restart.
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     let world = World::new(Backend::Postgres, GatewayShape::Living).await;
@@ -29,14 +29,18 @@ async fn a_restarted_broker_costs_nothing() {
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    assert!(worker.logged("connected to the broker").len() > 1, "it was really gone: {}", worker.stderr());
+    assert!(
+        worker.logged("connected to the broker").len() > 1,
+        "the broker was really gone: {}",
+        worker.stderr()
+    );
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
 
 on_engines!(a_restarted_database_costs_nothing: mariadb, postgres);
 async fn a_restarted_database_costs_nothing(backend: Backend) {
-    // Where no such server is installed there is nothing to restart.
+    // If the server is not installed, there is nothing to restart.
     let Some(server) = Server::start(backend, CONNECTIONS).await else { return };
     restarted(server).await;
 }
@@ -60,13 +64,13 @@ async fn restarted(mut server: Server) {
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     let held = worker.logged("the database cannot be used: holding on, nothing is counted");
-    assert!(!held.is_empty(), "it was really gone: {}", worker.stderr());
+    assert!(!held.is_empty(), "the database was really gone: {}", worker.stderr());
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
 
-on_engines!(an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing: mariadb, postgres);
-async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing(backend: Backend) {
+on_engines!(an_outage_longer_than_the_hold_returns_everything_and_counts_nothing: mariadb, postgres);
+async fn an_outage_longer_than_the_hold_returns_everything_and_counts_nothing(backend: Backend) {
     let Some(server) = Server::start(backend, CONNECTIONS).await else { return };
     away_for_longer_than_the_hold(server).await;
 }
@@ -74,7 +78,7 @@ async fn an_outage_longer_than_the_hold_gives_everything_back_and_counts_nothing
 async fn away_for_longer_than_the_hold(mut server: Server) {
     let mut stack = server.stack().await;
     stack.set("worker.hold", "1s");
-    // Small ones, so that there is a middle.
+    // Small batches, so that the outage hits the middle.
     stack.set("worker.batch_size", "10");
     let stream = Stream::new(2_000, Mix::Decidable);
     stream.open(&stack.world).await;
@@ -86,7 +90,7 @@ async fn away_for_longer_than_the_hold(mut server: Server) {
     server.kill().await;
     ledger.publish(&stack, meanwhile).await;
     stack.wait_until_no_consumer("bookings").await;
-    assert!(stack.queue.depth().await.unwrap().ready > 0, "it was in the middle");
+    assert!(stack.queue.depth().await.unwrap().ready > 0, "the outage hit the middle");
     assert!(worker.is_running(), "{}", worker.stderr());
     server.run().await;
     assert_eq!(worker.end().await.code(), Some(0), "{}", worker.stderr());

@@ -18,7 +18,7 @@ pub(super) const RETELL: &str = "/api/retell/webhook";
 pub(super) const CALCOM: &str = "/webhooks/calcom";
 const SOON: Duration = Duration::from_secs(60);
 
-/// Two salons with a namesake each, and all their appointments but the one that comes late.
+/// Creates two salons that each have a namesake, and all their appointments except the late one.
 pub(super) async fn open_salon(world: &World) {
     for company in [1, 2] {
         world.company(company).await;
@@ -64,7 +64,7 @@ impl<'a> Sender<'a> {
         (response.status(), response.json().await.unwrap())
     }
 
-    /// Posts an event that is accepted; gives its id.
+    /// Posts an event that must be accepted; returns its id.
     pub(super) async fn post(&self, body: &Value) -> String {
         self.sent.borrow_mut().push(body.clone());
         let headers = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
@@ -73,7 +73,7 @@ impl<'a> Sender<'a> {
         receipt["id"].as_str().unwrap().to_owned()
     }
 
-    /// Posts a webhook with Cal.com's signature; gives status and answer.
+    /// Posts a webhook with Cal.com's signature; returns the status and the response.
     pub(super) async fn webhook(&self, body: &[u8]) -> (StatusCode, Value) {
         let mut mac = Hmac::<Sha256>::new_from_slice(CALCOM_SECRET.as_bytes()).unwrap();
         mac.update(body);
@@ -81,7 +81,7 @@ impl<'a> Sender<'a> {
         self.request(CALCOM, &[("x-cal-signature-256", &signature)], body.to_vec()).await
     }
 
-    /// Everything in the bodies that is not one of our own technical words.
+    /// Returns everything in the bodies except our own technical words.
     pub(super) fn personal(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.sent.borrow().iter().for_each(|body| gather("", body, &mut found));
@@ -92,7 +92,7 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// Fields whose values may be shown: ids, types and times.
+/// Fields whose values may be logged: ids, types and times.
 const TECHNICAL: [&str; 14] = [
     "event",
     "event_id",
@@ -119,7 +119,7 @@ fn gather(key: &str, value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The gateway's event about a booking, with everything that a real one has around its host.
+/// Returns the gateway's event about a booking, with everything that a real one has around its host.
 pub(super) fn native(id: &str, uid: &str, host: Value) -> Value {
     json!({
         "event": "appointment.created", "event_id": id, "call_id": format!("call_{id}"),
@@ -132,7 +132,7 @@ pub(super) fn native(id: &str, uid: &str, host: Value) -> Value {
     })
 }
 
-/// The roadmap's own test: its payload, with an invented person.
+/// Sends the roadmap's own test: its payload, with an invented person.
 pub(super) async fn roadmap(to: &Sender<'_>) -> String {
     to.post(&json!({
         "event": "appointment.created", "call_id": "test_call_123",
@@ -144,7 +144,7 @@ pub(super) async fn roadmap(to: &Sender<'_>) -> String {
     .await
 }
 
-/// Cal.com's own webhook: no hosts, but an organizer.
+/// Sends Cal.com's own webhook: no hosts, but an organizer.
 pub(super) async fn signed_webhook(to: &Sender<'_>) -> String {
     let body = json!({
         "triggerEvent": "BOOKING_CREATED", "createdAt": "2026-03-01T08:00:00.000Z",
@@ -159,14 +159,14 @@ pub(super) async fn signed_webhook(to: &Sender<'_>) -> String {
     to.sent.borrow_mut().push(body.clone());
     let (status, receipt) = to.webhook(body.to_string().as_bytes()).await;
     assert_eq!(status, StatusCode::OK, "{receipt}");
-    // A wrong signature lets nothing in.
+    // A wrong signature is refused.
     let wrong = [("x-cal-signature-256", "00")];
     let (status, _) = to.request(CALCOM, &wrong, body.to_string().into()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     receipt["id"].as_str().unwrap().to_owned()
 }
 
-/// A publisher that knows nothing of us but the exchange.
+/// Publishes as a program that knows only our exchange.
 pub(super) async fn plain_amqp(to: &Sender<'_>) {
     let body = native("amqp-1", "uid-amqp", json!([{ "id": 1_420_209, "name": "Frida S." }]));
     to.sent.borrow_mut().push(body.clone());
@@ -184,7 +184,7 @@ pub(super) async fn plain_amqp(to: &Sender<'_>) {
     connection.close(200, "bye".into()).await.unwrap();
 }
 
-/// `hostmatch publish FILE`. This host is known by its id alone, from the roadmap's event.
+/// Runs `hostmatch publish FILE`. This host is known by its id only, from the roadmap's event.
 pub(super) async fn from_file(to: &Sender<'_>) {
     let body = native("file-1", "uid-file", json!([{ "id": 1_420_209, "name": "Frida S." }]));
     to.sent.borrow_mut().push(body.clone());
@@ -194,13 +194,13 @@ pub(super) async fn from_file(to: &Sender<'_>) {
     assert_eq!(publish.report()["published"], 1);
 }
 
-/// A host that matches by name only.
+/// Sends a host that matches by name only.
 pub(super) async fn name_only(to: &Sender<'_>) {
     let host = json!([{ "id": 3_000_003, "name": "boris  kammerlander", "email": "bk@elsewhere.example" }]);
     to.post(&native("name-1", "uid-name", host)).await;
 }
 
-/// The appointment is written only after its event was tried once.
+/// Sends an event whose appointment is written only after the first attempt.
 pub(super) async fn late_appointment(to: &Sender<'_>) {
     to.post(&native("late-1", "uid-late", json!([{ "id": 1_420_209, "email": "frida@salon.example" }])))
         .await;
@@ -211,14 +211,14 @@ pub(super) async fn late_appointment(to: &Sender<'_>) {
     to.stack.world.appointment(6, 1, "uid-late").await;
 }
 
-/// An appointment that never comes. Gives what was posted.
+/// Sends an event whose appointment never appears. Returns the event.
 pub(super) async fn missing_appointment(to: &Sender<'_>) -> Value {
     let body = native("missing-1", "uid-missing", json!([{ "id": 1_420_209, "name": "Frida S." }]));
     to.post(&body).await;
     body
 }
 
-/// What cannot even be read.
+/// A body that cannot be read.
 pub(super) const GARBAGE: &[u8] = b"\xff\xfe{ \"name\": \"Gundula Garbage\" ";
 
 pub(super) async fn garbage(to: &Sender<'_>) -> String {
@@ -228,7 +228,7 @@ pub(super) async fn garbage(to: &Sender<'_>) -> String {
     receipt["id"].as_str().unwrap().to_owned()
 }
 
-/// An event of the other salon about an appointment of this one.
+/// Sends an event of the other salon about an appointment of this one.
 pub(super) async fn foreign_tenant(to: &Sender<'_>) {
     let mut body = native("tenant-1", "uid-tenant", json!([{ "id": 4, "email": "frida@salon.example" }]));
     body["company_id"] = json!(2);
@@ -239,7 +239,7 @@ pub(super) async fn no_host(to: &Sender<'_>) {
     to.post(&native("hostless-1", "uid-hostless", json!([]))).await;
 }
 
-/// The same event three times.
+/// Sends the same event three times.
 pub(super) async fn repeated(to: &Sender<'_>) {
     let host = json!([{ "id": 2_000_002, "name": "Nadja O.", "email": "nadja@salon.example" }]);
     let body = native("twice-1", "uid-twice", host);
@@ -248,7 +248,7 @@ pub(super) async fn repeated(to: &Sender<'_>) {
     }
 }
 
-/// Answered, and nothing more.
+/// Sends a ping, which is only answered.
 pub(super) async fn ping(to: &Sender<'_>) {
     let body = json!({ "triggerEvent": "PING", "createdAt": "2026-03-01T08:00:00.000Z", "payload": { "type": "Test" } });
     let (status, receipt) = to.webhook(body.to_string().as_bytes()).await;

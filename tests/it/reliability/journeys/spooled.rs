@@ -1,5 +1,5 @@
-//! The broker is away for the whole of ten thousand webhooks: all of them are accepted, and when
-//! it is back they are decided as if nothing had been.
+//! The broker is away during all of ten thousand webhooks: all of them are accepted, and when it is back
+//! they are decided as if there had been no outage.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ const EACH: usize = 5;
 const SENDERS: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order() {
+async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_order() {
     let Some(mut broker) = Broker::prepare() else { return };
     let world = World::new(Backend::Postgres, GatewayShape::Roadmap).await;
     let mut stack = Stack::on(world, Some(broker.url())).await;
-    // One after the other: an event that comes out of order shows as a stale one.
+    // One at a time, so that an event out of order becomes a stale one.
     stack.set("worker.pipelines", "1");
     stack.set("edge.allow_unsigned", "true");
     stack.set("log.level", "warn,hostmatch=info");
@@ -40,7 +40,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order()
         ledger.sent(&event(n / EACH, n % EACH), true);
     }
     let ready = client.get(format!("{base}/health/ready")).send().await.unwrap();
-    assert_eq!(ready.status(), 200, "a load balancer must go on sending");
+    assert_eq!(ready.status(), 200, "a load balancer must keep sending");
     let ready: Value = ready.json().await.unwrap();
     assert_eq!(
         (&ready["status"], &ready["spool"]["messages"]),
@@ -60,7 +60,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order()
     let counts = &worker.logged("the worker has stopped")[0]["counts"];
     assert_eq!(counts.to_string().matches(char::is_numeric).count(), 5, "only one outcome: {counts}");
     let outcomes = stack.world.test.texts("SELECT DISTINCT outcome FROM hostmatch_events").await;
-    assert_eq!(outcomes, ["assigned"], "none stale, none unchanged: each came once, and in its order");
+    assert_eq!(outcomes, ["assigned"], "none stale, none unchanged: each arrived once and in order");
     assert_eq!(stack.decided().await, 10_000);
     let last = |booking: usize| (booking + EACH - 1) % 5 + 1;
     let expected: BTreeMap<u32, String> = (0..BOOKINGS)
@@ -70,7 +70,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_their_order()
     ledger.close(&stack).await;
 }
 
-/// The `n`th event about a booking: each has another host than the one before.
+/// Returns the `n`th event about a booking; each has another host than the previous one.
 fn event(booking: usize, n: usize) -> Value {
     let host = (booking + n) % 5 + 1;
     json!({

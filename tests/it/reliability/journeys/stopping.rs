@@ -1,4 +1,4 @@
-//! How a worker ends: asked to, killed, or when there is nothing left to do.
+//! How a worker ends: asked to stop, killed, or with nothing left to do.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// How many deliveries have left a worker for good, by the line with which it ended.
+/// Returns how many deliveries the worker has finished, from its last line.
 fn finished(worker: &Process) -> u64 {
     let counts = worker.logged("the worker has stopped").remove(0)["counts"].as_str().unwrap().to_owned();
     let counts: BTreeMap<String, u64> = serde_json::from_str(&counts).unwrap();
@@ -37,17 +37,17 @@ async fn stopped_under_full_load(backend: Backend) {
     tokio::join!(ledger.publish(&stack, &stream.events), stopping);
     stack.wait_until_requeued().await;
     let depth = stack.queue.depth().await.unwrap();
-    assert!(depth.ready > 0, "it stopped in the middle: {depth:?}");
+    assert!(depth.ready > 0, "the worker stopped in the middle: {depth:?}");
 
     let report = stack.drain().await;
     let both = finished(&worker) + report["finished"].as_u64().unwrap();
-    assert_eq!(both, stream.events.len() as u64, "nothing comes again that was finished: {report}");
+    assert_eq!(both, stream.events.len() as u64, "no finished event is delivered again: {report}");
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn asked_to_stop_under_load_it_finishes_what_it_has_and_another_does_the_rest() {
+async fn a_worker_stopped_under_load_finishes_its_events_and_another_does_the_rest() {
     stopped_under_full_load(Backend::MariaDb).await;
     if is_full() {
         stopped_under_full_load(Backend::Postgres).await;
@@ -60,7 +60,7 @@ async fn a_file_of_events_is_drained_and_the_worker_ends_by_itself() {
     let stack = Stack::new(Backend::Sqlite, GatewayShape::Living).await;
     let stream = Stream::new(400, Mix::All);
     stream.open(&stack.world).await;
-    // Those that `publish` would refuse or leave out are put there by somebody else.
+    // `publish` would refuse or omit some of them, so another publisher sends them.
     stack.publish(&stream.events).await;
     let report = stack.drain().await;
     assert_eq!(report["finished"], stream.events.len(), "{report}");
@@ -68,10 +68,10 @@ async fn a_file_of_events_is_drained_and_the_worker_ends_by_itself() {
     stream.assert_done(&stack).await;
 }
 
-/// A worker that waits in the middle of its transactions, with everything in its hands.
+/// Returns a worker that is blocked in the middle of its transactions, with all events in hand.
 async fn stuck_worker(stack: &Stack, events: usize) -> Process {
     let worker = stack.worker().await;
-    eventually("the worker has taken everything", SOON, async || {
+    eventually("the worker has all events in hand", SOON, async || {
         (stack.queue.depth().await.unwrap().ready == 0).then_some(())
     })
     .await;
@@ -84,7 +84,7 @@ async fn nothing_is_acknowledged_before_its_commit() {
     for signal in ["SIGKILL", "SIGTERM"] {
         let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
         stack.set("worker.shutdown_timeout", "1s");
-        // No more than two consumers ask for at first.
+        // No more events than two consumers prefetch at first.
         let stream = Stream::new(25, Mix::Decidable);
         stream.open(&stack.world).await;
         let has_host = |event: &Value| {
@@ -97,8 +97,8 @@ async fn nothing_is_acknowledged_before_its_commit() {
             Ledger::open(&format!("{signal} while no transaction can be committed"), &stack).await;
         ledger.publish(&stack, &blocked).await;
 
-        // Somebody decides on the same new hosts, and does not come to an end: the one thing for which
-        // a worker waits in the middle of a transaction.
+        // Another transaction decides on the same new hosts and does not end: the only thing for which a
+        // worker waits in the middle of a transaction.
         let lock = stack.world.test.db.begin().await.unwrap();
         let hosts: Vec<String> =
             Stream::hosts().map(|(company, host)| format!("({company}, {host})")).collect();
@@ -113,7 +113,7 @@ async fn nothing_is_acknowledged_before_its_commit() {
             assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
             assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
         }
-        eventually(&format!("all is back in the queue after {signal}"), SOON, async || {
+        eventually(&format!("all events are back in the queue after {signal}"), SOON, async || {
             (stack.queue.depth().await.unwrap().ready == count as u64).then_some(())
         })
         .await;

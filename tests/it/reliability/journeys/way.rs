@@ -1,5 +1,5 @@
-//! The whole way of a booking, by every entrance and to every end, on each combination of
-//! database and queue and both shapes of gateway; and no personal datum in any log on the way.
+//! The whole way of a booking, through every entrance and to every outcome, on each combination of database
+//! and queue and both shapes of gateway; and no personal data in any log.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use super::scenarios::{self as scenario, CALCOM_SECRET, GARBAGE, Sender};
 use crate::support::program::json;
 use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url};
 
-/// Everything at its most talkative, the libraries too.
+/// The most verbose level, for libraries too.
 const LOUD: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,tower_http=trace";
 
-/// What is counted in the end are the appointments of this suite.
+/// Only this suite's appointments are counted at the end.
 pub(super) const WITHOUT_THEIR_APPOINTMENTS: [&str; 1] = ["DELETE FROM appointments WHERE id > 9000"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +55,7 @@ async fn on_a_production_gateway_on_postgresql_with_rabbitmq() {
 }
 
 on_engines!(on_a_production_gateway_with_adopted_tables: mariadb, postgres);
-/// Beside tables of ours that the gateway's own migrations made.
+/// Runs beside tables of ours that the gateway's own migrations created.
 async fn on_a_production_gateway_with_adopted_tables(backend: Backend) {
     let shape = GatewayShape::Production(UpdatedAt::Local);
     let test = TestDatabase::fresh(backend, shape).await.with_adopted().await;
@@ -141,7 +141,8 @@ pub(super) async fn the_whole_way_on(mut stack: Stack, roles: &[&str], clocks: O
     nothing_personal(&stack, &to);
 }
 
-/// Who sent an event is known of every way in, of decided events and of rejected ones.
+/// Checks that the sender of every event is known, for every entrance, for decided events and for rejected
+/// ones.
 fn publishers(stack: &Stack, webhook: &str, garbage: &str) {
     let events = json(&stack.command(&["events", "list", "--output", "json"]).output().unwrap());
     let all = [&events["rejected"], &events["events"]].map(|rows| rows.as_array().unwrap().clone()).concat();
@@ -228,7 +229,7 @@ async fn dead_letters(stack: &Stack, missing: &Value) {
     assert_eq!(letters.len(), 3, "{}", name(stack));
     let (never, garbage, foreign) = (of("appointment_not_found"), of("malformed"), of("tenant_mismatch"));
 
-    assert_eq!(never.attempts, 4, "the first one, and one after each delay");
+    assert_eq!(never.attempts, 4, "the first attempt, and one after each delay");
     let history: Vec<Value> = serde_json::from_str(&never.history).unwrap();
     assert_eq!(history.len(), 4);
     assert!(history.iter().all(|attempt| attempt["reason"] == "appointment_not_found"), "{history:?}");
@@ -250,12 +251,11 @@ async fn dead_letters(stack: &Stack, missing: &Value) {
     assert_eq!((foreign.attempts, foreign.company_id.map(|id| id.0)), (1, Some(2)));
 }
 
-/// Nothing that was sent, and nothing of the staff, stands in what the processes have written; but
-/// the ids do.
+/// Checks that the output of the processes has no data of events or staff, but has the ids.
 fn nothing_personal(stack: &Stack, to: &Sender<'_>) {
     let written = stack.written();
-    assert!(written.contains("\"TRACE\"") || written.contains("\"DEBUG\""), "the log is talkative");
-    assert!(written.contains("appointment_not_found"), "the log tells what went wrong");
+    assert!(written.contains("\"TRACE\"") || written.contains("\"DEBUG\""), "the log is verbose");
+    assert!(written.contains("appointment_not_found"), "the log has the reason of the failure");
     let mut personal = to.personal();
     assert!(personal.len() > 15, "{personal:?}");
     let staff = ["Frida", "Spitz", "Nadja", "Okafor", "Kammerlander", "salon.example", "guests.example"];

@@ -1,6 +1,6 @@
-//! The roadmap's four targets on what a real edge and a real worker export: good bookings, then bad ones,
-//! then good ones again. What they export at the end of each stage is played back to Prometheus' own rule
-//! tester with made-up hours between.
+//! Tests the roadmap's four targets on metrics of a real edge and a real worker: valid bookings, then
+//! invalid ones, then valid ones again. The metrics at the end of each stage are replayed to Prometheus'
+//! rule tester, with simulated hours between the stages.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -10,9 +10,9 @@ use super::exposition::Exposition;
 use super::{RULES, path, promtool, read};
 use crate::support::{Backend, GatewayShape, Process, Scrape, Stack, event, host};
 
-/// Minutes between two samples in the made-up time.
+/// Minutes between two samples in simulated time.
 const STEP: u32 = 10;
-/// How long the stages last there, in hours: good, bad, good.
+/// Simulated length of the stages, in hours: valid, invalid, valid.
 const HOURS: [u32; 3] = [26, 3, 30];
 
 const TARGETS: [&str; 4] = [
@@ -22,14 +22,14 @@ const TARGETS: [&str; 4] = [
     "HostmatchErrorRateHigh",
 ];
 
-/// A salon, an edge and a worker, all of them real.
+/// A salon with a real edge and a real worker.
 pub(super) struct Run {
     stack: Stack,
     edge: Process,
     worker: Process,
-    /// Where the edge takes events.
+    /// The edge's address for events.
     base: String,
-    /// Where edge and worker tell their metrics.
+    /// The metrics addresses of edge and worker.
     metrics: [String; 2],
     sent: u32,
 }
@@ -50,12 +50,13 @@ impl Run {
         Self { stack, edge, worker, base, metrics, sent: 0 }
     }
 
-    /// Bookings of somebody who is known by address.
+    /// Sends bookings with a host who is known by address.
     pub(super) async fn send_good(&mut self, count: u32) {
         self.send(count, |_, _| {}).await;
     }
 
-    /// In turn: of a stranger, of somebody with only a name, of nobody, of another company's, and a good one.
+    /// Sends in turn: an unknown host, a host with only a name, no host, another company's booking, and a
+    /// valid one.
     async fn send_bad(&mut self, count: u32) {
         self.send(count, |n, event| match n % 5 {
             0 => event["calcom_booking"]["hosts"] = host(200 + n, "Somebody", "somebody@elsewhere.example"),
@@ -67,8 +68,8 @@ impl Run {
         .await;
     }
 
-    /// Appointments, and through the edge the events about them, good ones that `change` may spoil; waits
-    /// until all of them are decided.
+    /// Creates appointments and sends their events through the edge, after `change` may have spoiled them;
+    /// waits until all are decided.
     async fn send(&mut self, count: u32, change: impl Fn(u32, &mut Value)) {
         let client = crate::support::http_client();
         let mut events = Vec::new();
@@ -86,10 +87,10 @@ impl Run {
         assert_eq!(sent.status(), 202);
         let all = f64::from(self.sent);
         let done = |scrape: &Scrape| scrape.sum("hostmatch_events_processed_total") >= all;
-        Scrape::until(&self.metrics[1], "all of them have left the worker", done).await;
+        Scrape::until(&self.metrics[1], "the worker has finished all of them", done).await;
     }
 
-    /// What edge and worker export at this moment.
+    /// Returns the current metrics of edge and worker.
     pub(super) async fn scrape(&self) -> [Scrape; 2] {
         [Scrape::of(&self.metrics[0]).await, Scrape::of(&self.metrics[1]).await]
     }
@@ -100,15 +101,15 @@ impl Run {
     }
 }
 
-/// The groups of the rules, in their order.
+/// Returns the groups of the rules, in order.
 fn groups() -> Vec<String> {
     let rules = read(RULES);
     let groups = rules.lines().filter_map(|line| line.trim().strip_prefix("- name: "));
     groups.map(ToOwned::to_owned).collect()
 }
 
-/// The series that the rules name, through all looks, in the notation of the rule tester: a counter grows
-/// evenly from one look to the next, a gauge is throughout a stage what it was at its end.
+/// Returns the series that the rules name, from all scrapes, in the rule tester's notation: a counter grows
+/// evenly from one scrape to the next, a gauge has its final value during the whole stage.
 fn series(looks: &[[Scrape; 2]]) -> Vec<Value> {
     let rules = read(RULES);
     let mut values: BTreeMap<String, (bool, Vec<Option<f64>>)> = BTreeMap::new();
@@ -169,10 +170,10 @@ async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
             .sum()
     };
     let outcomes = ["unmatched", "needs_review", "no_host", "dead_letter"].map(ended);
-    assert_eq!(outcomes, [20.0; 4], "the bad ones ended as they should");
+    assert_eq!(outcomes, [20.0; 4], "the invalid bookings have the expected outcomes");
     assert_eq!(ended("assigned") + ended("unchanged"), 140.0);
 
-    // Which of the targets fire at this hour.
+    // Which targets fire at this hour.
     let fire = |hour: u32, expected: &[&str]| {
         let samples = expected
             .iter()
@@ -188,7 +189,7 @@ async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
     let test = json!({
         "rule_files": [path(RULES)],
         "evaluation_interval": minutes,
-        // What is recorded is there before it is asked for.
+        // Recording rules are evaluated before the alerts that use them.
         "group_eval_order": groups(),
         "tests": [{
             "interval": minutes,

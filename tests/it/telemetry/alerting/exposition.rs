@@ -1,20 +1,20 @@
-//! What `/metrics` answers, sample by sample, with labels and kinds.
+//! The response of `/metrics`, sample by sample, with labels and types.
 
 use std::collections::BTreeMap;
 
 use crate::support::Scrape;
 
-/// One look at the metrics of a process.
+/// One scrape of a process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Exposition {
-    /// The kind of each metric: counter, gauge, histogram.
+    /// The type of each metric: counter, gauge, histogram.
     pub(super) kinds: BTreeMap<String, String>,
     pub(super) samples: Vec<Sample>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
-    /// As it is told: of a histogram with `_bucket`, `_sum` or `_count`.
+    /// The exposed name: for a histogram with `_bucket`, `_sum` or `_count`.
     pub(super) name: String,
     pub(super) labels: Vec<(String, String)>,
     pub(super) value: f64,
@@ -37,14 +37,14 @@ impl Exposition {
         all
     }
 
-    /// The metric to which a sample belongs.
+    /// Returns the metric to which a sample belongs.
     pub(super) fn metric<'a>(&self, sample: &'a str) -> &'a str {
         let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| sample.strip_suffix(end));
         base.filter(|base| self.kinds.get(*base).is_some_and(|kind| kind == "histogram")).unwrap_or(sample)
     }
 }
 
-/// `a="x",b="y"`, quotes and commas inside of the values allowed.
+/// Parses `a="x",b="y"`; values may contain quotes and commas.
 pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     let mut rest = text;

@@ -1,5 +1,5 @@
-//! Alerts and dashboards in `deploy/`: they name only what the program exports, and the roadmap's four
-//! targets fire and clear on what a real run of it exports.
+//! Alerts and dashboards in `deploy/`: they use only exported metrics, and the roadmap's four targets fire
+//! and clear on metrics from a real run.
 
 mod captured;
 mod exposition;
@@ -27,30 +27,30 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(path(file)).unwrap()
 }
 
-/// A dashboard's panels without the rows, which only head them.
+/// Returns a dashboard's panels without the rows, which only group them.
 fn panels(file: &str) -> Vec<Value> {
     let board: Value = serde_json::from_str(&read(file)).unwrap();
     let panels = board["panels"].as_array().unwrap().iter();
     panels.filter(|panel| panel["type"] != "row").cloned().collect()
 }
 
-/// The expressions of a panel.
+/// Returns the expressions of a panel.
 fn expressions(panel: &Value) -> impl Iterator<Item = &str> {
     panel["targets"].as_array().unwrap().iter().map(|target| target["expr"].as_str().unwrap())
 }
 
-/// The names of all alerts.
+/// Returns the names of all alerts.
 fn alerts() -> Vec<String> {
     let rules = read(RULES);
     let named = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
     named.map(ToOwned::to_owned).collect()
 }
 
-/// Runs promtool with these arguments on a file of this content, and gives what it said against it.
+/// Runs promtool with these arguments on a file with this content; an error has its output.
 fn promtool(arguments: &[&str], content: &Value) -> Result<(), String> {
     let Some(promtool) = crate::support::promtool() else { return Ok(()) };
     let file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
-    // JSON is YAML, too.
+    // Every JSON document is also YAML.
     std::fs::write(&file, content.to_string()).unwrap();
     let output = Command::new(promtool).args(arguments).arg(file.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);

@@ -1,5 +1,5 @@
-//! Everything that rules and dashboards name is exported: metrics, labels, and the values that are asked
-//! for. A selector that fits nothing is no error to Prometheus; it is silent for ever.
+//! Everything that rules and dashboards name is exported: metrics, labels, and the label values in
+//! selectors. A selector without a match is no error to Prometheus; the alert is silent for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use crate::support::Scrape;
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Labels that Prometheus itself makes.
+/// Labels that Prometheus itself adds.
 const PROMETHEUS: [&str; 4] = ["job", "instance", "alertname", "severity"];
-/// Labels of which not every value is there from the start.
+/// Labels whose values do not all exist from the start.
 const OPEN: [&str; 1] = ["code"];
-/// Metrics that Prometheus itself makes.
+/// Metrics that Prometheus itself exports.
 const ITS_OWN: [&str; 2] = ["up", "ALERTS"];
 
-/// What is exported: of each metric its labels, and of each label its values.
+/// The exported metrics: for each its labels, and for each label its values.
 type Exported = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 fn exported(looks: &[Scrape]) -> Exported {
@@ -34,10 +34,10 @@ fn exported(looks: &[Scrape]) -> Exported {
     all
 }
 
-/// All expressions, with where they stand.
+/// Returns all expressions, each with its place.
 fn all_expressions() -> Vec<(String, String)> {
     let rules = read(RULES);
-    // The lines of the rules are searched as a whole: comments aside, metrics stand in expressions only.
+    // The lines of the rules are searched as a whole: apart from comments, only expressions contain metrics.
     let code = rules.lines().filter(|line| !line.trim_start().starts_with('#'));
     let code = code.filter(|line| !line.contains("summary: ") && !line.contains("action: "));
     let mut all = vec![(RULES.to_owned(), code.collect::<Vec<_>>().join("\n"))];
@@ -50,7 +50,7 @@ fn all_expressions() -> Vec<(String, String)> {
     all
 }
 
-/// The metrics that are named in `text`, each with what stands in braces behind it.
+/// Returns the metrics that `text` names, each with its selector in braces.
 fn selectors(text: &str) -> Vec<(&str, &str)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut found = Vec::new();
@@ -69,7 +69,7 @@ fn selectors(text: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Where the braces end, outside of quotes.
+/// Returns the position of the closing brace outside of quotes.
 fn end_of_braces(text: &str) -> Option<usize> {
     let mut quoted = false;
     text.char_indices().find_map(|(position, c)| {
@@ -78,7 +78,7 @@ fn end_of_braces(text: &str) -> Option<usize> {
     })
 }
 
-/// What is wrong with this: named, and not exported.
+/// Returns what this selector names although it is not exported.
 fn unknown(exported: &Exported, recorded: &BTreeSet<String>, name: &str, braces: &str) -> Vec<String> {
     if name.contains(':') {
         return if recorded.contains(name) { vec![] } else { vec![format!("{name} is not recorded")] };
@@ -98,7 +98,7 @@ fn unknown(exported: &Exported, recorded: &BTreeSet<String>, name: &str, braces:
             }
             continue;
         };
-        // A pattern proper, such as 5.., fits what it fits.
+        // A real pattern, such as 5.., may match anything.
         let is_plain =
             |value: &&str| !value.contains(['.', '*', '$', '+']) && !OPEN.contains(&label.as_str());
         let values = values.split('|').filter(is_plain).filter(|value| !known.contains(*value));
@@ -130,11 +130,11 @@ async fn everything_that_rules_and_dashboards_name_is_exported() {
     let recorded: BTreeSet<String> = recorded.map(ToOwned::to_owned).collect();
     let expressions = all_expressions();
     let named: usize = expressions.iter().map(|(_, text)| selectors(text).len()).sum();
-    assert!(named > 150, "the scan sees only {named}");
+    assert!(named > 150, "the scan found only {named}");
 
     let mut run = Run::start().await;
     run.send_good(3).await;
-    // What is sampled comes by and by.
+    // Sampled metrics appear with a delay.
     let until = Instant::now() + WAIT_TIMEOUT;
     let missing = loop {
         let exported = exported(&run.scrape().await);

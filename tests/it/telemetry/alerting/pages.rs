@@ -1,5 +1,5 @@
-//! What can be said of rules and dashboards without running anything: each alert says what to do, has its
-//! page and a test of its own; each panel says what to do; nothing of somebody's Grafana is left in them.
+//! Checks of rules and dashboards that need no server: each alert has an instruction, a page and a test;
+//! each panel has an instruction; nothing in them depends on one Grafana installation.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{DASHBOARDS, RULES, TESTS, alerts, expressions, panels, path, promtool, read};
 
 #[test]
-fn every_alert_says_what_to_do_and_has_its_page() {
+fn every_alert_has_an_instruction_and_a_page() {
     let rules = read(RULES);
     let mut wrong = Vec::new();
     for (alert, rule) in alerts().iter().zip(rules.split("- alert: ").skip(1)) {
@@ -35,7 +35,7 @@ fn every_alert_says_what_to_do_and_has_its_page() {
         .map(|page| page.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
     let expected: BTreeSet<String> = alerts().into_iter().chain(["README".to_owned()]).collect();
-    assert_eq!(pages, expected, "a page for each alert, and no other");
+    assert_eq!(pages, expected, "exactly one page for each alert");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -47,21 +47,21 @@ fn every_alert_is_tested() {
 }
 
 #[test]
-fn every_panel_says_what_to_do_and_nothing_of_anybodys_grafana_is_in_the_dashboards() {
+fn every_panel_has_an_instruction_and_no_dashboard_depends_on_one_grafana() {
     let mut wrong = Vec::new();
     for file in DASHBOARDS {
         let board: Value = serde_json::from_str(&read(file)).unwrap();
-        assert!(board["id"].is_null(), "{file}: an id of somebody's Grafana");
+        assert!(board["id"].is_null(), "{file}: an id of one Grafana installation");
         let mut ids = BTreeSet::new();
         for panel in panels(file) {
             let title = panel["title"].as_str().unwrap();
-            assert!(ids.insert(panel["id"].as_i64().unwrap()), "{file}: {title}: its number is taken");
+            assert!(ids.insert(panel["id"].as_i64().unwrap()), "{file}: {title}: its id is used twice");
             if panel["description"].as_str().unwrap_or_default().len() < 40 {
                 wrong.push(format!("{file}: {title}: no description"));
             }
             let own = panel["targets"].as_array().unwrap().iter().map(|target| &target["datasource"]);
             if own.chain([&panel["datasource"]]).any(|source| source["uid"] != "${datasource}") {
-                wrong.push(format!("{file}: {title}: a data source that others do not have"));
+                wrong.push(format!("{file}: {title}: a data source of one Grafana installation"));
             }
         }
     }
@@ -69,14 +69,14 @@ fn every_panel_says_what_to_do_and_nothing_of_anybodys_grafana_is_in_the_dashboa
 }
 
 #[test]
-fn every_expression_of_the_dashboards_can_be_read_by_prometheus() {
+fn prometheus_can_parse_every_expression_of_the_dashboards() {
     let panels = DASHBOARDS.into_iter().flat_map(panels);
     let expressions = panels.flat_map(|panel| {
         expressions(&panel).map(|text| text.replace("$__rate_interval", "5m")).collect::<Vec<_>>()
     });
     let record = |(number, text)| json!({ "record": format!("panel:{number}:value"), "expr": text });
     let rules: Vec<Value> = expressions.enumerate().map(record).collect();
-    assert!(rules.len() > 50, "the scan sees only {}", rules.len());
+    assert!(rules.len() > 50, "the scan found only {}", rules.len());
     let group = json!({ "groups": [{ "name": "dashboards", "rules": rules }] });
     promtool(&["check", "rules"], &group).unwrap();
 }

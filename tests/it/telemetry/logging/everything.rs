@@ -1,5 +1,5 @@
-//! A full run at level `trace`: every way in and every end of an event, what goes wrong on the way, and the
-//! commands of operators; what all of it has logged.
+//! A full run at level `trace`: every entrance and every outcome of an event, faults on the way, and the
+//! commands of operators; returns everything that was logged.
 
 use std::cell::RefCell;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ use super::personal::{
 use crate::support::collector::Collector;
 use crate::support::{Backend, GatewayShape, Stack, eventually};
 
-/// Everything at its most talkative, the libraries too.
+/// The most verbose level, for libraries too.
 const LOUD: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,hyper_util=trace,rustls=trace,reqwest=trace,tower_http=trace";
 
 const SOON: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ const RETELL: &str = "/api/retell/webhook";
 const CALCOM: &str = "/webhooks/calcom";
 const EVENTS: &str = "/v1/events";
 
-/// A run, and what its commands have said on stderr.
+/// A run, and what its commands wrote to stderr.
 struct Run {
     stack: Stack,
     base: String,
@@ -34,7 +34,7 @@ struct Run {
     said: RefCell<String>,
 }
 
-/// All of it; gives what was logged.
+/// Runs all of it; returns what was logged.
 pub(super) async fn happens(backend: Backend, format: &str) -> String {
     let collector = Collector::start().await;
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
@@ -69,7 +69,7 @@ pub(super) async fn happens(backend: Backend, format: &str) -> String {
     run.posts().await;
     run.past_the_edge().await;
     run.until("hostmatch_dead_letters", 6).await;
-    // It is replayed at the end, and was tried twice.
+    // The letter to replay at the end, which was tried twice.
     run.until("hostmatch_dead_letters WHERE event_id = 'e-8'", 1).await;
     run.an_outage().await;
     run.a_refused_transaction().await;
@@ -84,7 +84,7 @@ pub(super) async fn happens(backend: Backend, format: &str) -> String {
     for told in
         ["an event was decided", "an event became a dead letter", "the database cannot be used", "request"]
     {
-        assert!(all.contains(told), "it happened: {told}");
+        assert!(all.contains(told), "this line was logged: {told}");
     }
     nothing_in(&format!("{backend:?} {format}"), &all, &[&run.token]);
     let sent = collector.bytes();
@@ -116,7 +116,7 @@ impl Run {
         request.send().await.unwrap().status().as_u16()
     }
 
-    /// With the bearer token, from an address that a proxy tells.
+    /// Posts with the bearer token, from an address that a proxy forwards.
     async fn event(&self, event: &Value) {
         let bearer = format!("Bearer {}", self.token);
         let headers = [
@@ -134,7 +134,7 @@ impl Run {
         .await;
     }
 
-    /// Runs a command at its most talkative and keeps what it says on stderr; gives its stdout.
+    /// Runs a command at the most verbose level and keeps its stderr; returns its stdout.
     fn command(&self, code: i32, arguments: &[&str]) -> String {
         let mut command = self.stack.command(arguments);
         let output = command.stdin(Stdio::null()).output().unwrap();
@@ -143,20 +143,21 @@ impl Run {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Everything that commands and processes have said on stderr.
+    /// Returns everything that commands and processes have written to stderr.
     fn logs(&self) -> String {
         let files = self.stack.home().read_dir().unwrap().map(|entry| entry.unwrap().path());
         let logs = files.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
         logs.map(|path| std::fs::read_to_string(path).unwrap()).chain([self.said.borrow().clone()]).collect()
     }
 
-    /// What is posted, rightly and wrongly.
+    /// Posts valid and invalid requests.
     async fn posts(&self) {
         self.event(&native("e-1", "uid-1", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
         self.event(&native("e-2", "uid-2", (2_000_002, BORIS.0, ""))).await;
         self.event(&native("e-3", "uid-3", (2_000_003, STRANGERS[0], "xaver@fremde.example"))).await;
         self.event(&native("e-4", "uid-4", (2_000_002, BORIS.0, ""))).await;
-        // An id and a booking that are an address; a type that is a name; another salon's; no appointment.
+        // An id and a booking that are an address; a type that is a name; another salon's event; no
+        // appointment.
         self.event(&native(
             "wanda.quill@gast.example",
             "wanda.quill@gast.example",
@@ -179,7 +180,7 @@ impl Run {
         assert_eq!(self.post(CALCOM, &[("x-cal-signature-256", "00")], body.clone()).await, 401);
         let bearer = format!("Bearer {}", self.token);
         let token = [("authorization", bearer.as_str())];
-        // What cannot be read: queued as it is, or refused.
+        // Unreadable bodies: queued unchanged, or refused.
         let garbage = b"\xff\xfe{ \"name\": \"Gundula Rumpel\" ".to_vec();
         assert_eq!(self.post(RETELL, &token, garbage.clone()).await, 200);
         assert_eq!(
@@ -194,7 +195,7 @@ impl Run {
         assert_eq!(self.post("/wanda.quill@gast.example?name=Gundula", &token, "{}").await, 404);
     }
 
-    /// What others put into the queue.
+    /// Publishes what other programs put into the queue.
     async fn past_the_edge(&self) {
         let message = |body: Vec<u8>| Message { body: body.into(), ..Message::default() };
         let mut odd = message(b"O:8:\"Customer\":1:{s:4:\"name\";s:11:\"Wanda Quill\";}".to_vec());
@@ -219,7 +220,7 @@ impl Run {
         self.stack.queue.publisher().publish(messages).await.unwrap();
     }
 
-    /// The gateway's table is gone for a while, as when its migrations run.
+    /// Removes the gateway's table for a while, as during its migrations.
     async fn an_outage(&self) {
         let world = &self.stack.world;
         world.run("ALTER TABLE appointments RENAME TO appointments_away").await;
@@ -229,16 +230,16 @@ impl Run {
         })
         .await;
         world.run("ALTER TABLE appointments_away RENAME TO appointments").await;
-        eventually("it is decided after all", SOON, async || {
+        eventually("the event is decided in the end", SOON, async || {
             (world.assigned(12).await == "1/2000001").then_some(())
         })
         .await;
     }
 
-    /// The database refuses rows, and quotes them.
+    /// Makes the database refuse rows and quote them in its errors.
     async fn a_refused_transaction(&self) {
         let (refuse, allow) = match self.stack.world.test.backend {
-            // There a second address would be taken for the same host.
+            // On MariaDB a second address would be taken for the same host.
             Backend::MariaDb => (
                 "CREATE TRIGGER one_address BEFORE INSERT ON hostmatch_inbox FOR EACH ROW \
                  BEGIN DECLARE why VARCHAR(120); SET why = CONCAT('no place for ', NEW.email); \
@@ -261,7 +262,7 @@ impl Run {
         self.stack.world.run(allow).await;
     }
 
-    /// What people look at and decide.
+    /// Runs what people read and decide.
     async fn operators(&self) {
         let event = native("e-20", "uid-20", (2_000_001, FRIEDA.0, FRIEDA.1));
         let home = self.stack.home();
@@ -315,7 +316,7 @@ impl Run {
         self.said.borrow_mut().push_str(std::str::from_utf8(&inspected.stderr).unwrap());
     }
 
-    /// Dead letters come back, well and not.
+    /// Replays dead letters, with and without success.
     async fn replays(&self) {
         self.stack.world.appointment(30, 1, "uid-gone").await;
         let plan = self.command(0, &["deadletters", "plan", "--all", "--output", "json"]);
@@ -332,13 +333,14 @@ impl Run {
             "--reason",
             "because of Wanda",
         ];
-        // Most of them fail again, and some other is decided. It ends when the effect of each is committed.
+        // Most of them fail again, and at least one is decided. The replay ends when the effect of each is
+        // committed.
         let flags = ["--rate", "100/s", "--stop-on-failure", "100%"];
         self.command(5, &[&replay[..], &flags].concat());
         assert_eq!(self.stack.world.assigned(30).await, "1/2000001");
     }
 
-    /// Wrong passwords, in both URLs.
+    /// Starts processes with wrong passwords in both URLs.
     fn failing_starts(&self, backend: Backend) {
         let mut urls = vec![("HOSTMATCH_queue__url", format!("amqp://guest:{PASSWORD}@127.0.0.1:5672"), 7)];
         match backend {

@@ -1,5 +1,5 @@
-//! `docs/logging.md` lists the fields that there are, messages are constant, and nothing of a person and
-//! no secret is in any log, whatever happens.
+//! `docs/logging.md` lists all fields that exist, messages are constant, and no log ever has personal data
+//! or a secret.
 
 mod everything;
 mod personal;
@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use crate::support::Backend;
 
-/// One line of code that logs.
+/// One log statement in the code.
 struct Logged {
     place: String,
     fields: Vec<String>,
     message: Option<String>,
 }
 
-/// Every file of ours in which something may be logged.
+/// Returns every source file that may log.
 fn sources() -> Vec<PathBuf> {
     let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut found = Vec::new();
@@ -55,12 +55,12 @@ fn logged() -> Vec<Logged> {
     all
 }
 
-/// `error` of `%error`, `reason` of `reason = code.as_str()`.
+/// Returns `error` for `%error`, `reason` for `reason = code.as_str()`.
 fn name_of(field: &str) -> String {
     field.split('=').next().unwrap().trim().trim_start_matches(['%', '?']).to_owned()
 }
 
-/// The arguments of a macro, up to its closing parenthesis.
+/// Returns the arguments of a macro, up to its closing parenthesis.
 fn arguments(text: &str) -> Vec<String> {
     let (mut all, mut one, mut depth, mut quoted, mut before) = (Vec::new(), String::new(), 0, false, ' ');
     for c in text.chars() {
@@ -82,7 +82,7 @@ fn arguments(text: &str) -> Vec<String> {
     all.iter().map(|argument| argument.trim().to_owned()).filter(|argument| !argument.is_empty()).collect()
 }
 
-/// The fields that the document has.
+/// Returns the fields that the document lists.
 fn documented() -> BTreeSet<String> {
     let document = include_str!("../../../../docs/logging.md");
     let fields = document.split("## Fields").nth(1).unwrap().split("\n## ").next().unwrap();
@@ -91,11 +91,11 @@ fn documented() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_document_lists_the_fields_that_the_code_has() {
+fn the_document_lists_the_fields_of_the_code() {
     let logged = logged();
     assert!(logged.len() > 60, "{}", logged.len());
     let mut fields: BTreeSet<String> = logged.iter().flat_map(|line| line.fields.clone()).collect();
-    // What every line has, and what lines within a trace have.
+    // Fields of every line, and of lines within a trace.
     fields.extend(["message".to_owned(), "trace_id".to_owned()]);
     assert_eq!(fields, documented());
 }
@@ -110,14 +110,14 @@ fn messages_are_constant() {
     }
 }
 
-/// Every line is a document with the fields of a line, and no others than are documented.
+/// Checks that every line is a JSON document with the required fields, and that its fields are documented.
 fn documents(text: &str) {
     let documented = documented();
-    // What a command tells whoever typed it (`note: …`, `error: …`) is no log.
+    // A command's messages to its user (`note: …`, `error: …`) are no log.
     for line in text.lines().filter(|line| line.starts_with('{')) {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let line = line.as_object().unwrap();
-        // Libraries have fields of their own, and some no message.
+        // Libraries have their own fields, and some lines no message.
         if !line["target"].as_str().unwrap().starts_with("hostmatch") {
             continue;
         }

@@ -1,4 +1,4 @@
-//! The people of these tests, what they write, and the secrets; and whether any of it is in a text.
+//! The people of these tests, their texts and the secrets, and the check that none of it is in a text.
 
 use serde_json::{Value, json};
 
@@ -8,15 +8,15 @@ pub(super) const RETELL_KEY: &str = "key_Morgentau";
 pub(super) const COLLECTORS: &str = "Bearer c0llect-Zauberwort";
 pub(super) const PASSWORD: &str = "pw-Siebenschlaefer";
 
-/// A member of staff, whose host fits by address.
+/// A member of staff whose host matches by address.
 pub(super) const FRIEDA: (&str, &str) = ("Frieda Morgenroth", "frieda.morgenroth@salon.example");
-/// Another, whose host fits by name alone.
+/// Another, whose host matches by name only.
 pub(super) const BORIS: (&str, &str) = ("Boris Kammerlander", "boris.kammerlander@salon.example");
-/// Hosts whom nobody knows, with one address.
+/// Unknown hosts with the same address.
 pub(super) const STRANGERS: [&str; 2] = ["Xaver Unbekannt", "Ylvi Fremdling"];
 pub(super) const STRANGE_ADDRESS: &str = "kollektiv@fremde.example";
 
-/// Nothing of this may be in a log. Parts of names are names, too.
+/// None of these may be in a log. Parts of names count too.
 pub(super) const PERSONAL: [&str; 33] = [
     "Frieda",
     "Morgenroth",
@@ -53,7 +53,7 @@ pub(super) const PERSONAL: [&str; 33] = [
     "SELECT ",
 ];
 
-/// The gateway's event, with everything that a real one has around its host.
+/// Returns the gateway's event, with everything that a real one has around its host.
 pub(super) fn native(id: &str, uid: &str, host: (i64, &str, &str)) -> Value {
     let (host, name, email) = host;
     json!({
@@ -69,7 +69,7 @@ pub(super) fn native(id: &str, uid: &str, host: (i64, &str, &str)) -> Value {
     })
 }
 
-/// Cal.com's own webhook.
+/// Returns Cal.com's own webhook.
 pub(super) fn webhook(uid: &str) -> Value {
     json!({
         "triggerEvent": "BOOKING_CREATED", "createdAt": "2026-03-01T08:00:00.000Z",
@@ -83,7 +83,7 @@ pub(super) fn webhook(uid: &str) -> Value {
     })
 }
 
-/// The lines of a log in which something of a person is, or a secret.
+/// Fails with the lines of a log that contain personal data or a secret.
 pub(super) fn nothing_in(what: &str, text: &str, more: &[&str]) {
     let folded = text.to_lowercase();
     for personal in PERSONAL.iter().chain(more) {

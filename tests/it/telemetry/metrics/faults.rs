@@ -1,9 +1,9 @@
-//! Faults of the database: counted once, and told for as long as they last.
+//! Faults of the database: counted once, and visible as long as they last.
 
 use super::{in_hours, mara, salon};
 use crate::support::{Backend, Scrape, event, host};
 
-/// One of a batch is refused: what was tried along with it, until it was found, is not counted.
+/// One event of a batch is refused: attempts of the other events, until it is isolated, are not counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_refused_counts_once() {
     let mut stack = salon(Backend::Sqlite).await;
@@ -17,13 +17,13 @@ async fn an_event_that_is_refused_counts_once() {
     let all = |scrape: &Scrape| {
         scrape.sum("hostmatch_events_processed_total") + scrape.sum("hostmatch_event_retries_total") == 8.0
     };
-    let scrape = Scrape::until(&Scrape::base(&mut worker).await, "all are answered", all).await;
+    let scrape = Scrape::until(&Scrape::base(&mut worker).await, "all events are settled", all).await;
     assert_eq!(scrape.counted("hostmatch_event_retries_total"), ["refused: 1"]);
     assert_eq!(scrape.all("hostmatch_matches_total")["none error"], 1.0);
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
-/// The sampler can read what it looks at, and events wait all the same.
+/// The sampler's queries work, and events wait nevertheless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_answers_and_cannot_be_used_is_not_up() {
     let mut stack = salon(Backend::Sqlite).await;
@@ -36,12 +36,14 @@ async fn a_database_that_answers_and_cannot_be_used_is_not_up() {
 
     stack.world.run("ALTER TABLE staff RENAME TO staff_away").await;
     stack.publish(&[event("e2", "Bk-2", 1, mara())]).await;
-    Scrape::until(&base, "it cannot be used", |scrape| scrape.value("hostmatch_db_up") == 0.0).await;
+    Scrape::until(&base, "the database cannot be used", |scrape| scrape.value("hostmatch_db_up") == 0.0)
+        .await;
     stack.world.set_staff_externally(1, Some(2)).await;
     let scrape = Scrape::until(&base, "another sample", waits(0.0)).await;
     assert_eq!((scrape.value("hostmatch_db_up"), scrape.all("hostmatch_sample_up")["database"]), (0.0, 1.0));
 
     stack.world.run("ALTER TABLE staff_away RENAME TO staff").await;
-    Scrape::until(&base, "it can be used again", |scrape| scrape.value("hostmatch_db_up") == 1.0).await;
+    Scrape::until(&base, "the database can be used again", |scrape| scrape.value("hostmatch_db_up") == 1.0)
+        .await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }

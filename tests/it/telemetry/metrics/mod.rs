@@ -1,5 +1,5 @@
-//! What processes tell at `/metrics`: everything that is documented from the start, and then exactly what
-//! happened.
+//! The metrics of processes at `/metrics`: everything that is documented from the start, and then exactly
+//! what happened.
 
 mod faults;
 
@@ -17,7 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{Backend, GatewayShape, Scrape, Stack, event, host, promtool};
 
-/// An installation whose processes tell of themselves, with a salon.
+/// Creates an installation whose processes export metrics, with a salon.
 async fn salon(backend: Backend) -> Stack {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     for (key, value) in [
@@ -42,7 +42,7 @@ fn mara() -> Value {
     host(11, "Mara Lind", "mara@salon.example")
 }
 
-/// An event about a booking that starts in so many hours.
+/// Returns an event about a booking that starts in this many hours.
 fn in_hours(hours: i64, id: &str, booking: u32, hosts: Value) -> Value {
     let start = OffsetDateTime::now_utc() + time::Duration::hours(hours);
     let mut event = event(id, &format!("Bk-{booking}"), 5, hosts);
@@ -50,7 +50,7 @@ fn in_hours(hours: i64, id: &str, booking: u32, hosts: Value) -> Value {
     event
 }
 
-/// The linter of Prometheus finds nothing.
+/// Checks that Prometheus' linter finds nothing.
 fn assert_linted(scrape: &Scrape) {
     let Some(promtool) = promtool() else { return };
     let mut lint = Command::new(promtool);
@@ -66,7 +66,7 @@ fn both() -> Vec<Series> {
     [&[BUILD][..], &queue::metrics::SERIES, &telemetry::process::SERIES].concat()
 }
 
-/// Each series is there, and what counts is at 0.
+/// Checks that each series is there, and that counters are at 0.
 fn assert_begun(scrape: &Scrape, lists: &[&[Series]], is_rabbitmq: bool) {
     let names = scrape.names();
     for series in lists.iter().copied().flatten() {
@@ -96,8 +96,8 @@ fn assert_begun(scrape: &Scrape, lists: &[&[Series]], is_rabbitmq: bool) {
     assert_linted(scrape);
 }
 
-on_engines!(what_is_documented_is_there_from_the_start: sqlite, mariadb);
-async fn what_is_documented_is_there_from_the_start(backend: Backend) {
+on_engines!(every_documented_series_is_there_from_the_start: sqlite, mariadb);
+async fn every_documented_series_is_there_from_the_start(backend: Backend) {
     let is_rabbitmq = backend != Backend::Sqlite;
     let stack = salon(backend).await;
     let (both, worker_series) = (both(), worker::SERIES.concat());
@@ -123,7 +123,7 @@ async fn what_is_documented_is_there_from_the_start(backend: Backend) {
     assert_begun(&Scrape::until(&base, "connected", is_up).await, &[&both, &edge::SERIES], is_rabbitmq);
     let client = crate::support::http_client();
     let refused = client.get(format!("{public}/metrics")).send().await.unwrap();
-    assert_eq!(refused.status(), 404, "not where the internet may look");
+    assert_eq!(refused.status(), 404, "not on the public port");
     let head = client.head(format!("{base}/metrics")).send().await.unwrap();
     assert_eq!((head.status().as_u16(), head.headers()["content-length"] == "0"), (200, false));
     assert_eq!(client.post(format!("{base}/metrics")).send().await.unwrap().status(), 405);
@@ -135,7 +135,7 @@ async fn what_is_documented_is_there_from_the_start(backend: Backend) {
     assert_eq!(all.stop().await, Some(0), "{}", all.stderr());
 }
 
-/// One of each kind, through the edge where the edge takes it.
+/// Sends one event of each kind, through the edge if the edge accepts it.
 async fn send_mixture(stack: &Stack, edge: &str) {
     let client = crate::support::http_client();
     let post = async |route: &str, body: String, status: u16| {
@@ -177,8 +177,8 @@ async fn send_mixture(stack: &Stack, edge: &str) {
     stack.queue.publisher().publish(vec![message]).await.unwrap();
 }
 
-on_engines!(what_happened_is_counted_exactly);
-async fn what_happened_is_counted_exactly(backend: Backend) {
+on_engines!(every_event_is_counted_exactly);
+async fn every_event_is_counted_exactly(backend: Backend) {
     let stack = salon(backend).await;
     stack.world.set_staff_externally(7, Some(2)).await;
     let mut worker = stack.worker().await;
@@ -189,12 +189,12 @@ async fn what_happened_is_counted_exactly(backend: Backend) {
         scrape.sum("hostmatch_events_processed_total") >= 16.0
             && scrape.value("hostmatch_dead_letters_open") == 3.0
     };
-    let scrape = Scrape::until(&at_worker, "everything has left", all).await;
+    let scrape = Scrape::until(&at_worker, "all events are finished", all).await;
     assert_worker(&scrape, backend);
     let scrape = Scrape::of(&at_edge).await;
     assert_edge(&scrape);
 
-    // A person takes care of one.
+    // A person assigns one booking.
     stack.world.set_staff_externally(3, Some(2)).await;
     let fewer = |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == 3.0;
     let scrape = Scrape::until(&at_worker, "one booking fewer", fewer).await;
@@ -227,7 +227,7 @@ fn assert_worker(scrape: &Scrape, backend: Backend) {
             "unknown ignored: 1",
         ],
     );
-    // One of them four times: at once, and after each delay.
+    // One of them four times: immediately, and after each delay.
     is(
         "events_received_total",
         &[
@@ -249,7 +249,7 @@ fn assert_worker(scrape: &Scrape, backend: Backend) {
     is("mappings_changed_total", &[]);
     is("replays_total", &[]);
     is("events_put_off_total", &[]);
-    // On the embedded queue a retry is no message of its own.
+    // On the embedded queue a retry is not a separate message.
     let copies: &[&str] = if backend == Backend::Sqlite { &[] } else { &["confirmed: 6"] };
     is("publishes_total", copies);
     is("dead_letters_open", &[": 3"]);
@@ -261,7 +261,7 @@ fn assert_worker(scrape: &Scrape, backend: Backend) {
     assert_eq!(scrape.sum("hostmatch_batch_events_sum"), 19.0);
     let age = scrape.value("hostmatch_inbox_oldest_item_age_seconds");
     assert!((0.0..120.0).contains(&age), "{age}");
-    // Those that the edge took are young; the test's own message has no time of its own.
+    // The edge's events are recent; the test's own message has no time.
     let ages = scrape.sum("hostmatch_event_age_seconds_sum");
     assert!((0.0..13.0 * 60.0).contains(&ages), "{ages}");
     for personal in
@@ -272,7 +272,7 @@ fn assert_worker(scrape: &Scrape, backend: Backend) {
     assert_linted(scrape);
 }
 
-/// A replayed dead letter leaves once more, and counts as a replay besides.
+/// Checks that a replayed dead letter counts once more, and also as a replay.
 async fn replay(stack: &Stack, at_worker: &str) {
     let before = Scrape::of(at_worker).await;
     stack.world.appointment(10, 15, "nowhere").await;
@@ -288,11 +288,11 @@ async fn replay(stack: &Stack, at_worker: &str) {
         !scrape.counted("hostmatch_replays_total").is_empty()
             && scrape.sum("hostmatch_dead_letters_open") == 2.0
     };
-    let after = Scrape::until(at_worker, "the replay has left", left).await;
+    let after = Scrape::until(at_worker, "the replayed letter is finished", left).await;
     assert_eq!(after.counted("hostmatch_replays_total"), ["assigned: 1"]);
     let more = |name: &str| after.sum(name) - before.sum(name);
     assert_eq!(more("hostmatch_events_processed_total"), 1.0);
-    assert_eq!(more("hostmatch_event_age_seconds_count"), 0.0, "it has waited on purpose");
+    assert_eq!(more("hostmatch_event_age_seconds_count"), 0.0, "a replay counts no age");
 }
 
 fn assert_edge(scrape: &Scrape) {
@@ -311,9 +311,9 @@ fn assert_edge(scrape: &Scrape) {
     assert_linted(scrape);
 }
 
-/// What is not known is not told as a number, and known again afterwards.
+/// Unknown values are not exported as numbers, and come back afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_leaves_no_gauge_that_lies() {
+async fn an_outage_leaves_no_outdated_gauge() {
     let mut stack = salon(Backend::MariaDb).await;
     let (database, broker) = (stack.world.test.url.clone(), stack.config.url.expose().to_owned());
     let (to_database, to_broker) =
@@ -345,12 +345,13 @@ async fn an_outage_leaves_no_gauge_that_lies() {
 
     to_broker.set(Mode::Refuse);
     to_broker.cut();
-    // One gauge is set after the other, and a scrape may come between two of them.
+    // The gauges are set one after another, and a scrape may come between two of them.
     let away = |scrape: &Scrape| {
         let messages = scrape.all("hostmatch_queue_messages");
         up("queue", 0.0)(scrape) && messages.len() == 3 && messages.values().all(|value| value.is_nan())
     };
-    let scrape = Scrape::until(&base, "the broker is away, and how many wait is not known", away).await;
+    let scrape =
+        Scrape::until(&base, "the broker is away, and the number of waiting messages is unknown", away).await;
     assert_eq!(scrape.all("hostmatch_amqp_connected")["consume"], 0.0);
     to_broker.set(Mode::Pass);
     let back = |scrape: &Scrape| {
@@ -363,10 +364,10 @@ async fn an_outage_leaves_no_gauge_that_lies() {
 }
 
 #[cfg(feature = "crash-points")]
-on_engines!(what_comes_again_after_a_crash_is_counted_once: sqlite, mariadb);
-/// The one that was killed has counted what it had acknowledged, the next one the rest.
+on_engines!(an_event_redelivered_after_a_crash_is_counted_once: sqlite, mariadb);
+/// The killed worker has counted what it acknowledged; the next one counts the rest.
 #[cfg(feature = "crash-points")]
-async fn what_comes_again_after_a_crash_is_counted_once(backend: Backend) {
+async fn an_event_redelivered_after_a_crash_is_counted_once(backend: Backend) {
     let stack = salon(backend).await;
     let one = |n: u32| event(&format!("e{n}"), &format!("Bk-{n}"), 1, mara());
     let mut command = stack.command(&["serve", "worker"]);
@@ -376,7 +377,7 @@ async fn what_comes_again_after_a_crash_is_counted_once(backend: Backend) {
     stack.publish(&[one(1)]).await;
     let processed =
         |count: f64| move |scrape: &Scrape| scrape.sum("hostmatch_events_processed_total") == count;
-    Scrape::until(&base, "the first one", processed(1.0)).await;
+    Scrape::until(&base, "the first event is counted", processed(1.0)).await;
     stack.publish(&[one(2)]).await;
     worker.end().await;
     stack.wait_until_requeued().await;

@@ -1,4 +1,4 @@
-//! Another attempt, a dead letter and its replay: traces of their own, linked to the first.
+//! A retry, a dead letter and its replay: separate traces, linked to the first.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn another_attempt_is_a_linked_trace(backend: Backend) {
     assert!(first.failed, "{first:?}");
     assert_eq!(first.attribute("error.type"), "appointment_not_found");
     assert_eq!((first.attribute("hostmatch.outcome"), first.attribute("hostmatch.attempt")), ("retry", "1"));
-    // Now its appointment is there.
+    // Now its appointment exists.
     stack.world.appointment(1, 15, "Bk-1").await;
     let decided = |span: &crate::support::collector::Sent| span.attribute("hostmatch.outcome") == "assigned";
     let last = collector.span("the attempt that decided it", &name, decided).await;
@@ -30,7 +30,7 @@ async fn another_attempt_is_a_linked_trace(backend: Backend) {
 }
 
 on_engines!(a_replay_is_a_linked_trace);
-/// The dead letter keeps the context; whoever replays it need not know of traces.
+/// The dead letter keeps the context; the replaying process need not use traces.
 async fn a_replay_is_a_linked_trace(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
     let told_nothing = stack.command(&["deadletters"]);
@@ -78,9 +78,9 @@ async fn a_replay_is_a_linked_trace(backend: Backend) {
     nothing_personal(&collector);
 }
 
-on_engines!(what_comes_without_a_context_gets_one);
-/// Its first attempt begins the trace to which the others are linked.
-async fn what_comes_without_a_context_gets_one(backend: Backend) {
+on_engines!(a_message_without_a_context_gets_one);
+/// The first attempt begins the trace to which the others are linked.
+async fn a_message_without_a_context_gets_one(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
     collector.receives_from(&mut stack);
     put(&stack, &[], &with_mara(1)).await;

@@ -1,4 +1,4 @@
-//! Which traces are kept, and collectors that are away, silent, strict or encrypted.
+//! Which traces are kept, and collectors that are unreachable, silent, strict or encrypted.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::collector::Collector;
 const RETELL: &str = "/api/retell/webhook";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_share_of_nothing_keeps_only_what_callers_keep() {
+async fn a_sample_ratio_of_zero_keeps_only_what_callers_keep() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
     collector.receives_from(&mut stack);
     stack.set("traces.sample_ratio", "0");
@@ -39,27 +39,28 @@ async fn a_share_of_nothing_keeps_only_what_callers_keep() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_collector_there_is_nothing_and_contexts_travel_all_the_same() {
+async fn without_a_collector_no_span_is_sent_and_contexts_are_still_passed_on() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
     collector.receives_from(&mut stack);
-    // Off wins over the standard's own variables.
+    // Off takes precedence over the standard's own variables.
     stack.set("traces.endpoint", "");
     stack.variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
     let (mut all, base) = stack.edge("all").await;
     let headers = [("traceparent", traceparent("01")), ("tracestate", "vendor=a1".to_owned())];
     let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
     post(&base, RETELL, &headers, &with_mara(1)).await;
-    let letter = crate::support::eventually("it is dead", Duration::from_secs(60), async || {
-        let letters = hostmatch::store::dead_letters(
-            &stack.world.test.db,
-            &hostmatch::store::Scope::All,
-            &Default::default(),
-            9,
-        )
+    let letter =
+        crate::support::eventually("the event is a dead letter", Duration::from_secs(60), async || {
+            let letters = hostmatch::store::dead_letters(
+                &stack.world.test.db,
+                &hostmatch::store::Scope::All,
+                &Default::default(),
+                9,
+            )
+            .await;
+            letters.unwrap().pop()
+        })
         .await;
-        letters.unwrap().pop()
-    })
-    .await;
     assert!(letter.headers.contains(&traceparent("01")), "{}", letter.headers);
     assert!(letter.headers.contains("vendor=a1"), "{}", letter.headers);
     assert_eq!(all.stop().await, Some(0));
@@ -67,9 +68,9 @@ async fn without_a_collector_there_is_nothing_and_contexts_travel_all_the_same()
     assert!(!all.stderr().contains("trace_id"), "{}", all.stderr());
 }
 
-/// Nobody listens, or somebody does and never answers.
+/// Collectors without a listener, or that accept a connection and never answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_away_costs_no_booking_and_is_told_once() {
+async fn an_unreachable_collector_costs_no_booking_and_is_logged_once() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = (silent.local_addr().unwrap().port(), Some(silent));
     for (port, _listener) in [(free_port(), None), silent] {
@@ -98,7 +99,7 @@ async fn a_collector_that_is_away_costs_no_booking_and_is_told_once() {
     }
 }
 
-/// It takes no more than fit, and says so once.
+/// The queue of spans drops what does not fit, and logs it once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_that_do_not_fit_are_dropped() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -121,7 +122,7 @@ async fn spans_that_do_not_fit_are_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_collector_wants_to_see_is_sent_and_the_standards_names_count() {
+async fn configured_headers_are_sent_and_the_standards_variables_apply() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
     collector.receives_from(&mut stack);
     std::fs::write(stack.home().join("headers"), "authorization=Bearer c0llect\nx-scope-orgid = salons\n")

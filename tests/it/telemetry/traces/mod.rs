@@ -1,5 +1,5 @@
-//! Traces, as a collector sees them: one from the request to the commit; retries and replays linked to
-//! it; and nothing at all where none are wanted.
+//! Traces, as a collector receives them: one from the request to the commit; retries and replays linked to
+//! it; and none at all if tracing is off.
 
 mod ways;
 mod again;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::collector::Collector;
 use crate::support::{Backend, GatewayShape, Stack, event, host};
 
-/// Of OTLP.
+/// Span kinds of OTLP.
 const SERVER: i32 = 2;
 const PRODUCER: i32 = 4;
 const CONSUMER: i32 = 5;
@@ -24,7 +24,8 @@ fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{CALLER}-{flags}")
 }
 
-/// An installation with one salon, in which Mara (host 11) works, and where anybody may post.
+/// Creates an installation with one salon, in which Mara (host 11) works, and where unsigned events are
+/// accepted.
 async fn salon(backend: Backend) -> Stack {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     open(&mut stack).await;
@@ -38,10 +39,10 @@ async fn open(stack: &mut Stack) {
     stack.world.staff(1, 15, "Mara Lind", "mara.lind@salon.example").await;
 }
 
-/// Everything of a person in these tests.
+/// All personal data in these tests.
 const PERSONAL: [&str; 5] = ["Mara", "Lind", "salon.example", "Ole Brandt", "+49 170 5550123"];
 
-/// An event about booking `Bk-{n}`, with Mara, and with a guest.
+/// Returns an event about booking `Bk-{n}`, with Mara, and with a guest.
 fn with_mara(n: u32) -> Value {
     let mut event =
         event(&format!("e-{n}"), &format!("Bk-{n}"), n, host(11, "Mara Lind", "mara.lind@salon.example"));
@@ -60,7 +61,7 @@ async fn post(base: &str, path: &str, headers: &[(&str, &str)], body: &Value) {
     assert!(response.status().is_success(), "{}: {}", response.status(), response.text().await.unwrap());
 }
 
-/// Puts a message into the queue as a publisher that is not ours would.
+/// Puts a message into the queue as a foreign publisher would.
 async fn put(stack: &Stack, headers: &[(&str, &str)], body: &Value) {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let routing_key = "appointment.created".to_owned();

@@ -1,4 +1,4 @@
-//! Every way in: the request, an AMQP publisher, CloudEvents, a file, the spool.
+//! Every entrance: the request, an AMQP publisher, CloudEvents, a file, the spool.
 
 use serde_json::{Value, json};
 
@@ -12,13 +12,13 @@ use crate::support::{Backend, GatewayShape, Stack, World};
 
 const RETELL: &str = "/api/retell/webhook";
 
-/// The one span of this name in this trace.
+/// Returns the one span with this name in this trace.
 async fn in_trace(collector: &Collector, trace: &str, name: &str) -> Sent {
     collector.span("in the trace", name, |span| span.trace == trace).await
 }
 
-on_engines!(one_trace_goes_from_the_request_to_the_commit);
-async fn one_trace_goes_from_the_request_to_the_commit(backend: Backend) {
+on_engines!(one_trace_covers_the_request_to_the_commit);
+async fn one_trace_covers_the_request_to_the_commit(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
     collector.receives_from(&mut stack);
     stack.world.appointment(1, 15, "Bk-1").await;
@@ -62,7 +62,7 @@ async fn one_trace_goes_from_the_request_to_the_commit(backend: Backend) {
         assert_eq!(span.parent, batch.id, "{step}");
     }
 
-    // The log names the trace: of the request, and of the event's outcome.
+    // The log has the trace id: for the request, and for the event's outcome.
     assert_eq!(edge.wait_for_log("request").await["trace_id"], TRACE);
     assert_eq!(worker.wait_for_log("an event was decided").await["trace_id"], TRACE);
     assert_eq!(worker.wait_for_log("batch settled").await["trace_id"], batch.trace);
@@ -73,8 +73,8 @@ async fn one_trace_goes_from_the_request_to_the_commit(backend: Backend) {
     assert!(!spans.iter().any(|span| span.name.contains("health")), "{spans:?}");
 }
 
-on_engines!(publishers_own_contexts_are_taken_on: sqlite, mariadb);
-async fn publishers_own_contexts_are_taken_on(backend: Backend) {
+on_engines!(the_contexts_of_publishers_are_continued: sqlite, mariadb);
+async fn the_contexts_of_publishers_are_continued(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
     collector.receives_from(&mut stack);
     for n in 1..=4 {
@@ -98,7 +98,7 @@ async fn publishers_own_contexts_are_taken_on(backend: Backend) {
         ("cloudEvents:traceparent", &parent(3)),
     ];
     put(&stack, &binary, &with_mara(3)).await;
-    // The header is of the newer hop.
+    // The header is from the later hop.
     let both = cloud(4, json!({ "traceparent": parent(99) }));
     put(&stack, &[("traceparent", &parent(4))], &both).await;
     let mut worker = stack.worker().await;
@@ -113,7 +113,7 @@ async fn publishers_own_contexts_are_taken_on(backend: Backend) {
     nothing_personal(&collector);
 }
 
-/// Over HTTP a CloudEvent may come from further away than the request.
+/// Over HTTP a CloudEvent may have an older context than the request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cloudevents_over_http_are_linked_or_continued() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
@@ -141,7 +141,7 @@ async fn cloudevents_over_http_are_linked_or_continued() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_event_of_a_file_begins_a_trace() {
+async fn each_event_of_a_file_starts_a_trace() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
     collector.receives_from(&mut stack);
     for n in 1..=2 {
