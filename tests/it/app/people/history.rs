@@ -35,7 +35,7 @@ enum Act {
 
 fn actions() -> impl Strategy<Value = Vec<Act>> {
     let batch = prop::collection::vec((11u32..=13, 7u32..=9, 0u8..4), 1..4);
-    let deed = prop_oneof![
+    let action = prop_oneof![
         4 => (7i64..=9, 11u32..=13).prop_map(|(host, staff)| Act::Set(host, staff)),
         2 => any::<usize>().prop_map(Act::SwitchOff),
         2 => any::<usize>().prop_map(Act::SwitchOn),
@@ -43,7 +43,7 @@ fn actions() -> impl Strategy<Value = Vec<Act>> {
         4 => batch.prop_map(Act::Batch),
         2 => (11u32..=13, any::<bool>()).prop_map(|(staff, active)| Act::Staff(staff, active)),
     ];
-    prop::collection::vec(deed, 1..16)
+    prop::collection::vec(action, 1..16)
 }
 
 type Table = BTreeMap<i64, Map<String, Value>>;
@@ -90,7 +90,7 @@ async fn does(world: &World, schema: &GatewaySchema, n: usize, action: &Act) -> 
     let all = table(world, schema).await;
     let nth = |n: usize| all.keys().nth(n % all.len().max(1)).copied();
     let host_of = |id: i64| all[&id]["calcom_host_id"].as_i64().unwrap();
-    let (host, command) = match deed {
+    let (host, command) = match action {
         Act::Set(host, staff) => (*host, Command::Set(staff_of(world, *staff))),
         Act::SwitchOff(n) => nth(*n).map(|id| (host_of(id), Command::SwitchOff(id)))?,
         Act::SwitchOn(n) => nth(*n).map(|id| (host_of(id), Command::SwitchOn(id)))?,
@@ -165,11 +165,11 @@ fn the_replayed_trail_equals_the_table_and_every_revert_restores() {
                 for staff in 11..=13 {
                     world.staff_active(staff, true).await;
                 }
-                for (n, deed) in actions.iter().enumerate() {
+                for (n, action) in actions.iter().enumerate() {
                     let before = table(&world, &schema).await;
-                    let taken_back = does(&world, &schema, n, deed).await;
+                    let taken_back = does(&world, &schema, n, action).await;
                     let (now, trail) = (table(&world, &schema).await, trail(&world, &schema).await);
-                    prop_assert_eq!(&replayed(&trail), &now, "after {:?}", deed);
+                    prop_assert_eq!(&replayed(&trail), &now, "after {:?}", action);
                     if let Some(taken_back) = taken_back {
                         is_restored(&taken_back, &before, &now)?;
                         reverted.set(reverted.get() + 1);
