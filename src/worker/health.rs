@@ -1,4 +1,4 @@
-//! Whether a worker does its work: for the health routes.
+//! The health of a worker, for the health routes.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use crate::queue::ConsumerHealth;
 use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
-/// How often the database is asked whether it answers.
+/// How often the database is pinged.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// Everything that bounds the handling of a batch, so many times over, is more than it can take.
+/// A batch counts as stuck after this many times the sum of all limits on its processing.
 const IMPOSSIBLE: u32 = 5;
 
-/// What others may know of a worker, from before it starts until it has ended. Clones tell the same.
+/// The state of a worker, from before it starts until it has ended. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerHealth(Arc<Mutex<Option<Running>>>);
 
@@ -27,31 +27,31 @@ pub struct WorkerHealth(Arc<Mutex<Option<Running>>>);
 struct Running {
     parts: Vec<(String, ConsumerHealth, Part)>,
     availability: Availability,
-    /// A batch that has been in hand for longer will be for ever.
+    /// A batch that has been in progress for longer is stuck.
     stuck_after: Duration,
-    /// The database did not answer when it was asked last.
+    /// The database did not answer the last ping.
     is_silent: bool,
     stop: Shutdown,
 }
 
-/// Since when a pipeline, or the recorder, has had a batch in hand. Clones share it.
+/// Since when a pipeline, or the recorder, has been processing a batch. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part(Arc<Mutex<Option<Instant>>>);
 
 impl Part {
-    /// A batch is in hand.
+    /// Records the start of a batch.
     pub(super) fn begins(&self) {
         *locked(&self.0) = Some(Instant::now());
     }
 
-    /// It is no longer.
+    /// Records the end of a batch.
     pub(super) fn ends(&self) {
         *locked(&self.0) = None;
     }
 }
 
 impl WorkerHealth {
-    /// How its parts are: `running`, `database`, `consumers`, `progress`.
+    /// Returns the findings `running`, `database`, `consumers` and `progress`.
     pub fn findings(&self) -> Vec<Finding> {
         let state = locked(&self.0);
         let failed = |name, problem: Option<&str>| {
@@ -72,14 +72,14 @@ impl WorkerHealth {
             },
         ));
         let idle = running.parts.iter().filter(|(_, consumer, _)| !consumer.is_consuming() && !is_stopping);
-        let idle = idle.map(|(name, ..)| format!("{name} is handed out nothing; the log says why"));
+        let idle = idle.map(|(name, ..)| format!("{name} receives nothing; the log says why"));
         findings.push(Finding::new("consumers", State::Failed, idle.collect()));
         let stuck = running.parts.iter().filter_map(|(name, _, part)| {
             let since = (*locked(&part.0))?.elapsed();
             (since > running.stuck_after).then(|| {
                 format!(
-                    "{name} has had one batch in hand for {} s, and more than {} s are impossible: start the \
-                     process again, and report its log",
+                    "{name} has been processing one batch for {} s, which must not exceed {} s: restart the \
+                     process, and report its log",
                     since.as_secs(),
                     running.stuck_after.as_secs()
                 )
@@ -89,15 +89,15 @@ impl WorkerHealth {
         findings
     }
 
-    /// It runs, with these parts, until `stop`.
+    /// Records that the worker runs with these parts until `stop`.
     pub(super) fn runs(&self, worker: &Worker, parts: Vec<(String, ConsumerHealth, Part)>, stop: Shutdown) {
         let (availability, stuck_after) = (worker.availability.clone(), stuck_after(&worker.config));
         *locked(&self.0) = Some(Running { parts, availability, stuck_after, is_silent: false, stop });
     }
 }
 
-/// Asks the database whether it answers, and while something waits for it whether it can be used, again
-/// and again, until asked to stop.
+/// Pings the database at intervals until `stop`, and while a batch waits for it also checks whether it can be
+/// used.
 pub(super) async fn watch(worker: Worker, stop: Shutdown) {
     let Worker { config, processor, availability, health, .. } = worker;
     let asks = async {
@@ -116,8 +116,8 @@ pub(super) async fn watch(worker: Worker, stop: Shutdown) {
     stop.run_until_cancelled(asks).await;
 }
 
-/// A batch is held for `worker.hold` while the database is away; each transaction, and each publish, has its
-/// own limit.
+/// Returns when a batch counts as stuck. It is held for `worker.hold` while the database is unavailable; each
+/// transaction, and each publish, has its own limit.
 fn stuck_after(config: &Config) -> Duration {
     let database = config.database.acquire_timeout + config.database.statement_timeout * 2;
     (config.worker.hold + database + config.queue.confirm_timeout) * IMPOSSIBLE

@@ -1,7 +1,7 @@
-//! A worker tells in a table that it is there, for `hostmatch status`: who it is, and what it has done.
+//! Records each worker in a table, for `hostmatch status`: its identity, and what it has done.
 //!
-//! That is for people. Work never waits for it and never ends by it: a table that is not there (yet, or any
-//! more), or that this user may not write, is told in the log once.
+//! This is information for people. Work never waits for it and never stops because of it: if the table does
+//! not exist, or this user may not write it, that is logged once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use crate::store::{self, StoreError, Work};
 
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How long taking leave may take.
+/// The time limit for removing the row on exit.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// Whoever has told nothing of itself for so long is forgotten.
+/// The row of a worker without a heartbeat for this long is removed.
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// What this process tells.
+/// The heartbeat of this process.
 pub(super) struct Heartbeat {
     me: store::Worker,
     since: Instant,
@@ -30,7 +30,7 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Of this process, which runs `worker` from now on.
+    /// Creates the heartbeat of this process, which runs `worker` from now on.
     pub(super) fn new(worker: Worker) -> Self {
         let config = &worker.config.worker;
         let me = store::Worker {
@@ -46,28 +46,28 @@ impl Heartbeat {
         Self { me, since: Instant::now(), worker }
     }
 
-    /// Tells every few seconds, until asked to stop.
+    /// Writes the heartbeat every few seconds, until `shutdown`.
     pub(super) async fn run(self: Arc<Self>, shutdown: Shutdown) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut said = false;
+        let mut logged = false;
         let beats = async {
             loop {
                 ticks.tick().await;
                 match self.write().await {
-                    Ok(()) => said = false,
-                    // An outage is told by whoever works.
-                    Err(error) if said || matches!(error, StoreError::Unavailable { .. }) => {
-                        tracing::debug!(%error, "this worker cannot be told of now");
+                    Ok(()) => logged = false,
+                    // The pipelines log an outage.
+                    Err(error) if logged || matches!(error, StoreError::Unavailable { .. }) => {
+                        tracing::debug!(%error, "this worker's heartbeat could not be written");
                     }
                     Err(error) => {
                         tracing::warn!(
                             %error,
-                            "this worker goes on, and `hostmatch status` does not show it: it cannot write the \
-                             table hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch \
-                             gateway grants`"
+                            "this worker continues, but `hostmatch status` does not show it: it cannot write \
+                             the table hostmatch_workers; run `hostmatch migrate up`, and the grants of \
+                             `hostmatch gateway grants`"
                         );
-                        said = true;
+                        logged = true;
                     }
                 }
             }
@@ -89,13 +89,13 @@ impl Heartbeat {
         database.with_deadline(store::record_heartbeat(database, &self.me, self.since.elapsed(), work)).await
     }
 
-    /// It has stopped: its row goes.
+    /// Removes the row of this worker, which has stopped.
     pub(super) async fn leave(&self) {
         let db = self.worker.processor.database.connection();
         match timeout(LEAVING, store::remove_worker(db, self.me.id)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "this worker's row stays, as of one that is gone"),
-            Err(_) => tracing::debug!("this worker's row stays, as of one that is gone"),
+            Ok(Err(error)) => tracing::debug!(%error, "this worker's row could not be removed"),
+            Err(_) => tracing::debug!("this worker's row could not be removed"),
         }
     }
 }

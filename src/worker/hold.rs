@@ -1,7 +1,7 @@
-//! While the database is away: hold what is in hand and try again, counting nothing.
+//! Holds a batch while the database is unavailable, and retries without counting attempts.
 //!
-//! After `worker.hold` the messages are given back, once, and nothing is taken until the database
-//! answers: an outage uses up neither attempts nor delivery limits, however long it is.
+//! After `worker.hold` the messages are returned to the queue, once, and nothing is consumed until the
+//! database answers: an outage of any length uses up neither attempts nor delivery limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +16,12 @@ use crate::store::StoreError;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// Holding on to one batch.
+/// The hold on one batch.
 #[derive(Debug)]
 pub(super) struct Hold {
     delays: Delays,
     until: tokio::time::Instant,
-    told: bool,
+    is_logged: bool,
 }
 
 impl Hold {
@@ -29,15 +29,18 @@ impl Hold {
         Self {
             delays: Delays::new(FIRST_DELAY, MAX_DELAY),
             until: tokio::time::Instant::now() + limit,
-            told: false,
+            is_logged: false,
         }
     }
 
-    /// Waits before the next attempt. False: held long enough, or asked to stop.
+    /// Waits before the next attempt. Returns false when the limit is reached, or on shutdown.
     pub(super) async fn wait(&mut self, why: &StoreError, shutdown: &Shutdown) -> bool {
-        if !self.told {
-            tracing::warn!(error = %why, "the database cannot be used: holding on, nothing is counted");
-            self.told = true;
+        if !self.is_logged {
+            tracing::warn!(
+                error = %why,
+                "the database cannot be used: holding the batch, counting no attempt"
+            );
+            self.is_logged = true;
         }
         let next = tokio::time::Instant::now() + self.delays.next();
         if next >= self.until {
@@ -47,22 +50,22 @@ impl Hold {
     }
 }
 
-/// Whether events could be decided when it was tried last. Clones share it.
+/// Whether events could be decided at the last try. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Availability(Arc<AtomicBool>);
 
 impl Availability {
-    /// It was tried, with this success.
+    /// Records whether the last try succeeded.
     pub(super) fn set(&self, is_available: bool) {
         self.0.store(!is_available, Ordering::Relaxed);
     }
 
-    /// Whether what is in hand waits for the database.
+    /// Returns whether a batch waits for the database.
     pub(super) fn is_held(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Waits until events can be decided again, or asked to stop.
+    /// Waits until events can be decided again, or until shutdown.
     pub(super) async fn wait(&self, processor: &Processor, shutdown: &Shutdown) {
         let probes = async {
             let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
@@ -80,13 +83,13 @@ impl Availability {
     }
 }
 
-/// A batch that could not be settled (a queue file on a full disk) comes again: that is no reason
-/// to end. Only a queue that this program closed is.
+/// Logs the failure to settle a batch (a queue file on a full disk) and goes on: it is delivered again.
+/// Only a queue that this program closed is an error.
 pub(super) fn ignore_unless_closed(handled: Result<bool, QueueError>) -> Result<bool, QueueError> {
     match handled {
         Err(QueueError::Closed) => Err(QueueError::Closed),
         Err(error) => {
-            tracing::error!(%error, "what was in hand could not be settled and comes again");
+            tracing::error!(%error, "a batch could not be settled and is delivered again");
             Ok(false)
         }
         handled => handled,

@@ -1,4 +1,4 @@
-//! In the background: what one transaction was too small for, and retention times.
+//! Runs in the background: finishes decisions that exceeded one transaction, and enforces retention times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,28 +15,28 @@ use crate::store::{
 };
 
 const REDECIDE_EVERY: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_secs(300);
+const WRITE_OBSERVED_EVERY: Duration = Duration::from_secs(300);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
-/// Whether appointments may wait for a host that has become known, which no transaction was large enough for. Clones
-/// share it.
+/// Whether appointments may still wait for a host that now has a mapping, because they exceeded one
+/// transaction. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Backlog(Arc<AtomicBool>);
 
 impl Default for Backlog {
-    /// There may be one at the start: an earlier process may have died between two transactions.
+    /// Starts with a backlog: an earlier process may have died between two transactions.
     fn default() -> Self {
         Self(Arc::new(AtomicBool::new(true)))
     }
 }
 
 impl Backlog {
-    /// Some may wait now.
+    /// Records that appointments may wait.
     pub(super) fn grows(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Decides what waits, if any may.
+    /// Decides the appointments that wait, if any may.
     pub(super) async fn clear(&self, processor: &Processor) -> Result<(), StoreError> {
         if self.0.swap(false, Ordering::SeqCst) {
             redecide_waiting(processor).await.inspect_err(|_| self.grows())?;
@@ -45,25 +45,25 @@ impl Backlog {
     }
 }
 
-/// Runs until asked to stop. Nothing here is urgent: what fails is tried again the next time.
+/// Runs until shutdown. Nothing here is urgent: failures are retried the next time.
 pub(super) async fn run(worker: Worker, shutdown: Shutdown) {
     let Worker { config, processor, backlog, .. } = worker;
     let mut redecide = tokio::time::interval(REDECIDE_EVERY);
-    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut observed = tokio::time::interval(WRITE_OBSERVED_EVERY);
     let mut purge = tokio::time::interval(PURGE_EVERY);
     loop {
         let result = tokio::select! {
             () = shutdown.cancelled() => return,
-            _ = look.tick() => {
+            _ = observed.tick() => {
                 backlog.grows();
-                // Also later than at the start: a worker that observes may end after this one has begun.
+                // Not only at the start: a worker that observes may end after this one has started.
                 write_observed(&processor).await.map(|_| ())
             }
             _ = redecide.tick() => backlog.clear(&processor).await,
             _ = purge.tick() => self::purge(&processor, &config.retention).await,
         };
         if let Err(error) = result {
-            tracing::debug!(%error, "housekeeping is put off");
+            tracing::debug!(%error, "housekeeping failed; trying again later");
         }
     }
 }
@@ -76,10 +76,10 @@ async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(),
     let dead_letters = purge_closed_letters(database, before(retention.dead_letters)).await?;
     let replays = purge_replays(database, before(retention.replays)).await?;
     if payloads + events + dead_letters + replays > 0 {
-        tracing::info!(payloads, events, dead_letters, replays, "purged what was kept for its time");
+        tracing::info!(payloads, events, dead_letters, replays, "purged data past its retention time");
     }
-    // Last: a table that is not there keeps nobody from the others.
+    // Last, so that a missing table does not prevent the other purges.
     let workers = purge_workers(database, FORGOTTEN_AFTER).await?;
-    tracing::debug!(workers, "forgot workers that are gone");
+    tracing::debug!(workers, "removed the rows of stopped workers");
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! The worker: takes batches of booking events, lets them be decided, and settles them.
+//! The worker: consumes batches of booking events, has them decided, and settles them.
 //!
-//! Three verbs make its loop (`pipeline.rs`): gather a batch, process it ([`crate::decide`]), settle it:
-//! acknowledge, retry, dead-letter. While the database is away nothing is counted (`hold.rs`). The recorder moves
-//! dead letters into their table; housekeeping keeps retention times and finishes what one transaction was too
-//! small for.
+//! Its loop (`pipeline.rs`) has three steps: gather a batch, process it ([`crate::decide`]), settle it
+//! (acknowledge, retry, dead-letter). While the database is unavailable no attempt is counted (`hold.rs`).
+//! The recorder moves dead letters into their table; housekeeping enforces retention times and finishes
+//! decisions that exceeded one transaction.
 
 mod health;
 mod hold;
@@ -18,7 +18,7 @@ mod tally;
 use crate::decide;
 use crate::telemetry::metrics::Series;
 
-/// The metrics that a worker tells: those that it counts, and those that it looks at.
+/// The metrics of a worker: those that it records, and those that it samples.
 pub const SERIES: [&[Series]; 2] = [&decide::SERIES, &sampler::SERIES];
 
 pub use health::WorkerHealth;

@@ -1,4 +1,4 @@
-//! One consumer and its loop: gather, process, settle.
+//! A pipeline: one consumer and its loop, which gathers, processes and settles batches.
 
 use super::health::Part;
 use super::hold::{self, Hold};
@@ -9,7 +9,7 @@ use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 use crate::runtime::shutdown::Shutdown;
 
-/// What one pipeline works with.
+/// One pipeline.
 pub(super) struct Pipeline {
     pub(super) number: usize,
     pub(super) worker: Worker,
@@ -19,7 +19,7 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Runs until asked to stop; what is in hand then is finished first.
+    /// Runs until shutdown; a batch in progress is finished first.
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(mut batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.worker.tally.batch_begins();
@@ -33,7 +33,7 @@ impl Pipeline {
             drop(span);
             self.part.ends();
             self.worker.tally.batch_ends();
-            // What was given back waits still.
+            // Returned deliveries still wait.
             let is_all = drained && matches!(settled, Ok(true));
             meters.leaves(self.number, count, is_all);
             if !settled? {
@@ -44,7 +44,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Processes and settles one batch. False: the database stayed away, and it was given back.
+    /// Processes and settles one batch. Returns false when the database stayed unavailable and the batch was
+    /// returned to the queue.
     async fn handle(&self, batch: Batch, mut flights: Vec<InFlight>) -> Result<bool, QueueError> {
         crash_points::point("received");
         let Worker { config, processor, availability, backlog, .. } = &self.worker;
@@ -66,7 +67,7 @@ impl Pipeline {
         if is_decided {
             self.settle(batch, flights).await?;
         } else {
-            // Nothing is to become of them: they are given back.
+            // They have no disposition, so they are returned to the queue.
             batch.settle_taken(&ends(&flights)).await?;
         }
         Ok(is_decided)

@@ -1,7 +1,7 @@
-//! The recorder: takes dead letters off their queue and keeps them in the table `hostmatch_dead_letters`.
+//! The recorder: consumes dead letters and stores them in the table `hostmatch_dead_letters`.
 //!
-//! The queue is transport only: a look at a quorum queue counts as a delivery, and enough looks
-//! destroy a message. So they are recorded first, and looked at in the table.
+//! The queue is only transport: reading from a quorum queue counts as a delivery, and enough reads destroy
+//! a message. So dead letters are recorded first, and people read them in the table.
 
 use sha2::{Digest as _, Sha256};
 
@@ -17,10 +17,10 @@ use crate::runtime::crash_points;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{DeadLetter, LetterState, NewDeadLetter, StoreError, StoreErrorKind, insert_dead_letters};
 
-/// What of a body is kept that the database refuses to take whole.
+/// How many bytes of a body are kept if the database refuses the whole body.
 const REFUSED_BODY: usize = 64 * 1024;
 
-/// What the recorder works with.
+/// The recorder.
 pub(super) struct Recorder {
     pub(super) worker: Worker,
     pub(super) consumer: Consumer,
@@ -29,7 +29,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Runs until asked to stop.
+    /// Runs until shutdown.
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.worker.tally.batch_begins();
@@ -78,8 +78,8 @@ impl Recorder {
         Ok(recorded.is_some())
     }
 
-    /// Records them together; if the database refuses that, one by one, so that one letter costs
-    /// the others nothing.
+    /// Records the letters in one transaction; if the database refuses that, one by one, so that one letter
+    /// does not affect the others.
     async fn record(&self, letters: &[NewDeadLetter]) -> Result<usize, StoreError> {
         let database = &self.worker.processor.database;
         let insert = async |letters: &[NewDeadLetter]| {
@@ -93,11 +93,11 @@ impl Recorder {
         for letter in letters {
             new += match insert(std::slice::from_ref(letter)).await {
                 Err(error) if error.kind() == StoreErrorKind::Rejected => {
-                    tracing::error!(dead_id = letter.letter.dead_id, %error, "a dead letter is recorded with a part of its body");
+                    tracing::error!(dead_id = letter.letter.dead_id, %error, "a dead letter is recorded with only a part of its body");
                     let mut short = letter.clone();
                     let kept = &mut short.letter;
                     kept.error = format!(
-                        "{} (the database refused the whole of it, {} bytes: {error})",
+                        "{} (the database refused the whole body of {} bytes: {error})",
                         kept.error,
                         kept.body.len()
                     );
@@ -112,7 +112,7 @@ impl Recorder {
     }
 }
 
-/// A dead letter as it is kept.
+/// Creates the record of a dead letter.
 fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     let message = &delivery.message;
     let text = |name: &str| message.headers.get(name).cloned();
@@ -138,7 +138,7 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
             reason.as_bytes(),
             without_ids(&text(header::ERROR).unwrap_or_default()).as_bytes(),
         ]),
-        error: text(header::ERROR).unwrap_or_else(|| "the broker gave it up".to_owned()),
+        error: text(header::ERROR).unwrap_or_else(|| "dead-lettered by the broker".to_owned()),
         reason,
         attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
         last_failed_ms: history.last().filter(|_| by_worker).map_or(now_ms, |attempt| attempt.at_ms),
@@ -152,14 +152,14 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     NewDeadLetter { letter: kept, shape, publisher: text(header::PUBLISHER), replayed: replayed(delivery) }
 }
 
-/// Whether a worker gave it up: it notes and counts an attempt first, which the broker does not.
+/// Returns whether a worker dead-lettered it: a worker first records the attempt, the broker does not.
 fn is_by_worker(history: &[Attempt], reason: &str) -> bool {
     history.last().is_some_and(|last| last.reason == reason)
 }
 
-/// What can be read of a dead letter: also the id of its host, and when its first booking starts.
+/// Decodes what it can of a dead letter: also the id of its host, and when its first booking starts.
 fn read(delivery: &Delivery) -> (Hints, Option<i64>, Option<i64>) {
-    // What made the program fail while reading must not do so again here.
+    // `read_event` catches panics: a message that made the worker fail must not do so again here.
     match read_event(delivery) {
         Some(Ok(Decoded::Event(event))) => {
             let first = event.bookings.first();
@@ -192,8 +192,8 @@ fn digest(parts: &[&[u8]]) -> String {
     hex::encode(&hash.finalize()[..16])
 }
 
-/// An error text without what differs from case to case, for grouping: numbers, UUIDs and other ids in
-/// hex.
+/// Removes what differs from case to case from an error text, for grouping: numbers, UUIDs and other hex
+/// ids.
 fn without_ids(text: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let mut kept = String::new();
@@ -208,7 +208,7 @@ fn without_ids(text: &str) -> String {
     kept
 }
 
-/// Whether this can only be an id in hex: a word has no digits.
+/// Returns whether this can only be a hex id: a word has no digits.
 fn is_hex(word: &str) -> bool {
     word.len() >= 8
         && word.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -220,7 +220,7 @@ mod tests {
     use super::without_ids;
 
     #[test]
-    fn what_differs_from_case_to_case_is_not_part_of_a_group() {
+    fn numbers_and_ids_do_not_affect_the_group() {
         let same = |a: &str, b: &str| assert_eq!(without_ids(a), without_ids(b));
         same("row 12, not 7", "row 3, not 456");
         same(

@@ -1,4 +1,4 @@
-//! A worker process: its pipelines, the recorder, housekeeping, and how they stop.
+//! Runs a worker: its pipelines, the recorder and housekeeping, and stops them.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,19 +22,19 @@ use crate::queue::{BatchLimits, Queue, QueueError, Source};
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{Database, GatewaySchema};
 
-/// How often an otherwise idle queue is asked whether it is empty (`--until-empty`).
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often an idle worker checks whether the queue is empty (`--until-empty`).
+const EMPTY_CHECK_EVERY: Duration = Duration::from_millis(250);
 
-/// Dead letters recorded in one transaction.
+/// The most dead letters recorded in one transaction.
 const LETTERS: BatchLimits = BatchLimits { size: 50, bytes: 4 << 20 };
 
-/// Why a worker ended other than by being asked to.
+/// Why a worker ended without a shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The queue cannot be used, and trying again will not help.
+    /// The queue cannot be used, and a retry will not help.
     #[error("the worker cannot use its queue: {0}")]
     Queue(#[from] QueueError),
-    /// A part of it failed; the log says where.
+    /// A part of it failed; the log has the details.
     #[error("a part of the worker ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -48,14 +48,14 @@ pub struct Worker {
     pub(super) backlog: Backlog,
     pub(super) queue: Queue,
     pub(super) tally: Tally,
-    /// Is told how it is, from its start on.
+    /// Its health, from its start on.
     pub(crate) health: WorkerHealth,
-    /// What the process serves.
+    /// The role of the process.
     pub(crate) role: &'static str,
 }
 
 impl Worker {
-    /// A worker on this database and this queue.
+    /// Creates a worker for this database and this queue.
     pub fn new(config: Arc<Config>, database: Database, schema: GatewaySchema, queue: Queue) -> Self {
         let processor = Arc::new(Processor::new(database, schema, &config));
         let (availability, backlog) = (Availability::default(), Backlog::default());
@@ -63,17 +63,17 @@ impl Worker {
         Self { config, processor, availability, backlog, queue, tally, health, role: "worker" }
     }
 
-    /// The running counts.
+    /// Returns the counts so far.
     pub fn tally(&self) -> Tally {
         self.tally.clone()
     }
 
-    /// Runs until asked to stop, or, with `until_empty`, until the work queue, its wait queues and
-    /// the unrecorded dead letters are empty. Then what is in hand is finished, for at most
-    /// `worker.shutdown_timeout`; what is not finished by then comes again.
+    /// Runs until shutdown or, with `until_empty`, until the work queue, its wait queues and the unrecorded
+    /// dead letters are empty. Then it finishes the batches in progress, for at most
+    /// `worker.shutdown_timeout`; what is not finished by then is delivered again.
     ///
     /// # Errors
-    /// [`WorkerError`]. An outage of database or broker is none.
+    /// [`WorkerError`]. An outage of database or broker is not an error.
     pub async fn run(&self, shutdown: Shutdown, until_empty: bool) -> Result<(), WorkerError> {
         let stop = shutdown.child_token();
         let config = &self.config.worker;
@@ -98,18 +98,18 @@ impl Worker {
         let recorder = Recorder { worker: self.clone(), consumer, part, shutdown: stop.clone() };
         tasks.spawn(async move { Ok(Box::pin(recorder.run()).await?) });
         self.health.runs(self, parts, stop.clone());
-        let mut beside = |part: BoxFuture<'static, ()>| {
+        let mut spawn = |part: BoxFuture<'static, ()>| {
             tasks.spawn(part.map(Ok));
         };
-        beside(Box::pin(health::watch(self.clone(), stop.clone())));
+        spawn(Box::pin(health::watch(self.clone(), stop.clone())));
         let heartbeat = Arc::new(Heartbeat::new(self.clone()));
         let beats = heartbeat.clone().run(stop.clone());
-        beside(Box::pin(only_told(beats, "is not shown by `hostmatch status` any more")));
+        spawn(Box::pin(log_panic(beats, "`hostmatch status` no longer shows it")));
         let samples = Sampler::new(self.clone()).run(stop.clone());
-        beside(Box::pin(only_told(samples, "its sampled metrics stay as they are")));
-        beside(Box::pin(housekeeping::run(self.clone(), stop.clone())));
+        spawn(Box::pin(log_panic(samples, "its sampled metrics no longer change")));
+        spawn(Box::pin(housekeeping::run(self.clone(), stop.clone())));
         if until_empty {
-            beside(Box::pin(self.clone().stop_when_empty(stop.clone())));
+            spawn(Box::pin(self.clone().stop_when_empty(stop.clone())));
         }
         let ended = self.wait(tasks, stop).await;
         heartbeat.leave().await;
@@ -131,7 +131,7 @@ impl Worker {
         loop {
             tokio::select! {
                 () = &mut limit => {
-                    tracing::warn!("not everything in hand was finished in time; the rest comes again");
+                    tracing::warn!("not every batch was finished in time; the rest is delivered again");
                     tasks.shutdown().await;
                     return result;
                 }
@@ -146,8 +146,8 @@ impl Worker {
         }
     }
 
-    /// Cancels `stop` once nothing is waiting and nothing was in hand, twice in a row: while a
-    /// message moves from one queue to the next it may be in neither.
+    /// Cancels `stop` once no message waits and no batch is in progress, twice in a row: while a message
+    /// moves from one queue to the next it may be in neither.
     async fn stop_when_empty(self, stop: Shutdown) {
         let mut quiet_since = None;
         while !stop.is_cancelled() {
@@ -163,14 +163,14 @@ impl Worker {
                 }
                 _ => quiet_since = (empty && busy == 0).then_some(batches),
             }
-            stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
+            stop.run_until_cancelled(tokio::time::sleep(EMPTY_CHECK_EVERY)).await;
         }
     }
 }
 
-/// Runs a part that is for people: not even a defect in it stops the work.
-async fn only_told(part: impl Future<Output = ()>, consequence: &str) {
+/// Runs a part that only informs people: logs a panic in it, so that not even a defect stops the work.
+async fn log_panic(part: impl Future<Output = ()>, consequence: &str) {
     if AssertUnwindSafe(part).catch_unwind().await.is_err() {
-        tracing::error!("this worker works on, and {consequence}");
+        tracing::error!("a part of this worker failed; it continues, but {consequence}");
     }
 }

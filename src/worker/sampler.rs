@@ -1,8 +1,8 @@
-//! Looks from time to time at what all workers share: the queue, and in the database what waits for
-//! people. Every worker tells the same, so the largest counts, and not the sum.
+//! Samples what all workers share at intervals: the queue, and in the database what waits for people. Every
+//! worker reports the same values, so use their maximum, not their sum.
 //!
-//! What cannot be looked at is not known: its gauges say NaN then, which no alert takes for a number,
-//! and `hostmatch_sample_up` says 0. Nothing ends because of it.
+//! When a source cannot be read, its gauges are NaN, which matches no alert, and `hostmatch_sample_up` is 0.
+//! The worker continues.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,10 +22,10 @@ use crate::telemetry::metrics::Kind::Gauge;
 use crate::telemetry::metrics::Values::{Closed, Few};
 use crate::telemetry::metrics::{Family, LabelOf as Label, on_scrape, series};
 
-/// How long a look may take.
+/// The time limit for reading the queue.
 const LIMIT: Duration = Duration::from_secs(10);
 
-const QUEUE: Label = ("queue", Few("its name; one for all wait queues together"));
+const QUEUE: Label = ("queue", Few("its name; all wait queues share one"));
 const ROLE: Label = ("queue_role", Closed(|| Part::VARIANTS.iter().copied().map(Part::as_str).collect()));
 const READY: Label = ("state", Few("`ready`, `unacked`"));
 const REASON: Label =
@@ -35,34 +35,34 @@ const STATE: Label = ("state", Closed(|| vec!["idle", "used", "max"]));
 const OF: Label = ("of", Closed(|| vec!["database", "queue"]));
 
 series! {
-    /// What a worker looks at.
+    /// The series that a worker samples.
     pub(super) SERIES:
     MESSAGES = Gauge, "hostmatch_queue_messages", [QUEUE, ROLE, READY],
-        "Messages in a queue; `unacked` only on the embedded queue: RabbitMQ does not tell";
+        "Messages in a queue; `unacked` only on the embedded queue: RabbitMQ does not report it";
     CONSUMERS = Gauge, "hostmatch_queue_consumers", [QUEUE, ROLE],
-        "Who consumes from a queue on RabbitMQ, all workers together";
+        "Consumers of a queue on RabbitMQ, of all workers";
     LETTERS = Gauge, "hostmatch_dead_letters_open", [],
         "Dead letters that wait for a person";
     INBOX = Gauge, "hostmatch_inbox_items", [REASON],
-        "Hosts that need a person";
+        "Hosts that a person has to decide about";
     INBOX_AGE = Gauge, "hostmatch_inbox_oldest_item_age_seconds", [],
-        "For how long a host has needed a person, of the one that has longest; 0: none does";
+        "How long the host that has waited longest has waited for a person; 0: none waits";
     UNASSIGNED = Gauge, "hostmatch_unassigned_bookings", [HORIZON],
-        "Bookings without staff that start within this time from now, cancelled ones left out";
+        "Bookings without staff that start within this time from now, without cancelled ones";
     POOL = Gauge, "hostmatch_db_pool_connections", [STATE],
-        "Connections of this worker to the database, and how many there may be";
+        "Connections of this worker to the database, and their maximum";
     UP = Gauge, "hostmatch_sample_up", [OF],
-        "1 while what is sampled could be looked at the last time";
+        "1 while the last sample of this source succeeded";
 }
 
-/// What waits for people.
+/// The backlogs that wait for people.
 struct Backlogs {
     letters: i64,
     inbox: BTreeMap<InboxKind, Waits>,
     unassigned: Unassigned,
 }
 
-/// The one who looks.
+/// Samples and sets the gauges.
 pub(super) struct Sampler {
     worker: Worker,
     letters: Family<metrics::Gauge, 0>,
@@ -70,8 +70,8 @@ pub(super) struct Sampler {
     inbox_age: Family<metrics::Gauge, 0>,
     unassigned: Family<metrics::Gauge, 1>,
     up: Family<metrics::Gauge, 1>,
-    /// What was told of queues, to be taken back.
-    told: Vec<metrics::Gauge>,
+    /// The gauges of queues that were set, to reset them when the queue cannot be read.
+    queue_gauges: Vec<metrics::Gauge>,
 }
 
 impl Sampler {
@@ -91,11 +91,11 @@ impl Sampler {
             inbox_age: INBOX_AGE.gauges(),
             unassigned: UNASSIGNED.gauges(),
             up: UP.gauges(),
-            told: Vec::new(),
+            queue_gauges: Vec::new(),
         }
     }
 
-    /// Looks every `metrics.sample_every`, until asked to stop.
+    /// Samples every `metrics.sample_every`, until shutdown.
     pub(super) async fn run(mut self, shutdown: Shutdown) {
         self.set_database(None);
         let mut ticks = tokio::time::interval(self.worker.config.metrics.sample_every);
@@ -103,7 +103,7 @@ impl Sampler {
         let samples = async {
             loop {
                 ticks.tick().await;
-                let (database, levels) = tokio::join!(self.read_database(), self.look_at_queue());
+                let (database, levels) = tokio::join!(self.read_database(), self.read_queue());
                 self.take_database(&database);
                 self.take_queue(&levels);
             }
@@ -114,31 +114,31 @@ impl Sampler {
     async fn read_database(&self) -> Result<Backlogs, StoreError> {
         let (database, now_ms) = (&self.worker.processor.database, now_ms());
         let db = database.connection();
-        let looks = async {
+        let reads = async {
             Ok(Backlogs {
                 letters: sum_waits(open_dead_letters(db, &Scope::All).await?.values()).count,
                 inbox: open_inbox(db, &Scope::All, now_ms).await?,
                 unassigned: unassigned(db, &Scope::All, now_ms).await?,
             })
         };
-        database.with_deadline(looks).await
+        database.with_deadline(reads).await
     }
 
-    async fn look_at_queue(&self) -> Result<Vec<Level>, QueueError> {
+    async fn read_queue(&self) -> Result<Vec<Level>, QueueError> {
         let late = |_| QueueError::Unavailable("it did not answer in time".to_owned());
         tokio::time::timeout(LIMIT, self.worker.queue.levels()).await.unwrap_or_else(|error| Err(late(error)))
     }
 
-    fn take_database(&self, looked: &Result<Backlogs, StoreError>) {
-        let error = looked.as_ref().err();
+    fn take_database(&self, sample: &Result<Backlogs, StoreError>) {
+        let error = sample.as_ref().err();
         if let Some(error) = error {
             tracing::debug!(%error, "the database was not sampled");
         }
         let is_away = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
-        // That it answers is not yet that events can be decided.
+        // An answer does not mean yet that events can be decided.
         self.worker.processor.meters.database(!is_away && !self.worker.availability.is_held());
-        self.up.set(["database"], f64::from(u8::from(looked.is_ok())));
-        self.set_database(looked.as_ref().ok());
+        self.up.set(["database"], f64::from(u8::from(sample.is_ok())));
+        self.set_database(sample.as_ref().ok());
     }
 
     fn set_database(&self, backlogs: Option<&Backlogs>) {
@@ -162,17 +162,17 @@ impl Sampler {
         }
     }
 
-    fn take_queue(&mut self, looked: &Result<Vec<Level>, QueueError>) {
-        self.up.set(["queue"], f64::from(u8::from(looked.is_ok())));
-        let levels = match looked {
+    fn take_queue(&mut self, sample: &Result<Vec<Level>, QueueError>) {
+        self.up.set(["queue"], f64::from(u8::from(sample.is_ok())));
+        let levels = match sample {
             Ok(levels) => levels,
             Err(error) => {
                 tracing::debug!(%error, "the queue was not sampled");
-                self.told.iter().for_each(|gauge| gauge.set(f64::NAN));
+                self.queue_gauges.iter().for_each(|gauge| gauge.set(f64::NAN));
                 return;
             }
         };
-        self.told.clear();
+        self.queue_gauges.clear();
         for Level { name, part, ready, unacked, consumers } in levels {
             let labels = |state: &'static str| metrics::gauge!(MESSAGES.name, "queue" => name.clone(), "queue_role" => part.as_str(), "state" => state);
             let consuming =
@@ -184,7 +184,7 @@ impl Sampler {
             ];
             for (gauge, count) in all.into_iter().flatten() {
                 gauge.set(float(i64::try_from(*count).unwrap_or(i64::MAX)));
-                self.told.push(gauge);
+                self.queue_gauges.push(gauge);
             }
             if *part == Part::Work && *ready == 0 {
                 self.worker.processor.meters.nothing_waits();

@@ -1,4 +1,4 @@
-//! How often what happened, since the worker started: for the closing line, progress and tests.
+//! Counts results since the worker started, for the closing line, progress and tests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,21 +16,21 @@ pub struct Tally(Arc<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     by_name: Mutex<BTreeMap<&'static str, u64>>,
-    /// Pipelines with a batch in hand.
+    /// Pipelines with a batch in progress.
     busy: AtomicUsize,
     /// Batches settled.
     batches: AtomicU64,
-    /// When the last of them was.
+    /// When the last of them was settled.
     settled: Mutex<Option<Instant>>,
 }
 
 impl Tally {
-    /// The counts: outcomes, `retry`, `put_off`, `dead_letter`, `recorded_dead_letter`.
+    /// Returns the counts: outcomes, `retry`, `put_off`, `dead_letter`, `recorded_dead_letter`.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         locked(&self.0.by_name).clone()
     }
 
-    /// Deliveries that have left the worker for good: decided or dead-lettered.
+    /// Returns the number of deliveries that are finished: decided or dead-lettered.
     pub fn finished(&self) -> u64 {
         self.counts()
             .iter()
@@ -39,7 +39,7 @@ impl Tally {
             .sum()
     }
 
-    /// How long ago a batch was settled last.
+    /// Returns how long ago a batch was last settled.
     pub(super) fn settled_ago(&self) -> Option<Duration> {
         locked(&self.0.settled).map(|at| at.elapsed())
     }
@@ -50,7 +50,7 @@ impl Tally {
         }
     }
 
-    /// Counts these deliveries, which are gone, by what came of them.
+    /// Counts these settled deliveries by result.
     pub(super) fn settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>) {
         for flight in gone {
             *locked(&self.0.settled) = Some(Instant::now());
@@ -72,7 +72,7 @@ impl Tally {
         self.0.busy.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Batches in hand, and batches settled so far.
+    /// Returns the batches in progress, and the batches settled so far.
     pub(super) fn activity(&self) -> (usize, u64) {
         (self.0.busy.load(Ordering::SeqCst), self.0.batches.load(Ordering::SeqCst))
     }

@@ -285,7 +285,7 @@ async fn workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_w
     let mut worker = stack.start(&["serve", "worker"]);
     worker
         .wait_for_log(
-            "this worker goes on, and `hostmatch status` does not show it: it cannot write the table \
+            "this worker continues, but `hostmatch status` does not show it: it cannot write the table \
          hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch gateway grants`",
         )
         .await;

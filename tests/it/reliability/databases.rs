@@ -9,7 +9,7 @@ use crate::support::{
     Backend, Ledger, Mix, Process, Server, Stack, Stream, World, amqp_url, eventually, is_full,
 };
 
-const HOLDS: &str = "the database cannot be used: holding on, nothing is counted";
+const HOLDS: &str = "the database cannot be used: holding the batch, counting no attempt";
 
 /// How long each connection of the crowd waits for admission.
 const SOON: Duration = Duration::from_millis(500);

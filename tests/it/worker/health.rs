@@ -54,7 +54,7 @@ async fn a_connected_worker_without_deliveries_is_not_ready_until_it_gets_some()
     // The broker never receives an acknowledgement, and soon delivers nothing more.
     proxy.set(Mode::SwallowAcks);
     stack.publish(&stream.events).await;
-    until(&base, StatusCode::SERVICE_UNAVAILABLE, "of the worker is handed out nothing").await;
+    until(&base, StatusCode::SERVICE_UNAVAILABLE, "of the worker receives nothing").await;
     proxy.set(Mode::Pass);
     stack.until_decided(stream.len()).await;
     until(&base, StatusCode::OK, "").await;
