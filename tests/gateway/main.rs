@@ -171,9 +171,9 @@ impl Session {
     /// Chooses the next request to the gateway.
     fn request(&mut self, round: u32) -> Request {
         let salon = self.salon.clone();
-        let company = self.random.of(&salon.companies);
-        let appointment = self.random.of(&company.appointments);
-        let (host, own) = (self.random.of(&company.hosts), self.random.of(&company.own));
+        let company = self.random.pick(&salon.companies);
+        let appointment = self.random.pick(&company.appointments);
+        let (host, own) = (self.random.pick(&company.hosts), self.random.pick(&company.own));
         let appointments = |id: &i64| format!("SELECT * FROM appointments WHERE id = {id} FOR UPDATE");
         let staff = |id: &str| format!("SELECT * FROM staff WHERE id = '{id}' FOR UPDATE");
         let status = |id: &i64| {
@@ -189,7 +189,7 @@ impl Session {
             if self.maps { both.into_iter().rev().collect() } else { both.to_vec() }
         };
         let kinds = if self.maps { 13 } else { 10 };
-        match self.random.of(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12][..kinds]) {
+        match self.random.pick(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12][..kinds]) {
             // A new booking.
             0 => request(
                 vec![],
@@ -215,7 +215,7 @@ impl Session {
             5 | 6 => request(both(host, appointment), vec![status(appointment)]),
             // Two appointments change places.
             7 => {
-                let other = self.random.of(&company.appointments);
+                let other = self.random.pick(&company.appointments);
                 let (first, second) = (appointment.min(other), appointment.max(other));
                 let both = if first == second { vec![first] } else { vec![first, second] };
                 request(
@@ -241,7 +241,7 @@ impl Session {
     /// Each session has its own people (there are more people than sessions), so that two sessions never
     /// map the same host.
     fn matched(&mut self, company: &Company, appointment: i64) -> Request {
-        let is_new = *self.random.of(&[true, true, false]);
+        let is_new = *self.random.pick(&[true, true, false]);
         let own_share: Vec<&String> = company
             .hosts
             .iter()
@@ -249,13 +249,13 @@ impl Session {
             .filter(|(_, n)| n % self.sessions == self.number)
             .map(|(staff, _)| staff)
             .collect();
-        let staff = (*self.random.of(&own_share)).clone();
+        let staff = (*self.random.pick(&own_share)).clone();
         let person: i64 = staff.trim().rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or_default();
         let host = if is_new {
             self.new_host += 1;
             self.new_host
         } else {
-            let account = self.random.of(&(1..=ACCOUNTS).collect::<Vec<_>>()) * 1000;
+            let account = self.random.pick(&(1..=ACCOUNTS).collect::<Vec<_>>()) * 1000;
             account + person
         };
         Request {

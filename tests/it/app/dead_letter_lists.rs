@@ -133,9 +133,9 @@ async fn groups_are_sorted_by_urgency_and_paged(backend: Backend) {
     test.run(&["UPDATE hostmatch_dead_letters SET state = 'resolved' WHERE id = 1"]).await;
     let open = DeadLetterFilter { state: Some(LetterState::Open), ..DeadLetterFilter::default() };
     let all = groups(&test.db, &Scope::All, &open, 0, 9).await.unwrap();
-    let told: Vec<_> =
+    let reported: Vec<_> =
         all.iter().map(|group| (group.fingerprint.as_str(), group.count, group.companies)).collect();
-    assert_eq!(told, [("aaaa2222", 3, 1), ("aaaa1111", 2, 1)], "{backend:?}");
+    assert_eq!(reported, [("aaaa2222", 3, 1), ("aaaa1111", 2, 1)], "{backend:?}");
     assert_eq!((all[0].first_seen_ms, all[0].last_failed_ms), (2_000, 6_500));
     assert_eq!(all[0].earliest_start_ms, Some(4_000_000));
     assert_eq!(all[1].error, "=error, \"number\" 5");
@@ -181,8 +181,12 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
     std::fs::write(&file, &exported.stdout).unwrap();
     let file = file.to_str().unwrap();
     for (imported, known) in [(3, 0), (0, 3)] {
-        let told = json(&run(&there, &["import", file, "--output", "json"]));
-        assert_eq!((&told["imported"], &told["known"]), (&imported.into(), &known.into()), "{backend:?}");
+        let reported = json(&run(&there, &["import", file, "--output", "json"]));
+        assert_eq!(
+            (&reported["imported"], &reported["known"]),
+            (&imported.into(), &known.into()),
+            "{backend:?}"
+        );
     }
     // They get new numbers there, and none of the acts of this installation.
     let wanted: Vec<DeadLetter> =

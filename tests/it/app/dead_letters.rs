@@ -164,11 +164,19 @@ async fn a_workers_letter_counts_its_attempts_and_names_its_cause() {
     };
     program(&["publish", "event.json"]);
     program(&["serve", "worker", "--until-empty"]);
-    let told = json(&run(&test, &["show", "1", "--output", "json"]));
-    assert_eq!((&told["reason"], &told["attempts"]), (&json!("appointment_not_found"), &json!(3)), "{told}");
-    assert!(told["remedy"].as_str().unwrap().contains("calcom_v2_booking_id"));
-    let moments: Vec<&str> =
-        told["timeline"].as_array().unwrap().iter().map(|moment| moment["what"].as_str().unwrap()).collect();
+    let reported = json(&run(&test, &["show", "1", "--output", "json"]));
+    assert_eq!(
+        (&reported["reason"], &reported["attempts"]),
+        (&json!("appointment_not_found"), &json!(3)),
+        "{reported}"
+    );
+    assert!(reported["remedy"].as_str().unwrap().contains("calcom_v2_booking_id"));
+    let moments: Vec<&str> = reported["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|moment| moment["what"].as_str().unwrap())
+        .collect();
     let attempts = ["attempt 1 failed", "attempt 2 failed", "attempt 3 failed"];
     assert_eq!(moments, [&["first received"], &attempts[..], &["recorded as a dead letter"]].concat());
 }

@@ -128,16 +128,16 @@ on_engines!(an_event_is_shown_with_its_dead_letter_to_its_own_company_only);
 async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend: Backend) {
     let test = recorded(backend).await;
     let show = |arguments: &[&str]| run(&test, &[&["show", "--output", "json"], arguments].concat());
-    let told = json(&show(&["Ev-4", "--company", "16"]));
-    assert_eq!(told["dead_letters"][0]["error"], "no appointment has this booking", "{backend:?}");
+    let reported = json(&show(&["Ev-4", "--company", "16"]));
+    assert_eq!(reported["dead_letters"][0]["error"], "no appointment has this booking", "{backend:?}");
     assert_eq!(
-        told["next"],
-        json!([format!("hostmatch deadletters show {}", told["dead_letters"][0]["id"])])
+        reported["next"],
+        json!([format!("hostmatch deadletters show {}", reported["dead_letters"][0]["id"])])
     );
-    assert!(told["meaning"].as_str().unwrap().contains("no appointment"), "{told}");
-    let told = json(&show(&["Ev-3"]));
-    assert_eq!((&told["publisher"], &told["dead_letters"]), (&json!("calcom"), &json!([])));
-    assert_eq!(told["next"], json!(["hostmatch match explain --uid 'bk-3'"]));
+    assert!(reported["meaning"].as_str().unwrap().contains("no appointment"), "{reported}");
+    let reported = json(&show(&["Ev-3"]));
+    assert_eq!((&reported["publisher"], &reported["dead_letters"]), (&json!("calcom"), &json!([])));
+    assert_eq!(reported["next"], json!(["hostmatch match explain --uid 'bk-3'"]));
     for nobodys in [&["Ev-4", "--company", "15"][..], &["Ev-9"], &["ev-4"]] {
         let output = show(nobodys);
         assert_eq!((output.status.code(), stdout(&output)), (Some(3), ""), "{}", stderr(&output));
@@ -145,8 +145,8 @@ async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend:
     assert!(stdout(&run(&test, &["show", "Ev-1"])).contains("Dead letter "));
     // Another company's dead letter of the same id is not shown with it.
     test.run(&["UPDATE hostmatch_dead_letters SET company_id = 15 WHERE event_id = 'Ev-4'"]).await;
-    let told = json(&show(&["Ev-4", "--company", "16"]));
-    assert_eq!((&told["dead_letters"], &told["next"]), (&json!([]), &json!([])), "{backend:?}");
+    let reported = json(&show(&["Ev-4", "--company", "16"]));
+    assert_eq!((&reported["dead_letters"], &reported["next"]), (&json!([]), &json!([])), "{backend:?}");
     // A sender's type and name may contain anything.
     test.run(&["UPDATE hostmatch_events SET event_type = 'Jane Roe', publisher = 'jane@roe.example' WHERE event_id = 'Ev-3'"]).await;
     let masked = run(&test, &["show", "Ev-3"]);
@@ -168,11 +168,11 @@ async fn the_tail_shows_each_new_event_once(backend: Backend) {
         eventually(&format!("{backend:?}: {wanted:?}"), Duration::from_secs(30), async || {
             let text = tail.stdout();
             let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-            let told: Vec<String> = lines
+            let reported: Vec<String> = lines
                 .map(|line| format!("{} {}", line["id"].as_str().unwrap(), line["outcome"].as_str().unwrap()))
                 .collect();
-            assert!(tail.is_running() && told.len() <= wanted.len(), "{told:?} {}", tail.stderr());
-            (told == wanted).then_some(())
+            assert!(tail.is_running() && reported.len() <= wanted.len(), "{reported:?} {}", tail.stderr());
+            (reported == wanted).then_some(())
         })
         .await;
     };

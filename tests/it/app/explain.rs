@@ -21,7 +21,7 @@ async fn salon(backend: Backend, shape: GatewayShape) -> World {
     }
     world.staff(12, 15, "Frida Alt", "alt@salon.example").await;
     world.appointment(4710, 15, "Bk-first").await;
-    world.one(event("e-first", "Bk-first", 1, host(1_420_209, "", "alt@salon.example"))).await;
+    world.outcome_of(event("e-first", "Bk-first", 1, host(1_420_209, "", "alt@salon.example"))).await;
     world.staff_active(12, false).await;
     world.staff(31, 15, "Frida Spitz", "other@salon.example").await;
     world.staff(32, 15, "Mara Lind", "mara@salon.example").await;
@@ -89,8 +89,8 @@ async fn a_host_is_explained_strategy_by_strategy() {
 
     // The configured threshold applies, and no other company is searched.
     let lower = ["--company", "15", "--set", "matching.auto_accept=75", "--output", "json"];
-    let told = json(&explain(&world, &[&host[..], &lower].concat()));
-    let decision = &told["explanations"][0]["decision"];
+    let reported = json(&explain(&world, &[&host[..], &lower].concat()));
+    let decision = &reported["explanations"][0]["decision"];
     assert_eq!(*decision, json!({ "result": "matched", "staff": 31, "strategy": "name", "confidence": 75 }));
     let other = json(&explain(&world, &[&host[..], &["--company", "16", "--output", "json"]].concat()));
     assert_eq!(other["explanations"][0]["decision"], json!({ "result": "unmatched" }));
@@ -103,18 +103,22 @@ async fn a_booking_is_explained_completely_and_nothing_is_written() {
     assert!(before["appointments"].len() == 4 && before.len() > 8, "the comparison covers something");
 
     let bare = json!({ "uid": "Bk-mara", "hosts": host(7, "Mara Lind", "mara@salon.example") });
-    let told = explanations(&world, &bare.to_string(), &[]);
-    assert_eq!(told.len(), 1);
+    let reported = explanations(&world, &bare.to_string(), &[]);
+    assert_eq!(reported.len(), 1);
     let expected = json!({
         "appointment": 4711, "delivery": "done", "outcome": "assigned", "reason": null, "why": null,
         "held_by": "nobody", "also_decided": 0,
         "before": { "staff_id": null, "calcom_host_id": null }, "after": { "staff_id": 32, "calcom_host_id": 7 },
         "mappings": [{ "change": "made", "staff": 32 }],
     });
-    assert_eq!(told[0]["effect"], expected);
-    assert_eq!((&told[0]["booking"], &told[0]["host_source"]), (&json!("Bk-mara"), &json!("hosts")));
-    let results: Vec<&str> =
-        told[0]["steps"].as_array().unwrap().iter().map(|step| step["result"].as_str().unwrap()).collect();
+    assert_eq!(reported[0]["effect"], expected);
+    assert_eq!((&reported[0]["booking"], &reported[0]["host_source"]), (&json!("Bk-mara"), &json!("hosts")));
+    let results: Vec<&str> = reported[0]["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["result"].as_str().unwrap())
+        .collect();
     assert_eq!(results, ["nobody", "nobody", "taken", "not asked: it was decided above"]);
 
     // Events of any kind, one per line, each explained alone.
@@ -129,8 +133,8 @@ async fn a_booking_is_explained_completely_and_nothing_is_written() {
                 "calcom_booking": { "uid": "Bk-mara", "hosts": host(7, "", "mara@salon.example") } }),
     ];
     let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-    let told = explanations(&world, &lines.join("\n"), &[]);
-    let effects: Vec<String> = told
+    let reported = explanations(&world, &lines.join("\n"), &[]);
+    let effects: Vec<String> = reported
         .iter()
         .map(|one| {
             let effect = &one["effect"];
@@ -160,18 +164,18 @@ async fn a_booking_is_explained_completely_and_nothing_is_written() {
 #[tokio::test]
 async fn an_appointment_is_explained_from_stored_events() {
     let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
-    world.one(event("e-1", "Bk-mara", 5, host(7, "Mara Lind", "mara@salon.example"))).await;
+    world.outcome_of(event("e-1", "Bk-mara", 5, host(7, "Mara Lind", "mara@salon.example"))).await;
     world.set_staff_externally(4711, Some(31)).await;
     for payload in ["kept", "purged"] {
         let output = explain(&world, &["--uid", "Bk-mara", "--output", "json"]);
-        let told = &json(&output)["explanations"][0];
-        assert_eq!(told["decision"]["strategy"], "existing", "{payload}");
+        let reported = &json(&output)["explanations"][0];
+        assert_eq!(reported["decision"]["strategy"], "existing", "{payload}");
         assert_eq!(
-            (&told["effect"]["outcome"], &told["effect"]["held_by"]),
+            (&reported["effect"]["outcome"], &reported["effect"]["held_by"]),
             (&json!("kept"), &json!("somebody_else"))
         );
-        assert_eq!(told["host"]["email"], "mara@salon.example", "{payload}");
-        assert_eq!(told["host"]["name"] == "Mara Lind", payload == "kept");
+        assert_eq!(reported["host"]["email"], "mara@salon.example", "{payload}");
+        assert_eq!(reported["host"]["name"] == "Mara Lind", payload == "kept");
         world.run("UPDATE hostmatch_assignments SET payload = NULL").await;
     }
     let table = explain(&world, &["--uid", "Bk-mara"]);
@@ -201,8 +205,9 @@ async fn an_impossible_explanation_ends_with_its_exit_code() {
         assert_eq!(stdout(&output), "");
     }
     // Neither an appointment nor a company to search.
-    let told = explanations(&world, &json!({ "uid": "Bk-none", "hosts": [{ "id": 7 }] }).to_string(), &[]);
-    assert!(told[0]["next"].as_str().unwrap().contains("--company"), "{told:?}");
+    let reported =
+        explanations(&world, &json!({ "uid": "Bk-none", "hosts": [{ "id": 7 }] }).to_string(), &[]);
+    assert!(reported[0]["next"].as_str().unwrap().contains("--company"), "{reported:?}");
 }
 
 on_engines!(explaining_reads_what_deciding_reads_and_waits_for_no_lock);

@@ -20,7 +20,7 @@ fn staff(world: &World, arguments: &[&str]) -> Output {
     command.env("HOSTMATCH_DATABASE__URL", &world.test.url).output().unwrap()
 }
 
-fn answer(output: &Output, code: i32) -> Value {
+fn json_report(output: &Output, code: i32) -> Value {
     assert_eq!(output.status.code(), Some(code), "{}{}", stdout(output), stderr(output));
     json(output)
 }
@@ -61,7 +61,7 @@ async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend
             event(&format!("e-{n}"), &format!("Bk-{n}"), 1, host(11, "Mara Lind", "mara@salon.example"));
         event["calcom_booking"]["start"] =
             json!(if n == 3 { "2026-02-01T09:00:00Z" } else { "2026-03-02T09:00:00Z" });
-        world.one(event).await;
+        world.outcome_of(event).await;
     }
     let before = (all(&world).await, hosts(&world).await);
     assert_eq!(before.0, ["1/11", "1/11", "1/11", "1/11", "1/-"], "{backend:?}");
@@ -71,7 +71,7 @@ async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend
             ["hand-over", "--company", company, "--from", from, "--to", to, "--from-date", "2026-03-01"];
         staff(&world, &[&given[..], &["--output", "json"], more].concat())
     };
-    let shown = answer(&over("15", &mara, &boris, &["--dry-run"]), 0);
+    let shown = json_report(&over("15", &mara, &boris, &["--dry-run"]), 0);
     let ids = |list: &Value| -> Vec<i64> {
         list.as_array().unwrap().iter().map(|one| one["appointment"].as_i64().unwrap()).collect()
     };
@@ -91,15 +91,17 @@ async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend
     }
     assert_eq!((all(&world).await, hosts(&world).await), before, "{backend:?}: refused");
 
-    let done =
-        answer(&over("15", &mara, &boris, &["--yes", "--actor", "office:anna", "--reason", "she leaves"]), 0);
+    let done = json_report(
+        &over("15", &mara, &boris, &["--yes", "--actor", "office:anna", "--reason", "she leaves"]),
+        0,
+    );
     assert_eq!(all(&world).await, ["2/11", "2/11", "1/11", "1/11", "1/-"], "{backend:?}");
     assert_eq!(hosts(&world).await, ["11|2|admin"], "{backend:?}");
     let by = "calcom_host_mapping_audits WHERE actor = 'office:anna' AND reason = 'she leaves'";
     assert_eq!(world.count(by).await, 2, "{backend:?}: one deactivation and one activation");
     // The assignment is ours, so a newer event changes it. That one then stays when the rest is undone.
     let carla = host(12, "Mara Lind", "mara@salon.example");
-    world.one(event("e-9", "Bk-2", 9, carla)).await;
+    world.outcome_of(event("e-9", "Bk-2", 9, carla)).await;
     assert_eq!(world.assigned(2).await, "1/12", "{backend:?}");
 
     let number = done["hand_over"].to_string();
@@ -107,7 +109,7 @@ async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend
         staff(&world, &["hand-over-undo", &number, "--company", company, "--yes", "--output", "json"])
     };
     assert_eq!(undo("16").status.code(), Some(3), "{backend:?}");
-    let back = answer(&undo("15"), 5);
+    let back = json_report(&undo("15"), 5);
     assert_eq!((&back["hosts"], &back["appointments"]), (&json!([11]), &json!([1])), "{backend:?}: {back}");
     assert_eq!((&back["hosts_left"], &back["appointments_left"]), (&json!([]), &json!([2])));
     assert_eq!(all(&world).await, ["1/11", "1/12", "1/11", "1/11", "1/-"], "{backend:?}");
@@ -136,7 +138,7 @@ async fn a_hand_over_yields_to_the_gateways_locks_and_to_an_earlier_decision() {
         world.staff(n, 15, name, &format!("{name}@salon.example")).await;
     }
     world.appointment(1, 15, "Bk-1").await;
-    world.one(event("e-1", "Bk-1", 1, host(11, "Mara", "mara@salon.example"))).await;
+    world.outcome_of(event("e-1", "Bk-1", 1, host(11, "Mara", "mara@salon.example"))).await;
     world.run("UPDATE hostmatch_assignments SET starts_ms = 1").await;
     let (db, schema, company) = (&world.test.db, world.test.schema().await, CompanyId(15));
     let context = context_of(&world, company).await;

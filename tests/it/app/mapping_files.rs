@@ -42,14 +42,14 @@ fn mappings(world: &World, arguments: &[&str]) -> Output {
     command.env("HOSTMATCH_DATABASE__URL", &world.test.url).output().unwrap()
 }
 
-fn answer(output: &Output, code: i32) -> Value {
+fn json_report(output: &Output, code: i32) -> Value {
     assert_eq!(output.status.code(), Some(code), "{}{}", stdout(output), stderr(output));
     json(output)
 }
 
 fn import(world: &World, file: &Path, arguments: &[&str], code: i32) -> Value {
     let file = file.to_str().unwrap();
-    answer(&mappings(world, &[&["import", file, "--output", "json"], arguments].concat()), code)
+    json_report(&mappings(world, &[&["import", file, "--output", "json"], arguments].concat()), code)
 }
 
 fn written(home: &tempfile::TempDir, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
@@ -140,20 +140,21 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_undone(backend:
         mappings(&world, &["import-undo", &second, "--yes", "--company", "16"]).status.code(),
         Some(3)
     );
-    let list = answer(&mappings(&world, &["imports", "--output", "json"]), 0);
+    let list = json_report(&mappings(&world, &["imports", "--output", "json"]), 0);
     assert_eq!(list["imports"].as_array().unwrap().len(), 2, "{list}");
-    let none = answer(&mappings(&world, &["imports", "--company", "16", "--output", "json"]), 0);
+    let none = json_report(&mappings(&world, &["imports", "--company", "16", "--output", "json"]), 0);
     assert_eq!(none["imports"], json!([]), "{backend:?}");
 
     // A mapping that has changed since is kept.
-    let kept = answer(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 5);
+    let kept = json_report(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 5);
     assert_eq!((&kept["taken_back"], &kept["left"][0]["host"]), (&json!(1), &json!(7)), "{backend:?}");
-    let undone = answer(&mappings(&world, &["import-undo", &second, "--yes", "--output", "json"]), 0);
+    let undone = json_report(&mappings(&world, &["import-undo", &second, "--yes", "--output", "json"]), 0);
     assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(1), &json!([])), "{backend:?}");
     assert_eq!(active(&world).await, [format!("15|7|1|{NAME}|manual")], "{backend:?}");
     // Nothing blocks the older import now; and nothing is undone twice.
     for count in [2, 2] {
-        let undone = answer(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
+        let undone =
+            json_report(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
         assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(count), &json!([])), "{backend:?}");
         assert_eq!(active(&world).await, Vec::<String>::new(), "{backend:?}");
     }
@@ -189,9 +190,9 @@ async fn a_template_of_open_hosts_is_prefilled_and_can_be_imported() {
     for (n, company) in [(1, 15), (2, 15), (3, 16)] {
         world.appointment(n, company, &format!("Bk-{n}")).await;
     }
-    world.one(event("e-1", "Bk-1", 1, host(7, "Person 1", ""))).await;
-    world.one(event("e-2", "Bk-2", 1, host(8, "=Nobody", ""))).await;
-    world.one(event("e-3", "Bk-3", 1, host(9, "Nobody", ""))).await;
+    world.outcome_of(event("e-1", "Bk-1", 1, host(7, "Person 1", ""))).await;
+    world.outcome_of(event("e-2", "Bk-2", 1, host(8, "=Nobody", ""))).await;
+    world.outcome_of(event("e-3", "Bk-3", 1, host(9, "Nobody", ""))).await;
     let home = tempfile::tempdir().unwrap();
     let output = mappings(&world, &["template", "--company", "15", "--suggestions", "--excel"]);
     let text = stdout(&output).to_owned();
@@ -211,7 +212,7 @@ async fn a_template_of_open_hosts_is_prefilled_and_can_be_imported() {
 }
 
 /// Returns a line of the large file: every 270th is invalid, in one way after another.
-fn line(world: &World, n: u32) -> String {
+fn csv_line(world: &World, n: u32) -> String {
     let staff = id(world, 1 + n % 2);
     match (n.is_multiple_of(270), n / 270 % 5) {
         (false, _) => format!("15,{n},{staff}\n"),
@@ -228,7 +229,7 @@ async fn ten_thousand_lines_are_imported_and_37_invalid_ones_after_correction(ba
     let world = salon(backend).await;
     let home = tempfile::tempdir().unwrap();
     let mut text = "company_id,calcom_host_id,staff_id\n".to_owned();
-    (1..=10_000).for_each(|n| text.push_str(&line(&world, n)));
+    (1..=10_000).for_each(|n| text.push_str(&csv_line(&world, n)));
     let file = written(&home, "all.csv", text);
     let failed = home.path().join("failed.csv");
     let output = mappings(
@@ -243,7 +244,7 @@ async fn ten_thousand_lines_are_imported_and_37_invalid_ones_after_correction(ba
             "json",
         ],
     );
-    let done = answer(&output, 5);
+    let done = json_report(&output, 5);
     assert_eq!((&done["made"], &done["failed"]), (&json!(9963), &json!(37)), "{backend:?}: {done}");
     assert!(stderr(&output).contains("importing"), "it reports its progress: {}", stderr(&output));
     assert_eq!(world.count("calcom_host_mappings").await, 9963, "{backend:?}");
@@ -267,7 +268,8 @@ async fn ten_thousand_lines_are_imported_and_37_invalid_ones_after_correction(ba
         let again = import(&world, &file, &["--yes"], 5);
         assert_eq!((&again["unchanged"], &again["import"]), (&json!(9963), &Value::Null), "{again}");
         let number = done["import"].to_string();
-        let undone = answer(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
+        let undone =
+            json_report(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
         assert_eq!(undone["taken_back"], 9963);
         assert_eq!(active(&world).await.len(), 37);
     }

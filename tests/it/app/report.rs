@@ -28,7 +28,7 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
     let mara = || host(11, "Mara Lind", "mara@salon.example");
     // One assigned by us; of the observed ones another program decides the same, another person, somebody
     // where we found nobody, and nobody.
-    assert_eq!(world.one(event("e-1", "Bk-1", 1, mara())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e-1", "Bk-1", 1, mara())).await, "assigned");
     let watching = World::processor_on(&world.test, &[("worker.mode", "observe")]).await;
     let boris = || host(12, "Boris", "boris@salon.example");
     let events = [
@@ -50,15 +50,15 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
         Letter { id: "d", reason: "no_booking", state: "open", company: Some(15), times_ms: (1, decided_ms) };
     world.test.letter(letter).await;
 
-    let told = report(&world, &["--company", "15", "--differences", "10"]);
+    let reported = report(&world, &["--company", "15", "--differences", "10"]);
     let appointments = json!({ "decided": 7, "observed": 5, "with_staff": 4, "with_staff_percent": 57.1 });
-    assert_eq!(told["appointments"], appointments, "{backend:?}: {told}");
+    assert_eq!(reported["appointments"], appointments, "{backend:?}: {reported}");
     let all = json!({
         "same": 2, "same_by_others": 1, "different": 1, "only_we": 1, "only_they": 1, "neither": 2,
         "not_compared": 0, "agreement_percent": 50.0,
     });
-    assert_eq!(told["comparison"], all, "{backend:?}");
-    let strategies: Vec<String> = told["strategies"]
+    assert_eq!(reported["comparison"], all, "{backend:?}");
+    let strategies: Vec<String> = reported["strategies"]
         .as_array()
         .unwrap()
         .iter()
@@ -71,13 +71,16 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
         .collect();
     // Those found by the mapping and the e-mail only, at the same confidence.
     assert_eq!(strategies, [r#""email" 95 2 1"#, r#""existing" 95 2 1"#], "{backend:?}");
-    assert_eq!(told["failed"]["reasons"], json!({ "below_threshold": 1, "unmatched": 1, "no_host": 1 }));
-    assert_eq!(told["failed"]["dead_letters"], json!({ "no_booking": 1 }));
-    assert_eq!((&told["failed"]["appointments"], &told["failed"]["percent"]), (&json!(3), &json!(42.9)));
-    assert_eq!(told["mappings"]["would_make"], 1, "{backend:?}");
-    let days = told["mappings"]["per_day"].as_array().unwrap();
+    assert_eq!(reported["failed"]["reasons"], json!({ "below_threshold": 1, "unmatched": 1, "no_host": 1 }));
+    assert_eq!(reported["failed"]["dead_letters"], json!({ "no_booking": 1 }));
+    assert_eq!(
+        (&reported["failed"]["appointments"], &reported["failed"]["percent"]),
+        (&json!(3), &json!(42.9))
+    );
+    assert_eq!(reported["mappings"]["would_make"], 1, "{backend:?}");
+    let days = reported["mappings"]["per_day"].as_array().unwrap();
     assert_eq!((days.len(), &days[0]["by_matching"], &days[0]["by_people"]), (1, &json!(1), &json!(0)));
-    let differences: Vec<String> = told["differences"]
+    let differences: Vec<String> = reported["differences"]
         .as_array()
         .unwrap()
         .iter()
@@ -100,7 +103,7 @@ async fn a_report_for_people_has_the_same_numbers_without_personal_data() {
     world.company(15).await;
     world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
     world.appointment(1, 15, "Bk-1").await;
-    world.one(event("e-1", "Bk-1", 1, host(11, "Mara Lind", "mara@salon.example"))).await;
+    world.outcome_of(event("e-1", "Bk-1", 1, host(11, "Mara Lind", "mara@salon.example"))).await;
     let output = command(&["report"]).env("HOSTMATCH_DATABASE__URL", &world.test.url).output().unwrap();
     let text = stdout(&output);
     assert!(text.contains("With staff now: 1 (100 %; target 90 %)"), "{text}");

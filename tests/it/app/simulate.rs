@@ -38,28 +38,39 @@ async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backe
     for (id, of) in
         [(1, mara()), (2, boris(12)), (3, boris(13)), (4, mara()), (5, host(12, "", "")), (6, boris(14))]
     {
-        world.one(event(&format!("e-{id}"), &format!("Bk-{id}"), 1, of)).await;
+        world.outcome_of(event(&format!("e-{id}"), &format!("Bk-{id}"), 1, of)).await;
     }
     let before = world.everything().await;
 
-    let told = simulate(&world, &["--auto-accept", "75", "--company", "15"]);
-    assert_eq!((&told["bookings"], &told["not_kept"]), (&json!(5), &json!(0)), "{backend:?}: {told}");
-    assert_eq!(told["recorded"], json!({ "matched": 3, "needs_review": 1, "unmatched": 1 }), "{backend:?}");
-    assert_eq!(told["simulated"], json!({ "matched": 5, "needs_review": 0, "unmatched": 0 }));
-    assert_eq!((&told["more"], &told["fewer"], &told["another"]), (&json!(2), &json!(0), &json!(0)));
+    let reported = simulate(&world, &["--auto-accept", "75", "--company", "15"]);
+    assert_eq!(
+        (&reported["bookings"], &reported["not_kept"]),
+        (&json!(5), &json!(0)),
+        "{backend:?}: {reported}"
+    );
+    assert_eq!(
+        reported["recorded"],
+        json!({ "matched": 3, "needs_review": 1, "unmatched": 1 }),
+        "{backend:?}"
+    );
+    assert_eq!(reported["simulated"], json!({ "matched": 5, "needs_review": 0, "unmatched": 0 }));
+    assert_eq!(
+        (&reported["more"], &reported["fewer"], &reported["another"]),
+        (&json!(2), &json!(0), &json!(0))
+    );
     // The second booking of host 12 shows no name: its mapping comes from the first.
     let strategies = json!({
         "email": { "matched": 2, "more": 0, "against_people": 1 },
         "manual": { "matched": 1, "more": 0, "against_people": 0 },
         "name": { "matched": 2, "more": 2, "against_people": 0 },
     });
-    assert_eq!(told["strategies"], strategies, "{backend:?}");
+    assert_eq!(reported["strategies"], strategies, "{backend:?}");
     let people = json!({
         "mappings_same": 0, "mappings_differ": 1, "mappings_only": 0,
         "appointments_same": 0, "appointments_differ": 1,
     });
-    assert_eq!(told["people"], people, "{backend:?}");
-    let mut what: Vec<String> = told["differences"]
+    assert_eq!(reported["people"], people, "{backend:?}");
+    let mut what: Vec<String> = reported["differences"]
         .as_array()
         .unwrap()
         .iter()

@@ -19,16 +19,16 @@ fn status(stack: &Stack, arguments: &[&str]) -> Output {
 }
 
 /// Returns its JSON and its exit code.
-fn answer(stack: &Stack, arguments: &[&str]) -> (Value, i32) {
+fn status_json(stack: &Stack, arguments: &[&str]) -> (Value, i32) {
     let output = status(stack, &[&["--output", "json"], arguments].concat());
     let code = output.status.code().unwrap();
     let text = stdout(&output);
-    let told: Value = serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}{}", stderr(&output)));
-    (told["status"].clone(), code)
+    let reported: Value = serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}{}", stderr(&output)));
+    (reported["status"].clone(), code)
 }
 
-fn codes(told: &Value) -> Vec<&str> {
-    told["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect()
+fn codes(reported: &Value) -> Vec<&str> {
+    reported["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect()
 }
 
 /// Returns an event about a booking that starts in this many hours.
@@ -71,7 +71,7 @@ async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
     stack.publish(&some_events()).await;
     stack.until_decided(6).await;
     let (all, code) = eventually("the worker has reported its work", WAIT_TIMEOUT, async || {
-        let (all, code) = answer(&stack, &[]);
+        let (all, code) = status_json(&stack, &[]);
         (all["workers"][0]["finished"] == 6 && all["dead_letters"]["open"] == 1).then_some((all, code))
     })
     .await;
@@ -111,7 +111,7 @@ async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
     assert_eq!((&one["pid"], &one["failed"]), (&json!(worker.id()), &json!(1)), "{what}");
 
     // Another company sees only its own.
-    let (theirs, _) = answer(&stack, &["--company", "16"]);
+    let (theirs, _) = status_json(&stack, &["--company", "16"]);
     assert_eq!(theirs["events"]["last_day"]["outcomes"], json!({ "unmatched": 1 }), "{theirs:#}");
     assert_eq!((&theirs["unassigned"]["all"], &theirs["inbox"]["open"]), (&json!(1), &json!(1)));
     assert_eq!(theirs["dead_letters"]["open"], 0, "{theirs:#}");
@@ -129,7 +129,7 @@ async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
     assert!(!text.contains("Mara") && !text.contains("Nobody"), "{text}");
 
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    let (after, code) = answer(&stack, &[]);
+    let (after, code) = status_json(&stack, &[]);
     assert_eq!((codes(&after)[0], code), ("no_worker", 10), "{after:#}");
     assert_eq!((&after["state"], &after["assigning"]), (&json!("not_working"), &json!("no")));
     assert_eq!(after["workers"], json!([]), "the worker has deregistered: {after:#}");
@@ -144,7 +144,7 @@ async fn a_healthy_installation_is_ok_and_an_observing_one_is_named() {
         stack.set("worker.mode", mode);
         let mut worker = stack.worker().await;
         let all = eventually("the installation is healthy", WAIT_TIMEOUT, async || {
-            let (all, code) = answer(&stack, &[]);
+            let (all, code) = status_json(&stack, &[]);
             (code == 0).then_some(all)
         })
         .await;
@@ -166,23 +166,23 @@ async fn without_the_database_or_the_broker_status_shows_the_rest() {
     to_database.set(Mode::Refuse);
     // The worker's consumers subscribe one by one.
     eventually("both pipelines consume", Duration::from_secs(30), async || {
-        (answer(&stack, &[]).0["queue"]["consumers"] == 2).then_some(())
+        (status_json(&stack, &[]).0["queue"]["consumers"] == 2).then_some(())
     })
     .await;
-    let (seen, code) = answer(&stack, &[]);
+    let (seen, code) = status_json(&stack, &[]);
     assert_eq!((code, codes(&seen)), (8, vec!["database_unreachable"]), "{seen:#}");
     let text = stdout(&status(&stack, &[])).to_owned();
     assert!(text.contains("NOT WORKING") && text.contains("QUEUE"), "{text}");
     to_broker.set(Mode::Refuse);
-    let (seen, code) = answer(&stack, &[]);
+    let (seen, code) = status_json(&stack, &[]);
     assert_eq!((code, codes(&seen)), (8, vec!["database_unreachable", "queue_unreachable"]), "{seen:#}");
     to_database.set(Mode::Pass);
-    let (seen, code) = answer(&stack, &[]);
+    let (seen, code) = status_json(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (7, "queue_unreachable"), "{seen:#}");
     assert_eq!(seen["workers"].as_array().unwrap().len(), 1, "{seen:#}");
     // A database that is reachable and silent.
     to_database.set(Mode::Stall);
-    let (seen, code) = answer(&stack, &[]);
+    let (seen, code) = status_json(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (8, "database_unreachable"), "{seen:#}");
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
@@ -204,8 +204,8 @@ async fn watching_continues_through_an_outage_and_exits_with_130() {
         let lines = &lines;
         async move {
             eventually(wanted, WAIT_TIMEOUT, async || {
-                let told = last(lines)?;
-                let first = told["status"]["reasons"][0]["code"].as_str().unwrap_or_default().to_owned();
+                let reported = last(lines)?;
+                let first = reported["status"]["reasons"][0]["code"].as_str().unwrap_or_default().to_owned();
                 (first == wanted).then_some(())
             })
             .await;
@@ -262,7 +262,7 @@ async fn fifty_workers_fit_on_one_screen_and_missing_ones_come_first(backend: Ba
     assert!(text.lines().count() <= 24, "{} lines: {text}", text.lines().count());
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.contains("50 running, 1 gone"), "{text}");
-    let (seen, _) = answer(&stack, &[]);
+    let (seen, _) = status_json(&stack, &[]);
     assert_eq!(seen["workers"].as_array().unwrap().iter().filter(|it| it["gone"] == true).count(), 1);
     assert!(codes(&seen).contains(&"workers_gone"), "{seen:#}");
 }
@@ -291,7 +291,7 @@ async fn workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_w
         .await;
     stack.publish(&some_events()[..1]).await;
     stack.until_decided(1).await;
-    let (seen, code) = answer(&stack, &[]);
+    let (seen, code) = status_json(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (10, "database_refuses"), "{backend:?}: {seen:#}");
     assert_eq!((&seen["workers"], &seen["events"]["last_day"]["decided"]), (&Value::Null, &json!(1)));
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
@@ -306,7 +306,7 @@ async fn an_undecided_backlog_and_a_spool_in_use_are_reported() {
     stack.set("queue.confirm_timeout", "1s");
     workers(&stack, 1, 3).await;
     stack.publish(&some_events()).await;
-    let (seen, _) = answer(&stack, &[]);
+    let (seen, _) = status_json(&stack, &[]);
     assert_eq!(codes(&seen)[..2], ["no_consumer", "stalled"], "{seen:#}");
     assert_eq!((&seen["queue"]["ready"], &seen["spool"]), (&json!(6), &Value::Null), "{seen:#}");
 
@@ -317,7 +317,7 @@ async fn an_undecided_backlog_and_a_spool_in_use_are_reported() {
     let event = soon("e-8", "Bk-5", 2, host(11, "Mara Lind", "mara@salon.example"));
     let posted = client.post(format!("{url}/api/retell/webhook")).json(&event).send().await.unwrap();
     assert!(posted.status().is_success(), "{posted:?}");
-    let (seen, code) = answer(&stack, &[]);
+    let (seen, code) = status_json(&stack, &[]);
     assert_eq!((code, &seen["spool"]["messages"]), (7, &json!(1)), "{seen:#}");
     assert!(codes(&seen).contains(&"spooled"), "{seen:#}");
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());

@@ -25,7 +25,7 @@ fn validate(text: &[u8], arguments: &[&str]) -> (TempDir, Output) {
     (home, output)
 }
 
-fn answer(text: &Value, arguments: &[&str]) -> (Option<i32>, Value) {
+fn validate_json(text: &Value, arguments: &[&str]) -> (Option<i32>, Value) {
     let (_home, output) = validate(text.to_string().as_bytes(), &[arguments, &["--output", "json"]].concat());
     (output.status.code(), json(&output)["messages"][0].clone())
 }
@@ -60,13 +60,13 @@ fn every_error_is_reported_with_its_place() {
             "malformed",
         ),
     ] {
-        let (code, told) = answer(&text, &[]);
-        assert_eq!((code, &told["verdict"]), (Some(10), &json!("malformed")), "{text}");
+        let (code, reported) = validate_json(&text, &[]);
+        assert_eq!((code, &reported["verdict"]), (Some(10), &json!("malformed")), "{text}");
         assert_eq!(
-            (&told["problem"]["pointer"], &told["problem"]["reason"]),
+            (&reported["problem"]["pointer"], &reported["problem"]["reason"]),
             (&json!(pointer), &json!(reason))
         );
-        assert!(!told.to_string().contains("Jane"), "{told}");
+        assert!(!reported.to_string().contains("Jane"), "{reported}");
     }
     for bytes in [&b""[..], b"{", b"\xff\xfe", b"\xef\xbb\xbf{}", b"[]"] {
         let (_home, output) = validate(bytes, &[]);
@@ -81,7 +81,7 @@ fn the_reading_is_shown_without_personal_data() {
     let text = json!({"event": "appointment.created", "event_id": "e1", "company_id": "15", "calcom_booking": {
         "uid": "u1", "id": 7, "rescheduledFromUid": "u0", "start": "2026-03-02T09:00:00Z", "updatedAt": "2026-03-01T08:00:00Z",
         "hosts": [{"id": 9, "name": "Mara Lind", "email": "mara@salon.example"}]}});
-    let (code, told) = answer(&text, &[]);
+    let (code, reported) = validate_json(&text, &[]);
     assert_eq!(code, Some(0));
     let expected = json!({
         "place": "-", "verdict": "valid", "shape": "native", "type": "appointment.created", "id": "e1", "company": 15,
@@ -92,7 +92,7 @@ fn the_reading_is_shown_without_personal_data() {
             "host": {"found_in": "hosts", "id": 9, "name": "***", "email": "***", "username": null},
         }],
     });
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     for file in fixtures() {
         let output = command(&["validate"]).arg(&file).output().unwrap();
         let (out, err) = (stdout(&output), stderr(&output));
@@ -106,56 +106,56 @@ fn the_reading_is_shown_without_personal_data() {
 }
 
 #[test]
-fn probable_mistakes_are_noted() {
+fn probable_mistakes_are_reported() {
     let text = json!({"event": "appointment.created", "calcom_booking": [
         {"uid": "u1", "updatedAt": "yesterday", "hosts": [{"id": "unknown", "email": "unknown"}]},
         {"uid": "u2", "updatedAt": "2026-03-01T08:00:00Z", "hosts": [{"email": "mara@salon.example"}]},
         {"uid": "u3", "updatedAt": "2026-03-01T08:00:00Z", "status": "cancelled"},
     ]});
-    let (code, told) = answer(&text, &[]);
+    let (code, reported) = validate_json(&text, &[]);
     assert_eq!(code, Some(0));
     let of: Vec<Option<u64>> =
-        told["notes"].as_array().unwrap().iter().map(|note| note["booking"].as_u64()).collect();
-    assert_eq!(of, [None, None, Some(0), Some(0), Some(1)], "{told}");
+        reported["notes"].as_array().unwrap().iter().map(|note| note["booking"].as_u64()).collect();
+    assert_eq!(of, [None, None, Some(0), Some(0), Some(1)], "{reported}");
 }
 
 #[test]
 fn headers_and_routing_key_count() {
     let bare = json!({"calcom_booking": {"uid": "u1"}});
-    assert_eq!(answer(&bare, &[]).0, Some(10));
+    assert_eq!(validate_json(&bare, &[]).0, Some(10));
     for outside in [
         &["--routing-key", "appointment.updated"][..],
         &["--header", "x-hostmatch-type=appointment.updated"],
         &["--message-type", "appointment.updated"],
     ] {
-        let (code, told) =
-            answer(&bare, &[outside, &["--message-id", "m1", "--timestamp", "1772323200"]].concat());
+        let (code, reported) =
+            validate_json(&bare, &[outside, &["--message-id", "m1", "--timestamp", "1772323200"]].concat());
         assert_eq!(
-            (code, &told["type"], &told["id"]),
+            (code, &reported["type"], &reported["id"]),
             (Some(0), &json!("appointment.updated"), &json!("m1"))
         );
         assert_eq!(
-            (&told["bookings"][0]["time"], &told["bookings"][0]["stamped"]),
+            (&reported["bookings"][0]["time"], &reported["bookings"][0]["stamped"]),
             (&json!("2026-03-01T00:00:00Z"), &json!(true))
         );
     }
     for (content_type, notes) in [("application/json; charset=utf-8", 0), ("text/plain", 1)] {
         let body = json!({"event": "appointment.created", "event_id": "e", "company_id": 1, "occurred_at": "2026-03-01T00:00:00Z",
             "calcom_booking": {"uid": "u1", "hosts": [{"id": 7}]}});
-        let (code, told) = answer(&body, &["--content-type", content_type]);
-        assert_eq!((code, told["notes"].as_array().unwrap().len()), (Some(0), notes), "{told}");
+        let (code, reported) = validate_json(&body, &["--content-type", content_type]);
+        assert_eq!((code, reported["notes"].as_array().unwrap().len()), (Some(0), notes), "{reported}");
     }
     let cloud =
         ["--header", "ce-specversion=1.0", "--header", "ce-type=appointment.updated", "--header", "ce-id=c1"];
-    let (code, read) = answer(&bare, &cloud);
+    let (code, read) = validate_json(&bare, &cloud);
     assert_eq!((code, &read["shape"], &read["id"]), (Some(0), &json!("cloudevents_bin"), &json!("c1")));
     let job = json!({"job": "appointment.created", "data": {"calcom_booking": {"uid": 1.5}}});
-    let (code, read) = answer(&job, &[]);
+    let (code, read) = validate_json(&job, &[]);
     assert_eq!(
         (code, &read["shape"], &read["problem"]["pointer"]),
         (Some(10), &json!("laravel"), &json!("/data/calcom_booking/uid"))
     );
-    let ignored = answer(&json!({"triggerEvent": "PING"}), &[]);
+    let ignored = validate_json(&json!({"triggerEvent": "PING"}), &[]);
     assert_eq!(
         (ignored.0, &ignored.1["verdict"], &ignored.1["shape"]),
         (Some(0), &json!("ignored"), &json!("calcom"))

@@ -61,14 +61,14 @@ async fn policies_and_thresholds_are_followed() {
         (&[("appointments.overwrite", "always")][..], ["assigned", "assigned"]),
         (&[("matching.auto_accept", "99")][..], ["kept", "needs_review"]),
     ] {
-        let world = World::with(Backend::Sqlite, GatewayShape::Roadmap, settings).await;
+        let world = World::with_settings(Backend::Sqlite, GatewayShape::Roadmap, settings).await;
         world.company(15).await;
         world.staff(1, 15, "Frida Spitz", "frida@salon.example").await;
         world.staff(2, 15, "Boris Kamm", "").await;
         world.appointment(1, 15, "ABC123").await;
         world.appointment(2, 15, "DEF456").await;
         world.set_staff_externally(1, Some(2)).await;
-        assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, expected[0], "{settings:?}");
-        assert_eq!(world.one(event("e2", "DEF456", 1, frida())).await, expected[1], "{settings:?}");
+        assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, expected[0], "{settings:?}");
+        assert_eq!(world.outcome_of(event("e2", "DEF456", 1, frida())).await, expected[1], "{settings:?}");
     }
 }

@@ -126,7 +126,7 @@ async fn an_observer_needs_no_right_to_write_to_the_gateways_tables(backend: Bac
     let test = gateway(backend, &owner).await;
     migration::up(test.db.connection()).await.unwrap();
     crate::install::privileges::grant(&test, &watches, "observe").await;
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     world.company(15).await;
     world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
     world.appointment(1, 15, "Bk-1").await;

@@ -33,7 +33,7 @@ everywhere!(an_email_match_assigns_and_creates_a_mapping, |world: World| async m
         "event": "appointment.created", "call_id": "test_call_123",
         "calcom_booking": { "id": "ABC123", "hosts": frida() }
     });
-    assert_eq!(world.one(body).await, "assigned");
+    assert_eq!(world.outcome_of(body).await, "assigned");
     assert_eq!(world.assigned(1).await, "1/1420209");
     let mapping =
         world.rows("calcom_host_mappings", &["company_id", "staff_id", "mapping_source", "confidence_score"]);
@@ -42,7 +42,7 @@ everywhere!(an_email_match_assigns_and_creates_a_mapping, |world: World| async m
     assert_eq!(audit, ["auto_matched|worker|1|Auto-matched via auto_email with 95% confidence"]);
     // The next booking of this host no longer needs the e-mail.
     assert_eq!(
-        world.one(event("e2", "DEF456", 1, host(1_420_209, "Someone", "new@else.example"))).await,
+        world.outcome_of(event("e2", "DEF456", 1, host(1_420_209, "Someone", "new@else.example"))).await,
         "assigned"
     );
     assert_eq!(world.assigned(2).await, "1/1420209");
@@ -54,7 +54,8 @@ everywhere!(an_email_match_assigns_and_creates_a_mapping, |world: World| async m
 });
 
 everywhere!(a_name_alone_is_a_suggestion_and_nothing_is_assigned, |world: World| async move {
-    let outcome = world.one(event("e1", "ABC123", 1, host(7, "  boris   KAMM ", "b@else.example"))).await;
+    let outcome =
+        world.outcome_of(event("e1", "ABC123", 1, host(7, "  boris   KAMM ", "b@else.example"))).await;
     assert_eq!(outcome, "needs_review");
     assert_eq!(world.assigned(1).await, "-/7");
     let inbox = world.rows("hostmatch_inbox", &["company_id", "host_id", "kind", "state"]).await;
@@ -66,16 +67,16 @@ everywhere!(a_name_alone_is_a_suggestion_and_nothing_is_assigned, |world: World|
 
 everywhere!(two_people_of_one_name_are_ambiguous, |world: World| async move {
     world.staff(3, 15, "Boris Kamm", "kamm@salon.example").await;
-    assert_eq!(world.one(event("e1", "ABC123", 1, host(7, "Boris Kamm", ""))).await, "needs_review");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, host(7, "Boris Kamm", ""))).await, "needs_review");
     assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["ambiguous"]);
 });
 
 everywhere!(an_unknown_host_waits_and_is_assigned_when_it_becomes_known, |world: World| async move {
-    assert_eq!(world.one(event("e1", "ABC123", 1, host(9, "Nobody Here", ""))).await, "unmatched");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, host(9, "Nobody Here", ""))).await, "unmatched");
     assert_eq!(world.assigned(1).await, "-/9");
     // The same host, now with the address of a member of staff.
     assert_eq!(
-        world.one(event("e2", "DEF456", 2, host(9, "Nobody Here", "BORIS@salon.example "))).await,
+        world.outcome_of(event("e2", "DEF456", 2, host(9, "Nobody Here", "BORIS@salon.example "))).await,
         "assigned"
     );
     assert_eq!(world.assigned(2).await, "2/9");
@@ -89,71 +90,74 @@ everywhere!(without_a_host_nothing_happens, |world: World| async move {
         ("e2", json!(null)),
         ("e3", json!([{ "id": "unknown", "name": "unknown", "email": "unknown", "username": "unknown" }])),
     ] {
-        assert_eq!(world.one(event(id, "ABC123", 1, hosts)).await, "no_host");
+        assert_eq!(world.outcome_of(event(id, "ABC123", 1, hosts)).await, "no_host");
     }
     assert_eq!(world.assigned(1).await, "-/-");
     assert_eq!(world.count("hostmatch_inbox").await, 0);
 });
 
 everywhere!(an_older_event_never_overwrites_a_newer_one_but_still_teaches, |world: World| async move {
-    assert_eq!(world.one(event("new", "ABC123", 20, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("new", "ABC123", 20, frida())).await, "assigned");
     let boris = host(8, "Boris", "boris@salon.example");
-    assert_eq!(world.one(event("old", "ABC123", 10, boris)).await, "stale");
+    assert_eq!(world.outcome_of(event("old", "ABC123", 10, boris)).await, "stale");
     assert_eq!(world.assigned(1).await, "1/1420209");
     assert_eq!(world.count("calcom_host_mappings").await, 2, "the older event's host was learned");
 });
 
 everywhere!(at_equal_times_a_time_of_its_own_wins_then_the_larger_id, |world: World| async move {
     let boris = || host(8, "Boris", "boris@salon.example");
-    assert_eq!(world.one(event("b", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("b", "ABC123", 1, frida())).await, "assigned");
     let mut stamped = event("z", "ABC123", 1, boris());
     stamped["calcom_booking"].as_object_mut().unwrap().remove("updatedAt");
     stamped["first_seen"] = json!(1_772_323_260_000_i64); // the same minute
-    assert_eq!(world.one(stamped).await, "stale");
-    assert_eq!(world.one(event("a", "ABC123", 1, boris())).await, "stale");
-    assert_eq!(world.one(event("c", "ABC123", 1, boris())).await, "assigned");
+    assert_eq!(world.outcome_of(stamped).await, "stale");
+    assert_eq!(world.outcome_of(event("a", "ABC123", 1, boris())).await, "stale");
+    assert_eq!(world.outcome_of(event("c", "ABC123", 1, boris())).await, "assigned");
     assert_eq!(world.assigned(1).await, "2/8");
 });
 
 everywhere!(another_host_moves_or_withdraws_only_what_we_assigned, |world: World| async move {
-    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
     assert_eq!(
-        world.one(event("e2", "ABC123", 2, host(8, "Boris", "boris@salon.example"))).await,
+        world.outcome_of(event("e2", "ABC123", 2, host(8, "Boris", "boris@salon.example"))).await,
         "assigned"
     );
     assert_eq!(world.assigned(1).await, "2/8");
-    assert_eq!(world.one(event("e3", "ABC123", 3, host(9, "Nobody", ""))).await, "unmatched");
+    assert_eq!(world.outcome_of(event("e3", "ABC123", 3, host(9, "Nobody", ""))).await, "unmatched");
     assert_eq!(world.assigned(1).await, "-/9", "the earlier match is certainly wrong");
     // Without an id: matched by address for this appointment only.
     let nameless = json!([{ "email": "boris@salon.example" }]);
-    assert_eq!(world.one(event("e4", "ABC123", 4, nameless)).await, "assigned");
+    assert_eq!(world.outcome_of(event("e4", "ABC123", 4, nameless)).await, "assigned");
     assert_eq!(world.assigned(1).await, "2/-");
 });
 
 everywhere!(somebody_elses_decision_stands, |world: World| async move {
     world.set_staff_externally(1, Some(2)).await;
-    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "kept");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "kept");
     assert_eq!(world.assigned(1).await, "2/1420209");
     assert_eq!(world.count("calcom_host_mappings").await, 1, "the mapping is learned anyway");
-    assert_eq!(world.one(event("e2", "ABC123", 2, host(9, "Nobody", ""))).await, "kept");
+    assert_eq!(world.outcome_of(event("e2", "ABC123", 2, host(9, "Nobody", ""))).await, "kept");
     // An assignment of ours that another program cleared stays cleared.
-    assert_eq!(world.one(event("e3", "DEF456", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e3", "DEF456", 1, frida())).await, "assigned");
     world.set_staff_externally(2, None).await;
-    assert_eq!(world.one(event("e4", "DEF456", 2, frida())).await, "kept");
+    assert_eq!(world.outcome_of(event("e4", "DEF456", 2, frida())).await, "kept");
     assert_eq!(world.assigned(2).await, "-/1420209");
     // The appointment already has this person: unchanged, and still not ours.
     world.set_staff_externally(2, Some(1)).await;
     world.run("UPDATE hostmatch_assignments SET staff_id = NULL").await;
-    assert_eq!(world.one(event("e5", "DEF456", 3, frida())).await, "unchanged");
-    assert_eq!(world.one(event("e6", "DEF456", 4, host(8, "Boris", "boris@salon.example"))).await, "kept");
+    assert_eq!(world.outcome_of(event("e5", "DEF456", 3, frida())).await, "unchanged");
+    assert_eq!(
+        world.outcome_of(event("e6", "DEF456", 4, host(8, "Boris", "boris@salon.example"))).await,
+        "kept"
+    );
 });
 
 everywhere!(tenants_never_mix, |world: World| async move {
     world.company(16).await;
     world.staff(4, 16, "Frida Spitz", "frida@salon.example").await;
     world.appointment(3, 16, "GHI789").await;
-    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
-    assert_eq!(world.one(event("e2", "GHI789", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e2", "GHI789", 1, frida())).await, "assigned");
     assert_eq!(world.assigned(1).await, "1/1420209");
     assert_eq!(
         world.assigned(3).await,
@@ -162,10 +166,10 @@ everywhere!(tenants_never_mix, |world: World| async move {
     );
     let mut foreign = event("e3", "ABC123", 2, frida());
     foreign["company_id"] = json!(16);
-    assert_eq!(world.one(foreign).await, "dead: tenant_mismatch");
+    assert_eq!(world.outcome_of(foreign).await, "dead: tenant_mismatch");
     // No strategy ever finds a member of staff of another company.
     assert_eq!(
-        world.one(event("e4", "GHI789", 2, host(8, "Boris Kamm", "boris@salon.example"))).await,
+        world.outcome_of(event("e4", "GHI789", 2, host(8, "Boris Kamm", "boris@salon.example"))).await,
         "unmatched"
     );
 });
@@ -173,10 +177,10 @@ everywhere!(tenants_never_mix, |world: World| async move {
 everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async move {
     world.staff(3, 15, "Frida Spitz", "frida@salon.example").await;
     world.staff_active(3, false).await;
-    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
     world.staff_active(1, false).await;
     world.staff_active(3, true).await;
-    assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e2", "DEF456", 2, frida())).await, "assigned");
     assert_eq!(world.assigned(2).await, "3/1420209");
     let columns = ["calcom_host_id", "staff_id", "is_active"];
     let mappings = world.rows("calcom_host_mappings", &columns).await;
@@ -186,14 +190,14 @@ everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async mov
     // And back: the worker's own mapping is reactivated, not created again.
     world.staff_active(1, true).await;
     world.staff_active(3, false).await;
-    assert_eq!(world.one(event("e3", "DEF456", 3, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e3", "DEF456", 3, frida())).await, "assigned");
     assert_eq!(world.assigned(2).await, "1/1420209");
     assert_eq!(world.count("calcom_host_mappings").await, 2);
     assert_eq!(world.count("calcom_host_mapping_audits").await, 5);
 });
 
 everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
-    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
     world.switch_mappings_off().await;
     world
         .run(
@@ -201,24 +205,24 @@ everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
              SELECT id, 'deleted', 'user:7' FROM calcom_host_mappings",
         )
         .await;
-    assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "needs_review");
+    assert_eq!(world.outcome_of(event("e2", "DEF456", 2, frida())).await, "needs_review");
     assert_eq!(world.assigned(2).await, "-/1420209");
     assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
 });
 
 everywhere!(switched_off_past_us_is_a_persons_doing_too, |world: World| async move {
-    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
     world.switch_mappings_off().await;
-    assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "needs_review");
+    assert_eq!(world.outcome_of(event("e2", "DEF456", 2, frida())).await, "needs_review");
     assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
 });
 
 everywhere!(
     a_mapping_made_again_after_its_row_was_deleted_has_an_audit_row_again,
     |world: World| async move {
-        assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+        assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
         world.run("DELETE FROM calcom_host_mappings").await;
-        assert_eq!(world.one(event("e2", "DEF456", 2, frida())).await, "assigned");
+        assert_eq!(world.outcome_of(event("e2", "DEF456", 2, frida())).await, "assigned");
         assert_eq!(world.count("calcom_host_mappings").await, 1);
         assert_eq!(world.count("calcom_host_mapping_audits").await, 2);
     }
@@ -237,40 +241,40 @@ everywhere!(
 );
 
 everywhere!(an_appointment_that_is_not_there_yet_is_waited_for, |world: World| async move {
-    assert_eq!(world.one(event("e1", "LATER", 1, frida())).await, "again: appointment_not_found");
-    assert_eq!(world.one(event("e2", "LATER", 1, json!([]))).await, "no_host", "nothing to wait for");
+    assert_eq!(world.outcome_of(event("e1", "LATER", 1, frida())).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(event("e2", "LATER", 1, json!([]))).await, "no_host", "nothing to wait for");
     let by_id = json!({ "event": "appointment.created", "appointment_id": 99,
         "calcom_booking": { "uid": "ABC123", "hosts": frida() } });
     assert_eq!(
-        world.one(by_id).await,
+        world.outcome_of(by_id).await,
         "again: appointment_not_found",
         "an event with an id is not found by its reference"
     );
     world.appointment(3, 15, "LATER").await;
-    assert_eq!(world.one(event("e1", "LATER", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "LATER", 1, frida())).await, "assigned");
 });
 
 everywhere!(references_are_compared_byte_for_byte, |world: World| async move {
     world.appointment(3, 15, "abc123").await;
     world.appointment(4, 15, "123abc").await;
-    assert_eq!(world.one(event("e1", "abc123", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "abc123", 1, frida())).await, "assigned");
     assert_eq!(world.assigned(3).await, "1/1420209");
     assert_eq!(world.assigned(1).await, "-/-");
     let number = json!({ "event": "appointment.created", "calcom_booking": { "id": 123, "hosts": frida() } });
-    assert_eq!(world.one(number).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(number).await, "again: appointment_not_found");
 });
 
 everywhere!(several_appointments_of_one_booking_are_for_a_person, |world: World| async move {
     if world.test.shape == GatewayShape::Living {
         world.appointment(3, 15, "other").await;
         world.run("UPDATE appointments SET calcom_v2_booking_uid = 'ABC123' WHERE id = 3").await;
-        assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "needs_review");
+        assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "needs_review");
         assert_eq!(world.assigned(1).await, "-/-");
         // The numeric id in a separate column.
         world.run("UPDATE appointments SET calcom_booking_id = 4711 WHERE id = 2").await;
         let number =
             json!({ "event": "appointment.created", "calcom_booking": { "id": 4711, "hosts": frida() } });
-        assert_eq!(world.one(number).await, "assigned");
+        assert_eq!(world.outcome_of(number).await, "assigned");
         assert_eq!(world.assigned(2).await, "1/1420209");
     }
 });
@@ -279,17 +283,17 @@ everywhere!(a_rescheduled_booking_is_found_by_the_one_it_replaced, |world: World
     let mut moved = event("e1", "NEW-UID", 1, frida());
     moved["calcom_booking"]["rescheduledFromUid"] = json!("ABC123");
     // At first the gateway may be about to write a row of its own for the new booking.
-    assert_eq!(world.one(moved.clone()).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(moved.clone()).await, "again: appointment_not_found");
     moved["attempt"] = json!(1);
-    assert_eq!(world.one(moved).await, "assigned");
+    assert_eq!(world.outcome_of(moved).await, "assigned");
     assert_eq!(world.assigned(1).await, "1/1420209");
 });
 
 everywhere!(cancelled_bookings_never_touch_staff, |world: World| async move {
-    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
     let mut cancelled = event("e2", "ABC123", 2, host(9, "Nobody", ""));
     cancelled["calcom_booking"]["status"] = json!("cancelled");
-    assert_eq!(world.one(cancelled).await, "recorded");
+    assert_eq!(world.outcome_of(cancelled).await, "recorded");
     assert_eq!(world.assigned(1).await, "1/1420209");
 });
 
@@ -299,11 +303,11 @@ everywhere!(several_bookings_in_one_event_are_decided_each_on_its_own, |world: W
         { "uid": "LATER", "hosts": frida() },
         { "uid": "DEF456", "hosts": frida() },
     ] } });
-    assert_eq!(world.one(body.clone()).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(body.clone()).await, "again: appointment_not_found");
     assert_eq!(world.assigned(1).await, "1/1420209");
     assert_eq!(world.assigned(2).await, "1/1420209", "a missing appointment does not delay the others");
     world.appointment(3, 15, "LATER").await;
-    assert_eq!(world.one(body).await, "assigned");
+    assert_eq!(world.outcome_of(body).await, "assigned");
     assert_eq!(world.rows("hostmatch_events", &["event_id", "outcome"]).await, ["e1|assigned"]);
 });
 
@@ -319,19 +323,22 @@ everywhere!(the_same_event_twice_leaves_the_same_rows, |world: World| async move
 
 everywhere!(values_too_long_for_their_column_are_cut_and_said_so, |world: World| async move {
     let long = "ß😀".repeat(400);
-    assert_eq!(world.one(event("e1", "ABC123", 1, host(8, &long, "boris@salon.example"))).await, "assigned");
+    assert_eq!(
+        world.outcome_of(event("e1", "ABC123", 1, host(8, &long, "boris@salon.example"))).await,
+        "assigned"
+    );
     let metadata = world.rows("calcom_host_mappings", &["metadata"]).await.remove(0);
     assert!(metadata.contains("calcom_name"), "{metadata}");
     let nobody = host(9, &long, &format!("{}@else.example", "x".repeat(400)));
-    assert_eq!(world.one(event(&"i".repeat(999), "DEF456", 1, nobody)).await, "unmatched");
+    assert_eq!(world.outcome_of(event(&"i".repeat(999), "DEF456", 1, nobody)).await, "unmatched");
 });
 
 everywhere!(updated_at_moves_with_the_appointment_and_only_then, |world: World| async move {
     world.run("UPDATE appointments SET updated_at = '2020-01-01 00:00:00'").await;
-    assert_eq!(world.one(event("e1", "ABC123", 1, frida())).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
     let touched = "SELECT COUNT(*) FROM appointments WHERE updated_at > '2021-01-01 00:00:00'";
     assert_eq!(world.test.number(touched).await, 1);
     world.run("UPDATE appointments SET updated_at = '2020-01-01 00:00:00'").await;
-    assert_eq!(world.one(event("e2", "ABC123", 2, frida())).await, "unchanged");
+    assert_eq!(world.outcome_of(event("e2", "ABC123", 2, frida())).await, "unchanged");
     assert_eq!(world.test.number(touched).await, 0);
 });

@@ -163,14 +163,14 @@ fn the_closed_lists_in_the_documents_equal_those_of_the_code() {
         let found =
             text.split_once(&begin).and_then(|(_, rest)| rest.split_once(end)).map(|(inside, _)| inside);
         if found.map(str::trim) != Some(expected.trim()) {
-            wrong += &format!("\n{path}: let this stand there:\n\n{begin}\n{expected}\n{end}\n");
+            wrong += &format!("\n{path}: replace the text by this:\n\n{begin}\n{expected}\n{end}\n");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
 
 /// Returns the words of a list.
-fn words<T: VariantArray>() -> Vec<&'static str>
+fn list_values<T: VariantArray>() -> Vec<&'static str>
 where
     &'static str: From<&'static T>,
 {
@@ -178,20 +178,20 @@ where
 }
 
 #[test]
-fn the_words_of_records_are_described() {
+fn the_values_of_closed_lists_are_described() {
     let text = read("docs/commands.md");
     let lists = [
-        words::<MappingSource>(),
-        words::<AuditAction>(),
-        words::<InboxKind>(),
-        words::<InboxState>(),
-        words::<HostAction>(),
-        words::<LetterState>(),
-        words::<ReplayState>(),
-        words::<ReplayItemState>(),
-        words::<RepairScope>(),
-        words::<RepairState>(),
-        words::<ItemState>(),
+        list_values::<MappingSource>(),
+        list_values::<AuditAction>(),
+        list_values::<InboxKind>(),
+        list_values::<InboxState>(),
+        list_values::<HostAction>(),
+        list_values::<LetterState>(),
+        list_values::<ReplayState>(),
+        list_values::<ReplayItemState>(),
+        list_values::<RepairScope>(),
+        list_values::<RepairState>(),
+        list_values::<ItemState>(),
     ];
     let words = lists.concat();
     let missing: Vec<_> = words.iter().filter(|word| !text.contains(&code(word))).collect();
@@ -199,7 +199,7 @@ fn the_words_of_records_are_described() {
 }
 
 #[test]
-fn words_are_the_same_in_json() {
+fn closed_lists_have_the_same_values_in_json() {
     fn same<T: VariantArray + serde::Serialize>()
     where
         &'static str: From<&'static T>,

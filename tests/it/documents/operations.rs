@@ -76,7 +76,7 @@ async fn operate(backend: Backend) {
         command.env("PATH", &path).env("EDGE", &address);
         for_tools(&mut command, &stack);
         let output = command.output().unwrap();
-        let told = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
+        let reported = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
         let code = match line.split_whitespace().take(3).collect::<Vec<_>>()[..] {
             // There are no dead letters.
             ["hostmatch", "deadletters", "plan"] => 3,
@@ -84,8 +84,8 @@ async fn operate(backend: Backend) {
             ["hostmatch", "status", ..] => 10,
             _ => 0,
         };
-        assert_eq!(output.status.code(), Some(code), "{told}");
-        let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {told}");
+        assert_eq!(output.status.code(), Some(code), "{reported}");
+        let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {reported}");
         match line {
             _ if line.contains("dump --single") || line.starts_with("pg_dump") => {
                 stack.publish(after).await;
@@ -121,15 +121,15 @@ async fn appointments_of_recreated_staff_are_filled_on_request(backend: Backend)
     world.staff(31, 15, "Mara Lind", "mara@salon.example").await;
     world.appointment(1, 15, "Bk-1").await;
     let mara = |id: &str, at| event(id, "Bk-1", at, host(7, "Mara Lind", "mara@salon.example"));
-    assert_eq!(world.one(mara("e1", 1)).await, "assigned");
+    assert_eq!(world.outcome_of(mara("e1", 1)).await, "assigned");
     world.set_staff_externally(1, None).await;
     world.run("DELETE FROM staff").await;
     assert_eq!(world.count("calcom_host_mappings").await, 0, "{backend:?}: its mapping goes with it");
     world.staff(41, 15, "Mara Lind", "mara@salon.example").await;
-    assert_eq!(world.one(mara("e2", 2)).await, "kept", "{backend:?}");
+    assert_eq!(world.outcome_of(mara("e2", 2)).await, "kept", "{backend:?}");
     assert_eq!(world.assigned(1).await, "-/7");
-    let world = World::of(world.test, &[("appointments.overwrite", "always")]).await;
-    assert_eq!(world.one(mara("e3", 2)).await, "assigned", "{backend:?}");
+    let world = World::in_database(world.test, &[("appointments.overwrite", "always")]).await;
+    assert_eq!(world.outcome_of(mara("e3", 2)).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(1).await, "41/7");
 }
 

@@ -21,7 +21,7 @@ async fn the_gateways_event_becomes_a_message_with_its_bytes_untouched() {
         ("x-hostmatch-type", "appointment.cancelled"),
     ];
     let before_ms = now_ms();
-    let answer = answer(site.post(RETELL, &headers, body.clone()).await).await;
+    let answer = json_body(site.post(RETELL, &headers, body.clone()).await).await;
     assert_eq!(answer, json!({"status": "queued", "id": "01KHX3M6ZQ8T0C4V6B2N8P1R5S"}));
     let message = site.take_one().await;
     assert_eq!(message.body, body);
@@ -68,7 +68,7 @@ async fn the_gateway_may_sign_instead() {
 
 #[tokio::test]
 async fn unsigned_events_are_accepted_only_if_configured() {
-    let site = Site::with(|config| {
+    let site = Site::open_with(|config| {
         config.allow_unsigned = true;
         config.calcom_secrets.clear();
     })
@@ -111,7 +111,7 @@ async fn a_token_is_revoked_by_removing_its_line() {
 #[tokio::test]
 async fn an_edge_whose_tokens_cannot_be_read_does_not_start() {
     let missing = PathBuf::from("/nonexistent/tokens");
-    let site = Site::with(|config| config.tokens_file = missing.clone()).await;
+    let site = Site::open_with(|config| config.tokens_file = missing.clone()).await;
     let error = site.server.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("edge.tokens_file"), "{error}");
     site.queue.close().await;

@@ -11,7 +11,7 @@ use super::site::*;
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
-    let site = Site::with(|config| config.body_limit = 1000).await;
+    let site = Site::open_with(|config| config.body_limit = 1000).await;
     let token = bearer(TOKEN);
     let auth = [("authorization", token.as_str())];
     for path in [RETELL, CALCOM, EVENTS] {
@@ -36,7 +36,7 @@ async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
 
 #[tokio::test]
 async fn a_head_over_the_limit_is_refused_and_the_connection_closed() {
-    let site = Site::with(|config| config.header_limit = 16 << 10).await;
+    let site = Site::open_with(|config| config.header_limit = 16 << 10).await;
     let long = format!("x-long: {}\r\n", "x".repeat(20 << 10));
     let many = "x-many: x\r\n".repeat(101);
     let fits = format!("x-long: {}\r\n", "x".repeat(12 << 10));
@@ -68,7 +68,7 @@ async fn half_a_request(site: &Site, body: &[u8]) -> TcpStream {
 
 #[tokio::test]
 async fn requests_over_the_concurrency_limit_get_429() {
-    let site = Site::with(|config| config.max_in_flight = 1).await;
+    let site = Site::open_with(|config| config.max_in_flight = 1).await;
     let body = fixture("native-minimal");
     let mut slow = half_a_request(&site, &body).await;
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -96,7 +96,7 @@ async fn requests_over_the_concurrency_limit_get_429() {
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_times_out() {
-    let site = Site::with(|config| config.request_timeout = Duration::from_millis(200)).await;
+    let site = Site::open_with(|config| config.request_timeout = Duration::from_millis(200)).await;
     let mut slow = half_a_request(&site, b"{}").await;
     let mut answer = String::new();
     slow.read_to_string(&mut answer).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_body_that_does_not_arrive_times_out() {
 /// connection that stays open after its request, half of an HTTP/2 preface, and a whole one.
 #[tokio::test]
 async fn a_silent_connection_is_closed() {
-    let site = Site::with(|config| {
+    let site = Site::open_with(|config| {
         config.request_timeout = Duration::from_millis(200);
         config.idle_timeout = Duration::from_millis(500);
     })
@@ -161,7 +161,7 @@ async fn ends(stream: &mut TcpStream, said: &[u8]) {
 
 #[tokio::test]
 async fn a_request_in_progress_is_answered_before_the_edge_stops() {
-    let site = Site::with(|config| config.max_in_flight = 1).await;
+    let site = Site::open_with(|config| config.max_in_flight = 1).await;
     let body = fixture("native-minimal");
     let mut slow = half_a_request(&site, &body).await;
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -36,10 +36,10 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn open() -> Self {
-        Self::with(|_| {}).await
+        Self::open_with(|_| {}).await
     }
 
-    pub(super) async fn with(change: impl FnOnce(&mut EdgeConfig)) -> Self {
+    pub(super) async fn open_with(change: impl FnOnce(&mut EdgeConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/queue.db", dir.path().display());
         Self::on(dir, &url, change).await
@@ -207,7 +207,7 @@ pub(super) async fn refused(response: Response) -> StatusCode {
     problem(response).await.0
 }
 
-pub(super) async fn answer(response: Response) -> Value {
+pub(super) async fn json_body(response: Response) -> Value {
     assert_eq!(response.status(), StatusCode::OK);
     response.json().await.unwrap()
 }

@@ -17,9 +17,9 @@ use tempfile::TempDir;
 
 use super::site::*;
 use crate::support::broker::Broker;
+use crate::support::cleanup::{Cleanup, connect};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::report::{self, Row};
-use crate::support::traces::{Traces, connect};
 use crate::support::{amqp_url, eventually, unique};
 
 /// Enough for a slow machine; a passing test never waits this long.
@@ -32,7 +32,7 @@ pub(super) struct Rig {
     pub(super) received: Received,
     began: Instant,
     attempted: Cell<usize>,
-    _traces: Traces,
+    _cleanup: Cleanup,
 }
 
 impl Rig {
@@ -54,9 +54,9 @@ impl Rig {
         let mut edge = EdgeConfig { spool, allow_unsigned: true, ..edge_config(tokens) };
         change(&mut edge, &mut queue);
         let site = Site::in_front_of(dir, &queue, |config| *config = edge).await;
-        let received = Received::of(&behind).await;
+        let received = Received::subscribe(&behind).await;
         let (began, attempted) = (Instant::now(), Cell::new(0));
-        let rig = Self { site, proxy, received, began, attempted, _traces: Traces::Broker(behind) };
+        let rig = Self { site, proxy, received, began, attempted, _cleanup: Cleanup::Broker(behind) };
         rig.until("ready").await;
         rig
     }
@@ -81,7 +81,7 @@ impl Rig {
     }
 
     pub(super) async fn accepted(&self, id: &str) {
-        assert_eq!(answer(self.send(event(id)).await).await["status"], "queued", "{id}");
+        assert_eq!(json_body(self.send(event(id)).await).await["status"], "queued", "{id}");
     }
 
     pub(super) async fn ready(&self) -> (StatusCode, Value) {
@@ -123,7 +123,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    pub(super) async fn of(config: &QueueConfig) -> Self {
+    pub(super) async fn subscribe(config: &QueueConfig) -> Self {
         let queue = Queue::open(config).await.unwrap();
         let consumer = queue.consumer(Source::Bookings, LIMITS);
         Self { config: config.clone(), queue, consumer, ids: Vec::new() }
@@ -323,7 +323,7 @@ async fn a_memory_alarm_and_a_size_limit_of_the_broker_lose_nothing() {
         (status == StatusCode::OK && body["spool"]["messages"] == 0 && body["spool"]["set_aside"] == 2)
             .then_some(())
     };
-    eventually("both are set aside, and told of", WAIT_TIMEOUT, set_aside).await;
+    eventually("both are set aside and reported", WAIT_TIMEOUT, set_aside).await;
     rig.close_as("broker without memory, then with a size limit", &ids).await;
 }
 

@@ -19,9 +19,9 @@ use tokio::net::TcpStream;
 
 use super::site::{RETELL, queue_config};
 use super::spool::{Received, WAIT_TIMEOUT, event};
+use crate::support::cleanup::Cleanup;
 use crate::support::program::command;
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::traces::Traces;
 use crate::support::{Process, amqp_url, eventually, unique};
 
 const SENDERS: usize = 16;
@@ -34,7 +34,7 @@ struct Crashing {
     home: TempDir,
     began: Instant,
     attempted: AtomicUsize,
-    _traces: Traces,
+    _cleanup: Cleanup,
 }
 
 impl Crashing {
@@ -45,10 +45,10 @@ impl Crashing {
         let mut behind = queue_config(&amqp_url());
         behind.prefix = unique("test");
         behind.connect_timeout = std::time::Duration::from_secs(10);
-        let traces = Traces::Broker(behind.clone());
+        let cleanup = Cleanup::Broker(behind.clone());
         let client = crate::support::http_client();
         let (home, began) = (tempfile::tempdir().unwrap(), Instant::now());
-        Self { proxy, behind, client, home, began, attempted: AtomicUsize::new(0), _traces: traces }
+        Self { proxy, behind, client, home, began, attempted: AtomicUsize::new(0), _cleanup: cleanup }
     }
 
     fn command(&self) -> Command {
@@ -102,7 +102,7 @@ impl Crashing {
 
     /// Receives until all of these have arrived, and writes the row of this scenario in the report.
     async fn received(&self, scenario: &str, accepted: &[String]) -> Received {
-        let mut received = Received::of(&self.behind).await;
+        let mut received = Received::subscribe(&self.behind).await;
         received.until_all(accepted).await;
         received.report(scenario, self.began, self.attempted.load(Ordering::SeqCst), accepted);
         received
@@ -222,8 +222,11 @@ async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
         rig.send(&base, 1, 20, &accepted).await;
         rig.proxy.set(Mode::Pass);
         assert_eq!(edge.end().await.code(), Some(1), "{}", edge.stderr());
-        let told = edge.stderr();
-        assert!(told.contains("a part of the edge ended unexpectedly") && told.contains(part), "{told}");
+        let reported = edge.stderr();
+        assert!(
+            reported.contains("a part of the edge ended unexpectedly") && reported.contains(part),
+            "{reported}"
+        );
         let (mut edge, _) = rig.start().await;
         let accepted = accepted.into_inner().unwrap();
         assert!(!accepted.is_empty(), "{point}");
@@ -290,9 +293,9 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
         let response = rig.client.get(format!("{base}/health/ready")).send().await.unwrap();
         (response.status(), response.json::<Value>().await.unwrap())
     };
-    let (status, told) = ready().await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
-    assert!(told["reasons"].to_string().contains("hostmatch-spool.db"), "{told}");
+    let (status, reported) = ready().await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{reported}");
+    assert!(reported["reasons"].to_string().contains("hostmatch-spool.db"), "{reported}");
     edge.wait_for_log("the spool cannot be written; trying again").await;
 
     let room = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &edge.id().to_string()]).status();

@@ -46,8 +46,8 @@ async fn while_the_file_hangs_the_number_of_held_requests_is_limited() {
         "the health route reports that nothing would be accepted",
         Duration::from_secs(20),
         async || {
-            let (status, told) = rig.ready().await;
-            let reasons = told["reasons"].to_string();
+            let (status, reported) = rig.ready().await;
+            let reasons = reported["reasons"].to_string();
             (status == StatusCode::SERVICE_UNAVAILABLE && reasons.contains("does not answer")).then_some(())
         },
     )
@@ -102,9 +102,9 @@ async fn a_reachable_broker_that_accepts_nothing_is_reported_when_the_spool_is_f
     }
     // The edge is connected and refusing the whole time: it must not look ready in between.
     for _ in 0..20 {
-        let (status, told) = rig.ready().await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
-        assert!(told["reasons"].to_string().contains("did not accept the last message"), "{told}");
+        let (status, reported) = rig.ready().await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{reported}");
+        assert!(reported["reasons"].to_string().contains("did not accept the last message"), "{reported}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     broker.control(&["clear_policy", "full"]).await;

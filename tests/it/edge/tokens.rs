@@ -187,16 +187,16 @@ async fn problem_or(response: reqwest::Response) -> Option<(StatusCode, Value)> 
 async fn one_token_over_its_rate_gets_429_and_others_do_not() {
     let mut desk = Installation::open(&[("HOSTMATCH_EDGE__TOKEN_RATE", "3")]).await;
     let (fast, other) = (desk.create(&["--name", "fast"]), desk.create(&["--name", "other"]));
-    let mut told = None;
+    let mut reported = None;
     for _ in 0..200 {
         let response = desk.post(EVENTS, &fast, &event(None)).await;
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
-            told = Some(response);
+            reported = Some(response);
             break;
         }
         assert_eq!(response.status(), StatusCode::ACCEPTED);
     }
-    let response = told.expect("the token is rate-limited");
+    let response = reported.expect("the token is rate-limited");
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!(problem(response).await.1["type"], "urn:hostmatch:problem:too-fast");
     assert_eq!(

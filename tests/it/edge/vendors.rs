@@ -38,7 +38,7 @@ fn ask(sdk: &Path, cases: &Value) -> Vec<Value> {
 #[tokio::test]
 async fn the_edge_and_retells_sdk_agree_on_signatures() {
     let Some(sdk) = sdk() else { return };
-    let site = Site::with(|config| {
+    let site = Site::open_with(|config| {
         config.retell_api_keys = vec![Secret::new("key_before"), Secret::new(RETELL_KEY)];
     })
     .await;
@@ -99,7 +99,8 @@ async fn the_edge_agrees_with_calcoms_signature_vectors() {
     for vector in vectors["calcom"].as_array().unwrap() {
         let text = |key: &str| vector[key].as_str().unwrap();
         for secrets in [[text("secret"), "newer"], ["newer", text("secret")]] {
-            let site = Site::with(|config| config.calcom_secrets = secrets.map(Secret::new).to_vec()).await;
+            let site =
+                Site::open_with(|config| config.calcom_secrets = secrets.map(Secret::new).to_vec()).await;
             let post = async |signature: &str, body: &str| {
                 site.post(CALCOM, &[(text("header"), signature)], body).await.status()
             };

@@ -10,13 +10,15 @@ async fn retells_webhooks_are_verified_and_ignored_without_a_booking() {
     let site = Site::open().await;
     let call = fixture("retell-call-ended");
     let signature = retell_signature(&call, now_ms());
-    let ignored = answer(site.post(RETELL, &[("x-retell-signature", &signature)], call.clone()).await).await;
+    let ignored =
+        json_body(site.post(RETELL, &[("x-retell-signature", &signature)], call.clone()).await).await;
     assert_eq!(ignored["status"], "ignored");
     assert!(site.is_empty().await);
 
     let event = fixture("native-minimal");
     let signature = retell_signature(&event, now_ms());
-    let queued = answer(site.post(RETELL, &[("x-retell-signature", &signature)], event.clone()).await).await;
+    let queued =
+        json_body(site.post(RETELL, &[("x-retell-signature", &signature)], event.clone()).await).await;
     let message = site.take_one().await;
     assert_eq!(
         (queued["status"].as_str(), queued["id"].as_str()),
@@ -43,7 +45,7 @@ async fn calcoms_webhooks_are_queued_if_their_signature_is_valid() {
     let body = fixture("calcom-rescheduled");
     let good = hmac(CALCOM_SECRET, &[&body]);
     for _ in 0..2 {
-        answer(site.post(CALCOM, &[("X-Cal-Signature-256", &good)], body.clone()).await).await;
+        json_body(site.post(CALCOM, &[("X-Cal-Signature-256", &good)], body.clone()).await).await;
     }
     let messages = site.take().await;
     assert_eq!(messages.len(), 2);
@@ -88,7 +90,7 @@ async fn a_webhook_with_a_valid_signature_is_never_refused_for_its_content() {
             ("x-cal-signature-256", signature.as_str()),
             ("content-type", "application/x-www-form-urlencoded"),
         ];
-        let answer = answer(site.post(CALCOM, &headers, body.clone()).await).await;
+        let answer = json_body(site.post(CALCOM, &headers, body.clone()).await).await;
         assert_eq!(answer["status"], status);
         assert!(answer["id"].as_str().is_some_and(|id| !id.is_empty()));
         let messages = site.take().await;
@@ -103,7 +105,7 @@ async fn a_webhook_with_a_valid_signature_is_never_refused_for_its_content() {
 
 #[tokio::test]
 async fn without_a_configured_secret_every_webhook_is_refused() {
-    let site = Site::with(|config| {
+    let site = Site::open_with(|config| {
         config.calcom_secrets = vec![Secret::new("")];
         config.retell_api_keys.clear();
     })

@@ -14,7 +14,7 @@ const MUTATIONS: u32 = 30_000;
 const BOUND: Duration = Duration::from_secs(10);
 
 /// Words that the decoder reads: inserted anywhere, they lead into more of its branches.
-const WORDS: [&str; 24] = [
+const DICTIONARY: [&str; 24] = [
     "\"specversion\":\"1.0\",",
     "\"specversion\":\"0.3\",",
     "\"data\":",
@@ -89,7 +89,7 @@ fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
                 // Text after a bracket or a comma is likely to be read.
                 let place = bytes[at..].iter().position(|byte| matches!(byte, b'{' | b',' | b'['));
                 let place = place.map_or(at, |offset| at + offset + 1);
-                drop(bytes.splice(place..place, WORDS[numbers.below(WORDS.len())].bytes()));
+                drop(bytes.splice(place..place, DICTIONARY[numbers.below(DICTIONARY.len())].bytes()));
             }
         }
     }

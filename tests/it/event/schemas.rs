@@ -17,7 +17,7 @@ struct Schema {
 }
 
 impl Schema {
-    fn of(document: Value) -> Self {
+    fn compile(document: Value) -> Self {
         let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
         compiler.add_resource("urn:schema", document).unwrap();
         let index = compiler.compile("urn:schema", &mut schemas).unwrap();
@@ -73,14 +73,14 @@ fn fixtures() -> Vec<(String, Value)> {
 
 #[test]
 fn every_fixture_agrees_with_the_general_schema_and_with_its_types_schema() {
-    let all = Schema::of(contract::event_schema());
+    let all = Schema::compile(contract::event_schema());
     let mut typed = 0;
     for (name, body) in fixtures() {
         all.agrees(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
         let Ok(Decoded::Event(event)) = Sent::json(&body).decode() else { continue };
         for known in &EVENT_TYPES {
             let same = known.name == event.event_type && known.named_by == event.shape;
-            let refused = Schema::of(contract::event_type_schema(known)).refuses(&body);
+            let refused = Schema::compile(contract::event_type_schema(known)).refuses(&body);
             if event.shape == known.named_by {
                 assert_eq!(refused.is_none(), same, "{name} by the schema of {}: {refused:?}", known.name);
                 typed += usize::from(same);
@@ -93,7 +93,7 @@ fn every_fixture_agrees_with_the_general_schema_and_with_its_types_schema() {
 /// Corner cases that most senders will never meet.
 #[test]
 fn the_schema_covers_the_corner_cases() {
-    let all = Schema::of(contract::event_schema());
+    let all = Schema::compile(contract::event_schema());
     let good = json!({"uid": "u1"});
     let with = |field: &str, value: Value| json!({"event": "appointment.created", field: value, "calcom_booking": good});
     for body in [
@@ -158,7 +158,7 @@ fn the_schema_covers_the_corner_cases() {
 /// Every name on the wrapping, around every kind of event.
 #[test]
 fn the_schema_covers_the_types_named_by_wrappings() {
-    let all = Schema::of(contract::event_schema());
+    let all = Schema::compile(contract::event_schema());
     let good = json!({"uid": "u1"});
     let agrees = |body: Value| all.agrees(&body).unwrap_or_else(|error| panic!("{error}"));
     let events = [
@@ -212,7 +212,7 @@ fn the_schema_covers_the_types_named_by_wrappings() {
 
 thread_local! {
     // Compiling it takes longer than a check.
-    static ALL: Schema = Schema::of(contract::event_schema());
+    static ALL: Schema = Schema::compile(contract::event_schema());
 }
 
 proptest! {

@@ -8,8 +8,8 @@ use hostmatch::config::QueueConfig;
 use serde_json::{Value, json};
 
 use crate::support::broker::Broker;
+use crate::support::cleanup::{Cleanup, connect};
 use crate::support::program::{command, json, stderr, stdout};
-use crate::support::traces::{Traces, connect};
 use crate::support::{amqp_url, unique};
 
 /// The program on this queue; it removes what it leaves on the shared broker.
@@ -17,15 +17,15 @@ struct Site {
     url: String,
     prefix: String,
     settings: Vec<(&'static str, String)>,
-    _traces: Option<Traces>,
+    _cleanup: Option<Cleanup>,
 }
 
 impl Site {
     fn on(url: &str) -> Self {
         let prefix = unique("test");
-        let site = Self { url: url.to_owned(), prefix, settings: Vec::new(), _traces: None };
-        let traces = Traces::Broker(site.config());
-        Self { _traces: Some(traces), ..site }
+        let site = Self { url: url.to_owned(), prefix, settings: Vec::new(), _cleanup: None };
+        let cleanup = Cleanup::Broker(site.config());
+        Self { _cleanup: Some(cleanup), ..site }
     }
 
     fn config(&self) -> QueueConfig {
@@ -44,8 +44,8 @@ impl Site {
             command.env(name, value);
         }
         let output = command.output().unwrap();
-        let told = format!("{}{}", stdout(&output), stderr(&output));
-        assert!(!told.contains("hush"), "a secret is shown: {told}");
+        let reported = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(!reported.contains("hush"), "a secret is shown: {reported}");
         output
     }
 
@@ -72,8 +72,8 @@ fn show_needs_no_broker_and_an_embedded_queue_has_no_topology() {
 
     let embedded = Site::on("sqlite://nowhere.db");
     for arguments in [&["show"][..], &["diff"], &["apply"], &["export"]] {
-        let (code, told) = embedded.ask(arguments);
-        assert_eq!((code, &told["embedded"]), (Some(0), &json!(true)), "{arguments:?}");
+        let (code, reported) = embedded.ask(arguments);
+        assert_eq!((code, &reported["embedded"]), (Some(0), &json!(true)), "{arguments:?}");
     }
     assert!(!Path::new("nowhere.db").exists());
 }

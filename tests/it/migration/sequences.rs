@@ -62,10 +62,10 @@ async fn rows_that_a_lagging_sequence_blocks_are_retried_and_reported() {
         assert_eq!(lagging(&world.test).await, [table]);
         migration::up(world.test.db.connection()).await.unwrap();
         assert_eq!(lagging(&world.test).await, Vec::<String>::new());
-        assert_eq!(world.one(new_host()).await, "assigned", "{table}");
-        let told = "SELECT COUNT(*) FROM calcom_host_mapping_audits a JOIN calcom_host_mappings m \
+        assert_eq!(world.outcome_of(new_host()).await, "assigned", "{table}");
+        let reported = "SELECT COUNT(*) FROM calcom_host_mapping_audits a JOIN calcom_host_mappings m \
                     ON m.id = a.mapping_id WHERE m.calcom_host_id = 1420";
-        assert_eq!(world.test.number(told).await, 1, "{table}");
+        assert_eq!(world.test.number(reported).await, 1, "{table}");
     }
 }
 
@@ -101,10 +101,10 @@ async fn a_user_who_may_not_set_a_sequence_gets_an_error_that_lists_what_was_don
 on_engines!(other_engines_continue_ids_after_the_rows: sqlite, mariadb);
 async fn other_engines_continue_ids_after_the_rows(backend: Backend) {
     let world = imported(backend, true, true).await;
-    assert_eq!(world.one(new_host()).await, "assigned", "{backend:?}");
-    let told = "SELECT COUNT(*) FROM calcom_host_mapping_audits a JOIN calcom_host_mappings m \
+    assert_eq!(world.outcome_of(new_host()).await, "assigned", "{backend:?}");
+    let reported = "SELECT COUNT(*) FROM calcom_host_mapping_audits a JOIN calcom_host_mappings m \
                 ON m.id = a.mapping_id WHERE m.calcom_host_id = 1420 AND a.id > 40 AND m.id > 40";
-    assert_eq!(world.test.number(told).await, 1, "{backend:?}");
+    assert_eq!(world.test.number(reported).await, 1, "{backend:?}");
 }
 
 /// A `serial`, and a sequence that only the column's default names.

@@ -13,8 +13,8 @@ use super::rig::{
     retry,
 };
 use crate::support::broker::Broker;
+use crate::support::cleanup::connect;
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::traces::connect;
 use crate::support::{amqp_url, eventually};
 
 /// Returns a queue behind a proxy, with short timeouts.
@@ -25,7 +25,7 @@ async fn behind_a_proxy() -> (Rig, Proxy) {
         connect_timeout: Duration::from_secs(2),
         ..config(&format!("{}/%2f?heartbeat=2", proxy.url(&amqp_url()).trim_end_matches('/')))
     };
-    (Rig::with(config, amqp_url()).await, proxy)
+    (Rig::open(config, amqp_url()).await, proxy)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

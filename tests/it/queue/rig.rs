@@ -10,8 +10,8 @@ use hostmatch::queue::{
 };
 use hostmatch::runtime::shutdown::Shutdown;
 
-use crate::support::traces::Traces;
-pub(super) use crate::support::traces::{clean, connect};
+use crate::support::cleanup::Cleanup;
+pub(super) use crate::support::cleanup::{clean, connect};
 use crate::support::{amqp_url, eventually, unique};
 
 /// Enough for a slow machine; a passing test never waits this long.
@@ -27,7 +27,7 @@ pub(super) const LONGER: Duration = Duration::from_millis(600);
 pub(super) struct Rig {
     pub(super) config: QueueConfig,
     pub(super) queue: Queue,
-    _traces: Traces,
+    _cleanup: Cleanup,
 }
 
 pub(super) fn config(url: &str) -> QueueConfig {
@@ -48,21 +48,21 @@ pub(super) fn config(url: &str) -> QueueConfig {
 
 impl Rig {
     pub(super) async fn amqp() -> Self {
-        Self::with(config(&amqp_url()), amqp_url()).await
+        Self::open(config(&amqp_url()), amqp_url()).await
     }
 
     /// Creates a rig; `cleaner` is a URL that works even if the test makes the queue's own fail.
-    pub(super) async fn with(config: QueueConfig, cleaner: String) -> Self {
-        let traces = Traces::Broker(QueueConfig { url: Secret::new(cleaner), ..config.clone() });
+    pub(super) async fn open(config: QueueConfig, cleaner: String) -> Self {
+        let cleanup = Cleanup::Broker(QueueConfig { url: Secret::new(cleaner), ..config.clone() });
         let queue = Queue::open(&config).await.unwrap();
-        Self { config, queue, _traces: traces }
+        Self { config, queue, _cleanup: cleanup }
     }
 
     pub(super) async fn embedded() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = config(&format!("sqlite://{}", directory.path().join("queue.db").display()));
         let queue = Queue::open(&config).await.unwrap();
-        Self { config, queue, _traces: Traces::Directory(directory) }
+        Self { config, queue, _cleanup: Cleanup::Directory(directory) }
     }
 
     /// Opens the same queue again, as another process would.

@@ -48,7 +48,7 @@ async fn verify_creates_nothing_and_names_what_is_missing() {
     let verify = QueueConfig { topology: Topology::Verify, ..config(&amqp_url()) };
     let error = Queue::open(&verify).await.unwrap().depth().await.unwrap_err().to_string();
     assert!(error.contains(&format!("{}.events", verify.prefix)), "{error}");
-    let made = Rig::with(QueueConfig { topology: Topology::Declare, ..verify.clone() }, amqp_url()).await;
+    let made = Rig::open(QueueConfig { topology: Topology::Declare, ..verify.clone() }, amqp_url()).await;
     made.queue.depth().await.unwrap();
     let verified = Queue::open(&verify).await.unwrap();
     verified.depth().await.unwrap();

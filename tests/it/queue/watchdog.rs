@@ -24,7 +24,7 @@ async fn with_rare_heartbeats(prefetch: u16) -> (Rig, Proxy) {
         connect_timeout: Duration::from_secs(2),
         ..config(&format!("{}/%2f?heartbeat=600", proxy.url(&amqp_url()).trim_end_matches('/')))
     };
-    (Rig::with(config, amqp_url()).await, proxy)
+    (Rig::open(config, amqp_url()).await, proxy)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use lapin::options::QueueDeleteOptions;
 use serde_json::json;
 
-use crate::support::traces::connect;
+use crate::support::cleanup::connect;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually};
 
 /// Starts a worker whose retries are returned as unroutable at first, because the wait queues are deleted.

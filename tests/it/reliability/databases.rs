@@ -101,7 +101,7 @@ async fn refuses(server: &Server, backend: Backend) {
     let admin = Administrator { backend, connection };
     admin.make_worker().await;
     let url = with_account(&test.url, "worker", "w");
-    let mut stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
+    let mut stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
     stack.set("database.url", &url);
     stack.set("database.acquire_timeout", "1s");
     let stream = Stream::new(if is_full() { 2_000 } else { 300 }, Mix::Decidable);
@@ -134,7 +134,7 @@ async fn crowd(url: &str, admin: &Administrator) -> Vec<DatabaseConnection> {
     options.connect_timeout(SOON).acquire_timeout(SOON).sqlx_logging(false);
     let mut crowd = Vec::new();
     admin.end_sessions().await;
-    // A session that was told to end may still occupy its connection.
+    // A session that was reported to end may still occupy its connection.
     for _ in 0..3 {
         while let Ok(one) = sea_orm::Database::connect(options.clone()).await {
             crowd.push(one);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::proxy::{ACK, Harm, Mode, PUBLISH, Proxy, When};
+use crate::support::proxy::{ACK, Fault, Mode, PUBLISH, Proxy, When};
 use crate::support::{
     Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, amqp_url, eventually, is_full,
 };
@@ -18,12 +18,12 @@ const POINTS: [(&str, When); 4] = [
     ("after 9000 bytes", When::Bytes(9_000)),
 ];
 
-async fn harmed(what: &str, when: When, harm: Harm) {
-    let (stack, stream, mut ledger, proxy) = scene(&format!("{what}, edge: {harm:?}")).await;
-    proxy.plan(when, harm);
+async fn with_fault(what: &str, when: When, fault: Fault) {
+    let (stack, stream, mut ledger, proxy) = scene(&format!("{what}, edge: {fault:?}")).await;
+    proxy.plan(when, fault);
     let (mut edge, base) = stack.edge("edge").await;
     post(&mut ledger, &base, &stream).await;
-    proxy.until_harmed().await;
+    proxy.until_fault().await;
     proxy.set(Mode::Pass);
     end(stack, ledger, &mut edge, &base).await;
 }
@@ -67,10 +67,10 @@ async fn end(mut stack: Stack, ledger: Ledger, edge: &mut Process, base: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_edges_connection_breaks_at_any_point() {
     for (point, when) in POINTS {
-        for harm in [Harm::Reset, Harm::SlowClose, Harm::Cut, Harm::Stall] {
+        for fault in [Fault::Reset, Fault::SlowClose, Fault::Cut, Fault::Stall] {
             // A normal run tests only the first point, with two faults.
-            if is_full() || (point == POINTS[0].0 && [Harm::Reset, Harm::Stall].contains(&harm)) {
-                harmed(point, when, harm).await;
+            if is_full() || (point == POINTS[0].0 && [Fault::Reset, Fault::Stall].contains(&fault)) {
+                with_fault(point, when, fault).await;
             }
         }
     }
@@ -90,17 +90,17 @@ async fn a_slow_connection_of_the_edge_has_no_other_effect() {
 /// The connection breaks when the first spooled event is sent: nothing has left the spool.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spooled_event_leaves_the_spool_with_its_confirm() {
-    let harms = [Harm::Reset, Harm::SlowClose, Harm::Cut, Harm::Stall];
-    for harm in if is_full() { &harms[..] } else { &harms[..1] } {
-        let what = format!("while the spool is forwarded, edge: {harm:?}");
+    let harms = [Fault::Reset, Fault::SlowClose, Fault::Cut, Fault::Stall];
+    for fault in if is_full() { &harms[..] } else { &harms[..1] } {
+        let what = format!("while the spool is forwarded, edge: {fault:?}");
         let (stack, stream, mut ledger, proxy) = scene(&what).await;
         proxy.set(Mode::Refuse);
         let (mut edge, base) = stack.edge("edge").await;
         post(&mut ledger, &base, &stream).await;
-        proxy.plan(When::Sends(PUBLISH), *harm);
+        proxy.plan(When::Sends(PUBLISH), *fault);
         proxy.set(Mode::Pass);
-        proxy.until_harmed().await;
-        if *harm == Harm::Stall {
+        proxy.until_fault().await;
+        if *fault == Fault::Stall {
             edge.wait_for_log("the queue does not confirm; trying again").await;
             proxy.set(Mode::Pass);
         }

@@ -10,7 +10,7 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 /// The database refuses appointments from here on, after a call of [`refuse`].
 const REFUSED: u32 = 1_000_000;
 
-fn at_most(full: u32, usual: u32) -> u32 {
+fn full_or_usual(full: u32, usual: u32) -> u32 {
     if is_full() { full } else { usual }
 }
 
@@ -51,17 +51,17 @@ async fn refuse(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_but_poison() {
+async fn only_failing_messages() {
     for backend in on(Backend::Postgres) {
         let stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        let count = at_most(3_000, 300);
+        let count = full_or_usual(3_000, 300);
         let mut stream = Stream::new(count, Mix::Dead);
         for n in 0..count / 10 {
             stream.add_dead(REFUSED + n, 3 * n as usize);
         }
         stream.open(&stack.world).await;
         refuse(&stack.world).await;
-        let mut ledger = Ledger::open("nothing but poison", &stack).await;
+        let mut ledger = Ledger::open("only failing messages", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
         stream.assert_done(&stack).await;
@@ -76,17 +76,17 @@ async fn nothing_but_poison() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_poison_in_a_thousand() {
+async fn one_failing_message_in_a_thousand() {
     for backend in on(Backend::MariaDb) {
         let stack = Stack::new(backend, GatewayShape::Living).await;
-        let count = at_most(10_000, 2_000);
+        let count = full_or_usual(10_000, 2_000);
         let mut stream = Stream::new(count, Mix::Decidable);
         for n in 0..count / 1_000 {
             stream.add_dead(REFUSED + n, (n * 1_000 + 500) as usize);
         }
         stream.open(&stack.world).await;
         refuse(&stack.world).await;
-        let mut ledger = Ledger::open("one poison in a thousand", &stack).await;
+        let mut ledger = Ledger::open("one failing message in a thousand", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
         counted(stack, stream, ledger).await;
@@ -125,7 +125,7 @@ async fn bodies_of_any_size() {
 async fn every_event_ten_times() {
     for backend in on(Backend::MariaDb) {
         let stack = Stack::new(backend, GatewayShape::Living).await;
-        let mut stream = Stream::new(at_most(2_000, 200), Mix::All);
+        let mut stream = Stream::new(full_or_usual(2_000, 200), Mix::All);
         stream.repeat(10);
         stream.open(&stack.world).await;
         let mut ledger = Ledger::open("every event ten times", &stack).await;
@@ -139,7 +139,7 @@ async fn every_event_ten_times() {
 async fn the_newest_event_first() {
     for backend in on(Backend::Postgres) {
         let stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        let mut stream = Stream::new(at_most(5_000, 1_000), Mix::All);
+        let mut stream = Stream::new(full_or_usual(5_000, 1_000), Mix::All);
         stream.reverse();
         stream.open(&stack.world).await;
         let mut ledger = Ledger::open("fully reversed order", &stack).await;
@@ -165,7 +165,7 @@ async fn two_workers_and_a_person_on_the_same_host() {
         world.staff(BY_EMAIL, 1, "Anna Blum", "anna@salon.example").await;
         world.staff(BY_HAND, 1, "Boris Kamm", "").await;
         world.staff(PICKED, 1, "Carla Diehl", "").await;
-        let count = at_most(2_000, 300);
+        let count = full_or_usual(2_000, 300);
         for id in 1..=count {
             world.appointment(id, 1, &format!("L{id}")).await;
         }
@@ -212,7 +212,7 @@ async fn new_hosts_that_all_workers_meet_at_once() {
         stack.set("worker.pipelines", "4");
         let world = &stack.world;
         world.company(1).await;
-        let hosts = at_most(500, 30);
+        let hosts = full_or_usual(500, 30);
         for host in 1..=hosts {
             world.staff(host, 1, "Anna Blum", &format!("anna{host}@salon.example")).await;
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::address::with_parameter;
-use crate::support::proxy::{ACK, COMMIT, DELIVER, Harm, Mode, Proxy, When};
+use crate::support::proxy::{ACK, COMMIT, DELIVER, Fault, Mode, Proxy, When};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, amqp_url, is_full};
 
 /// The connection on which the fault happens.
@@ -87,13 +87,13 @@ fn readable(url: &str) -> String {
 }
 
 /// Applies one fault at one point; then the connection works again.
-async fn harmed(what: &str, line: Connection, backend: Backend, when: When, harm: Harm) {
-    let what = format!("{what}, {}: {harm:?}", line.name());
+async fn with_fault(what: &str, line: Connection, backend: Backend, when: When, fault: Fault) {
+    let what = format!("{what}, {}: {fault:?}", line.name());
     let scene = Scene::new(&what, line, backend).await;
-    scene.proxy.plan(when, harm);
+    scene.proxy.plan(when, fault);
     let mut worker = scene.stack.start(&["serve", "worker"]);
-    scene.proxy.until_harmed().await;
-    if harm == Harm::Stall {
+    scene.proxy.until_fault().await;
+    if fault == Fault::Stall {
         scene.until_noticed(&mut worker).await;
         scene.proxy.set(Mode::Pass);
     }
@@ -127,29 +127,29 @@ const DATABASE_POINTS: [(&str, When); 5] = [
 ];
 
 /// The combinations of every test run; all faults at all points need [`is_full`].
-const REPRESENTATIVE: [(Connection, Backend, &str, Harm); 13] = [
-    (Broker, Postgres, "while connecting", Harm::Reset),
-    (Broker, Postgres, "among deliveries", Harm::Cut),
-    (Broker, Postgres, "among deliveries", Harm::Stall),
-    (Broker, Postgres, "before a confirm arrives", Harm::Reset),
-    (Broker, Postgres, "before a confirm arrives", Harm::Stall),
-    (Broker, Postgres, "before an acknowledgement arrives", Harm::SlowClose),
-    (Database, MariaDb, "before a commit arrives", Harm::Reset),
-    (Database, MariaDb, "after a commit arrived", Harm::Cut),
-    (Database, MariaDb, "after a commit arrived", Harm::Stall),
-    (Database, Postgres, "before a commit arrives", Harm::SlowClose),
-    (Database, Postgres, "after a commit arrived", Harm::Reset),
-    (Database, Postgres, "after a commit arrived", Harm::Stall),
-    (Database, Postgres, "while dead letters are recorded", Harm::Stall),
+const REPRESENTATIVE: [(Connection, Backend, &str, Fault); 13] = [
+    (Broker, Postgres, "while connecting", Fault::Reset),
+    (Broker, Postgres, "among deliveries", Fault::Cut),
+    (Broker, Postgres, "among deliveries", Fault::Stall),
+    (Broker, Postgres, "before a confirm arrives", Fault::Reset),
+    (Broker, Postgres, "before a confirm arrives", Fault::Stall),
+    (Broker, Postgres, "before an acknowledgement arrives", Fault::SlowClose),
+    (Database, MariaDb, "before a commit arrives", Fault::Reset),
+    (Database, MariaDb, "after a commit arrived", Fault::Cut),
+    (Database, MariaDb, "after a commit arrived", Fault::Stall),
+    (Database, Postgres, "before a commit arrives", Fault::SlowClose),
+    (Database, Postgres, "after a commit arrived", Fault::Reset),
+    (Database, Postgres, "after a commit arrived", Fault::Stall),
+    (Database, Postgres, "while dead letters are recorded", Fault::Stall),
 ];
 
-const HARMS: [Harm; 4] = [Harm::Cut, Harm::Reset, Harm::SlowClose, Harm::Stall];
+const FAULTS: [Fault; 4] = [Fault::Cut, Fault::Reset, Fault::SlowClose, Fault::Stall];
 
 async fn matrix(line: Connection, backend: Backend, points: &[(&str, When)]) {
     for (point, when) in points {
-        for harm in HARMS {
-            if is_full() || REPRESENTATIVE.contains(&(line, backend, point, harm)) {
-                harmed(point, line, backend, *when, harm).await;
+        for fault in FAULTS {
+            if is_full() || REPRESENTATIVE.contains(&(line, backend, point, fault)) {
+                with_fault(point, line, backend, *when, fault).await;
             }
         }
     }
@@ -202,11 +202,12 @@ async fn a_connection_cut_at_any_byte() {
         if is_full() { &[1, 9, 60, 200, 500, 1_000, 3_000, 10_000, 30_000, 60_000] } else { &[4_000] };
     let lines = [(Broker, Postgres), (Database, Postgres), (Database, MariaDb)];
     let lines = if is_full() { &lines[..] } else { &lines[..1] };
-    let harms: &[Harm] = if is_full() { &HARMS } else { &[Harm::SlowClose] };
+    let harms: &[Fault] = if is_full() { &FAULTS } else { &[Fault::SlowClose] };
     for (line, backend) in lines {
-        for harm in harms {
+        for fault in harms {
             for point in points {
-                harmed(&format!("after {point} bytes"), *line, *backend, When::Bytes(*point), *harm).await;
+                with_fault(&format!("after {point} bytes"), *line, *backend, When::Bytes(*point), *fault)
+                    .await;
             }
         }
     }
@@ -236,11 +237,11 @@ async fn a_command_on_a_silent_database_ends_with_an_error(backend: Backend) {
 async fn stalls(stack: &Stack, arguments: &[&str], point: When) {
     let url = &stack.world.test.url;
     let proxy = Proxy::start(&Proxy::target(url)).await;
-    proxy.plan(point, Harm::Stall);
+    proxy.plan(point, Fault::Stall);
     let mut command = stack.command(arguments);
     command.env("HOSTMATCH_database__url", readable(&proxy.url(url)));
     let mut command = stack.launch(command);
     let end = command.end().await;
     assert_eq!(end.code(), Some(8), "{} {arguments:?} {point:?}: {}", stack.backends(), command.stderr());
-    proxy.until_harmed().await;
+    proxy.until_fault().await;
 }

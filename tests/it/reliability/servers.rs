@@ -11,14 +11,14 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, Sta
 use super::end;
 use crate::support::address::database_server;
 use crate::support::broker::Broker;
-use crate::support::traces::connect;
+use crate::support::cleanup::connect;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, eventually};
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// One node with one fault after another; each time nothing is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_turns_against_its_clients() {
+async fn a_broker_that_disturbs_its_clients() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     memory_alarm(&broker).await;

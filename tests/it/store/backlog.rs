@@ -161,8 +161,8 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     record_heartbeat(database, &me, Duration::from_secs(1), Work::default()).await?;
     let work = Work { finished: 3, retried: 2, failed: 1, settled_seconds: Some(2) };
     record_heartbeat(database, &me, Duration::from_secs(5), work).await?;
-    let told = workers(database).await?;
-    let mine = told.iter().find(|row| row.worker == me).expect("it has reported itself");
+    let reported = workers(database).await?;
+    let mine = reported.iter().find(|row| row.worker == me).expect("it has reported itself");
     assert_eq!(Work { settled_seconds: None, ..mine.work }, Work { settled_seconds: None, ..work });
     let near = |age: u64, seconds: u64| age.abs_diff(seconds) <= 1;
     assert!(near(mine.seen_seconds, 0) && near(mine.up_seconds, 1) && !mine.gone, "{mine:?}");

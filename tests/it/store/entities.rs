@@ -28,7 +28,7 @@ async fn salon(backend: Backend, shape: GatewayShape) -> World {
         (103, "uid-3", 3, host(8, "Boris", "boris@salon.example")),
     ] {
         world.appointment(id, 1, reference).await;
-        assert_eq!(world.one(event(reference, reference, at, host)).await, "assigned");
+        assert_eq!(world.outcome_of(event(reference, reference, at, host)).await, "assigned");
     }
     world
 }

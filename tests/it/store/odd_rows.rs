@@ -19,7 +19,7 @@ async fn salon(backend: Backend) -> World {
     for (id, reference) in [(101, "uid-1"), (102, "uid-2")] {
         world.appointment(id, 1, reference).await;
         let anna = host(7, "Anna Berg", "anna@salon.example");
-        assert_eq!(world.one(event(reference, reference, 1, anna)).await, "assigned");
+        assert_eq!(world.outcome_of(event(reference, reference, 1, anna)).await, "assigned");
     }
     world
 }

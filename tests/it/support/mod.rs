@@ -22,9 +22,9 @@ pub(crate) mod report;
 mod scrape;
 mod stack;
 mod stream;
-pub(crate) mod toll;
+pub(crate) mod breakpoint;
 mod user;
-pub(crate) mod traces;
+pub(crate) mod cleanup;
 mod world;
 
 use std::time::Duration;

@@ -45,7 +45,8 @@ impl Server {
 
     /// Creates an installation on it, with short timeouts.
     pub(crate) async fn stack(&self) -> Stack {
-        let mut stack = Stack::on(World::of(self.gateway().await, &[]).await, Some(amqp_url())).await;
+        let mut stack =
+            Stack::on(World::in_database(self.gateway().await, &[]).await, Some(amqp_url())).await;
         stack.set("database.acquire_timeout", "1s");
         stack
     }

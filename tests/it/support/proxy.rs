@@ -49,7 +49,7 @@ pub(crate) enum Mode {
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Harm {
+pub(crate) enum Fault {
     /// It is closed cleanly (FIN).
     Cut,
     /// It is reset (RST).
@@ -82,7 +82,7 @@ pub(crate) struct Proxy {
 
 struct Connection {
     state: watch::Sender<State>,
-    plan: Mutex<Option<(When, Harm)>>,
+    plan: Mutex<Option<(When, Fault)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -90,23 +90,23 @@ struct State {
     mode: Mode,
     /// Connections of an older generation are closed.
     generation: u64,
-    harm: Harm,
+    fault: Fault,
 }
 
 impl Connection {
-    fn harm(&self, harm: Harm) {
-        self.state.send_modify(|state| match harm {
-            Harm::Stall => state.mode = Mode::Stall,
-            _ => (state.generation, state.harm) = (state.generation + 1, harm),
+    fn fault(&self, fault: Fault) {
+        self.state.send_modify(|state| match fault {
+            Fault::Stall => state.mode = Mode::Stall,
+            _ => (state.generation, state.fault) = (state.generation + 1, fault),
         });
     }
 
     /// Returns how many of these bytes may pass before the planned fault, and the fault; `None` if all may
     /// pass.
-    fn allows(&self, bytes: &[u8], upstream: bool) -> Option<(usize, Harm)> {
+    fn allows(&self, bytes: &[u8], upstream: bool) -> Option<(usize, Fault)> {
         let mut plan = self.plan.lock().unwrap();
-        let (when, harm) = plan.as_mut()?;
-        let harm = *harm;
+        let (when, fault) = plan.as_mut()?;
+        let fault = *fault;
         let has = |pattern: &[u8]| bytes.windows(pattern.len()).any(|window| window == pattern);
         let pass = match when {
             When::Bytes(left) if *left > bytes.len() => {
@@ -120,7 +120,7 @@ impl Connection {
             _ => return None,
         };
         *plan = None;
-        Some((pass, harm))
+        Some((pass, fault))
     }
 }
 
@@ -129,7 +129,7 @@ impl Proxy {
     pub(crate) async fn start(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (state, _) = watch::channel(State { mode: Mode::Pass, generation: 0, harm: Harm::Cut });
+        let (state, _) = watch::channel(State { mode: Mode::Pass, generation: 0, fault: Fault::Cut });
         let line = Arc::new(Connection { state, plan: Mutex::default() });
         let accepting = tokio::spawn(accept(listener, target.to_owned(), line.clone()));
         Self { address, line, accepting }
@@ -157,16 +157,16 @@ impl Proxy {
 
     /// Cuts every existing connection.
     pub(crate) fn cut(&self) {
-        self.line.harm(Harm::Cut);
+        self.line.fault(Fault::Cut);
     }
 
     /// Applies the fault to every existing connection when that point is reached.
-    pub(crate) fn plan(&self, when: When, harm: Harm) {
-        *self.line.plan.lock().unwrap() = Some((when, harm));
+    pub(crate) fn plan(&self, when: When, fault: Fault) {
+        *self.line.plan.lock().unwrap() = Some((when, fault));
     }
 
     /// Waits until the planned fault has happened.
-    pub(crate) async fn until_harmed(&self) {
+    pub(crate) async fn until_fault(&self) {
         eventually("the planned fault has happened", Duration::from_secs(60), async || {
             self.line.plan.lock().unwrap().is_none().then_some(())
         })
@@ -203,12 +203,12 @@ async fn connection(mut client: TcpStream, mut server: TcpStream, line: &Connect
         () = forward(from_client, to_server, line, true) => {}
         () = forward(from_server, to_client, line, false) => {}
     }
-    let State { generation, harm, .. } = *line.state.borrow();
-    match harm {
-        Harm::Reset if generation != born => {
+    let State { generation, fault, .. } = *line.state.borrow();
+    match fault {
+        Fault::Reset if generation != born => {
             let _ = (client.set_zero_linger(), server.set_zero_linger());
         }
-        Harm::SlowClose if generation != born => {
+        Fault::SlowClose if generation != born => {
             let _ = (client.shutdown().await, server.shutdown().await);
             sleep(SLOWLY).await;
         }
@@ -242,19 +242,19 @@ async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: &Connectio
                 if let Some(frames) = &mut frames {
                     bytes = frames.pass(bytes, now.mode == Mode::SwallowAcks);
                 }
-                let harm = line.allows(&bytes, upstream);
-                let pass = harm.map_or(bytes.len(), |(pass, _)| pass);
+                let fault = line.allows(&bytes, upstream);
+                let pass = fault.map_or(bytes.len(), |(pass, _)| pass);
                 if write(&mut to, &bytes[..pass], now.mode).await.is_err() { return; }
-                match harm {
+                match fault {
                     // Held bytes are forwarded when the proxy passes again.
-                    Some((_, Harm::Stall)) => {
-                        line.harm(Harm::Stall);
+                    Some((_, Fault::Stall)) => {
+                        line.fault(Fault::Stall);
                         let passing = state.wait_for(|state| state.mode == Mode::Pass || state.generation != born);
                         // Bytes held on a connection that is cut are lost with it.
                         let is_whole = passing.await.is_ok_and(|now| now.generation == born);
                         if !is_whole || to.write_all(&bytes[pass..]).await.is_err() { return; }
                     }
-                    Some((_, harm)) => line.harm(harm),
+                    Some((_, fault)) => line.fault(fault),
                     None => {}
                 }
             }

@@ -20,7 +20,7 @@ impl Scrape {
     }
 
     /// Scrapes the metrics at this address.
-    pub(crate) async fn of(base: &str) -> Self {
+    pub(crate) async fn fetch(base: &str) -> Self {
         let client = crate::support::http_client();
         let response = client.get(format!("{base}/metrics")).send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -37,7 +37,7 @@ impl Scrape {
     /// Scrapes until the condition is met.
     pub(crate) async fn until(base: &str, what: &str, mut is_so: impl FnMut(&Self) -> bool) -> Self {
         let within = Duration::from_secs(120);
-        eventually(what, within, async || Some(Self::of(base).await).filter(&mut is_so)).await
+        eventually(what, within, async || Some(Self::fetch(base).await).filter(&mut is_so)).await
     }
 
     /// Returns the names of all metrics.

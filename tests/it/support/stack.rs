@@ -17,7 +17,7 @@ use sea_orm::ConnectionTrait as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::traces::{Traces, connect};
+use super::cleanup::{Cleanup, connect};
 use super::{Backend, GatewayShape, Process, World, amqp_url, eventually, unique};
 use crate::support::program::command;
 
@@ -38,7 +38,7 @@ pub(crate) struct Stack {
     started: Cell<u32>,
     home: TempDir,
     /// What to remove on the broker; `None` if the queue is a file.
-    traces: Option<Traces>,
+    cleanup: Option<Cleanup>,
 }
 
 impl Stack {
@@ -72,7 +72,7 @@ impl Stack {
         let queue = Queue::open(&config).await.unwrap();
         let delays = DELAYS.map(|delay| format!("{}ms", delay.as_millis())).join(",");
         let mut stack = Self {
-            traces: is_rabbitmq.then(|| Traces::Broker(config.clone())),
+            cleanup: is_rabbitmq.then(|| Cleanup::Broker(config.clone())),
             queue,
             environment: Vec::new(),
             started: Cell::new(0),
@@ -152,7 +152,7 @@ impl Stack {
 
     /// Describes the database and the queue.
     pub(crate) fn backends(&self) -> &'static str {
-        match (self.world.test.backend, self.traces.is_some()) {
+        match (self.world.test.backend, self.cleanup.is_some()) {
             (Backend::Sqlite, false) => "SQLite, embedded queue",
             (Backend::Sqlite, true) => "SQLite, RabbitMQ",
             (Backend::MariaDb, false) => "MariaDB, embedded queue",
@@ -165,7 +165,7 @@ impl Stack {
     /// Waits until all messages that a dead process had in hand are back in their queue. Ends the embedded
     /// queue's leases, which would last a minute.
     pub(crate) async fn wait_until_requeued(&self) {
-        if self.traces.is_none() {
+        if self.cleanup.is_none() {
             let file = sea_orm::Database::connect(self.config.url.expose()).await.unwrap();
             file.execute_unprepared("UPDATE messages SET leased_until_ms = 1 WHERE lease IS NOT NULL")
                 .await

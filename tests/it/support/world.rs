@@ -21,16 +21,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(backend: Backend, shape: GatewayShape) -> Self {
-        Self::with(backend, shape, &[]).await
+        Self::with_settings(backend, shape, &[]).await
     }
 
     /// Creates a world with settings other than the defaults, as `section.key` and value.
-    pub(crate) async fn with(backend: Backend, shape: GatewayShape, settings: &[(&str, &str)]) -> Self {
-        Self::of(TestDatabase::migrated(backend, shape).await, settings).await
+    pub(crate) async fn with_settings(
+        backend: Backend,
+        shape: GatewayShape,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        Self::in_database(TestDatabase::migrated(backend, shape).await, settings).await
     }
 
     /// Creates a world in this database.
-    pub(crate) async fn of(test: TestDatabase, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn in_database(test: TestDatabase, settings: &[(&str, &str)]) -> Self {
         let processor = Self::processor_on(&test, settings).await;
         Self { test, processor }
     }
@@ -97,7 +101,7 @@ impl World {
     }
 
     /// Decides one event and returns the name of its outcome or of its reason.
-    pub(crate) async fn one(&self, event: Value) -> String {
+    pub(crate) async fn outcome_of(&self, event: Value) -> String {
         match self.send(&[event]).await.remove(0) {
             DeliveryResult::Done(outcome) => outcome.to_string(),
             DeliveryResult::Retry(reason, _) => format!("again: {reason}"),

@@ -22,9 +22,9 @@ async fn asked(base: &str) -> (StatusCode, Value) {
 
 async fn until(base: &str, code: StatusCode, reason: &str) {
     eventually(&format!("{code} {reason}"), WAIT_TIMEOUT, async || {
-        let (status, told) = asked(base).await;
-        let reasons = told["reasons"].as_array().cloned().unwrap_or_default();
-        let fits = reasons.iter().any(|told| told.as_str().unwrap().contains(reason));
+        let (status, reported) = asked(base).await;
+        let reasons = reported["reasons"].as_array().cloned().unwrap_or_default();
+        let fits = reasons.iter().any(|reported| reported.as_str().unwrap().contains(reason));
         (status == code && (fits || (reason.is_empty() && reasons.is_empty()))).then_some(())
     })
     .await;
@@ -113,10 +113,10 @@ async fn check(base: &str, route: &str, name: &str) -> (StatusCode, Value) {
     let client = crate::support::http_client();
     let response = client.get(format!("{base}/health/{route}")).send().await.unwrap();
     let code = response.status();
-    let told: Value = response.json().await.unwrap();
-    let checks = told["checks"].as_array().unwrap().clone();
+    let reported: Value = response.json().await.unwrap();
+    let checks = reported["checks"].as_array().unwrap().clone();
     let found = checks.into_iter().find(|check| check["name"] == name);
-    (code, found.unwrap_or_else(|| panic!("{name}: {told}")))
+    (code, found.unwrap_or_else(|| panic!("{name}: {reported}")))
 }
 
 async fn until_check(base: &str, name: &str, state: &str, code: StatusCode) -> Value {
@@ -166,8 +166,8 @@ async fn a_worker_reports_each_part_and_since_when(backend: Backend) {
         let (line, code) = healthcheck(&stack, &["--url", &base]);
         assert_eq!((line.starts_with("not_ready: the database"), code), (true, Some(1)), "{line}");
         assert_eq!(healthcheck(&stack, &["--live", "--url", &base]), ("live".to_owned(), Some(0)));
-        let told = asked(&base).await.1.to_string();
-        assert!(!told.contains("root") && !told.contains("postgres"), "{told}");
+        let reported = asked(&base).await.1.to_string();
+        assert!(!reported.contains("root") && !reported.contains("postgres"), "{reported}");
         proxy.set(Mode::Pass);
         until_check(&base, "database", "ok", StatusCode::OK).await;
     }
@@ -260,9 +260,13 @@ async fn a_healthcheck_finds_the_address_in_the_configuration() {
     // Another service answers there.
     let (line, code) = healthcheck(&stack, &["--url", &format!("{base}/nothing")]);
     assert_eq!((line.contains("no health route: 404"), code), (true, Some(1)), "{line}");
-    let told = stack.command(&["healthcheck", "--output", "json"]).output().unwrap();
-    let told = crate::support::program::json(&told);
-    assert_eq!((&told["well"], &told["asked"][0]["status"]), (&json!(true), &json!("ready")), "{told}");
+    let reported = stack.command(&["healthcheck", "--output", "json"]).output().unwrap();
+    let reported = crate::support::program::json(&reported);
+    assert_eq!(
+        (&reported["well"], &reported["asked"][0]["status"]),
+        (&json!(true), &json!("ready")),
+        "{reported}"
+    );
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert_eq!(healthcheck(&stack, &[]).1, Some(1));
 }

@@ -233,7 +233,7 @@ async fn filters_of_mappings_find_their_problems(backend: Backend) {
 }
 
 #[tokio::test]
-async fn tables_explain_in_words_and_suggest_the_next_command() {
+async fn tables_explain_and_suggest_the_next_command() {
     let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     waiting(&world).await;
     let says = |arguments: &[&str], parts: &[&str]| {
@@ -282,8 +282,8 @@ async fn one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conf
     assert_eq!(kind(), "ambiguous", "{backend:?}");
     let [eleven, twelve, fourteen] = [11, 12, 14].map(|n| staff_of(&world, n).to_string());
     let accept = to(&["inbox", "accept"], &[]);
-    let told = asked(&world, 2, &accept)["error"]["message"].to_string();
-    assert!(told.contains(&format!("--staff ({twelve}, {fourteen})")), "{told}");
+    let reported = asked(&world, 2, &accept)["error"]["message"].to_string();
+    assert!(reported.contains(&format!("--staff ({twelve}, {fourteen})")), "{reported}");
     let with = |staff: &str, code: i32| asked(&world, code, &[&accept[..], &["--staff", staff]].concat());
     with(&eleven, 3);
     let mapping = with(&fourteen, 0)["mapping"].to_string();

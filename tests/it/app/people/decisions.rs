@@ -78,9 +78,15 @@ async fn people_map_replace_switch_and_revert(backend: Backend) {
     assert_eq!(decides(&world, 7, Command::SwitchOff(mapping)).await.unwrap().effect, Effect::SwitchedOff);
     assert_eq!(decides(&world, 7, Command::SwitchOff(mapping)).await.unwrap().effect, Effect::Unchanged);
     // No match reactivates what a person deactivated.
-    assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "needs_review");
+    assert_eq!(
+        world.outcome_of(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await,
+        "needs_review"
+    );
     assert_eq!(decides(&world, 7, Command::SwitchOn(mapping)).await.unwrap().effect, Effect::SwitchedOn);
-    assert_eq!(world.one(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await, "assigned");
+    assert_eq!(
+        world.outcome_of(event("e1", "B11", 1, host(7, "C", "carla@salon.example"))).await,
+        "assigned"
+    );
     let taken = decides(&world, 7, Command::SwitchOn(made.mapping.unwrap())).await.unwrap_err();
     assert!(matches!(taken, Refusal::Taken { .. }), "{taken}");
 
@@ -99,7 +105,7 @@ async fn people_map_replace_switch_and_revert(backend: Backend) {
     assert!(!rows().await.iter().any(|row| row.starts_with("1|9|") && row.ends_with(on)), "{backend:?}");
 
     // A person confirms the mapping of a match.
-    assert_eq!(world.one(event("e2", "B12", 1, host(8, "A", "anna@salon.example"))).await, "assigned");
+    assert_eq!(world.outcome_of(event("e2", "B12", 1, host(8, "A", "anna@salon.example"))).await, "assigned");
     let confirmed = decides(&world, 8, Command::Set(staff_of(&world, 11))).await.unwrap();
     assert_eq!((confirmed.effect, confirmed.before[0].source.as_ref()), (Effect::Confirmed, "auto_email"));
     assert!(rows().await.contains(&format!("1|8|11|admin|100|{on}")));
@@ -184,7 +190,7 @@ on_engines!(mappings_without_a_company_can_be_changed_and_restored: mariadb, pos
 async fn mappings_without_a_company_can_be_changed_and_restored(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Living).await.with_adopted().await;
     test.run(&gateway_continues(backend, Variant::Plan)).await;
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     let schema = world.test.schema().await;
     let on = active(true, backend);
     let row = async || {

@@ -101,7 +101,7 @@ async fn does(world: &World, schema: &GatewaySchema, n: usize, action: &Act) -> 
             (change.key.host.0, Command::Revert(change))
         }
         Act::Batch(batch) => {
-            let told = |kind: u8| match kind {
+            let reported = |kind: u8| match kind {
                 0 => ("A", "anna@salon.example"),
                 1 => ("boris kamm", ""),
                 2 => ("C", "carla@salon.example"),
@@ -111,7 +111,7 @@ async fn does(world: &World, schema: &GatewaySchema, n: usize, action: &Act) -> 
                 .iter()
                 .enumerate()
                 .map(|(k, (appointment, id, kind))| {
-                    let (name, email) = told(*kind);
+                    let (name, email) = reported(*kind);
                     let at = u32::try_from(n).unwrap();
                     event(&format!("e{n}-{k}"), &format!("B{appointment}"), at, host(*id, name, email))
                 })

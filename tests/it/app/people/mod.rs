@@ -68,17 +68,17 @@ pub(crate) fn run(world: &World, arguments: &[&str]) -> std::process::Output {
 pub(crate) fn asked(world: &World, code: i32, arguments: &[&str]) -> serde_json::Value {
     let output = run(world, &[arguments, &["--output", "json", "--actor", "cli:anna@office"]].concat());
     let text = if code == 0 || code == 5 { &output.stdout } else { &output.stderr };
-    let told = || format!("{:?} {arguments:?}: {output:?}", world.test);
-    assert_eq!(output.status.code(), Some(code), "{}", told());
-    serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", told()))
+    let reported = || format!("{:?} {arguments:?}: {output:?}", world.test);
+    assert_eq!(output.status.code(), Some(code), "{}", reported());
+    serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", reported()))
 }
 
 /// Does the same for a read-only command, which has no actor.
 pub(crate) fn seen(world: &World, arguments: &[&str]) -> serde_json::Value {
     let output = run(world, &[arguments, &["--output", "json"]].concat());
-    let told = || format!("{:?} {arguments:?}: {output:?}", world.test);
-    assert_eq!(output.status.code(), Some(0), "{}", told());
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", told()))
+    let reported = || format!("{:?} {arguments:?}: {output:?}", world.test);
+    assert_eq!(output.status.code(), Some(0), "{}", reported());
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", reported()))
 }
 
 /// Returns `event` with this start of its meeting.

@@ -42,10 +42,10 @@ async fn the_commands_of_the_office_work_as_written(backend: Backend) {
             command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
             command.current_dir(desk.path());
             let output = command.output().unwrap();
-            let told = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
-            assert_eq!(output.status.code(), Some(0), "{told}");
+            let reported = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
+            assert_eq!(output.status.code(), Some(0), "{reported}");
             commands += 1;
-            let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {told}");
+            let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {reported}");
             match commands {
                 1 => says("staff 32 Boris Kamm (75)"),
                 2 => says("What to do: hostmatch inbox accept --company 15 --host 1420209"),

@@ -23,16 +23,17 @@ async fn no_command_of_one_company_reaches_another_companys_data(backend: Backen
     let before = world.everything().await;
 
     let c = |code: i32, arguments: &[&str]| {
-        let told = asked(&world, code, &[arguments, &["--company", "1"]].concat());
-        assert!(!told.to_string().contains(&theirs), "{backend:?} {arguments:?}: {told}");
+        let reported = asked(&world, code, &[arguments, &["--company", "1"]].concat());
+        assert!(!reported.to_string().contains(&theirs), "{backend:?} {arguments:?}: {reported}");
     };
     for what in ["deactivate", "reactivate"] {
         c(3, &["mappings", what, &mapping]);
     }
     c(3, &["mappings", "revert", &audit]);
     for (host, staff) in [("7", &theirs), ("7", &"nobody".to_owned()), ("8", &ours)] {
-        let told = asked(&world, 3, &["mappings", "set", "--company", "1", "--host", host, "--staff", staff]);
-        assert!(!told.to_string().contains("Boris"), "{told}");
+        let reported =
+            asked(&world, 3, &["mappings", "set", "--company", "1", "--host", host, "--staff", staff]);
+        assert!(!reported.to_string().contains("Boris"), "{reported}");
     }
     for what in ["accept", "reopen"] {
         c(3, &["inbox", what, "--host", "8"]);
@@ -46,8 +47,8 @@ async fn no_command_of_one_company_reaches_another_companys_data(backend: Backen
     c(6, &["repair", "apply", "--host", "7", "--yes"]);
 
     let nothing = |arguments: &[&str], list: &str| {
-        let told = seen(&world, &[arguments, &["--company", "1"]].concat());
-        assert_eq!(told[list], json!([]), "{backend:?} {arguments:?}");
+        let reported = seen(&world, &[arguments, &["--company", "1"]].concat());
+        assert_eq!(reported[list], json!([]), "{backend:?} {arguments:?}");
     };
     nothing(&["mappings", "list"], "mappings");
     nothing(&["audit", "list"], "audits");

@@ -85,9 +85,9 @@ async fn letters_that_are_given_up_are_open_again_and_can_be_replayed(backend: B
 
     let (next, _) = plan(&stack, &["--all"]);
     let worker = stack.worker().await;
-    let (code, told) = replay(&stack, &next, &[]);
+    let (code, reported) = replay(&stack, &next, &[]);
     stops(worker).await;
-    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(code, Some(0), "{reported}");
     assert_eq!(states(&stack).await, [("resolved".to_owned(), 3)], "{backend:?}");
 }
 
@@ -102,10 +102,10 @@ async fn an_unroutable_letter_does_not_affect_the_others(backend: Backend) {
     stack.world.run(&format!("UPDATE hostmatch_dead_letters SET headers = '{unfit}' WHERE id = 2")).await;
     let (id, _) = plan(&stack, &["--all"]);
     let worker = stack.worker().await;
-    let (code, told) = replay(&stack, &id, &[]);
+    let (code, reported) = replay(&stack, &id, &[]);
     stops(worker).await;
-    assert_eq!((code, &told["ended"]), (Some(5), &json!("done")), "{backend:?}: {told}");
-    assert_eq!(told["report"]["results"], counts(&[("assigned", 3), ("refused", 1)]), "{told}");
+    assert_eq!((code, &reported["ended"]), (Some(5), &json!("done")), "{backend:?}: {reported}");
+    assert_eq!(reported["report"]["results"], counts(&[("assigned", 3), ("refused", 1)]), "{reported}");
     let items = json(&run(&stack, &["replays", "show", &id, "--result", "refused", "--output", "json"]));
     assert_eq!(
         (&items["items"][0]["letter"], &items["items"][0]["result_reason"]),

@@ -51,11 +51,12 @@ async fn goes_as_planned(backend: Backend, each: u32) {
     assert_eq!(states(&stack).await, [("open".to_owned(), 5 * n)]);
 
     let worker = stack.worker().await;
-    let (code, told) = replay(&stack, &id, &["--stop-on-failure", "100%", "--reason", "the gateway is back"]);
-    assert_eq!((code, &told["ended"]), (Some(5), &json!("done")), "some failed again: {told}");
-    assert_eq!(told["report"]["results"], report["foretold"]);
-    assert_eq!(told["report"]["as_planned_percent"], json!(100.0), "{told}");
-    assert_eq!(told["report"]["differences"], json!([]));
+    let (code, reported) =
+        replay(&stack, &id, &["--stop-on-failure", "100%", "--reason", "the gateway is back"]);
+    assert_eq!((code, &reported["ended"]), (Some(5), &json!("done")), "some failed again: {reported}");
+    assert_eq!(reported["report"]["results"], report["foretold"]);
+    assert_eq!(reported["report"]["as_planned_percent"], json!(100.0), "{reported}");
+    assert_eq!(reported["report"]["differences"], json!([]));
     stops(worker).await;
     let states = states(&stack).await;
     let wanted = [("open", 2 * n), ("resolved", 2 * n), ("skipped", n)];
@@ -115,11 +116,11 @@ async fn changes_between_plan_and_replay_are_reported_and_new_letters_stay(backe
     stack.world.staff_active(1, false).await;
 
     let worker = stack.worker().await;
-    let (code, told) = replay(&stack, &id, &[]);
+    let (code, reported) = replay(&stack, &id, &[]);
     stops(worker).await;
-    assert_eq!(code, Some(5), "{told}");
-    let report = &told["report"];
-    assert_eq!(report["results"], counts(&[("refused", 2), ("unmatched", 2)]), "{told}");
+    assert_eq!(code, Some(5), "{reported}");
+    let report = &reported["report"];
+    assert_eq!(report["results"], counts(&[("refused", 2), ("unmatched", 2)]), "{reported}");
     assert_eq!(report["as_planned_percent"], json!(0.0));
     let differences: Vec<String> = report["differences"]
         .as_array()
@@ -150,9 +151,9 @@ async fn a_plan_applies_each_letters_effect_to_the_next(backend: Backend) {
     let (id, report) = plan(&stack, &["--code", "appointment_not_found"]);
     assert_eq!(report["foretold"], counts(&[("assigned", 1), ("stale", 1)]), "{backend:?}");
     let worker = stack.worker().await;
-    let (code, told) = replay(&stack, &id, &[]);
+    let (code, reported) = replay(&stack, &id, &[]);
     stops(worker).await;
-    assert_eq!((code, &told["report"]["as_planned_percent"]), (Some(0), &json!(100.0)), "{told}");
+    assert_eq!((code, &reported["report"]["as_planned_percent"]), (Some(0), &json!(100.0)), "{reported}");
     assert_eq!(letters(&stack).await, ["1|resolved|1", "2|skipped|1"]);
 }
 

@@ -24,11 +24,11 @@ async fn failing_canaries_stop_a_replay_and_the_rest_is_unchanged(backend: Backe
     let first = stack.world.test.texts(first).await.join("', '");
     stack.world.run(&format!("DELETE FROM appointments WHERE calcom_v2_booking_id IN ('{first}')")).await;
     let worker = stack.worker().await;
-    let (code, told) = replay(&stack, &id, &["--canary", "3"]);
+    let (code, reported) = replay(&stack, &id, &["--canary", "3"]);
     stops(worker).await;
-    assert_eq!((code, &told["ended"]), (Some(5), &json!("stopped")), "{told}");
-    assert!(told["said"].as_str().unwrap().contains("3 of 3 failed again"), "{told}");
-    assert_eq!(told["report"]["results"], counts(&[("failed", 3), ("left", 9)]));
+    assert_eq!((code, &reported["ended"]), (Some(5), &json!("stopped")), "{reported}");
+    assert!(reported["said"].as_str().unwrap().contains("3 of 3 failed again"), "{reported}");
+    assert_eq!(reported["report"]["results"], counts(&[("failed", 3), ("left", 9)]));
     let letters = letters(&stack).await;
     assert_eq!(letters.iter().filter(|letter| letter.ends_with("|open|1")).count(), 3);
     assert_eq!(letters.iter().filter(|letter| letter.ends_with("|open|0")).count(), 9, "{letters:?}");
@@ -51,9 +51,9 @@ async fn a_replay_stops_in_the_middle_when_too_many_fail() {
     let worker = stack.worker().await;
     let output = run(&stack, &["replay", "--plan", &id, "--rate", "8/s", "--yes", "--output", "json"]);
     stops(worker).await;
-    let told = json(&output);
-    assert_eq!((output.status.code(), &told["ended"]), (Some(5), &json!("stopped")), "{told}");
-    assert!(told["report"]["results"]["left"].as_i64().unwrap() >= 10, "{told}");
+    let reported = json(&output);
+    assert_eq!((output.status.code(), &reported["ended"]), (Some(5), &json!("stopped")), "{reported}");
+    assert!(reported["report"]["results"]["left"].as_i64().unwrap() >= 10, "{reported}");
 }
 
 on_engines!(a_replay_is_paused_resumed_and_cancelled_by_other_processes);
@@ -171,8 +171,8 @@ async fn the_copy_is_the_original_message_with_actor_and_reason_of_the_replay(ba
     stack.drain().await;
     assert_eq!(replay.ends_within(WAIT_TIMEOUT).await.code(), Some(5), "{}", replay.stderr());
     let shown = json(&run(&stack, &["show", "1", "--output", "json"]));
-    let told = (&shown["replays"], &shown["state"], &shown["attempts"]);
-    assert_eq!(told, (&json!(1), &json!("open"), &json!(1)));
+    let reported = (&shown["replays"], &shown["state"], &shown["attempts"]);
+    assert_eq!(reported, (&json!(1), &json!("open"), &json!(1)));
     assert_eq!(shown["acts"].as_array().unwrap().len(), 2, "{shown}");
     assert_eq!(shown["cure"]["foretold"], "failed");
     assert_eq!(letters(&stack).await, ["1|open|1"]);

@@ -38,10 +38,10 @@ async fn the_commands_of_dead_letters_lead_from_the_alert_to_resolved(backend: B
             command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
             command.env("PATH", &path).env("GROUP", group).env("MALFORMED", &malformed);
             let output = command.output().unwrap();
-            let told = format!("{line}: {}{}", stdout(&output), stderr(&output));
-            assert_eq!(output.status.code(), Some(0), "{told}");
+            let reported = format!("{line}: {}{}", stdout(&output), stderr(&output));
+            assert_eq!(output.status.code(), Some(0), "{reported}");
             commands += 1;
-            let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {told}");
+            let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {reported}");
             match commands {
                 1 => says("appointment_not_found"),
                 5 => says("Predicted for a replay now: assigned"),

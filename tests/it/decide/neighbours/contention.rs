@@ -60,7 +60,7 @@ async fn a_gateway_that_maps_hosts_itself_on_postgresql_sees_no_deadlock() {
 
 async fn beside_each_other(test: TestDatabase, does: Gateway) {
     let backend = test.backend;
-    let mut stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
+    let mut stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
     stack.set("log.level", "info,hostmatch=debug");
     open(&stack).await;
 

@@ -37,7 +37,7 @@ async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
     adopting::same("inspecting changes nothing", &adopting::state(&test).await, &before);
     run(&test.url, &["migrate", "up", "--adopt"]);
 
-    let stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
+    let stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
     let world = &stack.world;
     let standing = stand(world).await;
     publish_rounds(&stack, 1..=ROUNDS / 2, ("Omar Falk", "omar@salon.example")).await;

@@ -29,7 +29,7 @@ async fn the_servers_sql_mode_changes_nothing() {
         server.set(&format!("sql_mode = '{mode}'")).await;
         let test = test.reconnected().await;
         migration::up(test.db.connection()).await.unwrap();
-        let world = World::of(test, &[]).await;
+        let world = World::in_database(test, &[]).await;
         world.company(1).await;
         world.staff(1, 1, "Frida Spitz", "frida@salon.example").await;
         world.staff(2, 1, "Boris Kamm", "boris@salon.example").await;

@@ -37,7 +37,7 @@ fn nadja() -> Value {
 }
 
 async fn salon(test: TestDatabase) -> World {
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     world.company(1).await;
     world.staff(1, 1, "Frida Spitz", "frida@salon.example").await;
     world.staff(2, 1, "Nadja Okafor", "nadja@salon.example").await;
@@ -48,9 +48,12 @@ async fn salon(test: TestDatabase) -> World {
 /// Returns the times of adopted mappings, one superseded and one created, in Berlin's local time.
 async fn times_of_mappings(test: TestDatabase) -> Vec<String> {
     migration::adopt(test.db.connection()).await.unwrap();
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     world.appointment(9003, 901, "bk-9003").await;
-    assert_eq!(world.one(event("e1", "bk-9003", 1, host(5002, "", "omar@salon.example"))).await, "assigned");
+    assert_eq!(
+        world.outcome_of(event("e1", "bk-9003", 1, host(5002, "", "omar@salon.example"))).await,
+        "assigned"
+    );
     let (zone, text) = match world.test.backend {
         Backend::MariaDb => ("SYSTEM", "CAST({} AS CHAR)"),
         _ => ("Europe/Berlin", "to_char({}, 'YYYY-MM-DD HH24:MI:SS')"),
@@ -79,7 +82,7 @@ async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
             let shape = GatewayShape::Production(updated_at);
             let test = TestDatabase::migrated_on(url.clone(), Backend::MariaDb, shape).await;
             let world = salon(test).await;
-            assert_eq!(world.one(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
+            assert_eq!(world.outcome_of(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
             let sql = "SELECT CONCAT(updated_at, ' ', UNIX_TIMESTAMP(updated_at) = UNIX_TIMESTAMP()) FROM appointments";
             // As the gateway sees it: its sessions use the server's zone.
             let written = world.test.texts_in("SYSTEM", sql).await.remove(0);
@@ -123,7 +126,7 @@ async fn on_postgresql_the_time_of_a_change_is_the_one_the_gateway_would_write()
             let shape = GatewayShape::Production(updated_at);
             let test = database_at(TestDatabase::migrated(Backend::Postgres, shape).await, moment).await;
             let world = salon(test).await;
-            assert_eq!(world.one(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
+            assert_eq!(world.outcome_of(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
             let sql = "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS') FROM appointments";
             let written = world.test.texts_in("Europe/Berlin", sql).await.remove(0);
             assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
@@ -146,12 +149,16 @@ async fn which_event_is_newer_does_not_depend_on_local_time(backend: Backend) {
     ] {
         let shape = GatewayShape::Production(UpdatedAt::Local);
         let world = salon(TestDatabase::migrated(backend, shape).await).await;
-        assert_eq!(world.one(booked("new", newer, frida())).await, "assigned", "{newer}");
-        assert_eq!(world.one(booked("old", older, nadja())).await, "stale", "{older} after {newer}");
+        assert_eq!(world.outcome_of(booked("new", newer, frida())).await, "assigned", "{newer}");
+        assert_eq!(world.outcome_of(booked("old", older, nadja())).await, "stale", "{older} after {newer}");
         assert_eq!(world.assigned(1).await, "1/1001");
         world.forget().await;
-        assert_eq!(world.one(booked("old", older, nadja())).await, "assigned", "{older}");
-        assert_eq!(world.one(booked("new", newer, frida())).await, "assigned", "{newer} after {older}");
+        assert_eq!(world.outcome_of(booked("old", older, nadja())).await, "assigned", "{older}");
+        assert_eq!(
+            world.outcome_of(booked("new", newer, frida())).await,
+            "assigned",
+            "{newer} after {older}"
+        );
         assert_eq!(world.assigned(1).await, "1/1001");
     }
 }

@@ -25,7 +25,7 @@ async fn every_other_row_is_unchanged(backend: Backend) {
         migration::up(test.db.connection()).await.unwrap();
         assert_eq!(dump(&test, &NEW).await, before, "{test:?}: migrating changes no row");
 
-        let world = World::of(test, &[]).await;
+        let world = World::in_database(test, &[]).await;
         let standing = stand(&world).await;
         for round in 1..=ROUNDS {
             world.send(&events(round)).await;
@@ -54,10 +54,10 @@ async fn optional_columns_may_be_missing(backend: Backend) {
         "INSERT INTO appointments (id, company_id, calcom_v2_booking_id) VALUES (1, 1, 'Uid1')",
     ])
     .await;
-    let world = World::of(test, &[("matching.auto_accept", "75")]).await;
+    let world = World::in_database(test, &[("matching.auto_accept", "75")]).await;
     let who = host(1001, "frida  SPITZ", "frida@salon.example");
-    assert_eq!(world.one(event("e1", "uid1", 1, who.clone())).await, "again: appointment_not_found");
-    assert_eq!(world.one(event("e1", "Uid1", 1, who)).await, "assigned", "{:?}", world.test);
+    assert_eq!(world.outcome_of(event("e1", "uid1", 1, who.clone())).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(event("e1", "Uid1", 1, who)).await, "assigned", "{:?}", world.test);
     assert_eq!(world.assigned(1).await, "1/1001");
 }
 

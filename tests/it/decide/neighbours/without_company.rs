@@ -24,7 +24,7 @@ const MARA: u32 = 904;
 async fn adopted(backend: Backend) -> World {
     let test = gateway(backend, Variant::Living).await;
     migration::adopt(test.db.connection()).await.unwrap();
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     for id in 9010..9020 {
         let company = if id == 9019 { 902 } else { 901 };
         world.appointment(id, company, &format!("bk-{id}")).await;
@@ -45,7 +45,7 @@ async fn they_map(world: &World, host: u32, whom: u32, source: &str) {
 /// Decides a booking of the appointment with a host that only a mapping resolves.
 async fn booked(world: &World, appointment: u32, with: u32) -> String {
     let (id, booking) = (format!("e-{appointment}"), format!("bk-{appointment}"));
-    world.one(event(&id, &booking, 1, host(with, "Somebody Else", "else@elsewhere.example"))).await
+    world.outcome_of(event(&id, &booking, 1, host(with, "Somebody Else", "else@elsewhere.example"))).await
 }
 
 async fn redecide(world: &World) {
@@ -108,7 +108,7 @@ async fn a_mapping_without_a_company_counts_for_the_company_of_its_staff(backend
     }
     world.staff_active(OMAR, false).await;
     let sent = event("e-9013", "bk-9013", 1, host(6003, "", "jana@salon.example"));
-    assert_eq!(world.one(sent).await, "assigned", "{backend:?}");
+    assert_eq!(world.outcome_of(sent).await, "assigned", "{backend:?}");
     let rows =
         world.rows("calcom_host_mappings WHERE calcom_host_id = 6003", &["staff_id", "company_id"]).await;
     assert_eq!(rows, ["901|901", "902|-", "903|-"], "{backend:?}");

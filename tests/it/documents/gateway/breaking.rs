@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::php::Php;
 use crate::support::broker::Broker;
 use crate::support::program::stderr;
-use crate::support::proxy::{ACK, Harm, Proxy, When};
+use crate::support::proxy::{ACK, Fault, Proxy, When};
 use crate::support::{Backend, GatewayShape, Ledger, Stack, World, eventually};
 
 fn event(id: &str, uid: &str) -> Value {
@@ -53,21 +53,21 @@ async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_o
     let address = address.trim_start_matches("http://").to_owned();
 
     // The broker has both events, and its confirms do not arrive; then it dies.
-    to_php.plan(When::Answers(ACK), Harm::Stall);
-    to_edge.plan(When::Answers(ACK), Harm::Stall);
+    to_php.plan(When::Answers(ACK), Fault::Stall);
+    to_edge.plan(When::Answers(ACK), Fault::Stall);
     let by_edge = event("e-edge", "by-edge");
     let publishing = php.run("publish.php", &["by-php", "e-php"]);
     let posting = ledger.post(&address, std::slice::from_ref(&by_edge));
     let killing = async {
-        to_php.until_harmed().await;
-        to_edge.until_harmed().await;
+        to_php.until_fault().await;
+        to_edge.until_fault().await;
         broker.kill().await;
         to_php.cut();
         to_edge.cut();
     };
-    let (told, refused, ()) = tokio::join!(publishing, posting, killing);
-    assert_eq!(told.status.code(), Some(1), "PHP reports the failure: {}", stderr(&told));
-    assert!(stderr(&told).contains("not confirmed"), "{}", stderr(&told));
+    let (reported, refused, ()) = tokio::join!(publishing, posting, killing);
+    assert_eq!(reported.status.code(), Some(1), "PHP reports the failure: {}", stderr(&reported));
+    assert!(stderr(&reported).contains("not confirmed"), "{}", stderr(&reported));
     assert_eq!(refused.len(), 1, "the edge refuses the event");
     ledger.sent(&event("e-php", "by-php"), false);
     let away = php.run("publish.php", &["by-php", "e-php"]).await;

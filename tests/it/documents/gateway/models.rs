@@ -16,15 +16,15 @@ async fn on(backend: Backend, shape: GatewayShape) {
     world.appointment(3, 1, "nobody").await;
     for company in [1, 2] {
         let reference = format!("booking-{company}");
-        world.one(event(&reference, &reference, 1, host(5, "Mara Lind", "mara@salon.example"))).await;
+        world.outcome_of(event(&reference, &reference, 1, host(5, "Mara Lind", "mara@salon.example"))).await;
     }
     world.staff(3, 1, "Ines Roth", "ines@salon.example").await;
     php.database(&world.test);
-    let told: Value = serde_json::from_str(&php.does("models.php", &[]).await).unwrap();
+    let reported: Value = serde_json::from_str(&php.does("models.php", &[]).await).unwrap();
     let id = |n: u32| json!(world.staff_id(n).trim_matches('\'')).to_string();
     let (first, second) = (id(1).replace('"', ""), id(2).replace('"', ""));
     assert_eq!(
-        told,
+        reported,
         json!({
             "each alone": {"1": first, "2": second, "3": null},
             "all at once": {"1": first, "2": second, "3": null},

@@ -17,9 +17,9 @@ async fn nothing_is_lost_or_blocked(backend: Backend) {
     let Some(mut php) = Php::application(&format!("{}.events", stack.config.prefix)) else { return };
     php.broker(&amqp_url());
     php.database(&stack.world.test);
-    let told: Value = serde_json::from_str(&php.does("outbox.php", &["up"]).await).unwrap();
+    let reported: Value = serde_json::from_str(&php.does("outbox.php", &["up"]).await).unwrap();
     assert_eq!(
-        told,
+        reported,
         json!({
             "rolled back": 0, "added twice": 1, "inside the transaction": "LogicException",
             "broker away": "NotPublished", "kept": 1,

@@ -12,9 +12,9 @@ async fn an_event_that_is_not_accepted_is_reported() {
     let prefix = unique("publisher");
     let Some(mut php) = Php::application(&prefix) else { return };
     php.broker(&amqp_url());
-    let told: Value = serde_json::from_str(&php.does("publisher.php", &[&prefix]).await).unwrap();
+    let reported: Value = serde_json::from_str(&php.does("publisher.php", &[&prefix]).await).unwrap();
     let says = |case: &str, text: &str| {
-        let answer = told[case].as_str().unwrap_or_else(|| panic!("no {case}: {told}"));
+        let answer = reported[case].as_str().unwrap_or_else(|| panic!("no {case}: {reported}"));
         assert!(answer.contains(text), "{case}: {answer}");
     };
     says("missing exchange", "NotPublished: not confirmed: NOT_FOUND");
@@ -25,14 +25,14 @@ async fn an_event_that_is_not_accepted_is_reported() {
     says("no event at all", "published");
     says("nobody there", "NotPublished: not confirmed:");
     assert_eq!(
-        told["message"],
+        reported["message"],
         json!({
             "content_type": "application/json", "delivery_mode": 2, "message_id": "e-3", "type": "appointment.created",
-            "app_id": "gateway", "timestamp": told["message"]["timestamp"],
+            "app_id": "gateway", "timestamp": reported["message"]["timestamp"],
             "body": "{\"event\":\"appointment.created\",\"event_id\":\"e-3\",\"price\":1.0,\"name\":\"Zoë/Ö\"}",
         })
     );
-    assert!(told["message"]["timestamp"].as_i64().is_some_and(|seconds| seconds > 1_700_000_000));
+    assert!(reported["message"]["timestamp"].as_i64().is_some_and(|seconds| seconds > 1_700_000_000));
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn runs(broker: &Broker, backend: Backend) {
     let test = gateway(backend, &owner).await;
     migration::up(test.db.connection()).await.unwrap();
     grant(&test, &user, "run").await;
-    let mut stack = Stack::on(World::of(test, &[]).await, Some(broker.url())).await;
+    let mut stack = Stack::on(World::in_database(test, &[]).await, Some(broker.url())).await;
     stack.world.company(1).await;
     stack.world.staff(1, 1, "Anna Blum", "anna@salon.example").await;
     stack.world.appointment(1, 1, "known").await;

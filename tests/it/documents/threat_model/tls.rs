@@ -100,10 +100,10 @@ async fn the_trace_collector_is_reached_encrypted_and_an_untrusted_one_is_refuse
     assert!(!traced("localhost", &ours.root).contains("WARN"));
     assert_eq!(collector.requests(), 1);
     for (host, root) in [("localhost", &strange.root), ("127.0.0.1", &ours.root)] {
-        let told = traced(host, root);
+        let reported = traced(host, root);
         assert!(
-            told.contains("the collector does not accept traces") && told.contains("certificate"),
-            "{told}"
+            reported.contains("the collector does not accept traces") && reported.contains("certificate"),
+            "{reported}"
         );
     }
     assert_eq!(collector.requests(), 1);

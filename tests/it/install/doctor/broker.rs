@@ -14,7 +14,7 @@ use lapin::{BasicProperties, Channel, ExchangeKind};
 use super::policies::policies_that_interfere_are_found_and_those_that_do_not_are_not;
 use super::{Clinic, broker};
 use crate::support::broker::Broker;
-use crate::support::traces::connect;
+use crate::support::cleanup::connect;
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually};
 
 const SOON: Duration = Duration::from_secs(30);

@@ -8,10 +8,10 @@ use crate::support::{Backend, GatewayShape, Server, TestDatabase, UpdatedAt, Use
 
 /// Runs the doctor on this database.
 async fn inspect(test: &TestDatabase) -> Report {
-    looked(&test.url, &[]).await
+    run_doctor(&test.url, &[]).await
 }
 
-async fn looked(url: &str, settings: &[(&str, &str)]) -> Report {
+async fn run_doctor(url: &str, settings: &[(&str, &str)]) -> Report {
     let mut clinic = Clinic::embedded(Backend::Sqlite).await;
     // Other tests use the same servers at the same time.
     clinic.set("database.max_connections", "4");
@@ -31,7 +31,7 @@ async fn a_database_that_is_not_there_is_found() {
     for url in
         ["mysql://u:hush@127.0.0.1:1/g", "postgres://u:hush@127.0.0.1:1/g", "sqlite:///nowhere/gateway.db"]
     {
-        let report = looked(url, &[("database.acquire_timeout", "1s")]).await;
+        let report = run_doctor(url, &[("database.acquire_timeout", "1s")]).await;
         report.finds("database_unreachable", "", "hostmatch config show database.url");
         assert!(report.why_not("migrations_pending").contains("database_unreachable"), "{:#}", report.json);
     }
@@ -109,14 +109,14 @@ async fn the_printed_rights_suffice_and_each_missing_one_is_named(backend: Backe
     hostmatch_migrates(&test).await;
     grant(&test, &user, "run").await;
     // The live gateway lacks indexes.
-    looked(&user.url(&test), &[]).await.only(&["index_missing"]);
+    run_doctor(&user.url(&test), &[]).await.only(&["index_missing"]);
     let who = user.quoted();
     for (revoke, named) in [
         (format!("REVOKE UPDATE (staff_id) ON appointments FROM {who}"), "UPDATE (staff_id) on appointments"),
         (format!("REVOKE DELETE ON hostmatch_dead_letters FROM {who}"), "DELETE on hostmatch_dead_letters"),
     ] {
         test.run(&[revoke]).await;
-        let report = looked(&user.url(&test), &[]).await;
+        let report = run_doctor(&user.url(&test), &[]).await;
         report.finds("rights_missing", "user", "hostmatch gateway grants --role run");
         assert!(
             report.finding("rights_missing")["what"].as_str().unwrap().contains(named),
@@ -156,7 +156,7 @@ async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
         _ => GatewayShape::Roadmap,
     };
     let test = TestDatabase::migrated(backend, shape).await;
-    let report = looked(&test.url, &[("gateway.timezone", "Europe/Nowhere")]).await;
+    let report = run_doctor(&test.url, &[("gateway.timezone", "Europe/Nowhere")]).await;
     report.finds("timezone_unknown", "", "gateway.timezone");
     let test = migrated(backend).await;
     let later = match backend {
@@ -169,7 +169,7 @@ async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
         format!("INSERT INTO appointments (id, company_id, updated_at) VALUES (1, 15, {later})"),
     ])
     .await;
-    let report = looked(&test.url, &[("gateway.timezone", "+00:00")]).await;
+    let report = run_doctor(&test.url, &[("gateway.timezone", "+00:00")]).await;
     report.finds("timezone_wrong", "", "gateway.timezone").only(&["timezone_wrong"]);
 }
 
@@ -197,7 +197,7 @@ async fn a_wrong_clock_is_found() {
     let Some(server) = MariaDb::start().await else { return };
     let stopped = server.at("2026-03-01T12:00:00Z").await;
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Roadmap).await;
-    let report = looked(&with_database(&stopped, test.name()), &[]).await;
+    let report = run_doctor(&with_database(&stopped, test.name()), &[]).await;
     report.finds("clock_skew", "clock", "chronyc").only(&["clock_skew"]);
     assert!(report.finding("clock_skew")["what"].as_str().unwrap().contains("behind"), "{:#}", report.json);
 }
@@ -206,7 +206,7 @@ on_engines!(a_server_with_few_connections_is_found: mariadb, postgres);
 async fn a_server_with_few_connections_is_found(backend: Backend) {
     let Some(server) = Server::start(backend, 20).await else { return };
     let test = TestDatabase::migrated_on(server.address(), backend, GatewayShape::Roadmap).await;
-    let report = looked(&test.url, &[("database.max_connections", "30")]).await;
+    let report = run_doctor(&test.url, &[("database.max_connections", "30")]).await;
     report.finds("connections_scarce", "database.max_connections", "max_connections");
     report.only(&["connections_scarce"]);
 }

@@ -29,18 +29,18 @@ struct Clinic {
 impl Clinic {
     /// Creates a healthy installation with the embedded queue.
     async fn embedded(backend: Backend) -> Self {
-        Self::of(Stack::on(World::new(backend, GatewayShape::Roadmap).await, None).await)
+        Self::new(Stack::on(World::new(backend, GatewayShape::Roadmap).await, None).await)
     }
 
     /// Creates an installation on a private broker with its management API at this address; healthy when a
     /// worker runs.
     async fn on(test: TestDatabase, broker: &Broker, management: &str) -> Self {
-        let mut clinic = Self::of(Stack::on(World::of(test, &[]).await, Some(broker.url())).await);
+        let mut clinic = Self::new(Stack::on(World::in_database(test, &[]).await, Some(broker.url())).await);
         clinic.set("queue.management_url", management);
         clinic
     }
 
-    fn of(stack: Stack) -> Self {
+    fn new(stack: Stack) -> Self {
         let mut clinic = Self { stack };
         clinic.set("edge.gateway_secrets", SECRET);
         clinic.set("queue.connect_timeout", "5s");
@@ -53,8 +53,8 @@ impl Clinic {
 
     fn run(&self, arguments: &[&str]) -> Output {
         let output = self.stack.command(arguments).output().unwrap();
-        let told = format!("{}{}", stdout(&output), stderr(&output));
-        assert!(!told.contains("hush"), "a secret is shown: {told}");
+        let reported = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(!reported.contains("hush"), "a secret is shown: {reported}");
         output
     }
 

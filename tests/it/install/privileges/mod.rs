@@ -94,7 +94,7 @@ async fn the_printed_rights_suffice_to_inspect_migrate_and_run(backend: Backend)
     let schema = GatewaySchema::read(&database, &GatewayConfig { timezone: "server".into() }).await.unwrap();
     probe(&database, &schema, Mode::Assign).await.unwrap();
     database.close().await;
-    a_worker_runs(World::of(test, &[]).await, &runs).await;
+    a_worker_runs(World::in_database(test, &[]).await, &runs).await;
 }
 
 async fn a_worker_runs(world: World, user: &User) {
@@ -188,7 +188,7 @@ async fn without_any_single_right_something_fails_clearly(backend: Backend) {
     let rights: Vec<(String, String)> =
         printed(&test, &user, "run").iter().flat_map(|statement| single(statement)).collect();
     assert!(rights.len() > 20, "{rights:?}");
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     world.company(15).await;
     everything(&world, &user, 1).await.unwrap();
     let mut superfluous = Vec::new();
@@ -209,14 +209,14 @@ async fn without_any_single_right_something_fails_clearly(backend: Backend) {
 
 /// Runs everything that a running program does in the database, on its own rows.
 async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
-    let told = |error: hostmatch::store::StoreError| error.to_string();
+    let reported = |error: hostmatch::store::StoreError| error.to_string();
     for (staff, name) in [(2 * n, "First Person"), (2 * n + 1, "Second Person")] {
         world.staff(staff, 15, name, &format!("p{staff}@salon.example")).await;
     }
     for k in 0..3 {
         world.appointment(10 * n + k, 15, &format!("Bk-{n}-{k}")).await;
     }
-    let database = Database::connect(&user.config(&world.test)).await.map_err(told)?;
+    let database = Database::connect(&user.config(&world.test)).await.map_err(reported)?;
     let done = async {
         let config = settings_of(&[]);
         let schema = GatewaySchema::read(&database, &config.gateway).await?;
@@ -247,7 +247,7 @@ async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
     }
     .await;
     database.close().await;
-    done.map_err(told)
+    done.map_err(reported)
 }
 
 fn delivery(event: &serde_json::Value) -> hostmatch::queue::Delivery {

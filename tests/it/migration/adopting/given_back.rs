@@ -11,7 +11,7 @@ use crate::support::{Backend, TestDatabase, World, event, host};
 async fn assigned(world: &World, booking: u32, with: u32, email: &str) {
     world.appointment(booking, 901, &format!("bk-{booking}")).await;
     let sent = event(&format!("e-{booking}"), &format!("bk-{booking}"), 1, host(with, "", email));
-    assert_eq!(world.one(sent).await, "assigned", "{booking}");
+    assert_eq!(world.outcome_of(sent).await, "assigned", "{booking}");
 }
 
 on_engines!(an_interrupted_down_and_another_up_lose_nothing: mariadb, postgres);
@@ -24,7 +24,7 @@ async fn an_interrupted_down_and_another_up_lose_nothing(backend: Backend) {
         let what = format!("{backend:?}/{variant:?}/{steps}");
         let before = of_gateway(&state(&test).await);
         migration::adopt(test.db.connection()).await.unwrap();
-        let world = World::of(test, &[]).await;
+        let world = World::in_database(test, &[]).await;
         // This mapping is superseded, and one of ours is added.
         assigned(&world, 9003, 5002, "omar@salon.example").await;
         let connection = world.test.db.connection();
@@ -53,7 +53,7 @@ async fn mappings_the_gateway_has_activated_since_stay_active_and_the_rest_is_re
         let found = "UPDATE calcom_host_mappings SET mapping_source = 'auto_name', confidence_score = 70 WHERE id = 2";
         test.run(&[found]).await;
         migration::adopt(test.db.connection()).await.unwrap();
-        let world = World::of(test, &[]).await;
+        let world = World::in_database(test, &[]).await;
         // Lena's mapping is replaced by one of Omar's, and another match restores it after Omar leaves and
         // she returns.
         assigned(&world, 9003, 5002, "omar@salon.example").await;
@@ -122,7 +122,7 @@ async fn a_row_that_does_not_fit_the_old_shape_is_named_and_none_is_lost(backend
     test.run(&narrow(backend)).await;
     let before = of_gateway(&state(&test).await);
     migration::adopt(test.db.connection()).await.unwrap();
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     // Our mappings have a source that the old shape does not know: they are removed and block nothing.
     assigned(&world, 9003, 5002, "omar@salon.example").await;
     let test = world.test;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::migration::adopting::{gateway, same, state};
 use crate::support::address::with_parameter;
 use crate::support::adopted::Variant;
+use crate::support::breakpoint::{Breakpoint, Side};
 use crate::support::program::command;
 use crate::support::proxy::Proxy;
-use crate::support::toll::{Side, Toll};
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually, is_full};
 
 /// Starts the program with a proxy that stops the `nth` statement that changes anything.
@@ -17,11 +17,11 @@ pub(crate) async fn through(
     arguments: &[&str],
     nth: usize,
     side: Side,
-) -> (Toll, Child) {
+) -> (Breakpoint, Child) {
     let target = Proxy::target(&test.url);
-    let toll = Toll::start(&target, nth, side).await;
+    let breakpoint = Breakpoint::start(&target, nth, side).await;
     let mut command = command(arguments);
-    let mut url = test.url.replace(&target, &toll.address);
+    let mut url = test.url.replace(&target, &breakpoint.address);
     if test.backend == Backend::Postgres {
         // Unencrypted, because the proxy must see the statements.
         url = with_parameter(&url, "sslmode=disable");
@@ -29,15 +29,15 @@ pub(crate) async fn through(
     command.env("HOSTMATCH_DATABASE__URL", url);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
-    (toll, child)
+    (breakpoint, child)
 }
 
 /// Runs the program up to its `nth` statement that changes anything, and kills it there. Returns false if
 /// it ended before.
 async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side) -> bool {
-    let (toll, mut child) = through(test, arguments, nth, side).await;
+    let (breakpoint, mut child) = through(test, arguments, nth, side).await;
     tokio::select! {
-        () = toll.reached() => {
+        () = breakpoint.reached() => {
             child.kill().unwrap();
             child.wait().unwrap();
             true

@@ -11,7 +11,7 @@ use crate::migration::adopting::gateway;
 use crate::migration::adopting::given_back::{mapped, narrow, refused};
 use crate::migration::adopting::interrupted::through;
 use crate::support::adopted::Variant;
-use crate::support::toll::Side;
+use crate::support::breakpoint::Side;
 use crate::support::{Backend, eventually};
 
 on_engines!(an_audit_without_a_mapping_is_not_truncated: mariadb, postgres);
@@ -67,10 +67,11 @@ async fn a_row_written_after_the_check_is_not_truncated(backend: Backend) {
     let said = if backend == Backend::MariaDb { "half-way" } else { "nothing was changed" };
     let test = gateway(backend, Variant::Bare).await;
     migration::adopt(test.db.connection()).await.unwrap();
-    let (toll, mut child) = through(&test, &["migrate", "down", "--all", "--yes"], 1, Side::Before).await;
-    toll.reached().await;
+    let (breakpoint, mut child) =
+        through(&test, &["migrate", "down", "--all", "--yes"], 1, Side::Before).await;
+    breakpoint.reached().await;
     test.run(&[mapped(6001, &"x".repeat(101), "manual")]).await;
-    toll.release();
+    breakpoint.release();
     eventually("the program has ended", Duration::from_secs(120), async || child.try_wait().unwrap()).await;
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -77,7 +77,7 @@ async fn decide(world: &World) {
         ("bk-9006", host(5009, "Jana Ruiz", "jana@salon.example"), "assigned"),
     ];
     for (n, (booking, host, outcome)) in (1_u32..).zip(sent) {
-        assert_eq!(world.one(event(&format!("e{n}"), booking, n, host)).await, outcome, "{booking}");
+        assert_eq!(world.outcome_of(event(&format!("e{n}"), booking, n, host)).await, outcome, "{booking}");
     }
 }
 
@@ -103,7 +103,7 @@ async fn adopted_tables_work_and_are_given_back(backend: Backend) {
         assert_eq!(test.number(untold).await, 3, "{what}");
         assert_eq!(migration::up(test.db.connection()).await.unwrap().len(), 0, "{what}");
 
-        let world = World::of(test, &[]).await;
+        let world = World::in_database(test, &[]).await;
         decide(&world).await;
         let test = world.test;
         test.run(&gateway_continues(backend, variant)).await;
@@ -130,10 +130,10 @@ async fn a_mapping_that_the_gateway_creates_later_counts(backend: Backend) {
     let test = gateway(backend, Variant::Plan).await;
     migration::adopt(test.db.connection()).await.unwrap();
     test.run(&gateway_continues(backend, Variant::Plan)).await;
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     world.appointment(9003, 902, "bk-9003").await;
     let sent = event("e1", "bk-9003", 1, host(5102, "Somebody Else", "else@elsewhere.example"));
-    assert_eq!(world.one(sent).await, "assigned", "{backend:?}");
+    assert_eq!(world.outcome_of(sent).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(9003).await, "904/5102", "{backend:?}");
 }
 
@@ -197,12 +197,12 @@ async fn appointments_with_the_maximum_of_indexes_get_the_column_without_one() {
     let found = migration::examine(test.db.connection()).await.unwrap();
     assert!(found.notes.iter().any(|note| note.contains("64")), "{found:#?}");
     migration::up(test.db.connection()).await.unwrap();
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     world.company(7).await;
     world.staff(1, 7, "Jana Ruiz", "jana@salon.example").await;
     world.appointment(100, 7, "bk-100").await;
     assert_eq!(
-        world.one(event("e1", "bk-100", 1, host(5, "Jana Ruiz", "jana@salon.example"))).await,
+        world.outcome_of(event("e1", "bk-100", 1, host(5, "Jana Ruiz", "jana@salon.example"))).await,
         "assigned"
     );
     world.run("DELETE FROM appointments").await;
@@ -228,8 +228,8 @@ async fn metadata_that_was_encoded_twice_is_kept_unchanged(backend: Backend) {
         serde_json::from_str::<String>(&before[0]).is_ok(),
         "a JSON string that contains JSON: {before:?}"
     );
-    let world = World::of(test, &[]).await;
+    let world = World::in_database(test, &[]).await;
     world.appointment(9003, 901, "bk-9003").await;
     let hosts = json!([{ "id": 5001, "name": "Jana Ruiz", "email": "jana@salon.example" }]);
-    assert_eq!(world.one(event("e1", "bk-9003", 1, hosts)).await, "assigned");
+    assert_eq!(world.outcome_of(event("e1", "bk-9003", 1, hosts)).await, "assigned");
 }

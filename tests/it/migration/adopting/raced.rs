@@ -9,7 +9,7 @@ use sea_orm::ConnectionTrait as _;
 use crate::migration::adopting::interrupted::through;
 use crate::migration::adopting::{gateway, same, state};
 use crate::support::adopted::{Variant, staff};
-use crate::support::toll::Side;
+use crate::support::breakpoint::Side;
 use crate::support::{Backend, TestDatabase, eventually};
 
 const SOON: Duration = Duration::from_secs(120);
@@ -30,10 +30,10 @@ const OFF: &str =
 
 /// Holds the program's first statement until the gateway has written; returns the program's output.
 async fn raced(test: &TestDatabase) -> String {
-    let (toll, mut child) = through(test, &["migrate", "up", "--adopt"], 1, Side::Before).await;
-    toll.reached().await;
+    let (breakpoint, mut child) = through(test, &["migrate", "up", "--adopt"], 1, Side::Before).await;
+    breakpoint.reached().await;
     test.run(&[second()]).await;
-    toll.release();
+    breakpoint.release();
     eventually("the program has ended", SOON, async || child.try_wait().unwrap()).await;
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -44,7 +44,7 @@ async fn raced(test: &TestDatabase) -> String {
 }
 
 #[tokio::test]
-async fn on_mariadb_adoption_stops_halfway_and_continues_after_the_row_is_corrected() {
+async fn on_mariadb_a_stopped_adoption_continues_after_the_row_is_corrected() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
     let text = raced(&test).await;
     assert!(text.contains("half-way") && text.contains("migrate down --all"), "{text}");

@@ -55,7 +55,7 @@ async fn the_printed_rights_suffice_to_adopt_use_and_give_back_tables(backend: B
         }
 
         grant(&test, &runs, "run").await;
-        let test = a_worker_runs(World::of(test, &[]).await, &runs, &what).await;
+        let test = a_worker_runs(World::in_database(test, &[]).await, &runs, &what).await;
 
         let (code, text) = run(&test, &migrates, &["migrate", "down", "--all", "--yes"]);
         assert_eq!(code, Some(0), "{what}: {text}");

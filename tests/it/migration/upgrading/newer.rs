@@ -138,9 +138,9 @@ async fn additions_of_a_newer_program_to_a_message_are_passed_on(backend: Backen
     );
 }
 
-on_engines!(words_of_a_newer_program_are_read);
+on_engines!(unknown_values_of_a_newer_program_are_read);
 /// Unknown words in this program's closed lists are read, and processing continues.
-async fn words_of_a_newer_program_are_read(backend: Backend) {
+async fn unknown_values_of_a_newer_program_are_read(backend: Backend) {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     let stream = Stream::new(200, Mix::All);
     stream.open(&stack.world).await;

@@ -215,6 +215,6 @@ async fn migrated(test: TestDatabase, tables: Tables) -> TestDatabase {
 }
 
 async fn crossing(test: TestDatabase, clocks: Clocks) {
-    let stack = Stack::on(World::of(test, &[]).await, Some(amqp_url())).await;
+    let stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
     the_whole_way_on(stack, &["all"], Some(&clocks)).await;
 }

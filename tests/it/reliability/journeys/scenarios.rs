@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::traces::connect;
+use crate::support::cleanup::connect;
 use crate::support::{Process, Stack, World, eventually};
 
 pub(super) const CALCOM_SECRET: &str = "whsec_journeys";

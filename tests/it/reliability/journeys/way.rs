@@ -60,7 +60,8 @@ async fn on_a_production_gateway_with_adopted_tables(backend: Backend) {
     let shape = GatewayShape::Production(UpdatedAt::Local);
     let test = TestDatabase::fresh(backend, shape).await.with_adopted().await;
     test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
-    the_whole_way_on(Stack::on(World::of(test, &[]).await, Some(amqp_url())).await, &["all"], None).await;
+    the_whole_way_on(Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await, &["all"], None)
+        .await;
 }
 
 async fn the_whole_way(backend: Backend, shape: GatewayShape, roles: &[&str]) {

@@ -92,7 +92,7 @@ impl Run {
 
     /// Returns the current metrics of edge and worker.
     pub(super) async fn scrape(&self) -> [Scrape; 2] {
-        [Scrape::of(&self.metrics[0]).await, Scrape::of(&self.metrics[1]).await]
+        [Scrape::fetch(&self.metrics[0]).await, Scrape::fetch(&self.metrics[1]).await]
     }
 
     pub(super) async fn stop(mut self) {
@@ -115,7 +115,7 @@ fn series(looks: &[[Scrape; 2]]) -> Vec<Value> {
     let mut values: BTreeMap<String, (bool, Vec<Option<f64>>)> = BTreeMap::new();
     for (number, look) in looks.iter().enumerate() {
         for (instance, scrape) in ["edge", "worker"].into_iter().zip(look) {
-            let exposition = Exposition::of(scrape);
+            let exposition = Exposition::parse(scrape);
             for sample in &exposition.samples {
                 let metric = exposition.metric(&sample.name);
                 if !rules.contains(metric) {
@@ -130,7 +130,7 @@ fn series(looks: &[[Scrape; 2]]) -> Vec<Value> {
             }
         }
     }
-    let told = |(series, (grows, values)): (String, (bool, Vec<Option<f64>>))| {
+    let reported = |(series, (grows, values)): (String, (bool, Vec<Option<f64>>))| {
         let mut text = values[0].map_or("_".to_owned(), |value| value.to_string());
         for (hours, pair) in HOURS.into_iter().zip(values.windows(2)) {
             let steps = hours * 60 / STEP;
@@ -145,7 +145,7 @@ fn series(looks: &[[Scrape; 2]]) -> Vec<Value> {
         }
         json!({ "series": series, "values": text })
     };
-    values.into_iter().map(told).collect()
+    values.into_iter().map(reported).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,7 +21,7 @@ pub(super) struct Sample {
 }
 
 impl Exposition {
-    pub(super) fn of(scrape: &Scrape) -> Self {
+    pub(super) fn parse(scrape: &Scrape) -> Self {
         let mut all = Self::default();
         for line in scrape.text.lines() {
             if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {

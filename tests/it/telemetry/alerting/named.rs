@@ -23,7 +23,7 @@ type Exported = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 fn exported(looks: &[Scrape]) -> Exported {
     let mut all = Exported::new();
-    for look in looks.iter().map(Exposition::of) {
+    for look in looks.iter().map(Exposition::parse) {
         for sample in &look.samples {
             let metric = all.entry(look.metric(&sample.name).to_owned()).or_default();
             for (label, value) in &sample.labels {

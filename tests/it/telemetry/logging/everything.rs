@@ -81,10 +81,10 @@ pub(super) async fn happens(backend: Backend, format: &str) -> String {
     run.failing_starts(backend);
 
     let all = run.logs();
-    for told in
+    for reported in
         ["an event was decided", "an event became a dead letter", "the database cannot be used", "request"]
     {
-        assert!(all.contains(told), "this line was logged: {told}");
+        assert!(all.contains(reported), "this line was logged: {reported}");
     }
     nothing_in(&format!("{backend:?} {format}"), &all, &[&run.token]);
     let sent = collector.bytes();

@@ -58,8 +58,8 @@ fn assert_linted(scrape: &Scrape) {
     let mut lint = lint.spawn().unwrap();
     lint.stdin.take().unwrap().write_all(scrape.text.as_bytes()).unwrap();
     let output = lint.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.is_empty(), "{told}");
+    let reported = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && reported.is_empty(), "{reported}");
 }
 
 fn both() -> Vec<Series> {
@@ -191,7 +191,7 @@ async fn every_event_is_counted_exactly(backend: Backend) {
     };
     let scrape = Scrape::until(&at_worker, "all events are finished", all).await;
     assert_worker(&scrape, backend);
-    let scrape = Scrape::of(&at_edge).await;
+    let scrape = Scrape::fetch(&at_edge).await;
     assert_edge(&scrape);
 
     // A person assigns one booking.
@@ -274,7 +274,7 @@ fn assert_worker(scrape: &Scrape, backend: Backend) {
 
 /// Checks that a replayed dead letter counts once more, and also as a replay.
 async fn replay(stack: &Stack, at_worker: &str) {
-    let before = Scrape::of(at_worker).await;
+    let before = Scrape::fetch(at_worker).await;
     stack.world.appointment(10, 15, "nowhere").await;
     let run = |arguments: &[&str]| {
         let output = stack.command(arguments).output().unwrap();
@@ -335,8 +335,11 @@ async fn an_outage_leaves_no_outdated_gauge() {
     let scrape = Scrape::until(&base, "the database is away", up("database", 0.0)).await;
     assert_eq!(scrape.value("hostmatch_db_up"), 0.0);
     for name in ["dead_letters_open", "inbox_items", "inbox_oldest_item_age_seconds", "unassigned_bookings"] {
-        let told = scrape.all(&format!("hostmatch_{name}"));
-        assert!(!told.is_empty() && told.values().all(|value| value.is_nan()), "{name}: {told:?}");
+        let reported = scrape.all(&format!("hostmatch_{name}"));
+        assert!(
+            !reported.is_empty() && reported.values().all(|value| value.is_nan()),
+            "{name}: {reported:?}"
+        );
     }
     assert!(scrape.sum("hostmatch_queue_messages") == 0.0, "the broker is still there");
     to_database.set(Mode::Pass);

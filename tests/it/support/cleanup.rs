@@ -9,13 +9,13 @@ use lapin::{Connection, ConnectionProperties};
 use tempfile::TempDir;
 
 /// What to remove when this is dropped.
-pub(crate) enum Traces {
+pub(crate) enum Cleanup {
     /// Everything with this prefix on a broker.
     Broker(QueueConfig),
     Directory(#[expect(dead_code, reason = "dropping it removes the directory")] TempDir),
 }
 
-impl Drop for Traces {
+impl Drop for Cleanup {
     fn drop(&mut self) {
         if let Self::Broker(config) = self {
             let config = config.clone();

@@ -20,7 +20,7 @@ pub(crate) enum Side {
 }
 
 /// Listens on its own port until dropped.
-pub(crate) struct Toll {
+pub(crate) struct Breakpoint {
     pub(crate) address: String,
     reached: watch::Receiver<bool>,
     released: watch::Sender<bool>,
@@ -36,7 +36,7 @@ struct Gate {
     released: watch::Receiver<bool>,
 }
 
-impl Toll {
+impl Breakpoint {
     /// Starts a proxy in front of `target` (`host:port`) for the `nth` statement, counted from 1.
     pub(crate) async fn start(target: &str, nth: usize, side: Side) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -61,7 +61,7 @@ impl Toll {
     }
 }
 
-impl Drop for Toll {
+impl Drop for Breakpoint {
     fn drop(&mut self) {
         self.accepting.abort();
     }
