@@ -1,9 +1,9 @@
 <?php
 
-// A stand-in for the usual RabbitMQ driver of Laravel (vladimir-yuldashev/laravel-queue-rabbitmq),
-// which Debian does not have: written for these tests after what its source does, so that Laravel's
-// own code makes the payload and php-amqplib publishes it as the driver would: the same properties,
-// no confirms, no message id, the exchange declared only where it is missing.
+// A stand-in for the usual RabbitMQ driver of Laravel (vladimir-yuldashev/laravel-queue-rabbitmq), which
+// Debian does not package. It follows the driver's source: Laravel's own code creates the payload, and
+// php-amqplib publishes it as the driver would, with the same properties, no confirms, no message id, and
+// the exchange declared only if it is missing.
 
 namespace Driver;
 
@@ -62,7 +62,7 @@ class RabbitMQQueue extends Queue implements QueueContract
         $this->laterRaw($delay, $this->createPayload($job, $this->name($queue), $data), $queue);
     }
 
-    /** Also what release() of a job does: the same body, with one attempt more. */
+    /** Also called by release() of a job: the same body, with one more attempt. */
     public function laterRaw($delay, string $payload, $queue = null, int $attempts = 0): void
     {
         $milliseconds = (int) ($delay * 1000);
@@ -95,7 +95,7 @@ class RabbitMQQueue extends Queue implements QueueContract
         $message = new AMQPMessage($payload, $properties);
         $message->set('application_headers', new AMQPTable(['laravel' => ['attempts' => $attempts]]));
         $this->channel()->basic_publish($message, $exchange, $key, true);
-        // A script ends at once: what it wrote must have arrived.
+        // The script may end immediately: closing waits until the broker has received everything.
         $this->channel()->getConnection()->close();
         $this->channel = null;
     }
@@ -148,7 +148,7 @@ class RabbitMQQueue extends Queue implements QueueContract
     }
 }
 
-/** With Horizon: whatever passes is rewritten, and later() loses its data. */
+/** The driver with Horizon: it rewrites every payload, and later() loses its data. */
 class HorizonQueue extends RabbitMQQueue
 {
     public function pushRaw($payload, $queue = null, array $options = [])
@@ -158,7 +158,7 @@ class HorizonQueue extends RabbitMQQueue
 
     public function later($delay, $job, $data = '', $queue = null)
     {
-        // Sic: what should be the data is given as the queue's name.
+        // Sic: as in Horizon's source, the data is passed as the queue's name.
         $this->laterRaw($delay, $this->prepare($this->createPayload($job, $data)), $queue);
     }
 

@@ -1,6 +1,6 @@
 <?php
 
-// What the models of docs/gateway.md find, as JSON.
+// Prints the results of the models of docs/gateway.md as JSON.
 
 namespace App\Models;
 
@@ -42,5 +42,5 @@ $audit = $mapping->audits()->first();
 $said['audits'] = $mapping->audits()->pluck('action');
 $said['casts'] = [$mapping->is_active, $mapping->confidence_score, gettype((object) $audit->new_values)];
 DB::table('calcom_host_mappings')->where('id', $mapping->id)->update(['is_active' => false]);
-$said['an inactive one'] = Appointment::find(1)->calcomHostMapping;
+$said['an inactive mapping'] = Appointment::find(1)->calcomHostMapping;
 echo json_encode($said, JSON_THROW_ON_ERROR);

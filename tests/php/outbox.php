@@ -45,15 +45,15 @@ $said['rolled back'] = $rows();
 DB::transaction(fn () => [$outbox->add($event('one')), $outbox->add($event('one'))]);
 $said['added twice'] = $rows();
 $said['inside the transaction'] = $say(fn () => DB::transaction(fn () => $outbox->publish()));
-$away = new Outbox(DB::connection(), new Publisher(fn () => throw new RuntimeException('nobody there')));
+$away = new Outbox(DB::connection(), new Publisher(fn () => throw new RuntimeException('connection refused')));
 $said['broker away'] = $say(fn () => $away->publish());
 $said['kept'] = $rows();
-// A routing key that AMQP cannot carry, before and among many.
+// An event with a routing key that AMQP cannot transmit, before other events.
 $outbox->add($event('never', str_repeat('x', 256)));
 foreach (range(2, 60) as $number) {
     $outbox->add($event("number-$number"));
 }
-$said['with one that is never taken'] = $say(fn () => $outbox->publish());
+$said['with an event that is never accepted'] = $say(fn () => $outbox->publish());
 $said['left'] = $rows();
 $said['published'] = 61 - $rows();
 DB::table('hostmatch_outbox')->delete();

@@ -1,6 +1,6 @@
 <?php
 
-// Publishes (or with ONLY_PRINT=1 prints) what Laravel makes of an event: php payloads.php KIND < event.json
+// Publishes (or with ONLY_PRINT=1 prints) Laravel's payload of an event: php payloads.php KIND < event.json
 
 namespace App\Jobs;
 
@@ -29,7 +29,7 @@ match ($argv[1]) {
     'string-job' => $queue->push($type, $event, $type),
     'raw' => $queue->pushRaw(json_encode($event), $type),
     'later' => $queue->later((float) $argv[2], $type, $event, $type),
-    // As a PHP worker would that was started against our queue by mistake: php artisan queue:work.
+    // As a PHP worker on our queue, started by mistake, would do: php artisan queue:work.
     'released' => $queue->laterRaw((float) $argv[2], file_get_contents($argv[3]), $type, 1),
     'object-job' => $queue->push(new AssignStaff($event), '', $type),
     'encrypted-job' => $queue->push(new AssignStaffSecretly($event), '', $type),

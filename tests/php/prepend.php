@@ -1,9 +1,9 @@
 <?php
 
-// Prepended to every script that the tests run: what a Laravel application would have loaded and
-// configured, from Debian's packages. The queue driver is a stand-in (driver.php): Debian has none.
+// Prepended to every script that the tests run: loads and configures, from Debian's packages, what a
+// Laravel application would. The queue driver is a stand-in (driver.php), because Debian packages none.
 
-// Laravel's env() wants a package that we do without.
+// Laravel's env() needs a package that is not installed.
 function env(string $name, mixed $default = null): mixed
 {
     $value = getenv($name);

@@ -1,6 +1,6 @@
 <?php
 
-// What the publisher says in each case, as JSON: php publisher.php PREFIX
+// Prints the publisher's result in each case as JSON: php publisher.php PREFIX
 
 use App\Hostmatch\Connect;
 use App\Hostmatch\Publisher;
@@ -36,5 +36,5 @@ $said['after a refusal'] = $say(fn () => $publisher->publish($event('e-2')));
 $said['no id'] = $say(fn () => $publisher->publish(['event' => 'appointment.created']));
 $said['no event at all'] = $say(fn () => $publisher->publish());
 putenv('RABBITMQ_PORT=1');
-$said['nobody there'] = $say(fn () => (new Publisher($connect, $prefix))->publish($event('e-4')));
+$said['unreachable broker'] = $say(fn () => (new Publisher($connect, $prefix))->publish($event('e-4')));
 echo json_encode($said, JSON_THROW_ON_ERROR);

@@ -1,5 +1,5 @@
-"""What Retell's own SDK makes of signatures. Reads a JSON array of cases {body, key, at_ms, header?} from
-stdin, signs those without a header, and writes {header, valid} for each: valid as the SDK's verify says now.
+"""Signs and verifies with Retell's own SDK. Reads a JSON array of cases {body, key, at_ms, header?} from stdin,
+signs the cases without a header, and writes {header, valid} for each, with the current result of the SDK's verify.
 """
 
 import importlib.util
@@ -7,7 +7,7 @@ import json
 import sys
 
 folder = sys.argv[1]
-# Its dependencies lie beside it. Only this file of it is loaded: the rest is a client.
+# The SDK's dependencies are in the same folder. Only this file of it is loaded: the rest is a client.
 sys.path.insert(0, folder)
 spec = importlib.util.spec_from_file_location("webhook_auth", f"{folder}/retell/lib/webhook_auth.py")
 webhook_auth = importlib.util.module_from_spec(spec)

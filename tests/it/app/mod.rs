@@ -1,4 +1,4 @@
-//! The use cases, through the commands that call them.
+//! The use cases, tested through the commands that call them.
 
 mod dead_letter_lists;
 mod dead_letters;

@@ -1,4 +1,4 @@
-//! The program as somebody meets it on a command line.
+//! The program as a user runs it on the command line.
 
 mod command_line;
 mod demo;

@@ -1,3 +1,3 @@
-//! What is shared by everything that speaks HTTP.
+//! The shared HTTP code.
 
 mod client;

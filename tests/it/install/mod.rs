@@ -1,4 +1,4 @@
-//! Is the installation set up right?
+//! The setup of an installation: the doctor, inspection, privileges, topology.
 
 mod doctor;
 mod inspection;

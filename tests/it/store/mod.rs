@@ -1,4 +1,4 @@
-//! The database: connecting, entities, records, and rows that are not as they should be.
+//! The database: connecting, entities, records, and unexpected rows.
 
 pub(crate) mod backlog;
 mod database;

@@ -1,4 +1,4 @@
-//! What the program says of itself: logs, metrics, traces, and the alerts made of them.
+//! Logs, metrics, traces, and the alerts that are based on them.
 
 mod alerting;
 mod logging;

@@ -1,3 +1,3 @@
-//! The worker as a process. What it decides is in `decide`, what it survives in `reliability`.
+//! The worker as a process. Its decisions are tested in `decide`, its behaviour under faults in `reliability`.
 
 mod health;

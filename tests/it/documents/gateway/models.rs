@@ -33,7 +33,7 @@ async fn on(backend: Backend, shape: GatewayShape) {
             "staff": {"appointments": [1], "mappings": 1},
             "audits": ["auto_matched"],
             "casts": [true, 95, "object"],
-            "an inactive one": null,
+            "an inactive mapping": null,
         }),
         "{backend:?}"
     );

@@ -23,7 +23,7 @@ async fn nothing_is_lost_or_blocked(backend: Backend) {
         json!({
             "rolled back": 0, "added twice": 1, "inside the transaction": "LogicException",
             "broker away": "NotPublished", "kept": 1,
-            "with one that is never taken": "NotPublished", "left": 1, "published": 60, "and then": 0,
+            "with an event that is never accepted": "NotPublished", "left": 1, "published": 60, "and then": 0,
         }),
         "{backend:?}"
     );

@@ -23,7 +23,7 @@ async fn an_event_that_is_not_accepted_is_reported() {
     says("after a refusal", "published");
     says("no id", "InvalidArgumentException: an event needs a text in event_id");
     says("no event at all", "published");
-    says("nobody there", "NotPublished: not confirmed:");
+    says("unreachable broker", "NotPublished: not confirmed:");
     assert_eq!(
         reported["message"],
         json!({
