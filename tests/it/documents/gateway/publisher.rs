@@ -21,7 +21,7 @@ async fn an_event_that_is_not_accepted_is_reported() {
     says("no queue", "NotPublished: no queue accepted e-1 (NO_ROUTE)");
     says("full queue", "NotPublished: the broker refused e-2");
     says("after a refusal", "published");
-    says("no id", "InvalidArgumentException: an event needs a text in event_id");
+    says("no id", "InvalidArgumentException: an event needs a string in event_id");
     says("no event at all", "published");
     says("unreachable broker", "NotPublished: not confirmed:");
     assert_eq!(
