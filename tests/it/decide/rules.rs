@@ -101,7 +101,11 @@ everywhere!(an_older_event_never_overwrites_a_newer_one_but_still_teaches, |worl
     let boris = host(8, "Boris", "boris@salon.example");
     assert_eq!(world.outcome_of(event("old", "ABC123", 10, boris)).await, "stale");
     assert_eq!(world.assigned(1).await, "1/1420209");
-    assert_eq!(world.count("calcom_host_mappings").await, 2, "the older event's host was learned");
+    assert_eq!(
+        world.count("calcom_host_mappings").await,
+        2,
+        "the mapping of the older event's host is created"
+    );
 });
 
 everywhere!(at_equal_times_a_time_of_its_own_wins_then_the_larger_id, |world: World| async move {
@@ -135,7 +139,7 @@ everywhere!(somebody_elses_decision_stands, |world: World| async move {
     world.set_staff_externally(1, Some(2)).await;
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "kept");
     assert_eq!(world.assigned(1).await, "2/1420209");
-    assert_eq!(world.count("calcom_host_mappings").await, 1, "the mapping is learned anyway");
+    assert_eq!(world.count("calcom_host_mappings").await, 1, "the mapping is created anyway");
     assert_eq!(world.outcome_of(event("e2", "ABC123", 2, host(9, "Nobody", ""))).await, "kept");
     // An assignment of ours that another program cleared stays cleared.
     assert_eq!(world.outcome_of(event("e3", "DEF456", 1, frida())).await, "assigned");
@@ -241,13 +245,13 @@ everywhere!(
 );
 
 everywhere!(an_appointment_that_is_not_there_yet_is_waited_for, |world: World| async move {
-    assert_eq!(world.outcome_of(event("e1", "LATER", 1, frida())).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(event("e1", "LATER", 1, frida())).await, "retry: appointment_not_found");
     assert_eq!(world.outcome_of(event("e2", "LATER", 1, json!([]))).await, "no_host", "nothing to wait for");
     let by_id = json!({ "event": "appointment.created", "appointment_id": 99,
         "calcom_booking": { "uid": "ABC123", "hosts": frida() } });
     assert_eq!(
         world.outcome_of(by_id).await,
-        "again: appointment_not_found",
+        "retry: appointment_not_found",
         "an event with an id is not found by its reference"
     );
     world.appointment(3, 15, "LATER").await;
@@ -261,7 +265,7 @@ everywhere!(references_are_compared_byte_for_byte, |world: World| async move {
     assert_eq!(world.assigned(3).await, "1/1420209");
     assert_eq!(world.assigned(1).await, "-/-");
     let number = json!({ "event": "appointment.created", "calcom_booking": { "id": 123, "hosts": frida() } });
-    assert_eq!(world.outcome_of(number).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(number).await, "retry: appointment_not_found");
 });
 
 everywhere!(several_appointments_of_one_booking_are_for_a_person, |world: World| async move {
@@ -283,7 +287,7 @@ everywhere!(a_rescheduled_booking_is_found_by_the_one_it_replaced, |world: World
     let mut moved = event("e1", "NEW-UID", 1, frida());
     moved["calcom_booking"]["rescheduledFromUid"] = json!("ABC123");
     // At first the gateway may be about to write a row of its own for the new booking.
-    assert_eq!(world.outcome_of(moved.clone()).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(moved.clone()).await, "retry: appointment_not_found");
     moved["attempt"] = json!(1);
     assert_eq!(world.outcome_of(moved).await, "assigned");
     assert_eq!(world.assigned(1).await, "1/1420209");
@@ -303,7 +307,7 @@ everywhere!(several_bookings_in_one_event_are_decided_each_on_its_own, |world: W
         { "uid": "LATER", "hosts": frida() },
         { "uid": "DEF456", "hosts": frida() },
     ] } });
-    assert_eq!(world.outcome_of(body.clone()).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(body.clone()).await, "retry: appointment_not_found");
     assert_eq!(world.assigned(1).await, "1/1420209");
     assert_eq!(world.assigned(2).await, "1/1420209", "a missing appointment does not delay the others");
     world.appointment(3, 15, "LATER").await;

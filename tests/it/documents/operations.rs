@@ -124,7 +124,11 @@ async fn appointments_of_recreated_staff_are_filled_on_request(backend: Backend)
     assert_eq!(world.outcome_of(mara("e1", 1)).await, "assigned");
     world.set_staff_externally(1, None).await;
     world.run("DELETE FROM staff").await;
-    assert_eq!(world.count("calcom_host_mappings").await, 0, "{backend:?}: its mapping goes with it");
+    assert_eq!(
+        world.count("calcom_host_mappings").await,
+        0,
+        "{backend:?}: the mapping is deleted with its staff"
+    );
     world.staff(41, 15, "Mara Lind", "mara@salon.example").await;
     assert_eq!(world.outcome_of(mara("e2", 2)).await, "kept", "{backend:?}");
     assert_eq!(world.assigned(1).await, "-/7");

@@ -192,7 +192,7 @@ fn every_file_has_a_module_comment_and_a_limited_length() {
         for part in source.path.iter() {
             let part = part.to_string_lossy();
             if EMPTY_NAMES.contains(&part.trim_end_matches(".rs")) {
-                wrong.push(format!("{}: {part} says nothing", source.name()));
+                wrong.push(format!("{}: {part} is not descriptive", source.name()));
             }
         }
     }

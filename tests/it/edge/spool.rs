@@ -138,7 +138,7 @@ impl Received {
         while !missing.is_empty() {
             let gathered = self.consumer.next_batch(&Shutdown::new(), Some(WAIT_TIMEOUT)).await.unwrap();
             let Gathered::Batch(batch) = gathered else {
-                panic!("{} of {} never came: {missing:?}", missing.len(), ids.len())
+                panic!("{} of {} never arrived: {missing:?}", missing.len(), ids.len())
             };
             for delivery in batch.deliveries() {
                 let id = delivery.message.message_id.clone().unwrap();
@@ -200,7 +200,7 @@ async fn an_outage_does_not_change_the_order_of_events() {
     // During the whole reconnect and drain.
     while rig.ready().await.1["status"] != "ready" {
         more(&rig, 5).await;
-        assert!(next.get() < 100_000, "never ready again");
+        assert!(next.get() < 100_000, "the edge is never ready again");
     }
     more(&rig, 10).await;
     let count = next.get();

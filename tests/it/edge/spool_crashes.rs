@@ -125,7 +125,7 @@ fn assert_ordered(received: &Received) {
         let (sender, n) = id.rsplit_once('.').unwrap();
         let n: usize = n.parse().unwrap();
         let before = last.insert(sender.to_owned(), n);
-        assert!(before < Some(n), "{id} came after {before:?}");
+        assert!(before < Some(n), "{id} arrived after {before:?}");
     }
 }
 
@@ -176,7 +176,7 @@ async fn an_edge_killed_while_it_forwards_forwards_the_rest_after_a_restart() {
             break;
         }
     }
-    assert_eq!(caught, 1, "it was never killed in the middle");
+    assert_eq!(caught, 1, "the edge was never killed in the middle");
     let (mut edge, _) = rig.start().await;
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     let accepted = accepted.into_inner().unwrap();

@@ -127,7 +127,7 @@ pub(crate) async fn schema(test: &TestDatabase) -> Vec<String> {
 pub(crate) fn same(test: &TestDatabase, found: Vec<String>, wanted: &[String]) {
     let more: Vec<_> = found.iter().filter(|line| !wanted.contains(line)).collect();
     let less: Vec<_> = wanted.iter().filter(|line| !found.contains(line)).collect();
-    assert!(found == wanted, "{test:?}: not as wanted\n  found: {more:#?}\n  wanted: {less:#?}");
+    assert!(found == wanted, "{test:?}: not as expected\n  found: {more:#?}\n  expected: {less:#?}");
 }
 
 on_engines!(up_and_down_and_up_leave_the_gateway_as_it_was);
@@ -147,7 +147,11 @@ async fn up_and_down_and_up_leave_the_gateway_as_it_was(backend: Backend) {
             "UPDATE appointments SET calcom_host_id = 1420 WHERE id = 100".into(),
         ])
         .await;
-        assert_eq!(migration::up(connection).await.unwrap(), Vec::<String>::new(), "{test:?}: a second time");
+        assert_eq!(
+            migration::up(connection).await.unwrap(),
+            Vec::<String>::new(),
+            "{test:?}: the second run applies nothing"
+        );
 
         let mut undone = migration::down(connection, None).await.unwrap();
         undone.reverse();

@@ -59,7 +59,7 @@ async fn a_batch_whose_connection_was_cut_is_redelivered() {
     ] {
         let in_hand = batch(&mut consumer).await;
         proxy.cut();
-        eventually("the cut is noticed", SOON, async || (!health.is_consuming()).then_some(())).await;
+        eventually("the cut is detected", SOON, async || (!health.is_consuming()).then_some(())).await;
         let settled = all(in_hand, disposition.clone()).await;
         assert_eq!((settled.lost, settled.acked), (1, 0), "{disposition:?}: {settled:?}");
         if matches!(disposition, Disposition::DeadLetter { .. }) {

@@ -50,7 +50,7 @@ async fn a_worker_that_dies_while_its_retries_wait_has_acknowledged_none() {
     stream.open_salons(&stack.world).await;
     let name = "wait queues deleted, worker killed while its retries wait";
     let mut ledger = Ledger::open(name, &stack).await;
-    // The worker may not declare the queues again: its retries wait as long as it lives.
+    // With `verify` the worker declares no queue: its retries wait as long as it lives.
     stack.set("queue.topology", "verify");
     let mut worker = without_wait_queues(&stack, &mut ledger).await;
     ledger.publish(&stack, &stream.events).await;

@@ -50,14 +50,14 @@ impl Process {
 
     /// Asks the process to stop and returns its exit code.
     pub(crate) async fn stop(&mut self) -> Option<i32> {
-        assert!(self.is_running(), "it ended by itself: {}", self.stderr());
+        assert!(self.is_running(), "the process ended by itself: {}", self.stderr());
         self.signal(Signal::SIGTERM);
         self.end().await.code()
     }
 
     /// Kills the process, as a crash would.
     pub(crate) async fn kill(&mut self) {
-        assert!(self.is_running(), "it ended by itself: {}", self.stderr());
+        assert!(self.is_running(), "the process ended by itself: {}", self.stderr());
         self.signal(Signal::SIGKILL);
         self.end().await;
     }

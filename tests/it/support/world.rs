@@ -104,8 +104,8 @@ impl World {
     pub(crate) async fn outcome_of(&self, event: Value) -> String {
         match self.send(&[event]).await.remove(0) {
             DeliveryResult::Done(outcome) => outcome.to_string(),
-            DeliveryResult::Retry(reason, _) => format!("again: {reason}"),
-            DeliveryResult::Deferred => "put off".to_owned(),
+            DeliveryResult::Retry(reason, _) => format!("retry: {reason}"),
+            DeliveryResult::Deferred => "deferred".to_owned(),
             DeliveryResult::Dead(reason, _) => format!("dead: {reason}"),
         }
     }

@@ -56,7 +56,7 @@ async fn optional_columns_may_be_missing(backend: Backend) {
     .await;
     let world = World::in_database(test, &[("matching.auto_accept", "75")]).await;
     let who = host(1001, "frida  SPITZ", "frida@salon.example");
-    assert_eq!(world.outcome_of(event("e1", "uid1", 1, who.clone())).await, "again: appointment_not_found");
+    assert_eq!(world.outcome_of(event("e1", "uid1", 1, who.clone())).await, "retry: appointment_not_found");
     assert_eq!(world.outcome_of(event("e1", "Uid1", 1, who)).await, "assigned", "{:?}", world.test);
     assert_eq!(world.assigned(1).await, "1/1001");
 }

@@ -136,7 +136,7 @@ async fn dead_letters_without_a_recorder_are_found(broker: &Broker, management: 
     let channel = clinic.channel().await;
     let (to, options) = (clinic.name("dead"), BasicPublishOptions::default());
     channel.basic_publish("".into(), to.into(), options, b"{}", BasicProperties::default()).await.unwrap();
-    let found = eventually("the dead letter is seen", SOON, async || {
+    let found = eventually("the dead letter is found", SOON, async || {
         let report = clinic.doctor(&[]);
         report.codes().contains(&"dead_letters_stuck").then_some(report)
     })
@@ -213,7 +213,7 @@ async fn the_limits_of_the_broker_are_found(broker: &Broker, management: &str) {
 async fn a_memory_alarm_is_found_over_amqp_alone_too(broker: &Broker, management: &str) {
     let mut clinic = clinic(broker, management).await.made().await;
     broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
-    let report = eventually("the alarm is seen", SOON, async || {
+    let report = eventually("the alarm is found", SOON, async || {
         let report = clinic.doctor(&[]);
         report.codes().contains(&"broker_alarm").then_some(report)
     })

@@ -72,10 +72,10 @@ async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sampl
     let recorded = records(test).await;
     assert_eq!(recorded, i64::from(arguments.contains(&"--adopt")), "{test:?}");
     migration::down(connection, None).await.unwrap();
-    same("at first", &state(test).await, &before);
+    same("the initial state", &state(test).await, &before);
     let (mut nth, mut tried) = (1, 0);
     'statements: loop {
-        for (goes_on, every) in [(true, sample.resumed), (false, sample.taken_back)] {
+        for (resumed, every) in [(true, sample.resumed), (false, sample.taken_back)] {
             if !is_full() && nth % every > 0 {
                 continue;
             }
@@ -83,8 +83,8 @@ async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sampl
                 break 'statements;
             }
             tried += 1;
-            let what = format!("{test:?}: killed {side:?} change {nth}, goes on: {goes_on}");
-            if goes_on {
+            let what = format!("{test:?}: killed {side:?} change {nth}, resumed: {resumed}");
+            if resumed {
                 migration::adopt(connection).await.unwrap_or_else(|error| panic!("{what}: {error}"));
                 same(&what, &without_times(&state(test).await), &without_times(&wanted));
                 assert_eq!(records(test).await, recorded, "{what}: the adoption is recorded once");
@@ -95,7 +95,7 @@ async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sampl
         nth += 1;
     }
     migration::down(connection, None).await.unwrap();
-    same("at last", &state(test).await, &before);
+    same("the final state", &state(test).await, &before);
     assert!(nth > 10 && tried >= 4, "only {nth} changes and {tried} kills");
 }
 
@@ -133,7 +133,7 @@ async fn down_is_killed(test: &TestDatabase, side: Side) {
         nth += 1;
     }
     assert!(nth > 10, "only {nth} changes");
-    same("at last", &state(test).await, &before);
+    same("the final state", &state(test).await, &before);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ const EXPECTED: [&str; 4] = [
 ];
 
 /// Returns the older program.
-#[expect(clippy::print_stderr, reason = "whoever reads the output is to know that nothing was tested")]
+#[expect(clippy::print_stderr, reason = "the output must show that nothing was tested")]
 fn older() -> Option<PathBuf> {
     let program = std::env::var_os("HOSTMATCH_TEST_OLD_PROGRAM");
     if program.is_none() {

@@ -225,7 +225,7 @@ impl Run {
         let world = &self.stack.world;
         world.run("ALTER TABLE appointments RENAME TO appointments_away").await;
         self.event(&native("e-12", "uid-12", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
-        eventually("the worker holds on", SOON, async || {
+        eventually("the worker holds its batch", SOON, async || {
             self.logs().contains("the database cannot be used").then_some(())
         })
         .await;
