@@ -1,4 +1,4 @@
-//! A booking event as the rest of the program knows it, whatever shape it came in.
+//! A booking event as the rest of the program uses it, independent of the shape in which it arrived.
 
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
@@ -9,21 +9,21 @@ use super::ids::{AppointmentId, BookingRef, CompanyId, EventId};
 /// One message about one booking, or about several (a recurring one).
 #[derive(Clone, Debug, PartialEq)]
 pub struct BookingEvent {
-    /// By which repeats are told.
+    /// Identifies repeats.
     pub id: EventId,
-    /// The event's type as it was named, for example `appointment.created` or `BOOKING_CREATED`.
+    /// The event's type as sent, for example `appointment.created` or `BOOKING_CREATED`.
     pub event_type: String,
     /// What an event of this type may do.
     pub kind: EventKind,
-    /// The shape that it came in.
+    /// The shape in which it arrived.
     pub shape: Shape,
-    /// What it is without a wrapping: [`Shape::Native`] or [`Shape::Calcom`].
+    /// Its shape without a wrapper: [`Shape::Native`] or [`Shape::Calcom`].
     pub content: Shape,
-    /// The tenant that the event names, if it does. The appointment's own company decides.
+    /// The tenant that the event names, if any. The appointment's own company is authoritative.
     pub company: Option<CompanyId>,
-    /// The appointment that the event names, if it does; then it is found by nothing else.
+    /// The appointment that the event names, if any; then no other reference is used to find it.
     pub appointment: Option<AppointmentId>,
-    /// At least one. Exactly one where `appointment` is given.
+    /// At least one. Exactly one if `appointment` is given.
     pub bookings: Vec<Booking>,
 }
 
@@ -32,12 +32,12 @@ pub struct BookingEvent {
 pub enum EventKind {
     /// Created, requested, rescheduled, paid, reassigned, updated: may assign staff.
     Assigns,
-    /// Cancelled and rejected: recorded, staff never touched.
+    /// Cancelled and rejected: recorded, staff never changed.
     Records,
 }
 
-/// The shapes in which events arrive, in the order of looking. The first three are wrappings around one of the
-/// others. Their names as they are stored have 16 bytes at most.
+/// The shapes in which events arrive, in the order in which they are checked. The first three wrap one of the
+/// others. Their stored names have at most 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Shape {
@@ -56,13 +56,13 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// By what it is told, and where the event stands in it: for the documentation.
+    /// Describes how it is recognised, and where in it the event is, for the documentation.
     pub fn described(self) -> [&'static str; 2] {
         let binary = "a header `cloudEvents:specversion`, `cloudEvents_specversion` or `ce-specversion`";
         match self {
             Self::CloudEvents => ["`specversion` in the body", "`data`, or `data_base64`"],
             Self::CloudEventsBinary => [binary, "the body"],
-            Self::Laravel => ["a text `job` and a key `data`", "`data`, which may be a CloudEvents message"],
+            Self::Laravel => ["a string `job`, a key `data`", "`data`, which may be a CloudEvents message"],
             Self::Calcom => ["`triggerEvent`", "`payload`, or beside `triggerEvent`"],
             Self::Native => ["everything else", "the body"],
         }
@@ -80,20 +80,21 @@ pub struct Booking {
     pub replaces: Option<BookingRef>,
     /// The primary host and where it was found; `None` when there is no usable one.
     pub host: Option<(Host, HostSource)>,
-    /// Why there is none, or none with an id.
+    /// Why there is no host, or none with an id.
     pub host_missing: Option<HostMissing>,
-    /// The booking's own status says cancelled or rejected: then nothing is assigned, whatever the event's type.
+    /// The booking's own status is cancelled or rejected: then no staff is assigned, whatever the event's
+    /// type.
     pub is_off: bool,
-    /// When this was true: decides which of two events is newer.
+    /// The time of this state: decides which of two events is newer.
     pub time: EventTime,
     /// When the booked meeting starts, in ms since 1970 (UTC).
     pub starts_ms: Option<i64>,
-    /// The booking as it came, for the record: its JSON text. `None` when it came in no message.
+    /// The booking as received, for the record: its JSON text. `None` when it did not arrive in a message.
     pub raw: Option<String>,
 }
 
 impl Booking {
-    /// The name to show and keep for this booking: the `uid`, else the `id`.
+    /// Returns the reference to show and store for this booking: the `uid`, otherwise the `id`.
     pub fn reference(&self) -> Option<&BookingRef> {
         self.uid.as_ref().or(self.id.as_ref())
     }
@@ -104,17 +105,17 @@ impl Booking {
 pub struct EventTime {
     /// ms since 1970 (UTC).
     pub ms: i64,
-    /// The event brought no time of its own: this is when it was published or first received.
+    /// The event has no time of its own: this is when it was published or first received.
     pub stamped: bool,
 }
 
-/// The place of an event among those of one appointment: later is greater. At equal times one
-/// with a time of its own wins over a stamped one, then the larger id, byte order.
+/// The place of an event among those of one appointment: later is greater. At equal times an event with its
+/// own time wins over a stamped one, then the larger id, in byte order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventOrder(i64, bool, EventId);
 
 impl EventOrder {
-    /// The place of the event `id` with this time.
+    /// Returns the place of the event `id` with this time.
     pub fn new(time: EventTime, id: &EventId) -> Self {
         Self(time.ms, !time.stamped, id.clone())
     }

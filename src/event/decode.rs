@@ -1,49 +1,49 @@
-//! What decoding takes and gives: a message with its surroundings, the event types that are known, and the answer.
+//! The input and output of decoding: a message with its properties, the known event types, and the result.
 
 use std::collections::BTreeMap;
 
 use super::booking::{BookingEvent, EventKind, Shape};
 use super::ids::{BookingRef, CompanyId, EventId};
 
-/// What a message turned out to be.
+/// A decoded message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decoded {
     /// A booking event that the worker acts on.
     Event(Box<BookingEvent>),
-    /// Well-formed, and nothing that we act on: acknowledged and counted.
+    /// Well-formed, but nothing to act on: acknowledged and counted.
     Ignored(Ignored),
 }
 
-/// A well-formed message that carries nothing to act on (PING, meetings, forms, unknown triggers,
+/// A well-formed message with nothing to act on (PING, meetings, forms, unknown triggers,
 /// Retell events without a booking).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ignored {
-    /// By which repeats are told.
+    /// Identifies repeats.
     pub id: EventId,
-    /// The type as it was named.
+    /// The type as sent.
     pub event_type: String,
-    /// The shape that it came in.
+    /// The shape in which it arrived.
     pub shape: Shape,
 }
 
-/// Why a message cannot be read. It will never be better: a permanent failure.
+/// Why a message cannot be decoded: a permanent failure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}", pointer_suffix(.pointer))]
 pub struct Malformed {
     /// The reason code for the dead letter.
     pub kind: MalformedKind,
-    /// A JSON pointer (RFC 6901) to the offending place; empty for the whole document.
+    /// A JSON pointer (RFC 6901) to the error; empty for the whole document.
     pub pointer: String,
     /// What is wrong and what is expected. Never contains personal data from the message.
     pub message: String,
-    /// What could be read all the same, for the record.
+    /// What could be decoded nevertheless, for the record.
     pub hints: Box<Hints>,
 }
 
-/// What could be read of a message that is malformed as a whole.
+/// What could be decoded of a malformed message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
-    /// The event's id, by the same rules as for a good one.
+    /// The event's id, by the same rules as for a well-formed event.
     pub id: Option<EventId>,
     /// The event's type.
     pub event_type: Option<String>,
@@ -51,7 +51,7 @@ pub struct Hints {
     pub booking: Option<BookingRef>,
     /// The tenant that it names.
     pub company: Option<CompanyId>,
-    /// The shape that it came in, if that could be told.
+    /// The shape in which it arrived, if it was recognised.
     pub shape: Option<Shape>,
 }
 
@@ -60,9 +60,9 @@ pub struct Hints {
 pub enum MalformedKind {
     /// Not JSON, not UTF-8, or JSON that is not an object of a shape we know.
     Malformed,
-    /// It carries a booking, and a type that we do not know.
+    /// It contains a booking, but its type is unknown.
     UnknownEventType,
-    /// Its booking has neither `uid` nor `id`, and no `appointment_id` says which appointment.
+    /// Its booking has neither `uid` nor `id`, and no `appointment_id` identifies the appointment.
     NoBooking,
 }
 
@@ -70,15 +70,14 @@ fn pointer_suffix(pointer: &str) -> String {
     if pointer.is_empty() { String::new() } else { format!(" (at {pointer})") }
 }
 
-/// A message as the decoder sees it; whoever has one begins with [`Envelope::new`] and adds what came
-/// with the bytes.
+/// The input of the decoder. Start with [`Envelope::new`] and add the properties of the message.
 ///
-/// Header names are as sent; values are text.
+/// Header names are as sent; values are strings.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
     /// The bytes.
     pub body: &'a [u8],
-    /// Looks up a header by its exact name.
+    /// The headers by their exact names.
     pub headers: &'a BTreeMap<String, String>,
     /// The AMQP routing key.
     pub routing_key: &'a str,
@@ -90,13 +89,13 @@ pub struct Envelope<'a> {
     pub correlation_id: Option<&'a str>,
     /// The AMQP property `timestamp`, in ms since 1970 (UTC).
     pub timestamp_ms: Option<i64>,
-    /// When it was first received, in ms since 1970 (UTC): the header `x-hostmatch-first-seen`
-    /// where there is one, else now. Travels with retries and dead letters.
+    /// When it was first received, in ms since 1970 (UTC): from the header `x-hostmatch-first-seen`,
+    /// otherwise now. Retries and dead letters keep it.
     pub first_seen_ms: i64,
 }
 
 impl<'a> Envelope<'a> {
-    /// Bytes that nothing came with, first received at this moment (ms since 1970, UTC).
+    /// Creates an envelope for bytes without properties, first received at this time (ms since 1970, UTC).
     pub fn new(body: &'a [u8], first_seen_ms: i64) -> Self {
         static NO_HEADERS: BTreeMap<String, String> = BTreeMap::new();
         Self {
@@ -112,23 +111,23 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Our own header that keeps the type of an event over retries, dead letters and replays.
+/// Our own header that keeps the type of an event across retries, dead letters and replays.
 pub const TYPE_HEADER: &str = "x-hostmatch-type";
 
 /// One event type that hostmatch acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventType {
-    /// The name, as it stands in messages and routing keys. Compared exactly.
+    /// The name in messages and routing keys. Compared exactly.
     pub name: &'static str,
-    /// Who names it so: the gateway (its own event) or Cal.com (its webhooks).
+    /// The source of the name: the gateway (its own event) or Cal.com (its webhooks).
     pub named_by: Shape,
     /// What an event of this type may do.
     pub kind: EventKind,
-    /// When it is sent, in a few words for the documentation.
+    /// When it is sent, for the documentation.
     pub when: &'static str,
 }
 
-/// All of them, in the order in which the documentation lists them.
+/// All event types, in the order of the documentation.
 pub const EVENT_TYPES: [EventType; 11] = {
     use EventKind::{Assigns, Records};
     use Shape::{Calcom, Native};
@@ -137,7 +136,7 @@ pub const EVENT_TYPES: [EventType; 11] = {
         of("appointment.updated", Native, Assigns, "the gateway changed an appointment"),
         of("appointment.rescheduled", Native, Assigns, "the gateway moved an appointment"),
         of("appointment.cancelled", Native, Records, "the gateway cancelled an appointment"),
-        of("BOOKING_CREATED", Calcom, Assigns, "a booking was made or confirmed, or a seat of it taken"),
+        of("BOOKING_CREATED", Calcom, Assigns, "a booking was made or confirmed, or a seat in it was taken"),
         of("BOOKING_REQUESTED", Calcom, Assigns, "a booking was made and waits for confirmation"),
         of("BOOKING_RESCHEDULED", Calcom, Assigns, "a booking was replaced by one at another time"),
         of("BOOKING_PAID", Calcom, Assigns, "a booking was paid for"),
@@ -151,7 +150,7 @@ const fn of(name: &'static str, named_by: Shape, kind: EventKind, when: &'static
     EventType { name, named_by, kind, when }
 }
 
-/// The entry of this name, if it is one that we know.
+/// Returns the event type with this name, if it is known.
 pub(super) fn known_type(name: &str) -> Option<&'static EventType> {
     EVENT_TYPES.iter().find(|known| known.name == name)
 }

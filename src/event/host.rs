@@ -1,4 +1,4 @@
-//! Who a booking is with: the Cal.com user, and where in the event it was found.
+//! The host of a booking: the Cal.com user, and where in the event it was found.
 
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
@@ -6,7 +6,7 @@ use strum::{IntoStaticStr, VariantArray};
 use super::ids::HostId;
 
 /// A Cal.com user that a booking is with. Absent values (null, `""`, and Cal.com's literals
-/// `unknown`, `Nameless`, `Email-less`) are `None`; texts are trimmed and without NUL.
+/// `unknown`, `Nameless`, `Email-less`) are `None`; strings are trimmed and without NUL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// The user's id, if it is usable. Without one a host can create no mapping and no inbox row.
@@ -19,17 +19,17 @@ pub struct Host {
     pub display_email: Option<String>,
     /// The user's handle.
     pub username: Option<String>,
-    /// The IANA zone of the user's profile; kept, never computed with.
+    /// The IANA zone of the user's profile; stored but never used in calculations.
     pub time_zone: Option<String>,
 }
 
 impl Host {
-    /// A host is usable when it has a numeric id or a real e-mail address.
+    /// Returns whether the host is usable: it has a numeric id or a real e-mail address.
     pub fn is_usable(&self) -> bool {
         self.id.is_some() || self.email.is_some() || self.display_email.is_some()
     }
 
-    /// The addresses to match by: `email`, then `displayEmail`, normalised, without repeats.
+    /// Returns the addresses to match by: `email`, then `displayEmail`, normalised, without duplicates.
     pub fn emails(&self) -> Vec<String> {
         let mut all: Vec<String> =
             [&self.email, &self.display_email].into_iter().flatten().map(|e| normal_email(e)).collect();
@@ -38,36 +38,36 @@ impl Host {
     }
 }
 
-/// An e-mail address for comparing: trimmed and ASCII-lower-cased. No accent folding, no
+/// Normalises an e-mail address for comparison: trimmed and in ASCII lower case. No accent folding, no
 /// stripping of `+tag`.
 pub fn normal_email(email: &str) -> String {
     email.trim().to_ascii_lowercase()
 }
 
-/// Where in the event the primary host was found. The order is that of looking.
+/// Where in the event the primary host was found, in the order in which the places are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum HostSource {
     /// `hosts[0]` of the booking (API version 2024-08-13, unwrapped).
     Hosts,
-    /// `data.hosts[0]`: the API's envelope was published untouched.
+    /// `data.hosts[0]`: the API's envelope was published unchanged.
     DataHosts,
-    /// `organizer`: Cal.com's own webhooks, which carry no `hosts`.
+    /// `organizer`: Cal.com's own webhooks, which have no `hosts`.
     Organizer,
     /// `user`: API version 2024-04-15 and flat webhooks.
     User,
 }
 
-/// Why a booking names no host, or none with an id: without an id nothing can be learned of it.
+/// Why a booking names no host, or none with an id. Without an id a host gets no mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum HostMissing {
-    /// None of the places where a host may stand is there.
+    /// None of the fields that may hold a host exists.
     Absent,
     /// The list of hosts is empty.
     Empty,
-    /// There is somebody, without an id.
+    /// There is a host, but it has no id.
     NullId,
-    /// What stands there cannot be a host, or its id no id.
+    /// The value cannot be a host, or its id is not an id.
     Malformed,
 }

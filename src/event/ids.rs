@@ -1,4 +1,4 @@
-//! The identifiers that hostmatch works with, as types of their own.
+//! The types of the identifiers that hostmatch uses.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-/// The longest reference or id kept in a column of ours (VARCHAR(255)).
+/// The longest reference or id that fits our columns (VARCHAR(255)).
 pub const MAX_TEXT: usize = 255;
 
-/// Shows these as what is in them.
+/// Implements `Display` with the inner value.
 macro_rules! displayed {
     ($($id:ty),+) => {$(
         impl std::fmt::Display for $id {
@@ -40,29 +40,29 @@ pub struct AppointmentId(pub i64);
 pub struct HostId(pub i64);
 
 impl HostId {
-    /// The id, if it lies in the range of Cal.com's ids and of the column: 1 to 2,147,483,647.
+    /// Returns the id, if it is in the range of Cal.com's ids and of the column: 1 to 2,147,483,647.
     pub fn new(id: i64) -> Option<Self> {
         (1..=i64::from(i32::MAX)).contains(&id).then_some(Self(id))
     }
 }
 
-/// A member of staff of the gateway (`staff.id`): an integer, a text or a UUID, as the gateway has it.
+/// A member of staff of the gateway (`staff.id`): an integer, a string or a UUID, as in the gateway.
 ///
-/// A UUID that came as a text and one that was read from a native UUID column are equal: only the column's
-/// kind says which of the two it has to be.
+/// A UUID given as a string and one that was read from a native UUID column are equal: only the column's type
+/// determines which of the two it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum StaffId {
     /// An integer key of any width.
     Integer(i64),
-    /// A CHAR(36) key, in the spelling of the database; a key as somebody wrote it.
+    /// A CHAR(36) key in the spelling of the database, or a key as a person entered it.
     Text(String),
-    /// A native UUID key. Never deserialized: a text may belong to a column of texts.
+    /// A native UUID key. Never deserialized: a string may belong to a text column.
     Uuid(Uuid),
 }
 
 impl StaffId {
-    /// The text of a key that is no integer.
+    /// Compares the texts of two keys; `None` if one is an integer.
     fn with_text<T>(&self, other: &Self, compare: impl FnOnce(&str, &str) -> T) -> Option<T> {
         let (mut one, mut two) = ([0; Hyphenated::LENGTH], [0; Hyphenated::LENGTH]);
         Some(compare(self.text(&mut one)?, other.text(&mut two)?))
@@ -77,7 +77,7 @@ impl StaffId {
     }
 }
 
-/// A key as somebody wrote it.
+/// Parses a key as a person entered it.
 impl From<&str> for StaffId {
     fn from(text: &str) -> Self {
         text.parse().map_or_else(|_| Self::Text(text.to_owned()), Self::Integer)
@@ -85,7 +85,7 @@ impl From<&str> for StaffId {
 }
 
 impl Ord for StaffId {
-    /// Integers by number, before texts.
+    /// Orders integers by number, before strings.
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Integer(one), Self::Integer(two)) => one.cmp(two),
@@ -131,14 +131,14 @@ impl std::fmt::Display for StaffId {
     }
 }
 
-/// The id of an event, by which repeats are told. At most [`MAX_TEXT`] bytes, without NUL.
+/// The id of an event, which identifies repeats. At most [`MAX_TEXT`] bytes, without NUL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(String);
 
 impl EventId {
-    /// Takes the sender's id; one that fits no column is replaced by its hash, so that two
-    /// long ids with the same beginning, or two that differ in blanks at the end, stay two.
+    /// Uses the sender's id. One that does not fit a column is replaced by its hash, so that two long ids
+    /// with the same beginning, or two that differ only in trailing spaces, stay distinct.
     pub fn new(id: &str) -> Self {
         if id.len() <= MAX_TEXT && !id.contains('\0') && !id.ends_with(' ') {
             Self(id.to_owned())
@@ -147,7 +147,7 @@ impl EventId {
         }
     }
 
-    /// An id made of what an event without an id is: `sha256:` and the hash of the parts.
+    /// Creates an id for an event without one: `sha256:` and the hash of the parts.
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
@@ -157,32 +157,31 @@ impl EventId {
         Self(format!("sha256:{}", hex::encode(hash.finalize())))
     }
 
-    /// The id as text.
+    /// Returns the id as a string.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What a booking is called: a Cal.com `uid`, or a numeric `id` as text (the
-/// gateway's columns have held both). Compared byte for byte. Never empty, without NUL,
-/// at most [`MAX_TEXT`] bytes.
+/// The reference of a booking: a Cal.com `uid`, or a numeric `id` as a string (the gateway's columns may
+/// hold both). Compared byte for byte. Never empty, without NUL, at most [`MAX_TEXT`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BookingRef(String);
 
 impl BookingRef {
-    /// The reference, unless it is one that no column can hold.
+    /// Returns the reference, unless it fits no column.
     pub fn new(text: &str) -> Option<Self> {
         let fits = !text.is_empty() && text.len() <= MAX_TEXT && !text.contains('\0');
         fits.then(|| Self(text.to_owned()))
     }
 
-    /// The reference as text.
+    /// Returns the reference as a string.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The reference as a number, if it is one in its one plain spelling (`7`, not `07` or `7abc`).
+    /// Returns the reference as a number, if it is a number in canonical form (`7`, not `07` or `7abc`).
     pub fn as_number(&self) -> Option<i64> {
         self.0.parse().ok().filter(|n: &i64| n.to_string() == self.0)
     }
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_written_and_read_as_json() {
+    fn a_key_survives_json() {
         for key in [StaffId::Integer(7), text("01HZX"), uuid(ONE)] {
             let json = serde_json::to_string(&key).unwrap();
             assert_eq!(serde_json::from_str::<StaffId>(&json).unwrap(), key, "{json}");

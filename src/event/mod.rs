@@ -1,4 +1,4 @@
-//! Pure: what is a booking event? Bytes and headers become a [`BookingEvent`], or an answer why not.
+//! Decodes bytes and headers into a [`BookingEvent`], or explains why they are not one. Pure.
 
 mod ids;
 mod host;

@@ -1,4 +1,4 @@
-//! One Cal.com booking, as the API (2024-08-13, 2024-04-15) or a webhook writes it, and the host that it is with.
+//! Decodes one Cal.com booking, as the API (2024-08-13, 2024-04-15) or a webhook sends it, and its host.
 
 use serde_json::Value;
 
@@ -8,20 +8,20 @@ use crate::event::decode::MalformedKind;
 use crate::event::host::{Host, HostMissing, HostSource};
 use crate::event::ids::{BookingRef, HostId};
 
-/// What a booking takes from the event around it.
+/// What a booking inherits from its event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Around {
-    /// The event's time, for a booking that has none of its own.
+    /// The event's time, for a booking without its own.
     pub(super) time: EventTime,
-    /// The event says which appointment it is about, so the booking need not.
+    /// The event names the appointment, so the booking needs no reference.
     pub(super) has_appointment: bool,
 }
 
-/// Reads one booking at `pointer`, of which `text` is the JSON; `hosts` is what its own `hosts` are called.
+/// Decodes one booking at `pointer`; `text` is its JSON, `hosts` the source name of its own `hosts`.
 ///
 /// # Errors
-/// When it is not an object, when a reference cannot be kept, or when nothing says which booking
-/// or appointment this is.
+/// When it is not an object, when a reference cannot be stored, or when nothing identifies the booking or the
+/// appointment.
 pub(super) fn read(
     booking: &Value,
     text: Option<&str>,
@@ -30,19 +30,18 @@ pub(super) fn read(
     around: Around,
 ) -> Result<Booking, Fault> {
     let Some(outer) = booking.as_object() else {
-        let message = format!("a booking must be an object, and not {}", fields::kind_of(booking));
+        let message = format!("a booking must be an object, not {}", fields::kind_of(booking));
         return Err(Fault::at(pointer, message));
     };
     let inner = wrapped(outer, hosts);
-    // The API's envelope has no reference of its own: then everything but the host is inside.
+    // The API's envelope has no reference of its own: then everything except the host is inside.
     let (own, pointer) = match inner {
         Some(inner) if !has_reference(outer) => (inner, format!("{pointer}/data")),
         _ => (outer, pointer.to_owned()),
     };
     let (uid, id) = (fields::reference(own, "uid", &pointer)?, numeric_id(own, &pointer)?);
     if uid.is_none() && id.is_none() && !around.has_appointment {
-        let message =
-            "the booking has neither uid nor id, and no appointment_id says which appointment it is";
+        let message = "the booking has neither uid nor id, and no appointment_id identifies its appointment";
         return Err(Fault::new(MalformedKind::NoBooking, pointer, message));
     }
     let replaces = either_reference(own, ["rescheduledFromUid", "rescheduleUid"], &pointer)?;
@@ -64,13 +63,13 @@ pub(super) fn read(
     })
 }
 
-/// The reference of what may be a booking, for hints: whatever cannot be read is absent.
+/// Returns the reference of a possible booking, for hints: `None` if it cannot be decoded.
 pub(super) fn peek(value: &Value) -> Option<BookingRef> {
     let outer = first_object(value)?;
     peek_object(outer).or_else(|| peek_object(first_object(outer.get("data")?)?))
 }
 
-/// The same of an object that has been looked into already.
+/// Returns the same for an object.
 pub(super) fn peek_object(object: &Object) -> Option<BookingRef> {
     let uid = fields::reference(object, "uid", "").ok().flatten();
     uid.or_else(|| numeric_id(object, "").ok().flatten())
@@ -83,12 +82,12 @@ fn first_object(value: &Value) -> Option<&Object> {
     }
 }
 
-/// The booking inside the API's envelope; an item of `data` is never wrapped again.
+/// Returns the booking inside the API's envelope; an item of `data` is never wrapped again.
 fn wrapped(outer: &Object, hosts: HostSource) -> Option<&Object> {
     if hosts == HostSource::Hosts { outer.get("data")?.as_object() } else { None }
 }
 
-/// Whether the object itself says which booking it is.
+/// Returns whether the object itself has a booking's reference.
 pub(super) fn has_reference(object: &Object) -> bool {
     let blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
     ["uid", "bookingId", "id"]
@@ -96,18 +95,19 @@ pub(super) fn has_reference(object: &Object) -> bool {
         .any(|key| fields::present(object, key).is_some_and(|value| !blank(value)))
 }
 
-/// The API calls it `id`, a webhook `bookingId`.
+/// Returns the numeric id: `id` in the API, `bookingId` in a webhook.
 fn numeric_id(object: &Object, pointer: &str) -> Result<Option<BookingRef>, Fault> {
     either_reference(object, ["bookingId", "id"], pointer)
 }
 
-/// The reference under the first of two keys that has one.
+/// Returns the reference under the first of two keys that has one.
 fn either_reference(object: &Object, keys: [&str; 2], pointer: &str) -> Result<Option<BookingRef>, Fault> {
     let first = fields::reference(object, keys[0], pointer)?;
     first.map_or_else(|| fields::reference(object, keys[1], pointer), |first| Ok(Some(first)))
 }
 
-/// `cancelled` (2024-08-13), `CANCELLED` (2024-04-15 and webhooks); the same for rejected.
+/// Returns whether the status is `cancelled` (2024-08-13), `CANCELLED` (2024-04-15 and webhooks), or the same
+/// for rejected.
 fn is_off(object: &Object) -> bool {
     object.get("status").and_then(Value::as_str).is_some_and(|status| {
         let status = status.trim();
@@ -115,13 +115,13 @@ fn is_off(object: &Object) -> bool {
     })
 }
 
-/// What Cal.com writes where it knows nothing. Compared exactly: these are literals of its
-/// program, and a person may well be called something similar.
+/// What Cal.com writes for unknown values. Compared exactly: these are literals of its program, and a
+/// person may have a similar name.
 const ABSENT: [&str; 3] = ["unknown", "Nameless", "Email-less"];
 
-/// The first usable host of a booking and where it stood.
+/// Returns the first usable host of a booking and where it was found.
 ///
-/// `places` are the objects that may be the booking, outermost first, each with the name of its
+/// `places` are the objects that may be the booking, outermost first, each with the source name of its
 /// `hosts`: a booking that was published in the API's envelope has two.
 pub(super) fn primary_host(places: &[(&Object, HostSource)]) -> Option<(Host, HostSource)> {
     let hosts = places.iter().map(|(place, source)| (first_host(place), *source));
@@ -133,7 +133,7 @@ pub(super) fn primary_host(places: &[(&Object, HostSource)]) -> Option<(Host, Ho
         .find_map(|(host, source)| host.filter(Host::is_usable).map(|host| (host, source)))
 }
 
-/// Why `found` is nobody, or has no id; none when it has one.
+/// Returns why `found` is absent or has no id; `None` when it has an id.
 pub(super) fn missing(places: &[(&Object, HostSource)], found: Option<&Host>) -> Option<HostMissing> {
     match found {
         Some(Host { id: Some(_), .. }) => return None,
@@ -141,7 +141,7 @@ pub(super) fn missing(places: &[(&Object, HostSource)], found: Option<&Host>) ->
         None => {}
     }
     let there = |key: &str| places.iter().find_map(|(place, _)| fields::present(place, key));
-    // The most telling one of what stands in all the places.
+    // The most informative of the values in all places.
     let first = match (there("hosts"), there("organizer").or_else(|| there("user"))) {
         (None, None) => return Some(HostMissing::Absent),
         (Some(Value::Array(hosts)), None) if hosts.is_empty() => return Some(HostMissing::Empty),
@@ -167,7 +167,7 @@ fn plain(place: &Object, key: &str) -> Option<Host> {
     place.get(key)?.as_object().map(read_person)
 }
 
-/// `user`, whose id stands beside it as `userId` in flat webhooks.
+/// Returns `user`; in flat webhooks its id is next to it as `userId`.
 fn user(place: &Object) -> Option<Host> {
     let mut host = plain(place, "user")?;
     host.id = host.id.or_else(|| place.get("userId").and_then(host_id));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_why_there_is_nobody_with_an_id() {
+    fn the_reason_for_a_host_without_an_id_is_reported() {
         use HostMissing::{Absent, Empty, Malformed, NullId};
         for (booking, why) in [
             (json!({}), Some(Absent)),

@@ -1,5 +1,5 @@
-//! Cal.com's own webhook: `triggerEvent`, `createdAt`, and the booking in `payload`; or flat, as
-//! MEETING_STARTED and MEETING_ENDED are, with the booking's fields beside `triggerEvent`.
+//! Decodes Cal.com's own webhook: `triggerEvent`, `createdAt`, and the booking in `payload`; or flat, like
+//! MEETING_STARTED and MEETING_ENDED, with the booking's fields next to `triggerEvent`.
 
 use serde_json::Value;
 
@@ -13,14 +13,14 @@ use crate::event::ids::EventId;
 
 const PAYLOAD: &str = "payload";
 
-/// What the event is called, and what can be told of it before it is read.
+/// Returns the event's id, and what is known of it before it is decoded.
 pub(super) fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
     let booking = body.get(PAYLOAD).map_or_else(|| booking::peek_object(body), booking::peek);
     outside::identify(outside, body, "triggerEvent", booking, None)
 }
 
-/// Reads a webhook. A trigger that we do not act on is ignored, whatever it carries: Cal.com adds
-/// new ones, and sends all of them to a subscription that asks for all.
+/// Decodes a webhook. A trigger that we do not act on is ignored, whatever it contains: Cal.com adds new
+/// ones, and sends them to every subscription for all triggers.
 pub(super) fn read(
     outside: &Outside<'_>,
     mut body: Object,
@@ -28,23 +28,23 @@ pub(super) fn read(
     hints: &Hints,
 ) -> Result<Decoded, Fault> {
     let Some(name) = hints.event_type.clone() else {
-        return Err(Fault::at("/triggerEvent", "triggerEvent must be a text that names the trigger"));
+        return Err(Fault::at("/triggerEvent", "triggerEvent must be a string that names the trigger"));
     };
     let (shape, content) = (outside.shape, Shape::Calcom);
     let Some(known) = known_type(&name) else {
         return Ok(Decoded::Ignored(Ignored { id, event_type: name, shape }));
     };
-    // In a flat body createdAt is when the booking was made, long before this was sent.
+    // In a flat body createdAt is when the booking was made, long before the webhook was sent.
     let is_flat = !body.contains_key(PAYLOAD);
     let times: &[&str] = if is_flat { &[] } else { &["createdAt"] };
     let time = outside::event_time(outside, &body, times);
     let (raw, pointer) = match body.remove(PAYLOAD) {
         Some(payload) => (payload, format!("/{PAYLOAD}")),
         None if booking::has_reference(&body) => (Value::Object(body), String::new()),
-        None => return Err(Fault::at(format!("/{PAYLOAD}"), "a webhook of this trigger must carry payload")),
+        None => return Err(Fault::at(format!("/{PAYLOAD}"), "a webhook of this trigger must have payload")),
     };
     if !raw.is_object() {
-        let message = format!("payload must be an object, and not {}", fields::kind_of(&raw));
+        let message = format!("payload must be an object, not {}", fields::kind_of(&raw));
         return Err(Fault::at(pointer, message));
     }
     let text = if is_flat { outside.text(&[]) } else { outside.text(&[PAYLOAD]) };

@@ -1,7 +1,7 @@
-//! CloudEvents 1.x and 0.3: structured mode (one JSON document with the event in `data`) and binary
+//! Decodes CloudEvents 1.x and 0.3: structured mode (one JSON document with the event in `data`) and binary
 //! mode (the attributes are headers, the body is the event).
 //!
-//! Attributes that we have no use for (`source`, which the specification demands) may be missing.
+//! Attributes that we do not use (`source`, which the specification requires) may be missing.
 
 use std::collections::BTreeMap;
 
@@ -16,25 +16,25 @@ use super::outside::{self, Outside};
 use super::pruned::CONTENT_ENCODING;
 use super::{Answer, parse};
 
-/// The names of CloudEvents' headers begin so: its AMQP binding, the JMS twin of that, and what HTTP
-/// has and bridges leave.
+/// The prefixes of CloudEvents headers: in the AMQP binding, in its variant for JMS, and in HTTP (bridges
+/// keep it).
 const PREFIXES: [&str; 3] = ["cloudEvents:", "cloudEvents_", "ce-"];
 
-/// What Horizon writes over the `type` of whatever passes through it.
+/// The value with which Horizon overwrites the `type` of every message that passes through it.
 const HORIZONS_TYPE: &str = "job";
 
-/// With or without padding: senders differ.
+/// Base64 with or without padding: senders differ.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Whether this document is a CloudEvents message.
+/// Returns whether this document is a CloudEvents message.
 pub(super) fn is_structured(body: &Object) -> bool {
     body.contains_key("specversion")
 }
 
-/// How the headers' names begin, if they make the message a CloudEvents message.
+/// Returns the prefix of the CloudEvents headers, if the message has them.
 pub(super) fn binary_prefix(outside: &Outside<'_>) -> Option<&'static str> {
     let has = |prefix: &&str| {
         outside.envelope.headers.keys().any(|name| name.strip_prefix(prefix) == Some("specversion"))
@@ -42,10 +42,10 @@ pub(super) fn binary_prefix(outside: &Outside<'_>) -> Option<&'static str> {
     PREFIXES.into_iter().find(has)
 }
 
-/// Takes the attributes from the headers; the event is the body.
+/// Reads the attributes from the headers; the event is the body.
 ///
 /// # Errors
-/// When the version is one that we do not know.
+/// When the version is unknown.
 pub(super) fn from_headers(outside: &mut Outside<'_>, prefix: &str) -> Answer<()> {
     let headers = outside.envelope.headers;
     let attribute = |name: &str| headers.get(&format!("{prefix}{name}")).cloned();
@@ -60,21 +60,21 @@ pub(super) fn from_headers(outside: &mut Outside<'_>, prefix: &str) -> Answer<()
     Ok(())
 }
 
-/// Takes the attributes from the document, and the event out of it.
+/// Reads the attributes from the document, and extracts the event.
 ///
 /// # Errors
-/// When the version is one that we do not know, or the data cannot be read.
+/// When the version is unknown, or the data cannot be decoded.
 pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Object> {
     let own_type = body.get("type").and_then(Value::as_str).filter(|name| *name != HORIZONS_TYPE);
     if let Some(name) = own_type {
-        // Before the name of a job that carries it.
+        // It precedes the name of a job that wraps it.
         outside.types.insert(0, name.to_owned());
         outside.names_type_at("type");
     }
     outside.id = body.get("id").and_then(outside::id_text);
     outside.time_ms = fields::time_ms(&body, "time");
     if !body.get("specversion").and_then(Value::as_str).is_some_and(is_known) {
-        let message = "specversion must be the text 1.0 (or 0.3)";
+        let message = "specversion must be the string 1.0 (or 0.3)";
         return Err(outside.fault("specversion", message));
     }
     let encoded = body.get(CONTENT_ENCODING).and_then(Value::as_str);
@@ -86,20 +86,19 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
             outside.enter("data");
             Ok(data)
         }
-        // The event answers for what it lacks then.
+        // The missing fields are then reported as errors of the event.
         (None | Some(Value::Null), None | Some(Value::Null)) => {
             outside.enter("data");
             Ok(Object::new())
         }
         (None | Some(Value::Null), Some(other)) => {
-            let message =
-                format!("data_base64 must be a text in base64, and not {}", fields::kind_of(&other));
+            let message = format!("data_base64 must be a string in base64, not {}", fields::kind_of(&other));
             Err(outside.fault("data_base64", message))
         }
         (Some(other), _) => {
             let twice = if other.is_string() { " (is it encoded twice?)" } else { "" };
             let kind = fields::kind_of(&other);
-            let message = format!("data must be the event, an object, and not {kind}{twice}");
+            let message = format!("data must be the event, an object, not {kind}{twice}");
             Err(outside.fault("data", message))
         }
     }
@@ -119,11 +118,11 @@ fn is_known(version: &str) -> bool {
     version.starts_with("1.") || version == "0.3"
 }
 
-/// The trace context that an event itself carries, as its sender wrote it: CloudEvents' extension for distributed
-/// tracing. It counts where the message has no header of that name, which is of the newest hop.
+/// The attributes of the trace context in the event itself, as its sender set them: CloudEvents' extension
+/// for distributed tracing. A header of the same name, from the newest hop, takes precedence.
 const NAMES: [&str; 2] = ["traceparent", "tracestate"];
 
-/// What a CloudEvent in structured mode has to have, and may have.
+/// The required and optional fields of a CloudEvent in structured mode.
 #[derive(Deserialize)]
 struct Extension {
     #[serde(rename = "specversion")]
@@ -133,14 +132,14 @@ struct Extension {
     tracestate: Option<String>,
 }
 
-/// `traceparent` and, if there is one, `tracestate`; nothing for what is no CloudEvent.
+/// Returns `traceparent` and, if present, `tracestate`; nothing for a message that is not a CloudEvent.
 pub fn carried_context(headers: &BTreeMap<String, String>, body: &[u8]) -> BTreeMap<&'static str, String> {
     let is_binary = |prefix: &&&str| headers.contains_key(&format!("{prefix}specversion"));
     if let Some(prefix) = PREFIXES.iter().find(is_binary) {
         let attribute = |name| Some((name, headers.get(&format!("{prefix}{name}"))?.clone()));
         return NAMES.into_iter().filter_map(attribute).collect();
     }
-    // Most events carry none: a look is cheaper than reading them a second time.
+    // Most events have none: searching the bytes is cheaper than parsing them a second time.
     let is_named = body.windows(NAMES[0].len()).any(|bytes| bytes == NAMES[0].as_bytes());
     let extension = is_named.then(|| serde_json::from_slice::<Extension>(body).ok()).flatten();
     let Some(Extension { traceparent, tracestate, .. }) = extension else { return BTreeMap::new() };
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn only_cloudevents_carry_a_context_of_their_own() {
+    fn only_cloudevents_have_their_own_context() {
         let event = r#"{"specversion": "1.0", "traceparent": "00-a", "tracestate": "v=1", "data": {}}"#;
         assert_eq!(carried(&[], event), "00-a v=1");
         assert_eq!(carried(&[], r#"{"event": "appointment.created", "traceparent": "00-a"}"#), "");

@@ -1,4 +1,4 @@
-//! Single fields of an event: what is accepted for each, and the JSON pointer where it is not.
+//! Decodes single fields of an event: what is accepted, or the error with a JSON pointer.
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -13,7 +13,7 @@ use crate::event::ids::BookingRef;
 /// A JSON object.
 pub(super) type Object = Map<String, Value>;
 
-/// A reason why a message is malformed, before the hints are added.
+/// The reason why a message is malformed, before hints are added.
 #[derive(Debug)]
 pub(super) struct Fault {
     kind: MalformedKind,
@@ -22,57 +22,54 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Something is wrong at `pointer`. `message` names no value of the event.
+    /// Creates a fault at `pointer`. `message` must contain no value of the event.
     pub(super) fn new(kind: MalformedKind, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { kind, pointer: pointer.into(), message: message.into() }
     }
 
-    /// The common case: [`MalformedKind::Malformed`].
+    /// Creates a fault of the common kind, [`MalformedKind::Malformed`].
     pub(super) fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(MalformedKind::Malformed, pointer, message)
     }
 
-    /// Together with what could be read all the same.
+    /// Adds what could be decoded nevertheless.
     pub(super) fn with(self, hints: Hints) -> Malformed {
         Malformed { kind: self.kind, pointer: self.pointer, message: self.message, hints: Box::new(hints) }
     }
 }
 
-/// What kind of JSON value this is, for an error text that does not show the value.
+/// Names the type of a JSON value, for an error text that does not show the value.
 pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
 }
 
-/// A field that is there and not null.
+/// Returns a field that exists and is not null.
 pub(super) fn present<'a>(object: &'a Object, key: &str) -> Option<&'a Value> {
     object.get(key).filter(|value| !value.is_null())
 }
 
-/// A key of a gateway table: a positive whole number, or a text that is one.
+/// Decodes a key of a gateway table: a positive whole number, or a string with one.
 ///
 /// # Errors
-/// For everything else that is not null.
+/// For every other value except null.
 pub(super) fn positive(object: &Object, key: &str) -> Result<Option<i64>, Fault> {
     let Some(value) = present(object, key) else { return Ok(None) };
     whole_number(value).filter(|number| *number > 0).map(Some).ok_or_else(|| {
         Fault::at(
             format!("/{key}"),
-            format!(
-                "{key} must be a positive whole number, or a text that is one, and not {}",
-                kind_of(value)
-            ),
+            format!("{key} must be a positive whole number, or a string with one, not {}", kind_of(value)),
         )
     })
 }
 
-/// A whole number, or a text of digits that is one.
+/// Decodes a whole number, or a string of digits.
 pub(super) fn whole_number(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
@@ -84,10 +81,10 @@ pub(super) fn whole_number(value: &Value) -> Option<i64> {
     }
 }
 
-/// A reference to a booking: a text, or a whole number. Null and blank are absent.
+/// Decodes a reference to a booking: a string or a whole number. Null and blank are absent.
 ///
 /// # Errors
-/// For another type, and for a text that no column can hold.
+/// For another type, and for a string that fits no column.
 pub(super) fn reference(object: &Object, key: &str, pointer: &str) -> Result<Option<BookingRef>, Fault> {
     let Some(value) = present(object, key) else { return Ok(None) };
     let at = |message: String| Fault::at(format!("{pointer}/{key}"), message);
@@ -99,7 +96,7 @@ pub(super) fn reference(object: &Object, key: &str, pointer: &str) -> Result<Opt
         Value::Number(number) if number.is_i64() || number.is_u64() => {
             Ok(BookingRef::new(&number.to_string()))
         }
-        other => Err(at(format!("{key} must be a text or a whole number, and not {}", not_whole(other)))),
+        other => Err(at(format!("{key} must be a string or a whole number, not {}", not_whole(other)))),
     }
 }
 
@@ -107,13 +104,13 @@ fn not_whole(value: &Value) -> &'static str {
     if value.is_number() { "a fraction or a number of this size" } else { kind_of(value) }
 }
 
-/// A time, in ms since 1970 (UTC): RFC 3339 or ISO 8601 with an offset. Everything else is absent,
-/// and so is a year that no DATETIME column holds.
+/// Decodes a time to ms since 1970 (UTC): RFC 3339 or ISO 8601 with an offset. Everything else is absent,
+/// and so is a year that no DATETIME column can hold.
 pub(super) fn time_ms(object: &Object, key: &str) -> Option<i64> {
     text_ms(object.get(key)?.as_str()?)
 }
 
-/// The same of a text.
+/// Decodes a time from a string.
 pub(super) fn text_ms(text: &str) -> Option<i64> {
     let text = text.trim();
     let time = OffsetDateTime::parse(text, &Rfc3339)
@@ -123,8 +120,8 @@ pub(super) fn text_ms(text: &str) -> Option<i64> {
     (0..YEAR_10000_MS).contains(&ms).then_some(ms)
 }
 
-/// Seconds since 1970 as PHP's `microtime(true)` counts them, a number or the text of one, in ms.
-/// Everything else is absent.
+/// Decodes seconds since 1970 from PHP's `microtime(true)`, as a number or a string, to ms. Everything else
+/// is absent.
 pub(super) fn seconds_ms(value: &Value) -> Option<i64> {
     let seconds = match value {
         Value::Number(number) => number.as_f64()?,
@@ -132,14 +129,14 @@ pub(super) fn seconds_ms(value: &Value) -> Option<i64> {
         _ => return None,
     };
     let ms = (seconds * 1000.0).floor();
-    // In this range every whole number is one of both types; what is no number is not in it.
+    // In this range both types hold every whole number exactly; NaN is outside it.
     (0.0..YEAR_10000_MS as f64).contains(&ms).then_some(ms as i64)
 }
 
 /// 10000-01-01T00:00:00Z.
 const YEAR_10000_MS: i64 = 253_402_300_800_000;
 
-/// A text as a person reads it: without control characters, trimmed. Blank is absent.
+/// Cleans a string for display: without control characters, trimmed. Blank is absent.
 pub(super) fn clean_text(object: &Object, key: &str) -> Option<String> {
     let text = object.get(key)?.as_str()?;
     if !text.chars().any(char::is_control) {
@@ -148,7 +145,7 @@ pub(super) fn clean_text(object: &Object, key: &str) -> Option<String> {
     }
     let visible: String = text
         .chars()
-        // A tab between two names is a blank; a NUL is nothing.
+        // A tab between two names becomes a space; a NUL is removed.
         .map(|c| if c.is_control() && c.is_whitespace() { ' ' } else { c })
         .filter(|c| !c.is_control())
         .collect();
@@ -156,13 +153,13 @@ pub(super) fn clean_text(object: &Object, key: &str) -> Option<String> {
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
-/// The value of this key of an object; of a key that stands there twice the last one.
+/// Returns the JSON text of a key's value in an object; the last one if the key occurs twice.
 pub(super) fn text_of_key<'a>(object: &'a str, key: &str) -> Option<&'a str> {
     let found = serde_json::Deserializer::from_str(object).deserialize_map(ValueOf(key));
     found.ok().flatten().map(RawValue::get)
 }
 
-/// The items of an array.
+/// Returns the JSON texts of an array's items.
 pub(super) fn text_of_items(array: &str) -> Vec<&str> {
     let items: Vec<&RawValue> = serde_json::from_str(array).unwrap_or_default();
     items.into_iter().map(RawValue::get).collect()
@@ -230,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_may_be_numbers_or_texts_and_have_fractions() {
+    fn seconds_may_be_numbers_or_strings_and_have_fractions() {
         for (value, ms) in [
             (json!("1732290000.1239"), Some(1_732_290_000_123)),
             (json!(1_732_290_000.5), Some(1_732_290_000_500)),
@@ -247,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_may_be_texts_of_digits() {
+    fn whole_numbers_may_be_strings_of_digits() {
         for (value, number) in [
             (json!(7), Some(7)),
             (json!(" 07 "), Some(7)),
@@ -264,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_lose_control_characters_and_blanks_at_their_ends() {
+    fn strings_lose_control_characters_and_outer_spaces() {
         let read = |text: &str| clean_text(&object(json!(text)), "v");
         assert_eq!(read(" Mara\tLind\0\u{7f} \n"), Some("Mara Lind".to_owned()));
         assert_eq!(read("\0 \t"), None);
@@ -272,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_the_text_that_stands_there_and_of_two_the_last() {
+    fn a_part_is_the_original_text_and_the_last_one_of_duplicates() {
         let document = r#" {"a": 1, "\u0062" : { "c":1.0e2 } , "a":[ 1, {"x" : "\u00e4"}]} "#;
         assert_eq!(text_of_key(document, "b"), Some(r#"{ "c":1.0e2 }"#));
         assert_eq!(text_of_key(document, "a").map(text_of_items), Some(vec!["1", r#"{"x" : "\u00e4"}"#]));

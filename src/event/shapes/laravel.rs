@@ -1,5 +1,5 @@
-//! Laravel's queue payload. Of a string job `data` is the event; an object job is serialized by PHP for
-//! PHP, and refused with what to publish in its place.
+//! Decodes Laravel's queue payload. `data` of a string job is the event; an object job is serialized by PHP
+//! for PHP, and is refused with advice on what to publish instead.
 
 use serde_json::Value;
 
@@ -7,19 +7,19 @@ use super::Answer;
 use super::fields::{self, Object};
 use super::outside::{self, Outside};
 
-/// What to publish in place of a job that cannot be read.
+/// What to publish instead of a job that cannot be decoded.
 const STRING_JOB: &str =
     "publish a string job: Queue::push('appointment.created', $event, 'appointment.created')";
 
-/// Whether this document is a Laravel queue payload.
+/// Returns whether this document is a Laravel queue payload.
 pub(super) fn is_payload(body: &Object) -> bool {
     body.get("job").is_some_and(Value::is_string) && body.contains_key("data")
 }
 
-/// Takes what the payload says, and the event out of it.
+/// Reads the attributes of the payload, and extracts the event.
 ///
 /// # Errors
-/// For an object job, an encrypted one, and data that is no object.
+/// For an object job, an encrypted job, and data that is not an object.
 pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Object> {
     let names = ["displayName", "job"].into_iter().filter_map(|key| body.get(key)?.as_str());
     outside.types.extend(names.map(str::to_owned));
@@ -39,23 +39,23 @@ pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Obje
             Err(outside.fault("data", message))
         }
         Some(Value::String(_)) => {
-            let message = "data must be the event, an object, and not a text: give push() the array itself, not \
-                           json_encode($event)";
+            let message = "data must be the event, an object, not a string: pass the array itself to push(), \
+                           not json_encode($event)";
             Err(outside.fault("data", message))
         }
         other => {
             let kind = fields::kind_of(other.as_ref().unwrap_or(&Value::Null));
-            Err(outside.fault("data", format!("data must be the event, an object, and not {kind}")))
+            Err(outside.fault("data", format!("data must be the event, an object, not {kind}")))
         }
     }
 }
 
-/// Says what is wrong with a job that is an object, in one line that can be acted on.
+/// Explains what is wrong with an object job, in one line with advice.
 fn object_job(command: &str) -> String {
-    // PHP writes an object as O:<length>:"<class>" (C: where the class does it itself).
+    // PHP serializes an object as O:<length>:"<class>" (C: if the class does it itself).
     if command.starts_with("O:") || command.starts_with("C:") {
         format!("a job object, serialized by PHP, which only PHP can read; {STRING_JOB}")
     } else {
-        format!("an encrypted job, which only who has its APP_KEY can read; {STRING_JOB}")
+        format!("an encrypted job, which can be read only with its APP_KEY; {STRING_JOB}")
     }
 }

@@ -1,13 +1,13 @@
-//! The shapes in which events arrive, and how they are told apart: by the bytes, in a fixed order.
+//! The shapes in which events arrive. They are recognised from the message, in a fixed order:
 //!
 //! 1. `specversion` in the body: CloudEvents, structured.
-//! 2. A header with the same: CloudEvents, binary.
-//! 3. A text `job` and a key `data`: a Laravel queue payload.
+//! 2. `specversion` in a header: CloudEvents, binary.
+//! 3. A string `job` and a key `data`: a Laravel queue payload.
 //! 4. `triggerEvent`: Cal.com's own webhook.
 //! 5. Everything else: the gateway's own event.
 //!
-//! The first three wrap an event that is one of the last two (of Laravel's, a CloudEvents message as
-//! well). What they say of it stands beside it while it is read.
+//! The first three wrap an event of one of the last two shapes (a Laravel payload may also wrap a CloudEvents
+//! message). Their attributes are kept in `Outside` while the event is decoded.
 
 mod fields;
 mod pruned;
@@ -28,10 +28,10 @@ use super::decode::{Decoded, Envelope, Malformed};
 pub use self::cloudevents::carried_context;
 pub use self::native::MAX_BOOKINGS;
 
-/// What taking off a wrapping gives. Boxed: a `Malformed` is large, and few messages are one.
+/// The result of unwrapping. Boxed: a `Malformed` is large, and few messages are malformed.
 type Answer<T> = Result<T, Box<Malformed>>;
 
-/// Reads one message.
+/// Decodes one message.
 ///
 /// # Errors
 /// [`Malformed`] for everything that is not a booking event of a known shape. Never panics,
@@ -49,7 +49,7 @@ pub fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
     read(&outside, event, id, &hints).map_err(|fault| outside.placed(fault.with(hints)))
 }
 
-/// The event itself, and in `outside` what its wrapping says.
+/// Unwraps the event, and stores the wrapper's attributes in `outside`.
 fn unwrapped(outside: &mut Outside<'_>) -> Answer<Object> {
     let prefix = cloudevents::binary_prefix(outside);
     let body = match parse(outside.envelope.body) {
@@ -80,8 +80,8 @@ fn unwrapped(outside: &mut Outside<'_>) -> Answer<Object> {
     if cloudevents::is_structured(&event) { cloudevents::unwrap(outside, event) } else { Ok(event) }
 }
 
-/// The body as a JSON object, with what this module looks at. Of a key that stands there twice the last one counts, as it does for
-/// the senders' own parsers.
+/// Parses the body as a JSON object, with only the keys that this module uses. If a key occurs twice, the
+/// last one counts, as in the senders' own parsers.
 fn parse(bytes: &[u8]) -> Result<Object, Fault> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(Fault::at("", "the body begins with a byte order mark; send JSON in UTF-8 without one"));
@@ -90,11 +90,11 @@ fn parse(bytes: &[u8]) -> Result<Object, Fault> {
         let message = format!("the body is not UTF-8 (from byte {} on)", error.valid_up_to());
         Fault::at("", message)
     })?;
-    // serde_json's messages name a kind of mistake and a place, never a value.
+    // serde_json's messages name the kind of error and its place, never a value.
     match pruned::from_str(text).map_err(|error| Fault::at("", format!("the body is not JSON: {error}")))? {
         Value::Object(object) => Ok(object),
         other => {
-            Err(Fault::at("", format!("an event must be a JSON object, and not {}", fields::kind_of(&other))))
+            Err(Fault::at("", format!("an event must be a JSON object, not {}", fields::kind_of(&other))))
         }
     }
 }

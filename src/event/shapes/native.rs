@@ -1,5 +1,5 @@
-//! The gateway's own event: `event`, and in `calcom_booking` what Cal.com's API answered, bare or
-//! in the API's envelope, one booking or (for a recurring one) an array.
+//! Decodes the gateway's own event: `event`, and in `calcom_booking` the response of Cal.com's API, with or
+//! without the API's envelope, one booking or (for a recurring one) an array.
 
 use serde_json::Value;
 
@@ -13,21 +13,21 @@ use crate::event::ids::{AppointmentId, CompanyId, EventId};
 
 const BOOKING: &str = "calcom_booking";
 
-/// What the event is called, and what can be told of it before it is read.
+/// Returns the event's id, and what is known of it before it is decoded.
 pub(super) fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
     let company = fields::positive(body, "company_id").ok().flatten().map(CompanyId);
     outside::identify(outside, body, "event", body.get(BOOKING).and_then(booking::peek), company)
 }
 
-/// Reads the gateway's own event. An unknown type without a booking (Retell's `call_ended`) is
-/// ignored; with one it is refused, because somebody expects it to do something.
+/// Decodes the gateway's own event. An unknown type without a booking (Retell's `call_ended`) is ignored;
+/// with a booking it is refused, because the sender expects an effect.
 pub(super) fn read(
     outside: &Outside<'_>,
     mut body: Object,
     id: EventId,
     hints: &Hints,
 ) -> Result<Decoded, Fault> {
-    // The body is ours alone, so the booking is taken out of it rather than copied.
+    // The body is owned here, so move the booking out of it instead of copying it.
     let raw = body.remove(BOOKING).filter(|raw| !raw.is_null());
     let (known, raw) = match (hints.event_type.as_deref().map(|name| (name, known_type(name))), raw) {
         (Some((_, Some(known))), Some(raw)) => (known, raw),
@@ -40,7 +40,7 @@ pub(super) fn read(
         (Some((name, None)), Some(_)) => return Err(unknown_type(Some(name))),
         (None, Some(_)) => return Err(unknown_type(None)),
         (None, None) => {
-            let message = "not an event: there is neither event (a text) nor calcom_booking nor triggerEvent";
+            let message = "not an event: it has none of event (a string), calcom_booking and triggerEvent";
             return Err(Fault::at("", message));
         }
     };
@@ -56,17 +56,17 @@ pub(super) fn read(
 }
 
 fn no_booking(name: &str) -> Fault {
-    Fault::at(format!("/{BOOKING}"), format!("an event of type {name} must carry calcom_booking"))
+    Fault::at(format!("/{BOOKING}"), format!("an event of type {name} must have calcom_booking"))
 }
 
-/// Somebody sent the booking itself in place of an event, and would wait for its effect in vain.
+/// Refuses a booking that was sent in place of an event: it would have no effect.
 fn flat_booking() -> Fault {
-    let message = "the booking's own fields stand where the event is expected; put the booking into \
-                   calcom_booking, and the type into event";
+    let message = "this is a booking and not an event; put the booking into calcom_booking, and the type \
+                   into event";
     Fault::at("", message)
 }
 
-/// The name is shown only when it looks like one: it may be anything that somebody sent.
+/// Refuses an unknown type. The name is shown only if it looks like a type: the sender may send anything.
 fn unknown_type(name: Option<&str>) -> Fault {
     let looks_like_a_type = |name: &&str| {
         let is_address = name.split_once('@').is_some_and(|(_, after)| after.contains('.'));
@@ -81,23 +81,22 @@ fn unknown_type(name: Option<&str>) -> Fault {
             Some(name) => format!("{name} is not an event type that hostmatch knows; {}", known_types()),
             None => format!("this is not an event type that hostmatch knows; {}", known_types()),
         },
-        None => "nothing names the event's type: neither event (a text) nor a header nor the routing key"
-            .to_owned(),
+        None => "the event has no type: not in event (a string), a header or the routing key".to_owned(),
     };
     Fault::new(MalformedKind::UnknownEventType, "/event", message)
 }
 
-/// What the gateway may write.
+/// Lists the types of the gateway.
 fn known_types() -> String {
     let names = EVENT_TYPES.iter().filter(|known| known.named_by == Shape::Native).map(|known| known.name);
     format!("the gateway's are {}", names.collect::<Vec<_>>().join(", "))
 }
 
-/// Bookings in one event, at most. A recurring booking has far fewer; more would be one transaction
-/// too large to divide.
+/// The most bookings in one event. A recurring booking has far fewer; more would be a transaction that is too
+/// large and cannot be split.
 pub const MAX_BOOKINGS: usize = 500;
 
-/// `calcom_booking` is a booking, an array of them, or the API's envelope around either.
+/// Decodes `calcom_booking`: a booking, an array of them, or the API's envelope around either.
 fn bookings(raw: &Value, text: Option<&str>, around: Around) -> Result<Vec<Booking>, Fault> {
     let pointer = format!("/{BOOKING}");
     if let Value::Array(items) = raw {
@@ -115,7 +114,7 @@ fn bookings(raw: &Value, text: Option<&str>, around: Around) -> Result<Vec<Booki
             None | Some(Value::Object(_) | Value::Null) => {}
             Some(other) => {
                 let kind = fields::kind_of(other);
-                let message = format!("data must be a booking or an array of them, and not {kind}");
+                let message = format!("data must be a booking or an array of them, not {kind}");
                 return Err(Fault::at(inside, message));
             }
         }

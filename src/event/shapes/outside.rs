@@ -1,6 +1,6 @@
-//! What stands around an event: the message's properties, and what its wrapping says of it. And what follows for the
-//! event: what it is called, by which id repeats are told, and when it was true; each has several sources, and the
-//! first that says something wins.
+//! The context of an event: the message's properties and the attributes of its wrapper. From these it
+//! derives the event's type, its id and its time; each has several sources, and the first that is present
+//! wins.
 
 use std::borrow::Cow;
 
@@ -11,43 +11,43 @@ use crate::event::booking::{EventTime, Shape};
 use crate::event::decode::{Envelope, Hints, Malformed, MalformedKind, TYPE_HEADER, known_type};
 use crate::event::ids::{BookingRef, CompanyId, EventId, MAX_TEXT};
 
-/// The surroundings of one event. Without a wrapping everything but the envelope is empty.
+/// The context of one event. Without a wrapper everything except the envelope is empty.
 #[derive(Clone, Debug)]
 pub(super) struct Outside<'a> {
     pub(super) envelope: &'a Envelope<'a>,
-    /// What it is called: the outermost wrapping, or the event's own shape.
+    /// The shape of the outermost wrapper, or of the event itself.
     pub(super) shape: Shape,
-    /// What the wrapping says that the type is, in the order of precedence.
+    /// The types that the wrapper names, in the order of precedence.
     pub(super) types: Vec<String>,
-    /// CloudEvents' `id`: before any other.
+    /// CloudEvents' `id`: precedes all others.
     pub(super) id: Option<String>,
-    /// Laravel's `uuid`: after all others.
+    /// Laravel's `uuid`: used last.
     pub(super) uuid: Option<String>,
     /// CloudEvents' `time`, in ms since 1970.
     pub(super) time_ms: Option<i64>,
     /// Laravel's `pushedAt`, in ms since 1970.
     pub(super) pushed_ms: Option<i64>,
-    /// The document in which the event stands: the body, or what was decoded from a text in it.
+    /// The document that contains the event: the body, or what was decoded from a string in it.
     document: Cow<'a, str>,
     /// The keys that lead to the event in that document.
     path: Vec<&'static str>,
-    /// Where the event stands in the body.
+    /// Where the event is in the body.
     place: Place,
-    /// Where the wrapping names the type: a JSON pointer.
+    /// Where the wrapper names the type: a JSON pointer.
     type_place: Option<String>,
 }
 
-/// Where the event stands.
+/// Where the event is.
 #[derive(Clone, Debug)]
 enum Place {
-    /// A JSON pointer that those into the event continue; empty when the event is the body.
+    /// A JSON pointer, the prefix of pointers into the event; empty when the event is the body.
     Inside(String),
-    /// It was decoded from the text at this pointer, into which none leads.
+    /// It was decoded from the string at this pointer; no pointer leads into it.
     Decoded(String),
 }
 
 impl<'a> Outside<'a> {
-    /// Around an event that is the whole body.
+    /// Creates the context of an event that is the whole body.
     pub(super) fn new(envelope: &'a Envelope<'a>) -> Self {
         Self {
             envelope,
@@ -64,37 +64,37 @@ impl<'a> Outside<'a> {
         }
     }
 
-    /// The event stands under this key of what was the event so far.
+    /// Enters a wrapper: the event is under this key of the current object.
     pub(super) fn enter(&mut self, key: &'static str) {
         self.path.push(key);
         self.place = Place::Inside(self.pointer(key));
     }
 
-    /// The event is the document that was decoded from the text under this key of what was the event
-    /// so far.
+    /// Enters a wrapper: the event is the document that was decoded from the string under this key of the
+    /// current object.
     pub(super) fn enter_text(&mut self, key: &str, document: Vec<u8>) {
         self.place = Place::Decoded(self.pointer(key));
         self.document = Cow::Owned(String::from_utf8(document).unwrap_or_default());
         self.path.clear();
     }
 
-    /// The JSON text to which these keys of the event lead, as it came.
+    /// Returns the original JSON text to which these keys of the event lead.
     pub(super) fn text(&self, keys: &[&str]) -> Option<&str> {
         let all = self.path.iter().chain(keys);
         all.copied().try_fold(self.document.as_ref(), |text, key| fields::text_of_key(text, key))
     }
 
-    /// The wrapping names the type under this key, and comes before one around it.
+    /// Records that this wrapper names the type under this key; it overrides an outer one.
     pub(super) fn names_type_at(&mut self, key: &str) {
         self.type_place = Some(self.pointer(key));
     }
 
-    /// A fault of the wrapping itself, under this key of what is the event so far.
+    /// Creates a fault of the wrapper itself, under this key of the current object.
     pub(super) fn fault(&self, key: &str, message: impl Into<String>) -> Box<Malformed> {
         Box::new(Fault::at(self.pointer(key), message).with(self.hints()))
     }
 
-    /// What is known of a message of which the event cannot be read.
+    /// Returns what is known of a message whose event cannot be decoded.
     pub(super) fn hints(&self) -> Hints {
         let event_type = event_type(self, None);
         let id = event_id(self, None, event_type.as_deref(), None);
@@ -102,7 +102,7 @@ impl<'a> Outside<'a> {
         Hints { id: Some(id), event_type, shape, ..Hints::default() }
     }
 
-    /// A fault of the event, told by its place in the body.
+    /// Converts the pointer of a fault from its place in the event to its place in the body.
     pub(super) fn placed(&self, mut malformed: Malformed) -> Malformed {
         match (&self.place, &self.type_place) {
             (_, Some(place)) if malformed.kind == MalformedKind::UnknownEventType => {
@@ -111,7 +111,7 @@ impl<'a> Outside<'a> {
             (Place::Inside(place), _) => malformed.pointer.insert_str(0, place),
             (Place::Decoded(place), _) => {
                 if !malformed.pointer.is_empty() {
-                    malformed.message += &format!(" (decoded, it is at {})", malformed.pointer);
+                    malformed.message += &format!(" (at {} of the decoded text)", malformed.pointer);
                 }
                 malformed.pointer.clone_from(place);
             }
@@ -125,7 +125,7 @@ impl<'a> Outside<'a> {
     }
 }
 
-/// The event's id, and what is known of an event of which the type stands under this key.
+/// Returns the event's id and hints, for an event whose type is under this key.
 pub(super) fn identify(
     outside: &Outside<'_>,
     event: &Object,
@@ -138,11 +138,11 @@ pub(super) fn identify(
     (id.clone(), Hints { id: Some(id), event_type, booking, company, shape: Some(outside.shape) })
 }
 
-/// The type: our own header; else the first known type of the routing key, the AMQP type, what the
-/// wrapping says (CloudEvents' type, Laravel's job), and the event.
+/// Returns the type: from our own header, otherwise the first known type among the routing key, the AMQP
+/// type, the wrapper (CloudEvents' type, Laravel's job) and the event.
 ///
-/// When none is known, the wrapping or the event names an unknown one; routing key and AMQP type
-/// often hold something else (a queue's name, a framework's class).
+/// When none is known, returns the unknown type of the wrapper or the event; routing key and AMQP type often
+/// hold something else (a queue's name, a framework's class).
 pub(super) fn event_type(outside: &Outside<'_>, in_event: Option<&str>) -> Option<String> {
     let envelope = outside.envelope;
     if let Some(name) = envelope.headers.get(TYPE_HEADER).and_then(|name| shown(name)) {
@@ -157,15 +157,15 @@ pub(super) fn event_type(outside: &Outside<'_>, in_event: Option<&str>) -> Optio
     named().find(|name| known(&name.as_str())).or_else(|| named().next())
 }
 
-/// A type fit to be shown and stored: trimmed, without control characters, at most [`MAX_TEXT`] bytes.
+/// Cleans a type for display and storage: trimmed, without control characters, at most [`MAX_TEXT`] bytes.
 fn shown(name: &str) -> Option<String> {
     let mut name: String = name.trim().chars().filter(|c| !c.is_control()).collect();
     name.truncate(name.floor_char_boundary(MAX_TEXT));
     (!name.is_empty()).then_some(name)
 }
 
-/// The id: CloudEvents' `id`, `event_id`, AMQP `message_id`, `correlation_id`, Laravel's `uuid`, else
-/// a hash of what the event is.
+/// Returns the id: CloudEvents' `id`, `event_id`, AMQP `message_id`, `correlation_id`, Laravel's `uuid`,
+/// otherwise a hash of the type, the booking and the body.
 pub(super) fn event_id(
     outside: &Outside<'_>,
     event: Option<&Object>,
@@ -191,7 +191,7 @@ pub(super) fn event_id(
     }
 }
 
-/// An id as it may stand in JSON: a text or a number.
+/// Returns an id from JSON: a string or a number.
 pub(super) fn id_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -202,15 +202,14 @@ pub(super) fn id_text(value: &Value) -> Option<String> {
 
 const DAY_MS: i64 = 86_400_000;
 
-/// The time of the event itself, from the first of these fields of it that holds one, else from
-/// CloudEvents' `time`; else when it was published (Laravel's `pushedAt`, the AMQP timestamp) or first
-/// received.
+/// Returns the event's own time, from the first of these fields that holds one, otherwise from CloudEvents'
+/// `time`; otherwise when it was published (Laravel's `pushedAt`, the AMQP timestamp) or first received.
 pub(super) fn event_time(outside: &Outside<'_>, event: &Object, fields: &[&str]) -> EventTime {
     if let Some(ms) = fields.iter().find_map(|key| fields::time_ms(event, key)).or(outside.time_ms) {
         return EventTime { ms, stamped: false };
     }
     let first_seen_ms = outside.envelope.first_seen_ms;
-    // A publisher that counts in another unit would be the newest for ever.
+    // With a timestamp in another unit an event would stay the newest for ever.
     let plausible = |ms: &i64| *ms <= first_seen_ms.saturating_add(DAY_MS);
     let published = [outside.pushed_ms, outside.envelope.timestamp_ms].into_iter().flatten().find(plausible);
     EventTime { ms: published.unwrap_or(first_seen_ms), stamped: true }

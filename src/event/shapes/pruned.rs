@@ -1,17 +1,17 @@
-//! JSON without what nobody reads: of an event's attendees, answers, metadata and descriptions no tree
-//! is built. They are checked like everything else, so that it does not depend on the key whether a
-//! document can be read.
+//! Parses JSON and drops unused keys: no tree is built for an event's attendees, answers, metadata and
+//! descriptions. They are still validated, so whether a document can be parsed does not depend on the
+//! key.
 
 use std::fmt::Formatter;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Of an old CloudEvents message: how its data is encoded.
+/// The key for the encoding of the data in an old CloudEvents message.
 pub(super) const CONTENT_ENCODING: &str = "datacontentencoding";
 
-/// The key itself, if it is one that the shapes look at, in whatever object. A new one goes here first. (A match
-/// is far quicker than a search: most keys differ in their length already.)
+/// Returns the key if the shapes use it, in any object. Add new keys here first. (A `match` is far faster
+/// than a search: most keys already differ in length.)
 fn read(key: &str) -> Option<String> {
     match key {
         "appointment_id" | "bookingId" | "calcom_booking" | "command" | "company_id" | "createdAt"
@@ -24,10 +24,10 @@ fn read(key: &str) -> Option<String> {
     }
 }
 
-/// Reads a whole document; of its objects only the keys that are [`read`] are kept.
+/// Parses a whole document; keeps only the keys of objects that [`read`] returns.
 ///
 /// # Errors
-/// Where `serde_json` fails to read it as a [`Value`].
+/// When `serde_json` fails to parse it as a [`Value`].
 pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Pruned::<true>.deserialize(&mut deserializer)?;
@@ -35,8 +35,8 @@ pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-/// A value, kept; or looked through and not kept. Unlike serde's `IgnoredAny` the latter is as strict as the
-/// former: halves of surrogate pairs, numbers out of range and nesting without an end are refused.
+/// Parses a value, and keeps it or not. Unlike serde's `IgnoredAny` it is equally strict in both cases: it
+/// refuses halves of surrogate pairs, numbers out of range and unbounded nesting.
 #[derive(Clone, Copy)]
 struct Pruned<const KEEP: bool>;
 
@@ -101,7 +101,7 @@ impl<'de, const KEEP: bool> Visitor<'de> for Pruned<KEEP> {
     }
 }
 
-/// A key, as what this makes of it.
+/// Maps a key with a function, without allocating it.
 pub(super) struct Key<F>(pub(super) F);
 
 impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for Key<F> {
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_kept_and_a_document_is_refused_like_any_other() {
+    fn used_keys_are_kept_and_invalid_documents_are_refused() {
         let kept =
             from_str(r#"{"uid":"u","attendees":[{"name":"x"}],"hosts":[{"id":7,"bio":{"id":1}}],"uid":1.5}"#);
         assert_eq!(kept.unwrap(), serde_json::json!({"uid": 1.5, "hosts": [{"id": 7}]}));
