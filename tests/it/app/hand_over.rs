@@ -125,7 +125,7 @@ async fn at_work(world: &World) -> DatabaseTransaction {
     tx
 }
 
-fn gave_way(error: &AppError) -> bool {
+fn is_lock_conflict(error: &AppError) -> bool {
     matches!(error, AppError::Store(StoreError::Conflict(_)))
 }
 
@@ -147,7 +147,7 @@ async fn a_hand_over_yields_to_the_gateways_locks_and_to_an_earlier_decision() {
 
     let gateway = at_work(&world).await;
     let refused = hand_over(&context, &over).await.unwrap_err();
-    assert!(gave_way(&refused), "{refused}");
+    assert!(is_lock_conflict(&refused), "{refused}");
     gateway.rollback().await.unwrap();
     assert_eq!(
         (all(&world).await, hosts(&world).await),
@@ -171,7 +171,7 @@ async fn a_hand_over_yields_to_the_gateways_locks_and_to_an_earlier_decision() {
     let number = handed.hand_over.unwrap();
     let gateway = at_work(&world).await;
     let refused = undo_hand_over(&context, number, None).await.unwrap_err();
-    assert!(gave_way(&refused), "{refused}");
+    assert!(is_lock_conflict(&refused), "{refused}");
     gateway.rollback().await.unwrap();
     undo_hand_over(&context, number, None).await.unwrap();
     assert_eq!((all(&world).await, hosts(&world).await), (vec!["1/11".into()], vec!["11|3|admin".into()]));

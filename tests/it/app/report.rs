@@ -26,8 +26,8 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
         world.appointment(id, if id == 8 { 16 } else { 15 }, &format!("Bk-{id}")).await;
     }
     let mara = || host(11, "Mara Lind", "mara@salon.example");
-    // One assigned by us; of the observed ones another program decides the same, another person, somebody
-    // where we found nobody, and nobody.
+    // One assigned by us. For the observed ones the other program chooses the same person, another person,
+    // nobody, somebody where we found nobody, and nobody either.
     assert_eq!(world.outcome_of(event("e-1", "Bk-1", 1, mara())).await, "assigned");
     let watching = World::processor_on(&world.test, &[("worker.mode", "observe")]).await;
     let boris = || host(12, "Boris", "boris@salon.example");

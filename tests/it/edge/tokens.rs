@@ -75,26 +75,26 @@ fn event(company: Option<i64>) -> Value {
 
 #[tokio::test]
 async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
-    let mut desk = Installation::open(&[]).await;
-    let all = desk.create(&["--name", "gateway #1"]);
-    assert!(!desk.file().contains(&all), "only the hash is kept");
-    assert!(desk.file().starts_with(&token_line("by hand")), "existing lines stay");
+    let mut installation = Installation::open(&[]).await;
+    let all = installation.create(&["--name", "gateway #1"]);
+    assert!(!installation.file().contains(&all), "only the hash is kept");
+    assert!(installation.file().starts_with(&token_line("by hand")), "existing lines stay");
     for path in [EVENTS, RETELL] {
-        assert!(desk.status(path, &all, &event(None)).await.is_success(), "{path}");
+        assert!(installation.status(path, &all, &event(None)).await.is_success(), "{path}");
     }
 
     // For one route.
-    let retell = desk.create(&["--name", "calls", "--scope", "retell", "--expires", "never"]);
-    assert_eq!(desk.status(RETELL, &retell, &event(None)).await, StatusCode::OK);
-    let (status, document) = problem(desk.post(EVENTS, &retell, &event(None)).await).await;
+    let retell = installation.create(&["--name", "calls", "--scope", "retell", "--expires", "never"]);
+    assert_eq!(installation.status(RETELL, &retell, &event(None)).await, StatusCode::OK);
+    let (status, document) = problem(installation.post(EVENTS, &retell, &event(None)).await).await;
     assert_eq!(
         (status, &document["type"]),
         (StatusCode::FORBIDDEN, &json!("urn:hostmatch:problem:forbidden"))
     );
 
     // For one company: events of another company or of none are refused, alone or among others.
-    let salon = desk.create(&["--name", "salon app", "--company", "15,17"]);
-    assert_eq!(desk.status(EVENTS, &salon, &event(Some(15))).await, StatusCode::ACCEPTED);
+    let salon = installation.create(&["--name", "salon app", "--company", "15,17"]);
+    assert_eq!(installation.status(EVENTS, &salon, &event(Some(15))).await, StatusCode::ACCEPTED);
     for (path, body, pointer) in [
         (EVENTS, event(Some(16)), json!("")),
         (EVENTS, event(None), json!("")),
@@ -111,22 +111,30 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
         (RETELL, json!({"event": "appointment.created", "company_id": 16}), Value::Null),
         (RETELL, json!("unreadable"), Value::Null),
     ] {
-        let (status, document) = problem(desk.post(path, &salon, &body).await).await;
+        let (status, document) = problem(installation.post(path, &salon, &body).await).await;
         assert_eq!((status, &document["pointer"]), (StatusCode::FORBIDDEN, &pointer), "{body}");
     }
     let lines = format!("{}\n{}\n", event(Some(15)), event(Some(16)));
-    let request = desk.client.post(format!("{}{EVENTS}", desk.base)).header("authorization", bearer(&salon));
+    let request = installation
+        .client
+        .post(format!("{}{EVENTS}", installation.base))
+        .header("authorization", bearer(&salon));
     let request = request.header("content-type", "application/x-ndjson").body(lines);
     let (status, document) = problem(request.send().await.unwrap()).await;
     assert_eq!((status, &document["pointer"]), (StatusCode::FORBIDDEN, &json!("/1")));
     let call = json!({"event": "call_ended", "call": {}});
-    assert_eq!(desk.status(RETELL, &salon, &call).await, StatusCode::OK, "the event has nothing to act on");
+    assert_eq!(
+        installation.status(RETELL, &salon, &call).await,
+        StatusCode::OK,
+        "the event has nothing to act on"
+    );
 
     // For a limited time.
-    let brief = desk.create(&["--name", "brief", "--expires", "1s"]);
+    let brief = installation.create(&["--name", "brief", "--expires", "1s"]);
     let over =
         crate::support::eventually("the token has expired", std::time::Duration::from_secs(20), async || {
-            let (status, document) = problem_or(desk.post(EVENTS, &brief, &event(None)).await).await?;
+            let (status, document) =
+                problem_or(installation.post(EVENTS, &brief, &event(None)).await).await?;
             Some((status, document))
         });
     let (status, document) = over.await;
@@ -134,9 +142,9 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
     assert!(document["detail"].as_str().unwrap().contains("expired"), "{document}");
 
     // The list has no secret and no hash.
-    let listed = desk.token(&["list"]);
+    let listed = installation.token(&["list"]);
     assert!(stdout(&listed).contains("gateway #1") && !stdout(&listed).contains(&all));
-    let listed = json(&desk.token(&["list", "--output", "json"]));
+    let listed = json(&installation.token(&["list", "--output", "json"]));
     let of = |name: &str| {
         listed["tokens"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
     };
@@ -147,35 +155,35 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
     // A revoked token is unknown immediately; nothing else changes, and a link stays a link.
     let id = of("salon app")["id"].as_str().unwrap().to_owned();
     let mode = std::fs::Permissions::from_mode(0o640);
-    std::fs::set_permissions(desk.home.path().join("tokens"), mode).unwrap();
-    let none = desk.token(&["revoke", &id, "nobody"]);
+    std::fs::set_permissions(installation.home.path().join("tokens"), mode).unwrap();
+    let none = installation.token(&["revoke", &id, "nobody"]);
     assert_eq!(none.status.code(), Some(3));
     assert_eq!(
-        desk.status(EVENTS, &salon, &event(Some(15))).await,
+        installation.status(EVENTS, &salon, &event(Some(15))).await,
         StatusCode::ACCEPTED,
-        "no restriction is left"
+        "an unknown name revokes nothing"
     );
-    std::fs::rename(desk.home.path().join("tokens"), desk.home.path().join("real")).unwrap();
-    std::os::unix::fs::symlink("real", desk.home.path().join("tokens")).unwrap();
-    let revoked = json(&desk.token(&["revoke", &id, "gateway #1", "--output", "json"]));
+    std::fs::rename(installation.home.path().join("tokens"), installation.home.path().join("real")).unwrap();
+    std::os::unix::fs::symlink("real", installation.home.path().join("tokens")).unwrap();
+    let revoked = json(&installation.token(&["revoke", &id, "gateway #1", "--output", "json"]));
     assert_eq!(revoked["revoked"].as_array().unwrap().len(), 2);
     for secret in [&salon, &all] {
-        assert_eq!(desk.status(EVENTS, secret, &event(Some(15))).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(installation.status(EVENTS, secret, &event(Some(15))).await, StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(desk.status(EVENTS, "by hand", &event(None)).await, StatusCode::ACCEPTED);
-    assert!(std::fs::symlink_metadata(desk.home.path().join("tokens")).unwrap().is_symlink());
-    let kept = std::fs::metadata(desk.home.path().join("real")).unwrap().permissions().mode();
+    assert_eq!(installation.status(EVENTS, "by hand", &event(None)).await, StatusCode::ACCEPTED);
+    assert!(std::fs::symlink_metadata(installation.home.path().join("tokens")).unwrap().is_symlink());
+    let kept = std::fs::metadata(installation.home.path().join("real")).unwrap().permissions().mode();
     assert_eq!(kept & 0o777, 0o640, "the edge's user can still read it");
     assert_eq!(
-        desk.token(&["create", "--name", "calls"]).status.code(),
+        installation.token(&["create", "--name", "calls"]).status.code(),
         Some(1),
         "a second token with the same name"
     );
-    let log = desk.edge.stderr();
+    let log = installation.edge.stderr();
     for secret in [&all, &salon, &brief] {
         assert!(!log.contains(secret.as_str()));
     }
-    assert_eq!(desk.edge.stop().await, Some(0));
+    assert_eq!(installation.edge.stop().await, Some(0));
 }
 
 /// Returns the refusal, if it is one.
@@ -185,11 +193,11 @@ async fn problem_or(response: reqwest::Response) -> Option<(StatusCode, Value)> 
 
 #[tokio::test]
 async fn one_token_over_its_rate_gets_429_and_others_do_not() {
-    let mut desk = Installation::open(&[("HOSTMATCH_EDGE__TOKEN_RATE", "3")]).await;
-    let (fast, other) = (desk.create(&["--name", "fast"]), desk.create(&["--name", "other"]));
+    let mut installation = Installation::open(&[("HOSTMATCH_EDGE__TOKEN_RATE", "3")]).await;
+    let (fast, other) = (installation.create(&["--name", "fast"]), installation.create(&["--name", "other"]));
     let mut reported = None;
     for _ in 0..200 {
-        let response = desk.post(EVENTS, &fast, &event(None)).await;
+        let response = installation.post(EVENTS, &fast, &event(None)).await;
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
             reported = Some(response);
             break;
@@ -200,16 +208,16 @@ async fn one_token_over_its_rate_gets_429_and_others_do_not() {
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!(problem(response).await.1["type"], "urn:hostmatch:problem:too-fast");
     assert_eq!(
-        desk.status(EVENTS, &other, &event(None)).await,
+        installation.status(EVENTS, &other, &event(None)).await,
         StatusCode::ACCEPTED,
         "another token has its own limit"
     );
     let again = std::time::Duration::from_secs(10);
     crate::support::eventually("the token is accepted again", again, async || {
-        desk.status(EVENTS, &fast, &event(None)).await.is_success().then_some(())
+        installation.status(EVENTS, &fast, &event(None)).await.is_success().then_some(())
     })
     .await;
-    assert_eq!(desk.edge.stop().await, Some(0));
+    assert_eq!(installation.edge.stop().await, Some(0));
 }
 
 #[test]

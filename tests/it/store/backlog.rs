@@ -96,7 +96,7 @@ async fn inbox_items_are_counted_by_kind(backend: Backend) {
             event("e-12", "Bk-12", 1, host(14, "Nobody", "")),
         ])
         .await;
-    // One ignored permanently, one whose ignore period is over, one that is resolved.
+    // Host 15 is ignored permanently; the ignore period of host 16 is over, and it is a conflict.
     for change in [
         "state_changed_ms = company_id * 100 + host_id",
         "state = 'ignored' WHERE host_id = 15",

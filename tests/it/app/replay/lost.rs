@@ -125,7 +125,7 @@ async fn a_process_that_lost_its_replay_changes_nothing_and_omitted_letters_stay
     let act = NewAct { at_ms: 10, ..NewAct::new(LetterAction::Pause, "cli:me@here") };
     let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
     assert!(begin_replay(db, id, ("a", 20), &Beginning::First(terms), &act).await.unwrap());
-    // The transaction that begins the replay checks it: a process that continues omits them too.
+    // The transaction that begins the replay records them: a process that continues it omits them too.
     let results = "SELECT result FROM hostmatch_replay_items ORDER BY result IS NULL";
     assert_eq!(stack.world.test.texts(results).await, ["left", "NULL"], "{backend:?}");
 

@@ -136,7 +136,7 @@ impl Report {
         assert_eq!(self.codes(), codes, "{:#}", self.json);
     }
 
-    /// Checks that each code of the closed list occurs once, and no other.
+    /// Checks that no code is in two sections, and that each is in the closed list.
     fn is_whole(&self) {
         let names = |key: &str| -> Vec<String> {
             let all = self.json[key].as_array().unwrap().iter();

@@ -14,8 +14,8 @@ use crate::support::adopted::Variant;
 use crate::support::breakpoint::Side;
 use crate::support::{Backend, eventually};
 
-on_engines!(an_audit_without_a_mapping_is_not_truncated: mariadb, postgres);
-async fn an_audit_without_a_mapping_is_not_truncated(backend: Backend) {
+on_engines!(an_audit_without_an_actor_is_not_truncated: mariadb, postgres);
+async fn an_audit_without_an_actor_is_not_truncated(backend: Backend) {
     let test = gateway(backend, Variant::Living).await;
     test.run(&["ALTER TABLE calcom_host_mapping_audits ADD COLUMN actor VARCHAR(50) NULL"]).await;
     migration::adopt(test.db.connection()).await.unwrap();
