@@ -7,7 +7,7 @@ use hostmatch::event::{Decoded, Envelope, decode};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A whole message, as the fixtures in tests/fixtures/messages have it. Input of any other form is a body.
+/// A whole message, in the form of the fixtures in tests/fixtures/messages. Any other input is a body.
 #[derive(Deserialize)]
 struct Message {
     #[serde(default)]
@@ -33,33 +33,33 @@ fn read(body: &[u8], headers: &BTreeMap<String, String>, routing_key: &str, corr
     let envelope =
         Envelope { headers, routing_key, correlation_id, ..Envelope::new(body, 1_771_600_000_000) };
     let decoded = decode(&envelope);
-    assert_eq!(decoded, decode(&envelope), "the same bytes are read the same");
+    assert_eq!(decoded, decode(&envelope), "decoding the same bytes twice must give the same result");
     match decoded {
         Ok(Decoded::Event(event)) => {
             assert!(!event.bookings.is_empty() && event.bookings.len() <= 500);
             assert!(event.appointment.is_none() || event.bookings.len() == 1);
-            kept(event.id.as_str());
+            check_text(event.id.as_str());
             for booking in &event.bookings {
                 let references = [&booking.uid, &booking.id, &booking.replaces];
-                references.into_iter().flatten().for_each(|reference| kept(reference.as_str()));
+                references.into_iter().flatten().for_each(|reference| check_text(reference.as_str()));
                 assert!(booking.reference().is_some() || event.appointment.is_some());
                 assert!(booking.host.as_ref().is_none_or(|(host, _)| host.is_usable()));
                 assert!((0..253_402_300_800_000).contains(&booking.time.ms));
             }
         }
         Ok(Decoded::Ignored(ignored)) => {
-            kept(ignored.id.as_str());
-            kept(&ignored.event_type);
+            check_text(ignored.id.as_str());
+            check_text(&ignored.event_type);
         }
         Err(malformed) => {
-            kept(malformed.hints.id.as_ref().expect("a dead letter has an id").as_str());
+            check_text(malformed.hints.id.as_ref().expect("a dead letter has an id").as_str());
             assert!(!malformed.message.is_empty() && malformed.message.len() < 1000);
             assert!(malformed.pointer.is_empty() || malformed.pointer.starts_with('/'));
         }
     }
 }
 
-/// A text that a column holds.
-fn kept(text: &str) {
+/// Checks that a text fits into a column.
+fn check_text(text: &str) {
     assert!(!text.is_empty() && text.len() <= 255 && !text.contains('\0'), "{text:?}");
 }

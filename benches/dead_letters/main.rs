@@ -1,4 +1,4 @@
-//! Looking through many dead letters: how long lists, groups and searches take, and which indexes
+//! Benchmark of reading many dead letters: how long lists, groups and searches take, and which indexes
 //! the databases use for them.
 //!
 //! `cargo bench --bench dead_letters`
@@ -23,27 +23,27 @@ use reads::{Read, reads};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Measures how long it takes to look through dead letters.
+/// Measures how long lists, groups and searches of dead letters take.
 #[derive(Clone, Debug, Parser)]
 struct Options {
-    /// How many there are.
+    /// The number of dead letters.
     #[arg(long, default_value_t = 100_000)]
     letters: u64,
     /// Only these databases.
     #[arg(long, value_enum)]
     engine: Vec<Engine>,
-    /// Each look so many times; the slowest counts.
+    /// How often to repeat each read; the slowest counts.
     #[arg(long, default_value_t = 5)]
     times: usize,
-    /// Where the figures are written.
+    /// The file for the figures.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Given by cargo.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What came of one read.
+/// The result of one read.
 #[derive(Debug, Serialize)]
 struct Figure {
     engine: &'static str,
@@ -71,7 +71,7 @@ async fn main() -> Result<()> {
         if there != options.letters {
             return Err(format!("{there} dead letters instead of {}", options.letters).into());
         }
-        // As in an installation that has been running for a while.
+        // An installation that has been running for a while has statistics.
         scratch
             .run(if engine == Engine::Mariadb { "ANALYZE TABLE hostmatch_dead_letters" } else { "ANALYZE" })
             .await?;
@@ -93,7 +93,7 @@ async fn measure(scratch: &Scratch, engine: Engine, read: &Read, options: &Optio
     let (mut slowest, mut rows) = (Duration::ZERO, 0);
     for _ in 0..options.times.max(1) {
         let began = Instant::now();
-        rows = read.carry_out(&scratch.database).await?;
+        rows = read.run(&scratch.database).await?;
         slowest = slowest.max(began.elapsed());
     }
     read.check(rows, options.letters)?;

@@ -1,4 +1,4 @@
-//! The dead letters, and the ways of looking at them.
+//! The dead letters, and the reads that are measured.
 
 use hostmatch::event::CompanyId;
 use hostmatch::store::{
@@ -9,18 +9,18 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use crate::Result;
 use crate::database::Engine;
 
-/// A page, as the command line asks for it.
+/// The size of a page, as on the command line.
 const PAGE: u64 = 50;
 const REASONS: [&str; 5] =
     ["appointment_not_found", "malformed", "wrong_tenant", "delivery_limit", "unexpected"];
 
-/// What [`letter`] gives values for.
+/// The columns of the values from [`letter`].
 pub(crate) const COLUMNS: &str = "hostmatch_dead_letters (dead_id, event_id, event_type, booking_ref, company_id, reason, \
      error, fingerprint, attempts, history, routing_key, headers, body, first_seen_ms, last_failed_ms, \
      recorded_ms, state, host_id, starts_ms)";
 
-/// The values of the nth: of fifty causes, twenty companies and a thousand hosts, with a body such as
-/// Cal.com sends. One in ten is closed.
+/// Returns the values of the nth dead letter: with fifty causes, twenty companies and a thousand hosts,
+/// and a body as large as Cal.com's. One in ten is closed.
 pub(crate) fn letter(engine: Engine, n: u64) -> String {
     let (cause, company, host) = (n * 7919 % 50, n * 31 % 20 + 1, n * 17 % 1_000 + 1);
     let reason = REASONS[usize::try_from(cause % 5).unwrap_or_default()];
@@ -37,19 +37,19 @@ pub(crate) fn letter(engine: Engine, n: u64) -> String {
     )
 }
 
-/// One way of looking.
+/// One read that is measured.
 pub(crate) struct Read {
     pub(crate) name: &'static str,
     company: Option<i64>,
     filter: DeadLetterFilter,
     is_grouped: bool,
-    /// The same filter in SQL, to ask for its plan.
+    /// The same filter in SQL, for its query plan.
     condition: &'static str,
-    /// Whether it has to find something.
+    /// Whether it must find something.
     finds: bool,
 }
 
-/// All that the command line offers, and some together.
+/// Returns every filter of the command line, and some combinations.
 pub(crate) fn reads() -> Vec<Read> {
     let open = || DeadLetterFilter { state: Some(LetterState::Open), ..DeadLetterFilter::default() };
     let text = |text: &str| Some(text.to_owned());
@@ -136,11 +136,11 @@ pub(crate) fn reads() -> Vec<Read> {
 }
 
 impl Read {
-    /// Looks, and says how many rows came.
+    /// Runs the read, and returns the number of rows.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub(crate) async fn carry_out(&self, database: &Database) -> Result<usize> {
+    pub(crate) async fn run(&self, database: &Database) -> Result<usize> {
         let scope = Scope::of(self.company.map(CompanyId));
         Ok(if self.is_grouped {
             groups(database, &scope, &self.filter, 0, PAGE).await?.len()
@@ -149,7 +149,7 @@ impl Read {
         })
     }
 
-    /// Sees that it found what is there.
+    /// Checks that it found rows if and only if there are any.
     ///
     /// # Errors
     /// When it did not.
@@ -160,10 +160,10 @@ impl Read {
         Err(format!("{}: {rows} rows", self.name).into())
     }
 
-    /// How the database finds the rows: its indexes, in its own words.
+    /// Returns the database's plan: the indexes that it uses, in its own words.
     ///
     /// # Errors
-    /// When it does not say.
+    /// When the query fails.
     pub(crate) async fn plan(&self, database: &Database) -> Result<String> {
         let condition = self.condition;
         let query = if self.is_grouped {
@@ -187,7 +187,7 @@ impl Read {
         for row in database.connection().query_all_raw(statement).await? {
             let line: Option<String> = row.try_get("", column)?;
             let line = line.unwrap_or_else(|| "no index".to_owned());
-            // Of PostgreSQL's lines those that name an index, or a scan.
+            // Of PostgreSQL's plan, only the lines that name an index or a scan.
             if database.backend() != DbBackend::Postgres || line.contains("Scan") {
                 words.push(line.trim_start_matches([' ', '-', '>']).to_owned());
             }

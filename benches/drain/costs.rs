@@ -1,4 +1,4 @@
-//! What a drain took: time, CPU seconds by process, memory.
+//! The costs of a drain: time, CPU seconds by process, memory.
 
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,14 @@ pub(crate) struct Cpu {
     pub(crate) worker: f64,
 }
 
-/// The processes that are watched. Whose cannot be seen counts nothing.
+/// The processes that are measured. A process that cannot be seen counts as 0.
 pub(crate) struct Watched {
     broker: Option<u32>,
     database: Option<u32>,
 }
 
 impl Watched {
-    /// The broker's, and the database server's.
+    /// Finds the processes of the broker and of the database server.
     pub(crate) fn of(engine: Engine) -> Self {
         Self {
             broker: port(&broker::url()).and_then(listening_on),
@@ -31,7 +31,7 @@ impl Watched {
         }
     }
 
-    /// What they have used so far, and these workers.
+    /// Returns what they and these workers have used so far.
     pub(crate) fn cpu(&self, workers: &[u32]) -> Cpu {
         Cpu {
             broker: self.broker.map_or(0.0, cpu_seconds),
@@ -41,7 +41,7 @@ impl Watched {
     }
 }
 
-/// What was measured of one drain.
+/// The measurements of one drain.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Costs {
     pub(crate) events: u64,
@@ -49,12 +49,12 @@ pub(crate) struct Costs {
     pub(crate) per_second: f64,
     /// CPU seconds per 1,000 events.
     pub(crate) cpu_per_1000: Cpu,
-    /// Of the largest worker; none for a floor, which runs in the benchmark itself.
+    /// The largest worker's; none for a floor, which runs in the benchmark itself.
     pub(crate) peak_memory: Option<u64>,
 }
 
 impl Costs {
-    /// From what was used before and after.
+    /// Computes the costs from the CPU seconds before and after.
     pub(crate) fn of(events: u64, took: Duration, before: Cpu, after: Cpu, peak_memory: Option<u64>) -> Self {
         let (seconds, thousands) = (took.as_secs_f64(), events as f64 / 1000.0);
         let each = |before: f64, after: f64| (after - before) / thousands;

@@ -1,4 +1,4 @@
-//! What is measured, one after the other, each on a queue and in a database of its own.
+//! The measurements, one after the other, each with its own queue and database.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::costs::{Costs, Watched, measured};
 use crate::database::Engine;
 use crate::disk;
 use crate::filling;
-use crate::floor::{self, Floor, Pace};
+use crate::floor::{self, BatchSettings, Floor};
 use crate::large;
 use crate::quantiles::Quantiles;
 use crate::record;
@@ -21,10 +21,10 @@ use crate::salon::Salon;
 use crate::table::{self, TableRow};
 use crate::workers::{self, Setup};
 
-/// The floors do it as the worker does by default.
-const PACE: Pace = Pace { pipelines: 2, batch: 200, prefetch: 400 };
+/// The floors use the worker's defaults.
+const SETTINGS: BatchSettings = BatchSettings { pipelines: 2, batch: 200, prefetch: 400 };
 
-/// At batch size 1, this part of the events.
+/// At batch size 1, one in this many of the events is measured.
 const SLOWER: u64 = 6;
 
 const STEADY_PER_SECOND: u32 = 200;
@@ -50,16 +50,16 @@ pub(crate) struct Course {
 }
 
 impl Course {
-    /// With so many events in each, done so many times.
+    /// Creates a run with this many events in each measurement, repeated this many times.
     ///
     /// # Errors
-    /// When no directory can be made.
+    /// When no directory can be created.
     pub(crate) fn new(events: u64, times: usize) -> Result<Self> {
         table::begin(events)?;
         Ok(Self { events, times: times.max(1), directory: tempfile::tempdir()?, figures: Vec::new() })
     }
 
-    /// The floors.
+    /// Measures the floors.
     ///
     /// # Errors
     /// When something cannot be measured.
@@ -70,7 +70,7 @@ impl Course {
             (Floor::Rows, "floor c: the worker's rows"),
         ] {
             let costs = self.median(engine, self.events, async |broker, salon, events, watched| {
-                let work = floor::drain(floor, broker, salon.clone(), events, PACE);
+                let work = floor::drain(floor, broker, salon.clone(), events, SETTINGS);
                 let costs = measured(events, watched, work).await?;
                 if floor != Floor::Consume {
                     salon.check_appointments(events).await?;
@@ -81,29 +81,29 @@ impl Course {
                 Ok(costs)
             });
             let costs = costs.await?;
-            self.note(engine, what.to_owned(), costs)?;
+            self.show_costs(engine, what.to_owned(), costs)?;
         }
         Ok(())
     }
 
-    /// The worker as it comes.
+    /// Measures the worker with its defaults.
     ///
     /// # Errors
     /// When something cannot be measured.
     pub(crate) async fn worker(&mut self, engine: Engine) -> Result<()> {
-        self.with(engine, "worker", self.events, Setup::default()).await
+        self.measure(engine, "worker", self.events, Setup::default()).await
     }
 
-    /// The worker with one event in each transaction.
+    /// Measures the worker with one event in each transaction.
     ///
     /// # Errors
     /// When something cannot be measured.
     pub(crate) async fn one_by_one(&mut self, engine: Engine) -> Result<()> {
         let setup = Setup { batch: Some(1), ..Setup::default() };
-        self.with(engine, "worker, batch size 1", self.events / SLOWER, setup).await
+        self.measure(engine, "worker, batch size 1", self.events / SLOWER, setup).await
     }
 
-    /// The worker in other sizes: of batches, pipelines, processes and queues.
+    /// Measures the worker with other numbers: of batch size, pipelines, processes and waiting events.
     ///
     /// # Errors
     /// When something cannot be measured.
@@ -111,20 +111,20 @@ impl Course {
         let usual = Setup::default();
         for batch in [10, 50, 200, 1000] {
             let setup = Setup { batch: Some(batch), ..usual };
-            self.with(engine, &format!("worker, batch size {batch}"), self.events, setup).await?;
+            self.measure(engine, &format!("worker, batch size {batch}"), self.events, setup).await?;
         }
         for pipelines in [1, 2, 3, 4] {
             let setup = Setup { pipelines: Some(pipelines), ..usual };
-            self.with(engine, &format!("worker, pipelines {pipelines}"), self.events, setup).await?;
+            self.measure(engine, &format!("worker, pipelines {pipelines}"), self.events, setup).await?;
         }
-        self.with(engine, "2 workers", self.events, Setup { processes: 2, ..usual }).await?;
+        self.measure(engine, "2 workers", self.events, Setup { processes: 2, ..usual }).await?;
         for events in [10_000, 1_000_000] {
-            self.with(engine, &format!("worker, {events} waiting"), events, usual).await?;
+            self.measure(engine, &format!("worker, {events} waiting"), events, usual).await?;
         }
         Ok(())
     }
 
-    /// How long an event takes when the worker is not busy.
+    /// Measures how long an event takes when the worker is not busy.
     ///
     /// # Errors
     /// When something cannot be measured.
@@ -144,7 +144,7 @@ impl Course {
         self.show(figure)
     }
 
-    /// A large installation against a small one.
+    /// Compares a large installation with a small one.
     ///
     /// # Errors
     /// When something cannot be measured.
@@ -156,7 +156,7 @@ impl Course {
         .await
     }
 
-    /// How much room the tables take when everything is decided.
+    /// Measures the size of the tables after all events are decided.
     ///
     /// # Errors
     /// When something cannot be measured.
@@ -173,16 +173,17 @@ impl Course {
         salon.scratch.remove().await
     }
 
-    async fn with(&mut self, engine: Engine, what: &str, events: u64, setup: Setup) -> Result<()> {
+    async fn measure(&mut self, engine: Engine, what: &str, events: u64, setup: Setup) -> Result<()> {
         let directory = self.directory.path().to_owned();
         let costs = self.median(engine, events, async |broker, salon, events, watched| {
             workers::drain(&setup, broker, salon, events, watched, &directory).await
         });
         let costs = costs.await?;
-        self.note(engine, what.to_owned(), costs)
+        self.show_costs(engine, what.to_owned(), costs)
     }
 
-    /// Fills a queue and a database, does `work` on them, and removes them; as often as is wanted.
+    /// Fills a queue and a database, runs `work` on them, and removes them, as often as requested. Returns
+    /// the median.
     async fn median(
         &self,
         engine: Engine,
@@ -205,7 +206,7 @@ impl Course {
         Ok(all.swap_remove(middle))
     }
 
-    fn note(&mut self, engine: Engine, what: String, costs: Costs) -> Result<()> {
+    fn show_costs(&mut self, engine: Engine, what: String, costs: Costs) -> Result<()> {
         self.show(Figure { engine: engine.name(), what, costs: Some(costs), publish_to_commit: None })
     }
 
@@ -216,7 +217,7 @@ impl Course {
                 self.figures.iter().find(|one| one.engine == figure.engine && one.what.starts_with(&prefix));
             floor.and_then(|one| one.costs.as_ref()).map(|costs| costs.per_second)
         };
-        table::line(&TableRow { figure: &figure, floors: ["a", "b", "c"].map(floor) })?;
+        table::print_row(&TableRow { figure: &figure, floors: ["a", "b", "c"].map(floor) })?;
         self.figures.push(figure);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! How large the tables are when so many events have been decided, indexes included.
+//! The size of the tables, including indexes, after a number of events has been decided.
 
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
@@ -6,10 +6,10 @@ use crate::Result;
 use crate::salon::Salon;
 use hostmatch::store::DbId;
 
-/// A line for each of our tables that is not empty: how large it is, with how many rows.
+/// Returns a line for each of our tables that is not empty, with its size and its number of rows.
 ///
 /// # Errors
-/// When the database does not tell.
+/// When a query fails.
 pub(crate) async fn sizes(salon: &Salon, events: u64) -> Result<Vec<String>> {
     salon.analyze().await?;
     let database = &salon.scratch.database;
@@ -34,7 +34,7 @@ pub(crate) async fn sizes(salon: &Salon, events: u64) -> Result<Vec<String>> {
             database.connection().query_one_raw(Statement::from_string(database.backend(), query)).await?;
         let bytes = u64::try_from(row.ok_or("no row")?.try_get_by_index::<DbId>(0)?.0)?;
         lines.push(format!(
-            "disk of {table}: {:.1} MiB for {rows} rows, {} bytes a row, {} an event",
+            "disk of {table}: {:.1} MiB for {rows} rows, {} bytes per row, {} per event",
             bytes as f64 / f64::from(1 << 20),
             bytes / rows,
             bytes / events,

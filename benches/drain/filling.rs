@@ -1,4 +1,4 @@
-//! Filling the queue.
+//! Fills the queue with events.
 
 use hostmatch::queue::{Message, header};
 use serde_json::json;
@@ -7,13 +7,13 @@ use crate::Result;
 use crate::bookings::{Booking, Kind};
 use crate::broker::Broker;
 
-/// Messages published with one wait for their confirms.
+/// Messages that are published before their confirms are awaited.
 const PUBLISH_CHUNK: usize = 500;
 
-/// Publishes the events about these bookings, confirmed.
+/// Publishes the events about these bookings, and waits for the confirms.
 ///
 /// # Errors
-/// When the broker does not take them.
+/// When the broker does not accept them.
 pub(crate) async fn publish(broker: &Broker, bookings: impl Iterator<Item = Booking>) -> Result<()> {
     let publisher = broker.queue.publisher();
     let mut messages = bookings.map(|booking| message(&booking)).peekable();

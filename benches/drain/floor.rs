@@ -1,5 +1,5 @@
-//! What no worker can be faster than: the same messages, taken and acknowledged the same way, with
-//! little or nothing done, and without any of the worker's guarantees.
+//! The floors, an upper bound of a worker's speed: the same messages, consumed and acknowledged in the same
+//! way, but with little or no work, and without any of the worker's guarantees.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,21 +23,21 @@ use crate::salon::Salon;
 pub(crate) enum Floor {
     /// (a) Nothing.
     Consume,
-    /// (b) Parses, looks up in memory, and writes one UPDATE of appointments.
+    /// (b) Parses, looks up in memory, and runs one UPDATE of appointments.
     Update,
-    /// (c) The same, and the rows that the worker writes.
+    /// (c) The same, and writes the worker's rows.
     Rows,
 }
 
-/// As the worker does it by default.
+/// The settings of a floor's consumers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct BatchSettings {
     pub(crate) pipelines: usize,
     pub(crate) batch: usize,
     pub(crate) prefetch: u16,
 }
 
-/// What is known in memory beforehand.
+/// The data that is in memory from the start.
 struct Known {
     /// Appointment and company by reference.
     appointments: HashMap<String, (u64, u64)>,
@@ -66,7 +66,7 @@ struct Host<'a> {
     email: &'a str,
 }
 
-/// Drains so many messages in this way.
+/// Drains this many messages in this way.
 ///
 /// # Errors
 /// When broker or database fail.
@@ -75,14 +75,14 @@ pub(crate) async fn drain(
     broker: &Broker,
     salon: Arc<Salon>,
     events: u64,
-    pace: Pace,
+    settings: BatchSettings,
 ) -> Result<()> {
     let left = Arc::new(AtomicU64::new(events));
     let known = Arc::new(Known::of(salon.appointments));
     let mut pipelines = tokio::task::JoinSet::new();
-    for number in 0..pace.pipelines {
+    for number in 0..settings.pipelines {
         let channel = broker.connection.create_channel().await?;
-        channel.basic_qos(pace.prefetch, BasicQosOptions::default()).await?;
+        channel.basic_qos(settings.prefetch, BasicQosOptions::default()).await?;
         let (queue, tag) = (broker.work_queue(), format!("floor-{number}"));
         let options = BasicConsumeOptions::default();
         let mut consumer =
@@ -93,7 +93,7 @@ pub(crate) async fn drain(
                 let next = tokio::time::timeout(std::time::Duration::from_millis(20), consumer.next()).await;
                 let Ok(next) = next else { continue };
                 let mut batch = vec![next.ok_or("the consumer ended")??];
-                while batch.len() < pace.batch
+                while batch.len() < settings.batch
                     && let Some(Some(next)) = consumer.next().now_or_never()
                 {
                     batch.push(next?);
@@ -125,7 +125,7 @@ async fn process(floor: Floor, batch: &[Delivery], known: &Known, salon: &Salon)
     if floor == Floor::Update {
         return rows::update(salon.scratch.database.connection(), &decisions).await;
     }
-    // Held until the end: without any guarantee the first mapping of a host is still only one.
+    // Held until the end, so that even without guarantees each host gets only one first mapping.
     let mut mapped = known.mapped.lock().await;
     for decision in &mut decisions {
         decision.is_new = decision.staff.is_some() && decision.host.is_some_and(|host| mapped.insert(host.0));
@@ -172,7 +172,7 @@ impl Known {
     }
 }
 
-/// How many of so many events can be read: a floor does nothing with the others.
+/// Returns how many of the events can be read: a floor ignores the others.
 pub(crate) fn readable(events: u64) -> u64 {
     (0..events).filter(|n| Booking::nth(*n).kind != Kind::Malformed).count() as u64
 }

@@ -1,4 +1,4 @@
-//! A large installation against a small one, in the same database: what does one event cost when a company
+//! Compares a large installation with a small one, in the same database: what does an event cost if a company
 //! has 10,000 members of staff, a host 100,000 appointments, and there are a million assignments?
 
 use std::path::Path;
@@ -22,7 +22,7 @@ const EVENTS: u64 = 10_000;
 const MILLION: u64 = 1_000_000;
 /// Appointments that wait for one host.
 const WAITING: u64 = 100_000;
-/// Where their keys begin.
+/// The first of their keys.
 const OLD: u64 = 10_000_000;
 /// The most rows of one statement.
 const ROWS: u64 = 50_000;
@@ -31,36 +31,36 @@ const ROWS: u64 = 50_000;
 const COMPANY: u64 = bookings::COMPANIES + 1;
 const STAFF: u64 = 10_000;
 
-/// Companies with few members of staff, for events before and after there was much else.
+/// Companies with few members of staff, for events before and after the database has grown.
 const SMALL: [u64; 2] = [1, 2];
-/// The host that the appointments wait for, and one for which one waits.
+/// The host for which many appointments wait, and the host for which one waits.
 const LEARNED: [(u64, u64); 2] = [(3, 1), (4, 1)];
 
-/// A company's hosts that have the address of a member of staff and are mapped from the beginning.
+/// A company's hosts that have the address of a member of staff and are mapped from the start.
 const KNOWN: u64 = 46;
 
-/// Measures every case, and tells of each as it is done.
+/// Measures every case, and reports each when it is done.
 ///
 /// # Errors
-/// When something cannot be measured, or is not decided as it must be.
+/// When something cannot be measured, or is decided wrongly.
 pub(crate) async fn measure(
     engine: Engine,
     directory: &Path,
-    mut tell: impl FnMut(String, Option<Costs>) -> Result<()>,
+    mut report: impl FnMut(String, Option<Costs>) -> Result<()>,
 ) -> Result<()> {
     let salon = Salon::open(engine, directory, 0).await?;
     let measured = async {
         let mut run = Run { salon: &salon, watched: Watched::of(engine), directory, next: 1 };
         run.map_hosts(SMALL[0], KNOWN).await?;
-        tell("small: known hosts".into(), Some(run.case(SMALL[0], Kind::Email, KNOWN).await?))?;
-        tell("small: unknown hosts".into(), Some(run.case(SMALL[0], Kind::Nobody, 50).await?))?;
-        tell(run.learned(LEARNED[1], 1).await?, None)?;
+        report("small: known hosts".into(), Some(run.case(SMALL[0], Kind::Email, KNOWN).await?))?;
+        report("small: unknown hosts".into(), Some(run.case(SMALL[0], Kind::Nobody, 50).await?))?;
+        report(run.learned(LEARNED[1], 1).await?, None)?;
         run.grow().await?;
-        tell("large: known, small company".into(), Some(run.case(SMALL[1], Kind::Email, KNOWN).await?))?;
-        tell("large: unknown, small company".into(), Some(run.case(SMALL[1], Kind::Nobody, 50).await?))?;
-        tell("large: known, 10,000 staff".into(), Some(run.case(COMPANY, Kind::Email, KNOWN).await?))?;
-        tell("large: unknown, 10,000 staff".into(), Some(run.case(COMPANY, Kind::Nobody, STAFF).await?))?;
-        tell(run.learned(LEARNED[0], WAITING).await?, None)
+        report("large: known, small company".into(), Some(run.case(SMALL[1], Kind::Email, KNOWN).await?))?;
+        report("large: unknown, small company".into(), Some(run.case(SMALL[1], Kind::Nobody, 50).await?))?;
+        report("large: known, 10,000 staff".into(), Some(run.case(COMPANY, Kind::Email, KNOWN).await?))?;
+        report("large: unknown, 10,000 staff".into(), Some(run.case(COMPANY, Kind::Nobody, STAFF).await?))?;
+        report(run.learned(LEARNED[0], WAITING).await?, None)
     };
     let measured = measured.await;
     salon.scratch.remove().await?;
@@ -76,8 +76,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Events about hosts of one company: of one that is known any of the first `last`, of one that is
-    /// unknown the last two.
+    /// Measures events about hosts of one company: known hosts are any of the first `last`, unknown hosts the
+    /// last two.
     async fn case(&mut self, company: u64, kind: Kind, last: u64) -> Result<Costs> {
         let first = self.next;
         self.next += EVENTS;
@@ -100,7 +100,7 @@ impl Run<'_> {
         }
     }
 
-    /// One event that makes a host known for whom so many appointments wait.
+    /// Measures one event that makes a host known for whom this many appointments wait.
     async fn learned(&mut self, (company, member): (u64, u64), waiting: u64) -> Result<String> {
         let booking = Booking { appointment: self.next, company, kind: Kind::Email, member };
         self.next += 1;
@@ -133,7 +133,7 @@ impl Run<'_> {
         Ok(format!("host learned, {waiting} wait for it: {own:.0} ms, and all after {all:.1} s"))
     }
 
-    /// All that makes the installation a large one.
+    /// Adds the rows that make the installation a large one.
     async fn grow(&mut self) -> Result<()> {
         let scratch = &self.salon.scratch;
         scratch.insert("companies (id, name)", std::iter::once(format!("({COMPANY}, 'Large')"))).await?;
@@ -141,12 +141,12 @@ impl Run<'_> {
         scratch.insert("staff (id, company_id, first_name, last_name, email)", staff).await?;
         self.map_hosts(COMPANY, KNOWN).await?;
         self.map_hosts(SMALL[1], KNOWN).await?;
-        // Companies 5 to 20: nobody that an event here is about.
+        // Companies 5 to 20: no event here is about them.
         self.old(OLD + 100 * MILLION, MILLION, "s.seq % 16 + 5", "s.seq % 46 + 1", "assigned").await?;
         self.salon.analyze().await
     }
 
-    /// Appointments that were decided before, with whatever they wait for or have.
+    /// Inserts appointments that were decided before, with or without staff.
     async fn old(&self, first: u64, count: u64, company: &str, member: &str, outcome: &str) -> Result<()> {
         let is_postgres = self.salon.scratch.database.backend() == DbBackend::Postgres;
         let staff = match outcome {

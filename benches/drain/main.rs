@@ -1,9 +1,9 @@
-//! The whole way, measured against the floor: how fast do real worker processes drain a real
-//! RabbitMQ queue into a real database, and how fast could anybody?
+//! Benchmark of the whole pipeline against floors: how fast do real worker processes drain a real RabbitMQ
+//! queue into a real database, and how fast could any program do it?
 //!
-//! `cargo bench --bench drain` is the short form. docs/performance.md says what the figures mean.
+//! `cargo bench --bench drain` is the short form. docs/performance.md explains the figures.
 
-// Futures within futures, of which the compiler has to know the size.
+// The compiler has to compute the size of deeply nested futures.
 #![recursion_limit = "256"]
 
 #[path = "../measure/bookings.rs"]
@@ -44,46 +44,46 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 /// Measures how fast worker processes drain a queue, against floors of the same run.
 #[derive(Clone, Debug, Parser)]
 struct Options {
-    /// Events of each drain (at batch size 1 a sixth of that).
+    /// Events in each drain (at batch size 1 a sixth of that).
     #[arg(long, default_value_t = 100_000)]
     events: u64,
     /// Only these databases.
     #[arg(long, value_enum)]
     engine: Vec<Engine>,
-    /// Everything: on MariaDB also other batch sizes, pipelines, processes, and up to a million waiting; on
-    /// MariaDB and PostgreSQL a large installation.
+    /// Everything: on MariaDB also other batch sizes, pipelines, processes, and up to a million waiting
+    /// events; on MariaDB and PostgreSQL a large installation.
     #[arg(long)]
     full: bool,
-    /// Each measurement so many times; the median counts. Once, or with --full three times.
+    /// How often to repeat each measurement; the median counts. Default: once, with --full three times.
     #[arg(long)]
     times: Option<usize>,
     /// Only these parts.
     #[arg(long, value_enum)]
     only: Vec<Part>,
-    /// Where the figures are written.
+    /// The file for the figures.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Given by cargo.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A part of what is measured.
+/// A group of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// What nobody is faster than.
+    /// The floors: an upper bound of the speed.
     Floors,
-    /// The worker as it comes.
+    /// The worker with its defaults.
     Worker,
-    /// … with one event in each transaction.
+    /// The worker with one event in each transaction.
     OneByOne,
-    /// How long an event takes at a steady pace.
+    /// How long an event takes at a steady rate.
     Steady,
-    /// Other sizes of batches, pipelines, processes and queues.
+    /// Other numbers of batch size, pipelines, processes and waiting events.
     Sizes,
     /// A company with 10,000 members of staff, a host with 100,000 appointments, a million assignments.
     Large,
-    /// How much room the tables take afterwards; not on SQLite.
+    /// The size of the tables afterwards; not on SQLite.
     Disk,
 }
 
@@ -98,7 +98,7 @@ impl Options {
     }
 }
 
-/// The port that an address names.
+/// Returns the port of a URL.
 pub(crate) fn port(url: &str) -> Option<u16> {
     let authority = url.split_once("://")?.1.split(['/', '?']).next()?;
     authority.rsplit_once(':')?.1.parse().ok()

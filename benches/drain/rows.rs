@@ -1,4 +1,4 @@
-//! The statements of the floors, as few and as short as they can be.
+//! The statements of the floors, as few and as short as possible.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value}
 
 use crate::Result;
 
-/// What follows from one event.
+/// The decision on one event.
 pub(crate) struct Decision<'a> {
     pub(crate) event: &'a str,
     pub(crate) uid: &'a str,
@@ -22,10 +22,10 @@ pub(crate) struct Decision<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// One UPDATE, by a join with the list of values: nothing faster was found on any engine.
+/// Runs one UPDATE that joins the list of values: nothing faster was found on any engine.
 ///
 /// # Errors
-/// When the database does not take it.
+/// When the database refuses it.
 pub(crate) async fn update(db: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
     let mut values = String::new();
     for (one, host) in decisions.iter().filter_map(|one| Some((one, one.host?))) {
@@ -49,10 +49,10 @@ pub(crate) async fn update(db: &impl ConnectionTrait, decisions: &[Decision<'_>]
     Ok(())
 }
 
-/// The rows that the worker writes, in one transaction.
+/// Writes the worker's rows in one transaction.
 ///
 /// # Errors
-/// When the database does not take them.
+/// When the database refuses them.
 pub(crate) async fn write(database: &Database, decisions: &[Decision<'_>]) -> Result<()> {
     let work = async |tx: &DatabaseTransaction| {
         let written = async {

@@ -1,4 +1,4 @@
-//! The gateway's database for one measurement: made, filled, looked at afterwards, removed.
+//! The gateway's database for one measurement: created, filled, checked afterwards, removed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,14 +10,14 @@ use crate::Result;
 use crate::bookings::{self, Booking, COMPANIES, Kind, STAFF};
 use crate::database::{Engine, Scratch};
 
-/// A database with twenty companies and so many appointments.
+/// A database with twenty companies and this many appointments.
 pub(crate) struct Salon {
     pub(crate) scratch: Scratch,
     pub(crate) appointments: u64,
 }
 
 impl Salon {
-    /// Makes and fills it. `directory`: for a file.
+    /// Creates and fills it; `directory` is for SQLite's file.
     ///
     /// # Errors
     /// When the server cannot be used.
@@ -40,7 +40,7 @@ impl Salon {
         self.analyze().await
     }
 
-    /// As on a gateway that has been running for a while: the planner knows how large things are.
+    /// Updates the planner's statistics, as on a gateway that has been running for a while.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -52,7 +52,7 @@ impl Salon {
         }
     }
 
-    /// Events whose outcome is committed.
+    /// Returns the number of events whose outcome is committed.
     ///
     /// # Errors
     /// As [`Scratch::number`].
@@ -60,8 +60,7 @@ impl Salon {
         self.scratch.number("SELECT COUNT(*) FROM hostmatch_events").await
     }
 
-    /// Sees that the first `events` appointments have the staff that they must have, and the others
-    /// none.
+    /// Checks that the first `events` appointments have the expected staff, and the others none.
     ///
     /// # Errors
     /// The first difference.
@@ -84,8 +83,7 @@ impl Salon {
         Ok(())
     }
 
-    /// Sees that our own tables have the rows that these events must leave, `outcomes` of them one
-    /// for an event.
+    /// Checks that our own tables have the rows that these events must leave, and `outcomes` outcomes.
     ///
     /// # Errors
     /// The first difference.
@@ -111,18 +109,18 @@ impl Salon {
     }
 }
 
-/// The key of the member of staff that an event must assign, where the machine may decide that.
+/// Returns the key of the member of staff that a worker must assign, if it may decide that.
 fn staff(booking: &Booking) -> Option<u64> {
     (booking.kind == Kind::Email).then(|| staff_id(booking.company, booking.member))
 }
 
-/// A company's member of staff as a row: id, company, first and last name, address.
+/// Returns a company's member of staff as a row: id, company, first and last name, address.
 pub(crate) fn staff_row(company: u64, member: u64) -> String {
     let ((first, last), email) = (bookings::names(member), bookings::email(company, member));
     format!("({}, {company}, '{first}', '{last}', '{email}')", staff_id(company, member))
 }
 
-/// The key of a company's member of staff.
+/// Returns the key of a company's member of staff.
 pub(crate) fn staff_id(company: u64, member: u64) -> u64 {
     company * 100_000 + member
 }

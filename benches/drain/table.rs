@@ -1,10 +1,10 @@
-//! The figures of a drain, for people.
+//! Prints the figures of a drain as a table.
 
 use crate::Result;
 use crate::course::Figure;
 use std::io::Write as _;
 
-/// One line of the table.
+/// One row of the table.
 pub(crate) struct TableRow<'a> {
     pub(crate) figure: &'a Figure,
     /// Events per second of the floors (a), (b) and (c) on the same engine.
@@ -14,7 +14,7 @@ pub(crate) struct TableRow<'a> {
 /// Prints the head.
 ///
 /// # Errors
-/// When nobody reads.
+/// When stdout is closed.
 pub(crate) fn begin(events: u64) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{events} events in each drain; CPU in ms per 1,000 events; memory of the largest worker")?;
@@ -26,18 +26,18 @@ pub(crate) fn begin(events: u64) -> Result<()> {
     Ok(())
 }
 
-/// Prints one line.
+/// Prints one row.
 ///
 /// # Errors
-/// When nobody reads.
-pub(crate) fn line(line: &TableRow<'_>) -> Result<()> {
+/// When stdout is closed.
+pub(crate) fn print_row(row: &TableRow<'_>) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    let Figure { engine, what, costs, publish_to_commit } = line.figure;
+    let Figure { engine, what, costs, publish_to_commit } = row.figure;
     write!(out, "{engine:<11}{what:<33}")?;
     if let Some(costs) = costs {
         let cpu = costs.cpu_per_1000;
         write!(out, "{:>9.0}", costs.per_second)?;
-        for floor in line.floors {
+        for floor in row.floors {
             let ratio = floor.map(|floor| format!("{:.0}%", costs.per_second / floor * 100.0));
             write!(out, "{:>6}", ratio.unwrap_or_default())?;
         }

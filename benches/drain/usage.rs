@@ -1,9 +1,9 @@
-//! What other processes use of the CPU, as `/proc` tells it.
+//! The CPU usage of other processes, from `/proc`.
 
-/// `/proc` counts in hundredths of a second, whatever the kernel's own clock does.
+/// `/proc` counts in hundredths of a second, independent of the kernel's own clock.
 const TICKS: f64 = 100.0;
 
-/// The process that listens on this port of this machine, if that can be seen.
+/// Returns the process that listens on this port of this machine, if it is visible.
 pub(crate) fn listening_on(port: u16) -> Option<u32> {
     let tables =
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
@@ -22,7 +22,7 @@ pub(crate) fn listening_on(port: u16) -> Option<u32> {
     processes().filter(has_it).min()
 }
 
-/// CPU seconds that a process, its children, and those of them that have ended have used so far.
+/// Returns the CPU seconds that a process and its children, including ended ones, have used so far.
 pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let children = processes().filter_map(Usage::of).filter(|usage| usage.parent == pid);
     let all: u64 = Usage::of(pid).into_iter().chain(children).map(|usage| usage.ticks).sum();
@@ -37,7 +37,7 @@ struct Usage {
 impl Usage {
     fn of(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name before this may hold anything.
+        // The process's name, before the last parenthesis, may contain anything.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let ticks = fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
         Some(Self { parent: fields.get(1)?.parse().ok()?, ticks })

@@ -1,4 +1,4 @@
-//! The real program at work: worker processes on a full queue, and at a steady pace.
+//! Runs the real program: worker processes on a full queue, and at a steady rate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,12 +18,12 @@ use crate::quantiles::Quantiles;
 use crate::salon::Salon;
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(900);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// More than a worker can do in the longer time between two looks.
+/// More events than a worker can decide in the longer interval between two polls.
 const NEARLY_EMPTY: u64 = 8_000;
 
-/// How the program is set up; what is not said is as it comes.
+/// The settings of the program; defaults apply to what is not set.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) processes: usize,
@@ -55,11 +55,11 @@ impl Setup {
     }
 }
 
-/// Lets workers drain the first `events` events, which wait in the queue. From the moment when the
-/// first of them is there until the last outcome is committed.
+/// Lets workers drain the first `events` events, which wait in the queue. Measures from the moment when the
+/// first worker consumes until the last outcome is committed.
 ///
 /// # Errors
-/// When a worker fails, or its rows are not what they must be.
+/// When a worker fails, or its rows are wrong.
 pub(crate) async fn drain(
     setup: &Setup,
     broker: &Broker,
@@ -74,7 +74,7 @@ pub(crate) async fn drain(
     Ok(costs)
 }
 
-/// The same, whatever the events are.
+/// Does the same for any events, without checking rows.
 ///
 /// # Errors
 /// When a worker fails.
@@ -95,15 +95,15 @@ pub(crate) async fn run(
     }
     let pids = workers.iter_mut().map(Program::id).collect::<Result<Vec<u32>>>()?;
     let (before, began) = (watched.cpu(&pids), Instant::now());
-    // Looking costs the broker something, and counting rows the database: seldom while much is left,
-    // and not before the queue is empty.
+    // Polling costs the broker time, and counting rows the database: poll rarely while many events are left,
+    // and count only once the queue is empty.
     loop {
         let left = broker.inspect().await?.0;
         if left == 0 && salon.decided().await? >= events_before + events {
             break;
         }
         ensure_before(until, &mut workers)?;
-        sleep(if left > NEARLY_EMPTY { LOOK_EVERY * 20 } else { LOOK_EVERY }).await;
+        sleep(if left > NEARLY_EMPTY { POLL_INTERVAL * 20 } else { POLL_INTERVAL }).await;
     }
     let took = began.elapsed();
     let after = watched.cpu(&pids);
@@ -114,11 +114,11 @@ pub(crate) async fn run(
     Ok(Costs::of(events, took, before, after, peak))
 }
 
-/// Publishes events at a steady pace to a worker, and tells how long each took from being published
-/// until its outcome was committed, as another session sees it.
+/// Publishes events at a steady rate to a worker, and measures the time of each from publishing until its
+/// outcome is committed, as another session sees it.
 ///
 /// # Errors
-/// When the worker fails, or its rows are not what they must be.
+/// When the worker fails, or its rows are wrong.
 pub(crate) async fn throughput(
     broker: &Broker,
     salon: &Salon,
@@ -129,7 +129,7 @@ pub(crate) async fn throughput(
     let until = Instant::now() + WAIT_TIMEOUT;
     while broker.inspect().await?.1 == 0 {
         ensure_before(until, &mut workers)?;
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
     let (sent, mut received) = tokio::sync::mpsc::unbounded_channel();
     let publishing = async {
@@ -175,7 +175,7 @@ pub(crate) async fn throughput(
     Ok(Quantiles::of(took?))
 }
 
-/// Which of these events have an outcome.
+/// Returns which of these events have an outcome.
 async fn committed(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<Vec<String>> {
     let mut query = String::new();
     for id in ids {
@@ -190,8 +190,10 @@ async fn committed(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<
     Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?)
 }
 
+/// Checks that every worker still runs, and that the deadline has not passed.
+///
 /// # Errors
-/// When a worker has ended, or it is later than this.
+/// When a worker has ended, or the deadline has passed.
 pub(crate) fn ensure_before(until: Instant, workers: &mut [Program]) -> Result<()> {
     for worker in workers {
         worker.id()?;

@@ -1,7 +1,7 @@
-//! Confirmed webhooks per second: how fast does the real edge take Cal.com's signed webhooks into a
-//! real RabbitMQ queue, and how fast can the same bodies be published at all?
+//! Benchmark of confirmed webhooks per second: how fast does the real edge put Cal.com's signed webhooks
+//! into a real RabbitMQ queue, and how fast can the same bodies be published at all?
 //!
-//! `cargo bench --bench edge`. docs/performance.md says what the figures mean.
+//! `cargo bench --bench edge`. docs/performance.md explains the figures.
 
 #[path = "../measure/address.rs"]
 mod address;
@@ -38,21 +38,21 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 
 const CONNECTIONS: [usize; 3] = [1, 32, 256];
 
-/// With one connection, this part of the webhooks.
+/// With one connection, one in this many of the webhooks is posted.
 const SLOWER: usize = 5;
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Measures how fast the edge takes webhooks, against publishing them in the same run.
+/// Measures how fast the edge accepts webhooks, against publishing them in the same run.
 #[derive(Clone, Debug, Parser)]
 struct Options {
-    /// Webhooks of each measurement (with one connection a fifth of that).
+    /// Webhooks in each measurement (with one connection a fifth of that).
     #[arg(long, default_value_t = 20_000)]
     events: usize,
-    /// Where the figures are written.
+    /// The file for the figures.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Given by cargo.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -65,7 +65,7 @@ struct Figure {
     floor: Quantiles,
     edge_per_second: f64,
     edge: Quantiles,
-    /// Of the edge, so far.
+    /// The edge's peak memory so far.
     peak_memory: u64,
 }
 
@@ -104,7 +104,7 @@ async fn main() -> Result<()> {
     record::write(options.json, "edge", &figures)
 }
 
-/// So many at once, each confirmed by itself, and nothing else.
+/// Publishes this many at once, each with its own confirm, and does nothing else.
 async fn floor(webhooks: &Arc<Vec<Webhook>>, at_once: usize) -> Result<(f64, Quantiles)> {
     let broker = Broker::open().await?;
     let channel = broker.connection.create_channel().await?;
@@ -141,14 +141,14 @@ async fn publish(channel: &Channel, exchange: &str, body: &[u8]) -> Result<()> {
     }
 }
 
-/// The real edge, with so many connections that each post one webhook after the other.
+/// Runs the real edge, with this many connections that each post one webhook after the other.
 async fn edge_at_work(webhooks: &Arc<Vec<Webhook>>, connections: usize) -> Result<(f64, Quantiles, u64)> {
     let (broker, directory) = (Broker::open().await?, tempfile::tempdir()?);
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut settings = broker.settings();
     settings.push(("edge.listen", address.to_string()));
     settings.push(("edge.calcom_secrets", webhooks::SECRET.to_owned()));
-    // A line for each request is what it writes by default.
+    // The edge writes a line for each request by default.
     settings.push(("log.format", "json".to_owned()));
     let mut edge = Program::start(directory.path(), "edge", &["serve", "edge"], &settings)?;
     let until = Instant::now() + WAIT_TIMEOUT;
@@ -185,7 +185,7 @@ async fn edge_at_work(webhooks: &Arc<Vec<Webhook>>, connections: usize) -> Resul
     Ok((rate, quantiles, peak))
 }
 
-/// Waits for all: how many a second, and how long each took.
+/// Waits for all tasks; returns the rate per second, and the quantiles of their times.
 async fn ended(mut tasks: JoinSet<Result<Vec<Duration>>>, began: Instant) -> Result<(f64, Quantiles)> {
     let mut all = Vec::new();
     while let Some(ended) = tasks.join_next().await {
@@ -194,7 +194,7 @@ async fn ended(mut tasks: JoinSet<Result<Vec<Duration>>>, began: Instant) -> Res
     Ok((all.len() as f64 / began.elapsed().as_secs_f64(), Quantiles::of(all)))
 }
 
-/// Sees that each of them is in the queue, once, and removes the queue.
+/// Checks that each message is in the queue exactly once, and removes the queue.
 async fn arrived(broker: Broker, expected: usize) -> Result<()> {
     let (ready, _) = broker.inspect().await?;
     broker.remove().await?;

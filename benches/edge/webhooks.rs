@@ -1,5 +1,5 @@
-//! Signed webhooks, and connections over which they are posted: as little HTTP as is enough, so that
-//! what is measured is the edge and not its caller.
+//! Signed webhooks, and the connections over which they are posted: a minimal HTTP client, so that the
+//! benchmark measures the edge and not its caller.
 
 use std::net::SocketAddr;
 
@@ -12,17 +12,17 @@ use tokio::net::TcpStream;
 use crate::Result;
 use crate::bookings::Booking;
 
-/// What they are signed with.
+/// The key of the signatures.
 pub(crate) const SECRET: &str = "a secret of the benchmark";
 
-/// A webhook of Cal.com's.
+/// A webhook from Cal.com.
 pub(crate) struct Webhook {
     pub(crate) body: Vec<u8>,
     request: Vec<u8>,
 }
 
 impl Webhook {
-    /// The one with this number.
+    /// Returns the webhook with this number.
     ///
     /// # Errors
     /// Never, with a key of any length.
@@ -46,7 +46,7 @@ impl Webhook {
     }
 }
 
-/// Whether an edge at this address would accept something.
+/// Returns whether an edge at this address is ready.
 pub(crate) async fn is_ready(address: SocketAddr) -> bool {
     let asked = async {
         let request = b"GET /health/ready HTTP/1.1\r\nhost: edge.example\r\n\r\n";
@@ -55,14 +55,14 @@ pub(crate) async fn is_ready(address: SocketAddr) -> bool {
     asked.await.is_ok()
 }
 
-/// One connection, kept open.
+/// One connection, which stays open.
 pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody listens.
+    /// When nothing listens.
     pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;

@@ -1,6 +1,6 @@
-//! Where the servers are: as for the tests.
+//! The addresses of the servers, the same as for the tests.
 
-/// An address from the environment, else the usual one.
+/// Returns an address from the environment, or the usual one.
 pub(crate) fn server(variable: &str, usual: &str) -> String {
     std::env::var(variable).ok().filter(|url| !url.is_empty()).unwrap_or_else(|| usual.to_owned())
 }

@@ -1,7 +1,7 @@
-//! The events that are measured with: the same ones in every run, from a number alone.
+//! The events of the benchmarks: the same in every run, computed from a number alone.
 //!
-//! Twenty companies with fifty members of staff each. Of a company's hosts 46 have the e-mail address
-//! of a member of staff, two only a name that is somebody's, and two are nobody that is known.
+//! Twenty companies have fifty members of staff each. Of a company's hosts 46 have the e-mail address of a
+//! member of staff, two have only the name of one, and two are unknown.
 
 use serde_json::{Value, json};
 
@@ -10,22 +10,22 @@ pub(crate) const STAFF: u64 = 50;
 const BY_EMAIL: u64 = 46;
 const BY_NAME: u64 = 48;
 
-/// What there is to be found for an event's host.
+/// How an event's host can be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A member of staff, by e-mail.
     Email,
     /// A member of staff, by name only: a person has to decide.
     Name,
-    /// Nobody.
+    /// Not at all.
     Nobody,
     /// The booking has no host.
     NoHost,
-    /// It cannot be read.
+    /// The event cannot be read.
     Malformed,
 }
 
-/// One event, about an appointment of its own.
+/// One event, about its own appointment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Booking {
     pub(crate) appointment: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Booking {
 }
 
 impl Booking {
-    /// The one with this number, from 0.
+    /// Returns the booking with this number, from 0.
     pub(crate) fn nth(n: u64) -> Self {
         let dice = scattered(n);
         let kind = match dice % 1000 {
@@ -55,22 +55,22 @@ impl Booking {
         Self { appointment: n + 1, company: (dice >> 20) % COMPANIES + 1, kind, member }
     }
 
-    /// The id of the event.
+    /// Returns the id of the event.
     pub(crate) fn event_id(&self) -> String {
         format!("event-{:08}", self.appointment)
     }
 
-    /// The reference that Cal.com knows the appointment by.
+    /// Returns Cal.com's reference of the appointment.
     pub(crate) fn uid(&self) -> String {
         uid(self.appointment)
     }
 
-    /// The Cal.com user.
+    /// Returns the id of the Cal.com user.
     pub(crate) fn host(&self) -> u64 {
         1_000_000 + self.company * 1_000 + self.member
     }
 
-    /// The gateway's event, around what Cal.com's API answers (version 2024-08-13).
+    /// Returns the gateway's event, with an answer of Cal.com's API (version 2024-08-13).
     pub(crate) fn event(&self) -> Value {
         let (n, uid, host) = (self.appointment, self.uid(), self.host());
         let (day, hour) = (n % 28 + 1, n % 9 + 8);
@@ -120,17 +120,17 @@ impl Booking {
     }
 }
 
-/// The reference of an appointment.
+/// Returns the reference of an appointment.
 pub(crate) fn uid(appointment: u64) -> String {
     format!("bk{appointment:014}Qz")
 }
 
-/// The address of a company's member of staff.
+/// Returns the address of a company's member of staff.
 pub(crate) fn email(company: u64, member: u64) -> String {
     format!("member{member}@salon{company}.example")
 }
 
-/// First and last name of a member of staff: nobody else's in the company.
+/// Returns first and last name of a member of staff, unique in the company.
 pub(crate) fn names(member: u64) -> (&'static str, String) {
     const FIRST: [&str; 10] =
         ["Ada", "Bela", "Carla", "Dunja", "Edith", "Frida", "Gerd", "Hanna", "Ivo", "Jörg"];
@@ -142,7 +142,7 @@ fn full_name(member: u64) -> String {
     format!("{first} {last}")
 }
 
-/// A number that looks like chance (splitmix64).
+/// Returns a pseudo-random number (splitmix64).
 fn scattered(n: u64) -> u64 {
     let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

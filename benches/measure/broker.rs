@@ -1,4 +1,4 @@
-//! The broker's side: a topology of one's own, events published into it, and what waits there.
+//! The broker of a benchmark: its own topology, and the state of its queue.
 
 use hostmatch::config::{QueueConfig, Secret, Topology};
 use hostmatch::queue::{Queue, topology};
@@ -11,21 +11,21 @@ use uuid::Uuid;
 use crate::Result;
 use crate::address::server;
 
-/// Where RabbitMQ is: as for the tests.
+/// Returns the address of RabbitMQ, the same as for the tests.
 pub(crate) fn url() -> String {
     server("HOSTMATCH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
 }
 
-/// Queues under a prefix of their own, as the program declares them.
+/// Queues under their own prefix, as the program declares them.
 pub(crate) struct Broker {
     pub(crate) config: QueueConfig,
     pub(crate) connection: Connection,
     pub(crate) queue: Queue,
-    look: Channel,
+    channel: Channel,
 }
 
 impl Broker {
-    /// Declares them.
+    /// Declares the queues.
     ///
     /// # Errors
     /// When the broker cannot be used.
@@ -46,11 +46,11 @@ impl Broker {
         let queue = Queue::open(&config).await?;
         queue.depth().await?;
         let connection = Connection::connect(config.url.expose(), ConnectionProperties::default()).await?;
-        let look = connection.create_channel().await?;
-        Ok(Self { config, connection, queue, look })
+        let channel = connection.create_channel().await?;
+        Ok(Self { config, connection, queue, channel })
     }
 
-    /// What the program has to know to use them.
+    /// Returns the program's settings for these queues.
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
             ("queue.url", self.config.url.expose().to_owned()),
@@ -59,18 +59,18 @@ impl Broker {
         ]
     }
 
-    /// The work queue: messages that are ready, and consumers.
+    /// Returns the numbers of ready messages and of consumers of the work queue.
     ///
     /// # Errors
-    /// When the broker does not tell.
+    /// When the broker does not answer.
     pub(crate) async fn inspect(&self) -> Result<(u64, u32)> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let name = self.work_queue();
-        let queue = self.look.queue_declare(name.as_str().into(), passive, FieldTable::default()).await?;
+        let queue = self.channel.queue_declare(name.as_str().into(), passive, FieldTable::default()).await?;
         Ok((queue.message_count().into(), queue.consumer_count()))
     }
 
-    /// Its name.
+    /// Returns the name of the work queue.
     pub(crate) fn work_queue(&self) -> String {
         format!("{}.bookings", self.config.prefix)
     }
@@ -83,10 +83,10 @@ impl Broker {
         self.queue.close().await;
         let topology = topology::Topology::new(&self.config)?;
         for queue in topology.queues {
-            self.look.queue_delete(queue.name.as_str().into(), QueueDeleteOptions::default()).await?;
+            self.channel.queue_delete(queue.name.as_str().into(), QueueDeleteOptions::default()).await?;
         }
         let exchange = topology.exchange.as_str().into();
-        self.look.exchange_delete(exchange, ExchangeDeleteOptions::default()).await?;
+        self.channel.exchange_delete(exchange, ExchangeDeleteOptions::default()).await?;
         self.connection.close(200, "measured".into()).await?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A database for one measurement: made on a server that is there, or in a file, and removed afterwards.
+//! A database for one measurement, created on an existing server or in a file, and removed afterwards.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,10 +11,10 @@ use sea_orm::{ConnectionTrait as _, Statement};
 use crate::Result;
 use crate::address::server;
 
-/// Rows of one INSERT.
+/// Rows in one INSERT.
 const ROWS: u64 = 1000;
 
-/// An engine.
+/// A database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Engine {
     Mariadb,
@@ -23,7 +23,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Its name for people.
+    /// Returns its name for people.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Mariadb => "MariaDB",
@@ -32,7 +32,7 @@ impl Engine {
         }
     }
 
-    /// Where the server is, as for the tests.
+    /// Returns the address of the server, the same as for the tests.
     pub(crate) fn server(self) -> Option<String> {
         match self {
             Self::Mariadb => Some(server("HOSTMATCH_TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306")),
@@ -44,7 +44,7 @@ impl Engine {
     }
 }
 
-/// A database with the gateway's tables and ours, and nothing in them.
+/// A database with the gateway's tables and ours, all empty.
 pub(crate) struct Scratch {
     pub(crate) url: String,
     pub(crate) database: Database,
@@ -52,7 +52,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes it. `directory`: for a file.
+    /// Creates it; `directory` is for SQLite's file.
     ///
     /// # Errors
     /// When the server cannot be used.
@@ -63,7 +63,7 @@ impl Scratch {
                 let options =
                     if engine == Engine::Postgres { "TEMPLATE template0" } else { "CHARACTER SET utf8mb4" };
                 administer(&server, &format!("CREATE DATABASE {name} {options}")).await?;
-                // Whatever else the server's address says stays.
+                // Everything else in the server's address is kept.
                 let mut url = reqwest::Url::parse(&server)?;
                 url.set_path(&format!("/{name}"));
                 (String::from(url), Some(server))
@@ -76,7 +76,7 @@ impl Scratch {
         Ok(Self { url, database, server })
     }
 
-    /// Inserts rows, a thousand at once.
+    /// Inserts rows, a thousand at a time.
     ///
     /// # Errors
     /// When the database refuses them.
@@ -101,17 +101,17 @@ impl Scratch {
         Ok(())
     }
 
-    /// A number, such as a count.
+    /// Reads a number, such as a count.
     ///
     /// # Errors
-    /// When the database does not tell.
+    /// When the query fails.
     pub(crate) async fn number(&self, query: &str) -> Result<u64> {
         let statement = Statement::from_string(self.database.backend(), query);
         let row = self.database.connection().query_one_raw(statement).await?.ok_or("no row")?;
         Ok(u64::try_from(row.try_get_by_index::<DbId>(0)?.0)?)
     }
 
-    /// Removes it.
+    /// Removes the database.
     ///
     /// # Errors
     /// When that is not possible.

@@ -1,4 +1,4 @@
-//! The program itself as a process of its own: started, stopped, and how much memory it has had.
+//! Runs the program as a separate process: starts and stops it, and reads its peak memory.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use crate::Result;
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The program under measurement. Dropped, it is killed.
+/// The measured program. It is killed when this is dropped.
 pub(crate) struct Program {
     child: Child,
 }
@@ -39,7 +39,7 @@ impl Program {
         Ok(Self { child: command.spawn()? })
     }
 
-    /// Its process.
+    /// Returns its process id.
     ///
     /// # Errors
     /// When it has ended.
@@ -50,10 +50,10 @@ impl Program {
         }
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Asks it to stop, and waits until it has ended.
     ///
     /// # Errors
-    /// When it does not end, or not well.
+    /// When it does not end, or ends with a failure.
     pub(crate) async fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.id()?)?), Signal::SIGTERM)?;
         let status = tokio::time::timeout(WAIT_TIMEOUT, self.child.wait()).await??;
@@ -61,7 +61,7 @@ impl Program {
     }
 }
 
-/// The most memory that a process has had so far, in bytes.
+/// Returns the peak memory of a process so far, in bytes.
 pub(crate) fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

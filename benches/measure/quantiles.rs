@@ -1,10 +1,10 @@
-//! How long most of them took.
+//! Quantiles of durations.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Of many durations, in milliseconds.
+/// Quantiles of many durations, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Quantiles {
     pub(crate) p50_ms: f64,
@@ -13,7 +13,7 @@ pub(crate) struct Quantiles {
 }
 
 impl Quantiles {
-    /// Sorts them for it.
+    /// Computes the quantiles of these durations.
     pub(crate) fn of(mut all: Vec<Duration>) -> Self {
         all.sort_unstable();
         let at = |percent: usize| {

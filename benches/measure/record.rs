@@ -1,4 +1,4 @@
-//! Figures in a file, for comparing them over time.
+//! Writes figures to a file, for comparison over time.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

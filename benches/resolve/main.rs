@@ -1,5 +1,5 @@
-//! Matching alone: how long it takes to tell who a host is, and what is allocated for it, for
-//! companies of different sizes. Nothing is read or written.
+//! Benchmark of matching alone: how long it takes to match a host, and how much it allocates, for companies
+//! of different sizes. Nothing is read or written.
 //!
 //! `cargo bench --bench resolve`
 
@@ -9,7 +9,7 @@ use hostmatch::event::{CompanyId, Host, HostId, StaffId};
 use hostmatch::matching::{Confidence, Directory, Mapping, MappingRef, MappingSource, Resolver, Staff};
 use hostmatch::telemetry::traces::{self, Parent, Span, SpanKind};
 
-/// Counts what is allocated.
+/// Counts allocations.
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
@@ -30,7 +30,7 @@ fn staff(members: i64) -> Vec<Staff> {
     (1..=members).map(member).collect()
 }
 
-/// Company and resolver as they are by default.
+/// Returns a company and the default resolver.
 fn company(members: i64) -> (Directory, Resolver) {
     let mut directory = Directory::default();
     directory.add_roster(COMPANY, staff(members));
@@ -47,7 +47,7 @@ fn resolve(bencher: Bencher<'_, '_>, host: &Host, directory: &Directory, resolve
         .bench(|| resolver.resolve(black_box(host), COMPANY, black_box(directory)));
 }
 
-/// What an event's spans cost where no collector is configured: a request, a publish, and the steps of a
+/// Measures the spans of an event if no collector is configured: a request, a publish, and the steps of a
 /// batch.
 #[divan::bench]
 fn spans_that_are_off(bencher: Bencher<'_, '_>) {
@@ -88,7 +88,7 @@ fn by_email(bencher: Bencher<'_, '_>, members: i64) {
     resolve(bencher, &host("Anybody", &email), &directory, &resolver);
 }
 
-/// The host is somebody's namesake.
+/// The host has the same name as a member of staff.
 #[divan::bench(args = SIZES)]
 fn by_name(bencher: Bencher<'_, '_>, members: i64) {
     let (directory, resolver) = company(members);
@@ -96,14 +96,14 @@ fn by_name(bencher: Bencher<'_, '_>, members: i64) {
     resolve(bencher, &host(&name, "anybody@elsewhere.example"), &directory, &resolver);
 }
 
-/// The host is nobody who is known.
+/// The host is unknown.
 #[divan::bench(args = SIZES)]
 fn nobody(bencher: Bencher<'_, '_>, members: i64) {
     let (directory, resolver) = company(members);
     resolve(bencher, &host("Nobody Known", "anybody@elsewhere.example"), &directory, &resolver);
 }
 
-/// Making the index of a company, as it is done once for a batch with an unknown host.
+/// Builds the index of a company, as it happens once for a batch with an unknown host.
 #[divan::bench(args = SIZES)]
 fn index(bencher: Bencher<'_, '_>, members: i64) {
     bencher.with_inputs(|| staff(members)).bench_values(|staff| {

@@ -1,6 +1,6 @@
-//! Edge and worker in this process under load for a long time: does anything grow, is anything lost?
+//! Runs edge and worker in this process under load for a long time: does anything grow, is anything lost?
 //!
-//! `cargo bench --bench soak -- --minutes 10`. docs/reliability.md says what the figures mean.
+//! `cargo bench --bench soak -- --minutes 10`. docs/reliability.md explains the figures.
 
 #[path = "../measure/record.rs"]
 mod record;
@@ -17,25 +17,25 @@ use hostmatch::telemetry;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Runs edge and worker under load, and sees that nothing grows and nothing is lost.
+/// Runs edge and worker under load, and checks that nothing grows and nothing is lost.
 ///
-/// Needs nothing: everything is in temporary files, unless --configured says otherwise.
+/// Needs no servers: everything is in temporary files, except with --configured.
 #[derive(Debug, Parser)]
 struct Options {
-    /// For how long events are posted.
+    /// How long events are posted.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     minutes: f64,
-    /// Use the database and the queue of the configuration (`hostmatch.toml`, `HOSTMATCH_…`); refused unless
-    /// both are empty but for earlier soaks.
+    /// Use the database and the queue of the configuration (`hostmatch.toml`, `HOSTMATCH_…`); refused if they
+    /// contain anything but rows of earlier soaks.
     #[arg(long)]
     configured: bool,
     /// Log more than errors.
     #[arg(short, long)]
     verbose: bool,
-    /// Where the figures are written.
+    /// The file for the figures.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Given by cargo.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -43,11 +43,11 @@ struct Options {
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
-    // Fails only when there is one already.
+    // This fails only when a provider is already installed.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     let mut overrides = Overrides::default();
     if !options.verbose {
-        // A line for each of so many requests is of no use.
+        // A line for each of many requests is useless.
         overrides.set("soak", "log.level", "error");
     }
     let mut config = config::load(None, &overrides)?.config;

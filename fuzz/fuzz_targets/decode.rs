@@ -1,6 +1,6 @@
-//! Any bytes into the decoder: `cargo +nightly fuzz run --dev -s none decode fuzz/corpus/decode
-//! tests/fixtures/events tests/fixtures/messages`. What it finds goes into the first of these folders, the
-//! others are read.
+//! Fuzz target of the decoder: `cargo +nightly fuzz run --dev -s none decode fuzz/corpus/decode
+//! tests/fixtures/events tests/fixtures/messages`. It writes new inputs into the first of these folders, and
+//! only reads the others.
 #![no_main]
 
 #[path = "../promises.rs"]

@@ -1,4 +1,4 @@
-//! What is measured of this process, and whether it grew.
+//! Measures quantities of this process, and checks whether they grew.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use hostmatch::runtime::shutdown::Shutdown;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-/// Samples at most; few enough to be of no weight themselves.
+/// The most samples; few enough not to affect the memory themselves.
 const SAMPLES: u32 = 200;
 const SHORTEST: Duration = Duration::from_millis(200);
 
@@ -17,12 +17,12 @@ const KIB: u64 = 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Gauge {
     name: &'static str,
-    /// It may grow by so much for reasons of its own (buffers, connections that idle).
+    /// How much it may grow for harmless reasons (buffers, idle connections).
     slack: u64,
     values: Vec<u64>,
 }
 
-/// What one quantity came to.
+/// The result for one quantity.
 #[derive(Debug, Serialize)]
 pub(crate) struct Measured {
     pub(super) name: &'static str,
@@ -38,7 +38,7 @@ impl Gauge {
         Self { name, slack, values: Vec::new() }
     }
 
-    /// What it came to.
+    /// Returns the result.
     pub(super) fn measured(&self) -> Measured {
         Measured {
             name: self.name,
@@ -50,15 +50,15 @@ impl Gauge {
         }
     }
 
-    /// What its last quarter may come to: what its second quarter came to, when everything had
-    /// been used once, a quarter more, and the slack.
+    /// Returns the limit for its last quarter: the median of its second quarter, when everything has been
+    /// used once, plus a quarter of it, plus the slack.
     fn bound(&self) -> Option<u64> {
         let quarter = self.values.len() / 4;
         let usual = median(self.values.get(quarter..quarter * 2)?)?;
         Some(usual + usual / 4 + self.slack)
     }
 
-    /// Whether it did not keep its bound.
+    /// Returns whether it exceeded its bound.
     fn grew(&self) -> bool {
         let end = self.values.get(self.values.len() - self.values.len() / 4..).and_then(median);
         matches!((end, self.bound()), (Some(end), Some(bound)) if end > bound)
@@ -71,14 +71,14 @@ fn median(values: &[u64]) -> Option<u64> {
     values.get(values.len() / 2).copied()
 }
 
-/// All of them.
+/// All quantities.
 pub(super) struct Gauges {
     queue: Queue,
     pub(super) all: [Gauge; 5],
 }
 
 impl Gauges {
-    /// Of this process and this queue.
+    /// Creates the gauges of this process and this queue.
     pub(super) fn new(queue: Queue) -> Self {
         let all = [
             Gauge::new("memory (KiB)", 32 * KIB),
@@ -90,7 +90,7 @@ impl Gauges {
         Self { queue, all }
     }
 
-    /// Measures again and again, until it is over.
+    /// Measures at intervals until the end.
     pub(super) async fn watch(&mut self, began: Instant, length: Duration, stop: &Shutdown) {
         let every = (length / SAMPLES).max(SHORTEST);
         while began.elapsed() < length && !stop.is_cancelled() {
@@ -102,7 +102,7 @@ impl Gauges {
         }
     }
 
-    /// Measures once. Where the system does not tell something, nothing is noted.
+    /// Measures once. A value that the system does not report is left out.
     pub(super) async fn take(&mut self) {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let of = |name: &str| {

@@ -1,5 +1,4 @@
-//! The load: mixed bookings, posted through HTTP without pause, as many at once as the worker keeps
-//! up with.
+//! The load: mixed bookings, posted over HTTP without pause, as fast as the worker keeps up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,18 +14,18 @@ use uuid::Uuid;
 use super::Result;
 use super::salon::{APPOINTMENTS, STAFF, address, reference};
 
-/// Requests at the same time.
+/// Concurrent requests.
 const POSTERS: u64 = 8;
-/// Events that may be accepted and not yet decided: what is measured is to be no backlog.
+/// The most accepted events that are not decided yet, so that no backlog is measured.
 const MAX_UNDECIDED: u64 = 1_000;
 const PAUSE: Duration = Duration::from_millis(5);
-/// After an answer that says not now.
+/// The pause after an answer that asks to retry later.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Every so many events one comes twice.
+/// One in this many events is sent twice.
 const REPEAT: u64 = 10;
 
-/// What is posted, and how much of it was accepted.
+/// The posted events, and how many of them were accepted.
 pub(super) struct Load {
     url: String,
     run: String,
@@ -38,34 +37,34 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// For the edge at this address; `tally`: what its worker has done.
+    /// Creates the load for the edge at this address; `tally` is that of its worker.
     pub(super) fn new(url: String, tally: Tally) -> Self {
         let run = format!("soak{}", Uuid::new_v4().simple());
         let zero = AtomicU64::default;
         Self { url, run, tally, next: zero(), posted: zero(), accepted: zero(), different: zero() }
     }
 
-    /// Begins the id of every event of this run.
+    /// Returns the prefix of the id of every event of this run.
     pub(super) fn run_id(&self) -> &str {
         &self.run
     }
 
-    /// Requests that were sent.
+    /// Returns the number of requests that were sent.
     pub(super) fn posted(&self) -> u64 {
         self.posted.load(Ordering::SeqCst)
     }
 
-    /// Requests that were answered with success.
+    /// Returns the number of requests that were answered with success.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// Different events among them.
+    /// Returns the number of different events among them.
     pub(super) fn different(&self) -> u64 {
         self.different.load(Ordering::SeqCst)
     }
 
-    /// Posts until told that it is over.
+    /// Posts until `over` is cancelled.
     ///
     /// # Errors
     /// When the edge cannot be reached, or refuses.
@@ -99,7 +98,7 @@ impl Load {
         try_join_all(posters).await.map(drop)
     }
 
-    /// One of every kind of event, in turn.
+    /// Returns an event of each kind in turn.
     fn event(&self, n: u64) -> Value {
         let host = n % STAFF + 1;
         let mut event = json!({

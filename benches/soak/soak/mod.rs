@@ -1,5 +1,5 @@
-//! One soak: it makes a salon (`salon`), starts edge and worker on it, posts mixed bookings without pause
-//! (`load`), measures the process meanwhile (`gauges`), and counts what was lost (`report`). The tests run it,
+//! One soak: creates a salon (`salon`), starts edge and worker on it, posts mixed bookings without pause
+//! (`load`), measures the process meanwhile (`gauges`), and counts lost events (`report`). The tests run it,
 //! too.
 
 mod gauges;
@@ -28,14 +28,14 @@ use self::report::Report;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// How long what was accepted may take to be decided, once nothing more is posted.
+/// How long the accepted events may take to be decided after the last post.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Puts the database and the queue into a directory that is removed when it is dropped.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be created.
 pub(crate) fn in_files(config: &mut Config) -> Result<TempDir> {
     let directory = tempfile::Builder::new().prefix("hostmatch-soak-").tempdir()?;
     let url = |file: &str| Secret::new(format!("sqlite://{}", directory.path().join(file).display()));
@@ -45,15 +45,15 @@ pub(crate) fn in_files(config: &mut Config) -> Result<TempDir> {
     Ok(directory)
 }
 
-/// Posts events for so long, and waits until they are decided. `stop` ends it early.
+/// Posts events for this long, and waits until they are decided. `stop` ends it early.
 ///
 /// # Errors
-/// When something cannot be started, an event is refused, or the database or the queue is somebody's.
+/// When something cannot be started, an event is refused, or the database or the queue is in use.
 pub(crate) async fn run(mut config: Config, length: Duration, stop: &Shutdown) -> Result<Report> {
-    // Whoever reaches this port is on this machine; and it is another at each run.
+    // Only this machine can reach this port, and it differs in each run.
     config.edge.listen = "127.0.0.1:0".to_owned();
     config.edge.allow_unsigned = true;
-    // A spool may hold what somebody has posted in earnest: it is not for a soak to forward that.
+    // A spool may contain real events, which a soak must not forward.
     config.edge.spool = PathBuf::new();
     let config = Arc::new(config);
     let database = Database::connect(&config.database).await?;
@@ -74,7 +74,7 @@ async fn with_database(
     if depth.ready + depth.waiting + depth.dead > 0 {
         queue.close().await;
         return Err(
-            "there are messages in the configured queue; use a queue.prefix of its own for a soak".into()
+            "there are messages in the configured queue; use a separate queue.prefix for a soak".into()
         );
     }
     let listener = TcpListener::bind(&config.edge.listen).await?;
@@ -98,7 +98,7 @@ async fn with_database(
             over.cancel();
             Ok(())
         };
-        // Whichever fails first ends the other.
+        // The first failure ends the other.
         tokio::try_join!(load.run(&over), measure)?;
         let until = Instant::now() + DRAIN_TIMEOUT;
         while Instant::now() < until && salon::decided(database, load.run_id()).await? < load.different() {

@@ -1,4 +1,4 @@
-//! What a soak came to.
+//! The result of a soak.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::load::Load;
 pub(crate) struct Report {
     seconds: u64,
     posted: u64,
-    /// Requests that were answered with success, repetitions included.
+    /// Requests that were answered with success, including repeats.
     pub(crate) accepted: u64,
     /// Different events among them.
     pub(crate) events: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// From what was measured and counted.
+    /// Creates the report from the measurements and counts.
     pub(super) fn new(
         gauges: impl IntoIterator<Item = Gauge>,
         load: &Load,
@@ -42,7 +42,7 @@ impl Report {
         }
     }
 
-    /// What is wrong, in words.
+    /// Describes the problems, if there are any.
     pub(crate) fn problem(&self) -> Option<String> {
         let grown = self.quantities.iter().filter(|quantity| quantity.grew);
         let mut problems: Vec<String> = grown.map(|quantity| format!("{} grew", quantity.name)).collect();

@@ -1,5 +1,4 @@
-//! The salon of a soak: one company, its staff and its appointments; and counting what became of
-//! its events.
+//! The salon of a soak: one company, its staff and its appointments; and the count of its decided events.
 
 use hostmatch::event::{AppointmentId, CompanyId, StaffId};
 use hostmatch::store::Database;
@@ -8,28 +7,28 @@ use sea_orm::{ColumnTrait as _, EntityTrait, PaginatorTrait as _, QueryFilter as
 
 use super::Result;
 
-/// The name of the company: how a soak knows a database of its own.
+/// The name of the company, by which a soak recognises its own database.
 const NAME: &str = "hostmatch soak";
 
-/// Staff; each has the host of the same number.
+/// Members of staff; each is the host with the same number.
 pub(super) const STAFF: u64 = 20;
-/// Appointments; the events are about these, again and again.
+/// Appointments, which the events refer to repeatedly.
 pub(super) const APPOINTMENTS: u64 = 500;
 
-/// The reference of an appointment.
+/// Returns the reference of an appointment.
 pub(super) fn reference(n: u64) -> String {
     format!("soak-{n}")
 }
 
-/// The address of a member of staff.
+/// Returns the address of a member of staff.
 pub(super) fn address(n: u64) -> String {
     format!("staff{n}@soak.example")
 }
 
-/// Makes the tables and the salon, unless an earlier soak has made them.
+/// Creates the tables and the salon, unless an earlier soak has created them.
 ///
 /// # Errors
-/// When the database is somebody's: it holds a company that no soak has made.
+/// When the database is in use: it contains a company that no soak has created.
 pub(super) async fn open(database: &Database) -> Result<()> {
     let connection = database.connection();
     if company::Entity::find().count(connection).await.is_err() {
@@ -40,8 +39,8 @@ pub(super) async fn open(database: &Database) -> Result<()> {
     let ours = ours.count(connection).await?;
     let all = company::Entity::find().count(connection).await?;
     if all > ours {
-        let text = "the configured database holds companies: a soak fills its database with invented bookings, \
-                    so give it one of its own";
+        let text = "the configured database contains companies: a soak fills its database with invented \
+                    bookings, so give it a separate one";
         return Err(text.into());
     }
     if ours > 0 {
@@ -70,7 +69,7 @@ pub(super) async fn open(database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// How many events of this run have an outcome.
+/// Returns how many events of this run have an outcome.
 pub(super) async fn decided(database: &Database, run: &str) -> Result<u64> {
     let events = event::Entity::find().filter(event::Column::EventId.starts_with(format!("{run}-")));
     Ok(database.with_deadline(async { Ok(events.count(database.connection()).await?) }).await?)

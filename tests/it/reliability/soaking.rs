@@ -56,6 +56,6 @@ async fn a_soak_refuses_a_database_with_data() {
     let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     stack.world.company(1).await;
     let refused = soak::run(config(&stack), LENGTH, &Shutdown::new()).await.unwrap_err();
-    assert!(refused.to_string().contains("holds companies"), "{refused}");
+    assert!(refused.to_string().contains("contains companies"), "{refused}");
     assert_eq!(stack.world.count("appointments").await, 0);
 }
