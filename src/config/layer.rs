@@ -114,7 +114,7 @@ pub(super) fn from_environment(
         if !known.contains(&key) {
             problems.push(Problem::new(&key, &origin, keys::unknown(known, &key)));
         } else if let Some(other) = layers.get(&key) {
-            problems.push(Problem::new(&key, &origin, format!("also given by {}", other.origin)));
+            problems.push(Problem::new(&key, &origin, format!("is also set by {}", other.origin)));
         } else if let Some(text) = value.to_str() {
             layers.insert(key.clone(), Layer::one(origin, &key, Value::from(text)));
         } else {

@@ -17,10 +17,10 @@ pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
     edge(config, &mut found);
     traces(config, &mut found);
     if !config.metrics.listen.is_empty() && !is_address(&config.metrics.listen) {
-        refuse(&mut found, "metrics.listen", "is empty, or an address and a port, such as 127.0.0.1:9464");
+        refuse(&mut found, "metrics.listen", "must be empty, or an address and port such as 127.0.0.1:9464");
     }
     if config.matching.auto_accept > 100 {
-        refuse(&mut found, "matching.auto_accept", "is a confidence: 0 to 100");
+        refuse(&mut found, "matching.auto_accept", "must be a confidence from 0 to 100");
     }
     if let Err(message) = log_level(&config.log.level) {
         found.push(("log.level", message));
@@ -37,7 +37,7 @@ fn refuse(found: &mut Found, key: &'static str, message: &str) {
 
 fn database(config: &Config, found: &mut Found) {
     if !has_scheme(config.database.url.expose(), &["mysql", "mariadb", "postgres", "postgresql", "sqlite"]) {
-        // The URL itself is not quoted: it may hold a password.
+        // The URL itself is not quoted: it may contain a password.
         refuse(found, "database.url", "must begin with mysql://, postgres:// or sqlite://");
     } else if !names_database(config.database.url.expose()) {
         refuse(
@@ -53,7 +53,7 @@ fn database(config: &Config, found: &mut Found) {
         refuse(
             found,
             "gateway.timezone",
-            "is \"server\", an offset such as \"+02:00\", or a name such as \"Europe/Berlin\"",
+            "must be \"server\", an offset such as \"+02:00\", or a name such as \"Europe/Berlin\"",
         );
     }
 }
@@ -65,11 +65,11 @@ fn queue(config: &Config, found: &mut Found) {
     }
     let management = queue.management_url.expose();
     if !management.is_empty() && !has_scheme(management, &["http", "https"]) {
-        refuse(found, "queue.management_url", "is empty, or begins with http:// or https://");
+        refuse(found, "queue.management_url", "must be empty, or begin with http:// or https://");
     }
     let prefix_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !(1..=64).contains(&queue.prefix.len()) || !queue.prefix.chars().all(prefix_char) {
-        refuse(found, "queue.prefix", "is 1 to 64 letters, digits, dots, underscores and hyphens");
+        refuse(found, "queue.prefix", "must be 1 to 64 letters, digits, dots, underscores and hyphens");
     }
     if queue.prefetch == 0 {
         refuse(found, "queue.prefetch", "must be positive: 0 would mean no limit");
@@ -107,7 +107,7 @@ fn worker(config: &Config, found: &mut Found) {
         refuse(found, "worker.redecide_limit", "must be positive");
     }
     if !worker.health_listen.is_empty() && !is_address(&worker.health_listen) {
-        refuse(found, "worker.health_listen", "is empty, or an address and a port, such as 127.0.0.1:8081");
+        refuse(found, "worker.health_listen", "must be empty, or an address and port such as 127.0.0.1:8081");
     }
     // RabbitMQ closes the channel of a consumer that has not acknowledged for 30 minutes.
     if worker.hold >= Duration::from_secs(25 * 60) {
@@ -118,7 +118,7 @@ fn worker(config: &Config, found: &mut Found) {
 fn edge(config: &Config, found: &mut Found) {
     let edge = &config.edge;
     if !is_address(&edge.listen) {
-        refuse(found, "edge.listen", "is an address and a port, such as 127.0.0.1:8080 or [::1]:8080");
+        refuse(found, "edge.listen", "must be an address and port such as 127.0.0.1:8080 or [::1]:8080");
     }
     // RabbitMQ 4 refuses messages over 16 MiB; every event that the edge accepts must fit into the queue.
     if edge.body_limit == 0 || edge.body_limit > 16 << 20 {
@@ -151,10 +151,10 @@ fn traces(config: &Config, found: &mut Found) {
             refuse(found, "traces.endpoint", why);
         }
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
-        _ => refuse(found, "traces.endpoint", "is a URL, such as http://collector:4318, or empty"),
+        _ => refuse(found, "traces.endpoint", "must be a URL such as http://collector:4318, or empty"),
     }
     if !(0.0..=1.0).contains(&traces.sample_ratio) {
-        refuse(found, "traces.sample_ratio", "is a share: 0 to 1");
+        refuse(found, "traces.sample_ratio", "must be a ratio from 0 to 1");
     }
     let is_header = |text: &str| {
         text.split_once('=').is_some_and(|(name, value)| {
@@ -162,7 +162,7 @@ fn traces(config: &Config, found: &mut Found) {
         })
     };
     if !traces.headers.iter().all(|header| is_header(header.expose())) {
-        refuse(found, "traces.headers", "every header is written name=value (the values are not shown)");
+        refuse(found, "traces.headers", "every header must be name=value (the values are not shown)");
     }
 }
 

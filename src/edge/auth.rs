@@ -162,7 +162,7 @@ pub(super) fn calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<()
     let header = text(headers, CALCOM_SIGNATURE);
     if header == NO_SECRET {
         return refuse(
-            "this webhook has no secret; give it one in Cal.com, and the same in edge.calcom_secrets",
+            "this webhook has no secret; set one in Cal.com, and the same one in edge.calcom_secrets",
         );
     }
     if !any(keys) {

@@ -42,7 +42,7 @@ impl Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
-    /// It is durably in the queue, or in the spool before it.
+    /// It is stored durably, in the queue or in the spool.
     Queued,
     /// There is nothing to do for it, and it was not queued.
     Ignored,

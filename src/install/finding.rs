@@ -181,7 +181,7 @@ codes! {
             => "run that version here too; or use that version to migrate down: `hostmatch migrate down`",
         MigrationsHalfway Error: "a migration is recorded as applied, but what it created is missing"
             => "if an administrator sees it, grant what `hostmatch gateway grants` prints; if it is gone, restore it from a backup, or delete its row from `hostmatch_migrations` and run `hostmatch migrate up`, which creates it again, empty",
-        MigrationsBlocked Error: "`hostmatch migrate up` cannot run as things are"
+        MigrationsBlocked Error: "something prevents `hostmatch migrate up`"
             => "`hostmatch gateway inspect` lists it, with what to do",
         SequenceLags Error: "PostgreSQL: one of our sequences lags behind the ids of its table, for example after rows were imported with their ids: new rows are refused until it has caught up. Only a user that may read or use the sequence sees this, such as the owner of the table"
             => "`hostmatch migrate up` sets it",
@@ -259,7 +259,7 @@ codes! {
     Gateway {
         Adoption Warning: "tables with our names exist already, created by another program"
             => "`hostmatch migrate up --adopt` changes it to our schema, and keeps every row",
-        Migrating Warning: "migrating is different here"
+        Migrating Warning: "migrating differs on this database"
             => "nothing has to be done",
         Trigger Warning: "a trigger runs when `appointments` is written to, or cannot be seen"
             => "check that it is fast, and correct when a program changes staff_id",

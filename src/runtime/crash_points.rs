@@ -22,8 +22,8 @@ pub(crate) fn point(name: &str) {
         && armed == name
         && passages.fetch_sub(1, Ordering::SeqCst) == 1
     {
-        tracing::warn!(point = name, "crashing here, as asked to");
-        assert!(how != "panic", "crashing here, as asked to");
+        tracing::warn!(point = name, "crashing here, as requested");
+        assert!(how != "panic", "crashing here, as requested");
         if how == "hang" {
             // The other threads of the runtime continue.
             tokio::task::block_in_place(|| {

@@ -12,7 +12,7 @@ use crate::queue::Queue;
 
 /// The oldest RabbitMQ on which the topology can be created.
 const OLDEST: (u32, u32) = (3, 10);
-/// Channels beside those of the pipelines.
+/// Channels besides those of the pipelines.
 const CHANNELS: u16 = 8;
 const NO_API: &str = "AMQP does not report it; set queue.management_url";
 

@@ -134,9 +134,9 @@ fn folder(key: &str, path: &Path, report: &mut Report) {
     }
     // SQLite writes more files next to it.
     let blocked = if access(&folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        format!("this user cannot write the folder {shown}")
+        format!("this user cannot write to the folder {shown}")
     } else if path.exists() && access(path, Access::READ_OK | Access::WRITE_OK).is_err() {
-        "this user cannot write the file".to_owned()
+        "this user cannot write to the file".to_owned()
     } else {
         return;
     };

@@ -119,7 +119,7 @@ impl Judge<'_> {
     fn gateway(&mut self) {
         let problems = self.basis.columns.problems().join("; ");
         if !problems.is_empty() {
-            let what = format!("the gateway's tables are not as hostmatch needs them: {problems}");
+            let what = format!("the gateway's tables do not meet the requirements: {problems}");
             let remedy = "is database.url the gateway's database, and may this user read the tables (hostmatch gateway \
                           grants --role inspect)? For a new installation without a gateway: hostmatch migrate baseline";
             self.add_with(Code::GatewayTablesMissing, what, remedy);

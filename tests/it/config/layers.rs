@@ -263,14 +263,14 @@ fn a_named_file_that_is_missing_is_an_error() {
 fn trace_settings_are_checked_before_anything_starts() {
     let refused = |key: &str, value: &str| Given::file(&format!("[traces]\n{key} = {value}")).refused();
     for (key, value, why) in [
-        ("endpoint", "\"collector:4318\"", "is a URL"),
-        ("endpoint", "\"grpc://collector:4317\"", "is a URL"),
+        ("endpoint", "\"collector:4318\"", "must be a URL"),
+        ("endpoint", "\"grpc://collector:4317\"", "must be a URL"),
         ("endpoint", "\"https://me:hunter2@traces.example\"", "must contain no secret"),
         ("endpoint", "\"https://traces.example?key=hunter2\"", "must contain no secret"),
-        ("sample_ratio", "1.5", "is a share: 0 to 1"),
+        ("sample_ratio", "1.5", "must be a ratio from 0 to 1"),
         ("sample_ratio", "\"half\"", "expected a number"),
-        ("headers", "[\"authorization: hunter2\"]", "every header is written name=value"),
-        ("headers", "[\"an name=hunter2\"]", "every header is written name=value"),
+        ("headers", "[\"authorization: hunter2\"]", "every header must be name=value"),
+        ("headers", "[\"an name=hunter2\"]", "every header must be name=value"),
     ] {
         let text = refused(key, value);
         assert!(text.contains(&format!("traces.{key}")) && text.contains(why), "{value}: {text}");

@@ -222,7 +222,7 @@ async fn a_pipeline_stuck_on_one_batch_makes_the_process_not_live() {
     let (worker, edge) = (base_of(&mut both).await, format!("http://{}", line["address"].as_str().unwrap()));
     until(&worker, StatusCode::OK, "").await;
     stack.publish(&[event("e-1", "Bk-1", 1, json!([]))]).await;
-    both.wait_for_log("crashing here, as asked to").await;
+    both.wait_for_log("crashing here, as requested").await;
     assert_eq!(check(&worker, "live", "progress").await.0, StatusCode::OK, "the pipeline is not stuck yet");
     for base in [&worker, &edge] {
         let stuck = eventually("the pipeline is stuck", WAIT_TIMEOUT, async || {
