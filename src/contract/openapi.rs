@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_names_the_formats_that_are_taken() {
+    fn the_document_names_the_accepted_formats() {
         let document = openapi();
         let content = &document["paths"]["/v1/events"]["post"]["requestBody"]["content"];
         let mut named: Vec<&String> = content.as_object().unwrap().keys().collect();

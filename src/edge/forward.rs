@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_that_takes_long_keeps_the_gate_closed_for_a_moment_only() {
+    async fn long_work_keeps_the_gate_closed_only_briefly() {
         let gate = RwLock::new(());
         let mut closed = Closed::now(&gate).await;
         let (finish, work) = tokio::sync::oneshot::channel();

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_taken_out_of_the_address() {
+    fn the_address_contains_no_password() {
         let base = "http://monitor:p%40ss@broker.example:15672/rabbit/?key=hidden#hidden";
         let client = Client::new(base, Duration::from_secs(1)).unwrap();
         assert_eq!(client.base(), "http://broker.example:15672/rabbit");

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_written_in_utc() {
+    fn times_are_formatted_in_utc() {
         assert_eq!(rfc3339(1_759_738_443_120), "2025-10-06T08:14:03Z");
         assert_eq!(rfc3339(i64::MAX), format!("{} ms", i64::MAX));
     }

@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_is_added_once() {
+    fn the_path_is_added_only_once() {
         for (base, endpoint) in [
             ("http://collector:4318", "http://collector:4318/v1/traces"),
             ("http://collector:4318/", "http://collector:4318/v1/traces"),

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_are_quiet_by_default_and_never_let_down_to_their_bytes() {
+    fn libraries_are_quiet_by_default_and_never_log_bytes() {
         let info = written("info", LogFormat::Text);
         assert!(info.contains("ours") && !info.contains("detail") && !info.contains("theirs"), "{info}");
         let all = written("trace,lapin=trace", LogFormat::Text);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_one_object_a_line_and_text_has_no_colour_off_a_terminal() {
+    fn json_is_one_object_per_line_and_text_has_no_colour_off_a_terminal() {
         let json = written("info", LogFormat::Json);
         let line: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
         assert_eq!((&line["message"], &line["id"]), (&"ours".into(), &7.into()));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_is_refused() {
+    fn an_invalid_filter_is_refused() {
         let log = LogConfig { level: "info,hostmatch=loud".to_owned(), format: LogFormat::Auto };
         let refused = lines(&log, false, stderr).err().unwrap().to_string();
         assert!(refused.contains("log.level"), "{refused}");

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_written_as_it_was() {
+    fn headers_are_written_as_they_were_read() {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let written = read(parent, Some("vendor=a,other=b")).unwrap();
         assert_eq!(written[TRACEPARENT], parent);

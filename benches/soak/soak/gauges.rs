@@ -123,7 +123,7 @@ impl Gauges {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_goes_up_and_stays_there_has_grown_and_a_peak_has_not() {
+    fn lasting_growth_is_found_and_a_peak_is_not() {
         fn gauge(values: impl IntoIterator<Item = u64>) -> super::Gauge {
             super::Gauge { values: values.into_iter().collect(), ..super::Gauge::new("some", 10) }
         }

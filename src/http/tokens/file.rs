@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_read_as_they_are_written_and_as_they_were_before_there_were_terms() {
+    fn written_lines_and_old_lines_without_terms_are_read() {
         let terms = Terms {
             name: "salon #1 \"app\"".to_owned(),
             scopes: vec![Scope::Events],

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_at_once_and_so_many_a_second_for_each_token() {
+    fn each_token_has_a_burst_and_a_rate() {
         let (limits, now) = (RateLimits::new(4), Instant::now());
         let (one, other) = ([1; 32], [2; 32]);
         for _ in 0..4 {

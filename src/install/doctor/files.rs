@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_is_judged_by_what_is_free_and_by_what_is_wanted() {
+    fn a_disk_is_judged_by_free_space_and_expected_growth() {
         let mib = 1 << 20;
         let code = |free, all, wants| room(free, all, wants).map(|(code, _)| code);
         assert_eq!(code(63 * mib, 100 * mib, 0), Some(Code::DiskFull));

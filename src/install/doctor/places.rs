@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_out_of_urls() {
+    fn urls_are_parsed() {
         for (url, expected) in [
             ("amqp://u:p@broker.example:5672/v", "broker.example"),
             ("amqps://broker.example", "broker.example"),

@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_broker_words_of_a_difference_are_read() {
+    fn the_brokers_text_of_a_difference_is_parsed() {
         let said = "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'salon.bookings' in vhost \
                     '/': received the value '50' of type 'signedint' but current is the value '20' of type 'long'";
         let expected = |wanted: Value, found: Value, argument: &str| Change::Argument {

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_greeting_is_nothing() {
+    fn an_invalid_greeting_is_ignored() {
         assert_eq!(read(b""), None);
         assert_eq!(read(&[0, 10, 0, 10, 0, 9, 0, 0, 0, 9]), None);
     }
