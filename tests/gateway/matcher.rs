@@ -20,8 +20,8 @@ impl Mapping {
     pub(crate) async fn first_or_create(&self, tx: &impl ConnectionTrait) -> Result<bool, DbErr> {
         let Self { host, staff } = self;
         let is_it = format!("calcom_host_id = {host} AND staff_id = '{staff}'");
-        let look = format!("SELECT id FROM calcom_host_mappings WHERE {is_it}");
-        if tx.query_one_raw(Statement::from_string(tx.get_database_backend(), look)).await?.is_some() {
+        let query = format!("SELECT id FROM calcom_host_mappings WHERE {is_it}");
+        if tx.query_one_raw(Statement::from_string(tx.get_database_backend(), query)).await?.is_some() {
             return Ok(false);
         }
         tx.execute_unprepared(&format!(

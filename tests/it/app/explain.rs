@@ -229,38 +229,40 @@ async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
     let lookups = [Lookup { event: &event, tried_before: false }];
     let alone = Purpose::Write(store::Hosts::Alone);
     let (loaded, _) = load(&deciding, &schema, &lookups, alone).await.unwrap();
-    let looking = db.begin_reading().await.unwrap();
-    let look = load(&looking, &schema, &lookups, Purpose::ReadOnly);
-    let (seen, _) =
-        tokio::time::timeout(Duration::from_secs(5), look).await.expect("it waits for the worker").unwrap();
+    let reader = db.begin_reading().await.unwrap();
+    let loading = load(&reader, &schema, &lookups, Purpose::ReadOnly);
+    let (seen, _) = tokio::time::timeout(Duration::from_secs(5), loading)
+        .await
+        .expect("it waits for the worker")
+        .unwrap();
     assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
     assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);
     let key = HostKey::new(CompanyId(15), HostId(1_420_209));
     assert_eq!(seen.loaded.directory.mappings(key), loaded.loaded.directory.mappings(key));
 
-    let directory = store::directory_for(&looking, &schema, key.company, Some(key.host)).await.unwrap();
+    let directory = store::directory_for(&reader, &schema, key.company, Some(key.host)).await.unwrap();
     assert_eq!(directory.mappings(key).len(), 1, "{backend:?}/{shape:?}");
     assert!(!directory.is_mapped(key), "its member of staff has left");
     assert_eq!(directory.roster(key.company).unwrap().staff().len(), 2);
-    let nobody = store::directory_for(&looking, &schema, CompanyId(16), None).await.unwrap();
+    let nobody = store::directory_for(&reader, &schema, CompanyId(16), None).await.unwrap();
     assert!(nobody.roster(CompanyId(16)).unwrap().staff().is_empty());
 
     let reference = |text| BookingRef::new(text).unwrap();
-    let first = store::remembered(&looking, &schema, &reference("Bk-first")).await.unwrap().unwrap();
+    let first = store::remembered(&reader, &schema, &reference("Bk-first")).await.unwrap().unwrap();
     let assignment = first.assignment.unwrap();
     assert_eq!(assignment.newest.unwrap().host_id, Some(1_420_209));
     assert!(assignment.payload.unwrap().contains("alt@salon.example"));
-    let fresh = store::remembered(&looking, &schema, &reference("Bk-mara")).await.unwrap().unwrap();
+    let fresh = store::remembered(&reader, &schema, &reference("Bk-mara")).await.unwrap().unwrap();
     assert_eq!((fresh.appointment.0, fresh.assignment), (4711, None));
-    let none = store::remembered(&looking, &schema, &reference("bk-mara")).await.unwrap();
+    let none = store::remembered(&reader, &schema, &reference("bk-mara")).await.unwrap();
     assert_eq!(none, Err(Target::Missing), "{backend:?}/{shape:?}");
 
     deciding.rollback().await.unwrap();
     if backend != Backend::Sqlite {
         let write = "INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES (15, 1)";
-        assert!(looking.execute_unprepared(write).await.is_err(), "{backend:?}: the connection is read-only");
+        assert!(reader.execute_unprepared(write).await.is_err(), "{backend:?}: the connection is read-only");
     }
-    looking.rollback().await.unwrap();
+    reader.rollback().await.unwrap();
     assert_eq!(world.count("hostmatch_host_locks").await, locks);
 }
 

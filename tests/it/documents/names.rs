@@ -29,7 +29,7 @@ const AVOIDED: [(&[&str], &str); 17] = [
 ];
 
 /// Returns `InboxView`, `MAX_ROWS` and `read_rows` as words between underscores.
-fn words(name: &str) -> String {
+fn underscored(name: &str) -> String {
     let mut words = String::from("_");
     let mut before = '_';
     for letter in name.chars() {
@@ -45,8 +45,8 @@ fn words(name: &str) -> String {
 
 fn is_avoided(name: &str, avoided: &str) -> bool {
     match avoided.strip_prefix('=') {
-        Some(whole) => words(name) == format!("_{whole}_"),
-        None => words(name).contains(&format!("_{avoided}_")),
+        Some(whole) => underscored(name) == format!("_{whole}_"),
+        None => underscored(name).contains(&format!("_{avoided}_")),
     }
 }
 

@@ -254,19 +254,19 @@ fn the_shape_is_recognized_in_the_documented_order() {
     let mut sent = Sent::json(&body);
     sent.headers.insert("cloudEvents:specversion".to_owned(), "1.0".to_owned());
     let mut shapes = Vec::new();
-    let mut look = |sent: &Sent| shapes.push(sent.event().shape);
-    look(&sent);
+    let mut record_shape = |sent: &Sent| shapes.push(sent.event().shape);
+    record_shape(&sent);
     body.as_object_mut().unwrap().remove("specversion");
     sent.body = body.to_string().into();
-    look(&sent);
+    record_shape(&sent);
     sent.headers.clear();
-    look(&sent);
+    record_shape(&sent);
     body.as_object_mut().unwrap().remove("job");
     sent.body = body.to_string().into();
-    look(&sent);
+    record_shape(&sent);
     body.as_object_mut().unwrap().remove("triggerEvent");
     sent.body = body.to_string().into();
-    look(&sent);
+    record_shape(&sent);
     assert_eq!(shapes, Shape::VARIANTS);
     assert!(Shape::VARIANTS.iter().all(|shape| shape.as_str().len() <= 16), "the column's width");
 }

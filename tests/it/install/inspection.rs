@@ -173,16 +173,16 @@ async fn a_live_gateway_is_described_with_its_matching_problems_and_without_name
 on_engines!(a_read_only_connection_cannot_write);
 async fn a_read_only_connection_cannot_write(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
-    let looking = Database::connect_read_only(&config(&test.url)).await.unwrap();
+    let reader = Database::connect_read_only(&config(&test.url)).await.unwrap();
     for statement in ["INSERT INTO companies (id, name) VALUES (1, 'x')", "CREATE TABLE x (id INT)"] {
-        let done = looking.connection().execute_unprepared(statement).await;
+        let done = reader.connection().execute_unprepared(statement).await;
         let text = done.unwrap_err().to_string().to_lowercase();
         assert!(
             text.contains("read-only") || text.contains("read only") || text.contains("readonly"),
             "{text}"
         );
     }
-    looking.close().await;
+    reader.close().await;
     assert_eq!(test.count("companies").await, 0);
 }
 

@@ -126,9 +126,9 @@ async fn a_queue_that_cannot_be_changed_keeps_its_messages_and_is_reported_with_
     assert_eq!(json!(found), expected);
     let remedy = left["remedy"].as_str().unwrap();
     assert!(remedy.contains("1 messages are in it") && remedy.contains("delete_queue"), "{remedy}");
-    let looks = lapin::options::QueueDeclareOptions::durable().passive();
+    let passive_only = lapin::options::QueueDeclareOptions::durable().passive();
     let table = lapin::types::FieldTable::default();
-    let queue = channel.queue_declare(work.as_str().into(), looks, table).await.unwrap();
+    let queue = channel.queue_declare(work.as_str().into(), passive_only, table).await.unwrap();
     assert_eq!(queue.message_count(), 1, "the message is still there");
     assert!(stdout(&site.run(&["diff"])).contains("has x-delivery-limit 50, wanted is 20\n  what to do: "));
 }

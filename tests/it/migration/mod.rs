@@ -325,21 +325,27 @@ async fn keys_get_the_type_and_collation_of_the_gateways_keys() {
         .await;
         migration::up(test.db.connection()).await.unwrap();
         let columns = migration::gateway::Columns::read(test.db.connection()).await.unwrap();
-        let look = |table, name| {
+        let column_type = |table, name| {
             let column = columns.get(table, name).unwrap();
             (column.full_type.clone(), column.charset.clone(), column.collation.clone())
         };
         for table in ["calcom_host_mappings", "calcom_host_mapping_audits", "hostmatch_assignments"] {
-            assert_eq!(look(table, "staff_id"), look("staff", "id"), "{backend:?} {staff}: {table}");
+            assert_eq!(
+                column_type(table, "staff_id"),
+                column_type("staff", "id"),
+                "{backend:?} {staff}: {table}"
+            );
         }
         assert_eq!(
-            look("calcom_host_mappings", "company_id"),
-            look("companies", "id"),
+            column_type("calcom_host_mappings", "company_id"),
+            column_type("companies", "id"),
             "{backend:?} {company}"
         );
-        assert_eq!(look("hostmatch_assignments", "appointment_id"), look("appointments", "id"));
+        assert_eq!(column_type("hostmatch_assignments", "appointment_id"), column_type("appointments", "id"));
         // There is no users table: the person who changed something is a plain number.
-        assert!(look("calcom_host_mapping_audits", "changed_by").0.to_lowercase().starts_with("bigint"));
+        assert!(
+            column_type("calcom_host_mapping_audits", "changed_by").0.to_lowercase().starts_with("bigint")
+        );
         assert_eq!(migration::down(test.db.connection(), None).await.unwrap().len(), 18);
     }
 }

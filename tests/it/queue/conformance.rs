@@ -137,8 +137,8 @@ async fn two_consumers_share_without_duplicates(rig: &Rig) {
         let mut consumer = queue.consumer(Source::Bookings, limits);
         let mut seen = Vec::new();
         loop {
-            let patience = Duration::from_secs(if seen.is_empty() { 60 } else { 2 });
-            let gathered = consumer.next_batch(&Shutdown::new(), Some(patience)).await.unwrap();
+            let time_limit = Duration::from_secs(if seen.is_empty() { 60 } else { 2 });
+            let gathered = consumer.next_batch(&Shutdown::new(), Some(time_limit)).await.unwrap();
             let Gathered::Batch(batch) = gathered else { break };
             if seen.is_empty() {
                 both.wait().await;

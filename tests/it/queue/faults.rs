@@ -99,9 +99,9 @@ async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
 async fn acknowledgements_do_not_wait_for_an_unroutable_copy() {
     let rig = Rig::amqp().await;
     // With `verify`, nothing creates the missing queue again.
-    let looks = QueueConfig { topology: Topology::Verify, ..rig.config.clone() };
+    let verify_only = QueueConfig { topology: Topology::Verify, ..rig.config.clone() };
     rig.publish(&["first"]).await;
-    let mut consumer = Queue::open(&looks).await.unwrap().consumer(Source::Bookings, LIMITS);
+    let mut consumer = Queue::open(&verify_only).await.unwrap().consumer(Source::Bookings, LIMITS);
     assert_eq!(drain(&mut consumer, 1).await, ["first"]);
     let full = full_batch(&rig, &mut consumer, &["for nowhere", "done"]).await;
     let connection = connect(&amqp_url()).await.unwrap();

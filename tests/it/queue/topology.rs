@@ -93,11 +93,11 @@ async fn an_unroutable_message_is_refused_unless_a_new_connection_creates_the_qu
     let channel = connection.create_channel().await.unwrap();
     let (queue, exchange) = (format!("{}.bookings", config.prefix), format!("{}.events", config.prefix));
     channel.queue_unbind(queue.into(), exchange.into(), "#".into(), FieldTable::default()).await.unwrap();
-    let looking = QueueConfig { topology: Topology::Verify, ..config.clone() };
-    let looking = Queue::open(&looking).await.unwrap();
-    let error = looking.publisher().publish(vec![message("lost"), message("too")]).await.unwrap_err();
+    let verifying = QueueConfig { topology: Topology::Verify, ..config.clone() };
+    let verifying = Queue::open(&verifying).await.unwrap();
+    let error = verifying.publisher().publish(vec![message("lost"), message("too")]).await.unwrap_err();
     assert!(error.to_string().contains("no queue takes"), "{error}");
-    looking.close().await;
+    verifying.close().await;
     // A user who may create what is missing does so, and publishes again without help.
     rig.publish(&["one", "two"]).await;
     let seen = drain(&mut rig.work(), 3).await;
@@ -130,20 +130,20 @@ async fn only_unroutable_messages_are_published_again_not_those_a_full_queue_ref
             .await
             .unwrap();
     }
-    let looking = QueueConfig { topology: Topology::Verify, ..config.clone() };
-    let looking = Queue::open(&looking).await.unwrap();
+    let verifying = QueueConfig { topology: Topology::Verify, ..config.clone() };
+    let verifying = Queue::open(&verifying).await.unwrap();
     let keyed = |key: &str| Message { routing_key: key.to_owned(), ..message(key) };
-    let error = looking.publisher().publish(vec![keyed("both"), keyed("nowhere")]).await.unwrap_err();
+    let error = verifying.publisher().publish(vec![keyed("both"), keyed("nowhere")]).await.unwrap_err();
     assert!(error.to_string().contains("full"), "{error}");
-    let looks = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let passive_only = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let copies = eventually("a copy has arrived", SOON, async || {
         let beside =
-            channel.queue_declare(name("beside").into(), looks, FieldTable::default()).await.unwrap();
+            channel.queue_declare(name("beside").into(), passive_only, FieldTable::default()).await.unwrap();
         Some(beside.message_count()).filter(|count| *count > 0)
     })
     .await;
     assert_eq!(copies, 1);
-    looking.close().await;
+    verifying.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

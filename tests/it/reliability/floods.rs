@@ -248,8 +248,8 @@ fn event(appointment: u32, day: u32, host: u32, email: &str) -> Value {
 
 /// Lets a person map the host in the gateway, whatever the workers have found meanwhile.
 async fn maps_by_hand(world: &World) {
-    let patience = std::time::Duration::from_secs(60);
-    crate::support::eventually("the person's mapping is saved", patience, async || {
+    let time_limit = std::time::Duration::from_secs(60);
+    crate::support::eventually("the person's mapping is saved", time_limit, async || {
         let tx = world.test.db.begin().await.unwrap();
         match maps_in(&tx, world).await {
             Ok(()) => tx.commit().await.ok(),

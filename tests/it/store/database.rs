@@ -57,11 +57,12 @@ async fn sessions_have_the_required_settings(backend: Backend) {
 #[tokio::test]
 async fn migrations_have_no_statement_timeout() {
     let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Empty).await;
-    let patient = Database::connect_for_migrations(&config(&test.url)).await.unwrap();
-    let query = Statement::from_string(patient.backend(), "SELECT CAST(@@max_statement_time AS SIGNED) AS n");
-    let row = patient.connection().query_one_raw(query).await.unwrap().unwrap();
+    let migrator = Database::connect_for_migrations(&config(&test.url)).await.unwrap();
+    let query =
+        Statement::from_string(migrator.backend(), "SELECT CAST(@@max_statement_time AS SIGNED) AS n");
+    let row = migrator.connection().query_one_raw(query).await.unwrap().unwrap();
     assert_eq!(row.try_get::<i64>("", "n").unwrap(), 0);
-    patient.close().await;
+    migrator.close().await;
 }
 
 #[tokio::test]

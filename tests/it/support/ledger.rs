@@ -190,11 +190,11 @@ fn identity_of(body: &[u8]) -> String {
 
 /// Takes all messages out of the queues and returns them.
 async fn queued(stack: &Stack) -> BTreeSet<String> {
-    let patience = Duration::from_secs(60);
+    let time_limit = Duration::from_secs(60);
     let depth = || async { stack.queue.depth().await.unwrap() };
     // A broker that was away may not be reachable again yet.
     let idle = async || stack.queue.depth().await.is_ok_and(|depth| depth.waiting == 0).then_some(());
-    eventually("no message is waiting any more", patience, idle).await;
+    eventually("no message is waiting any more", time_limit, idle).await;
     let mut queued = BTreeSet::new();
     for source in [Source::Bookings, Source::Dead] {
         let mut consumer = stack.queue.consumer(source, BatchLimits { size: 100, bytes: 8 << 20 });
@@ -250,10 +250,10 @@ async fn audits(world: &World, findings: &mut Findings) {
     let differ = |mapping: &&String| played.get(*mapping) != there.get(*mapping);
     let all: BTreeSet<&String> = played.keys().chain(there.keys()).collect();
     for mapping in all.into_iter().filter(differ) {
-        let (tells, is) = (played.get(mapping), there.get(mapping));
+        let (audited, is) = (played.get(mapping), there.get(mapping));
         findings
             .lost
-            .push(format!("mapping {mapping}: active by its audits: {tells:?}, in the database: {is:?}"));
+            .push(format!("mapping {mapping}: active by its audits: {audited:?}, in the database: {is:?}"));
     }
 }
 

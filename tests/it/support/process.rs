@@ -44,8 +44,8 @@ impl Process {
     }
 
     /// Does the same with another time limit.
-    pub(crate) async fn ends_within(&mut self, patience: Duration) -> ExitStatus {
-        eventually("the process has ended", patience, async || self.child.try_wait().unwrap()).await
+    pub(crate) async fn ends_within(&mut self, time_limit: Duration) -> ExitStatus {
+        eventually("the process has ended", time_limit, async || self.child.try_wait().unwrap()).await
     }
 
     /// Asks the process to stop and returns its exit code.

@@ -183,8 +183,9 @@ impl Stack {
         let channel = connection.create_channel().await.unwrap();
         let name = format!("{}.{queue}", self.config.prefix);
         eventually("the queue has no consumer any more", WAIT_TIMEOUT, async || {
-            let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let queue = channel.queue_declare(name.as_str().into(), look, FieldTable::default()).await;
+            let passive_only = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let queue =
+                channel.queue_declare(name.as_str().into(), passive_only, FieldTable::default()).await;
             (queue.unwrap().consumer_count() == 0).then_some(())
         })
         .await;

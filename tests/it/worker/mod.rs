@@ -1,3 +1,3 @@
-//! The worker as a process. Its decisions are tested in `decide`, its behaviour under faults in `reliability`.
+//! The worker as a process. `decide` tests its decisions, `reliability` its behaviour under faults.
 
 mod health;

@@ -58,6 +58,6 @@ async fn the_commands_of_dead_letters_lead_from_the_alert_to_resolved(backend: B
     stops(worker).await;
     let wanted = [("discarded".to_owned(), 1), ("resolved".to_owned(), 3)];
     assert_eq!(states(&stack).await, wanted, "{backend:?}");
-    let noted = json(&run(&stack, &["groups", "--state", "resolved", "--output", "json"]));
-    assert!(noted["groups"][0]["note"].as_str().unwrap().contains("the deployment"), "{noted}");
+    let listed = json(&run(&stack, &["groups", "--state", "resolved", "--output", "json"]));
+    assert!(listed["groups"][0]["note"].as_str().unwrap().contains("the deployment"), "{listed}");
 }

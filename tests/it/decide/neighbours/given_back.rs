@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::untouched::{OURS, ROUNDS, decided, dump, events, furnish, stand};
+use super::untouched::{OURS, ROUNDS, decided, dump, events, furnish, staff_and_times};
 use crate::migration::adopting;
 use crate::support::adopted::{Variant, staff};
 use crate::support::program::{command, json, stderr};
@@ -39,17 +39,21 @@ async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
 
     let stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
     let world = &stack.world;
-    let standing = stand(world).await;
+    let earlier = staff_and_times(world).await;
     publish_rounds(&stack, 1..=ROUNDS / 2, ("Omar Falk", "omar@salon.example")).await;
     assert_eq!(world.assigned(9004).await, "902/5002", "{what}");
     // One goes on leave, another comes back, so that the superseded mapping counts again.
     switch(world, "FALSE", "TRUE").await;
     publish_rounds(&stack, ROUNDS / 2 + 1..=ROUNDS, ("Lena Brandt", "lena@salon.example")).await;
     switch(world, "TRUE", "FALSE").await;
-    decided(world, &standing).await;
+    decided(world, &earlier).await;
     hosts_decided(world, &what).await;
-    assert_eq!(stand(world).await[&9001], standing[&9001], "{what}: kept, and its host was already known");
-    assert_eq!(stand(world).await[&9002], standing[&9002], "{what}: no event is about it");
+    assert_eq!(
+        staff_and_times(world).await[&9001],
+        earlier[&9001],
+        "{what}: kept, and its host was already known"
+    );
+    assert_eq!(staff_and_times(world).await[&9002], earlier[&9002], "{what}: no event is about it");
     assert_eq!(dump(&world.test, &OURS).await, to_stay, "{what}");
 
     run(&world.test.url, &["migrate", "down", "--all", "--yes"]);

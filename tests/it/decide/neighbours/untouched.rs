@@ -26,11 +26,11 @@ async fn every_other_row_is_unchanged(backend: Backend) {
         assert_eq!(dump(&test, &NEW).await, before, "{test:?}: migrating changes no row");
 
         let world = World::in_database(test, &[]).await;
-        let standing = stand(&world).await;
+        let earlier = staff_and_times(&world).await;
         for round in 1..=ROUNDS {
             world.send(&events(round)).await;
         }
-        decided(&world, &standing).await;
+        decided(&world, &earlier).await;
         assert_eq!(dump(&world.test, &OURS).await, to_stay, "{:?}", world.test);
         // The triggers ran for each of our writes.
         let logged = world.count("appointment_log").await;
@@ -140,7 +140,7 @@ pub(super) fn events(round: u32) -> Vec<Value> {
 }
 
 /// Returns what we may write of every appointment: `staff/host`, and the time of the last change.
-pub(super) async fn stand(world: &World) -> BTreeMap<u32, (String, String)> {
+pub(super) async fn staff_and_times(world: &World) -> BTreeMap<u32, (String, String)> {
     let rows = world.rows("appointments", &["id", "staff_id", "calcom_host_id", "updated_at"]).await;
     let one = |row: &String| {
         let parts: Vec<&str> = row.split('|').collect();
@@ -158,7 +158,7 @@ pub(super) async fn decided(world: &World, before: &BTreeMap<u32, (String, Strin
         .map(|row| row.split('|').collect::<Vec<_>>())
         .map(|row| (row[0].parse().unwrap(), (row[1], row[2])))
         .collect();
-    let now = stand(world).await;
+    let now = staff_and_times(world).await;
     for n in 1..=APPOINTMENTS + 10 {
         // From the newest event that names a host, which may be the previous round's.
         let (event, who, host) = match (n + ROUNDS) % 6 {

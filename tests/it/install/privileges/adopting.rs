@@ -6,7 +6,7 @@ use crate::support::{Backend, User};
 
 on_engines!(the_printed_rights_suffice_to_adopt_and_give_back: mariadb, postgres);
 async fn the_printed_rights_suffice_to_adopt_and_give_back(backend: Backend) {
-    let [owner, looks, migrates, takes_back] = [
+    let [owner, inspects, migrates, takes_back] = [
         User::new(backend).await,
         User::new(backend).await,
         User::new(backend).await,
@@ -19,8 +19,8 @@ async fn the_printed_rights_suffice_to_adopt_and_give_back(backend: Backend) {
             test.run(&[format!("ALTER TABLE {table} OWNER TO {}", owner.quoted())]).await;
         }
     }
-    grant(&test, &looks, "inspect").await;
-    let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
+    grant(&test, &inspects, "inspect").await;
+    let (code, text) = run(&test, &inspects, &["gateway", "inspect"]);
     assert_eq!(code, Some(10), "{test:?}: {text}");
     for word in ["READY", "adopt calcom_host_mappings\n", "adopt appointments.calcom_host_id"] {
         assert!(text.contains(word) && !text.contains("NOT READY"), "{test:?}: {word}: {text}");
@@ -30,20 +30,20 @@ async fn the_printed_rights_suffice_to_adopt_and_give_back(backend: Backend) {
     assert_eq!(code, Some(0), "{test:?}: {text}");
 
     // PostgreSQL shows the journal to a user without the right to read it: that must be corrected.
-    let statements = printed(&test, &looks, "inspect");
+    let statements = printed(&test, &inspects, "inspect");
     let (journal, others): (Vec<_>, Vec<_>) =
         statements.into_iter().partition(|statement| statement.contains("hostmatch_journal"));
     assert_eq!(journal.len(), 1, "{test:?}");
     test.run(&others).await;
     if backend == Backend::Postgres {
-        let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
+        let (code, text) = run(&test, &inspects, &["gateway", "inspect"]);
         assert_eq!(code, Some(10), "{test:?}: {text}");
         for word in ["NOT READY", "lacks SELECT on hostmatch_journal", "gateway grants"] {
             assert!(text.contains(word), "{test:?}: {word}: {text}");
         }
     }
     test.run(&journal).await;
-    let (_, text) = run(&test, &looks, &["gateway", "inspect"]);
+    let (_, text) = run(&test, &inspects, &["gateway", "inspect"]);
     assert!(text.contains("nothing: all is there") && !text.contains("NOT READY"), "{test:?}: {text}");
     // This user gets the rights for giving back only now. (On PostgreSQL only the owner may drop.)
     let back = if backend == Backend::Postgres { &migrates } else { &takes_back };

@@ -63,15 +63,15 @@ pub(crate) fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Opti
 
 on_engines!(the_printed_rights_suffice_to_inspect_migrate_and_run: mariadb, postgres);
 async fn the_printed_rights_suffice_to_inspect_migrate_and_run(backend: Backend) {
-    let [owner, looks, migrates, runs] = [
+    let [owner, inspects, migrates, runs] = [
         User::new(backend).await,
         User::new(backend).await,
         User::new(backend).await,
         User::new(backend).await,
     ];
     let test = gateway(backend, &owner).await;
-    grant(&test, &looks, "inspect").await;
-    let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
+    grant(&test, &inspects, "inspect").await;
+    let (code, text) = run(&test, &inspects, &["gateway", "inspect"]);
     assert!(code == Some(0) || code == Some(10), "{test:?}: {text}");
     assert!(text.contains("READY") && !text.contains("NOT READY"), "{test:?}: {text}");
     assert!(text.contains("make m1001") && text.contains("it lacks"), "{test:?}: {text}");
@@ -86,9 +86,9 @@ async fn the_printed_rights_suffice_to_inspect_migrate_and_run(backend: Backend)
     assert_eq!(code, Some(0), "{test:?}: {text}");
     let (code, text) = run(&test, &migrates, &["migrate", "up"]);
     assert_eq!(code, Some(0), "{test:?}: {text}");
-    grant(&test, &looks, "inspect").await;
+    grant(&test, &inspects, "inspect").await;
     grant(&test, &runs, "run").await;
-    let (code, text) = run(&test, &looks, &["gateway", "inspect"]);
+    let (code, text) = run(&test, &inspects, &["gateway", "inspect"]);
     assert!(text.contains("nothing: all is there"), "{test:?} {code:?}: {text}");
     let database = Database::connect(&runs.config(&test)).await.unwrap();
     let schema = GatewaySchema::read(&database, &GatewayConfig { timezone: "server".into() }).await.unwrap();

@@ -32,8 +32,8 @@ async fn an_interrupted_down_and_another_up_lose_nothing(backend: Backend) {
         let mut taken = migration::down(connection, Some(steps)).await.unwrap();
         taken.reverse();
         assert_eq!(taken, going, "{what}");
-        let along = if left == 1 { all } else { steps };
-        assert_eq!(taken.len(), along as usize, "{what}: the mappings with their audits");
+        let expected = if left == 1 { all } else { steps };
+        assert_eq!(taken.len(), expected as usize, "{what}: the mappings with their audits");
         if left == 1 {
             same(&what, &of_gateway(&state(&world.test).await), &before);
         }

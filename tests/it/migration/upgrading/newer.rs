@@ -28,7 +28,7 @@ fn migrated_further() -> Vec<String> {
     statements
 }
 
-async fn goes_on(backend: Backend) {
+async fn runs_on_newer_tables(backend: Backend) {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     let stream = Stream::new(1500, Mix::All);
     stream.open(&stack.world).await;
@@ -83,17 +83,17 @@ async fn goes_on(backend: Backend) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_continue_while_a_newer_program_migrates_mariadb() {
-    goes_on(Backend::MariaDb).await;
+    runs_on_newer_tables(Backend::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_continue_while_a_newer_program_migrates_postgresql() {
-    goes_on(Backend::Postgres).await;
+    runs_on_newer_tables(Backend::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_continue_while_a_newer_program_migrates_sqlite_and_its_queue() {
-    goes_on(Backend::Sqlite).await;
+    runs_on_newer_tables(Backend::Sqlite).await;
 }
 
 on_engines!(additions_of_a_newer_program_to_a_message_are_passed_on: sqlite, mariadb);

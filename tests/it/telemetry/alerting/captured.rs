@@ -110,11 +110,11 @@ fn groups() -> Vec<String> {
 
 /// Returns the series that the rules name, from all scrapes, in the rule tester's notation: a counter grows
 /// evenly from one scrape to the next, a gauge has its final value during the whole stage.
-fn series(looks: &[[Scrape; 2]]) -> Vec<Value> {
+fn series(scrapes: &[[Scrape; 2]]) -> Vec<Value> {
     let rules = read(RULES);
     let mut values: BTreeMap<String, (bool, Vec<Option<f64>>)> = BTreeMap::new();
-    for (number, look) in looks.iter().enumerate() {
-        for (instance, scrape) in ["edge", "worker"].into_iter().zip(look) {
+    for (number, pair) in scrapes.iter().enumerate() {
+        for (instance, scrape) in ["edge", "worker"].into_iter().zip(pair) {
             let exposition = Exposition::parse(scrape);
             for sample in &exposition.samples {
                 let metric = exposition.metric(&sample.name);
@@ -124,7 +124,7 @@ fn series(looks: &[[Scrape; 2]]) -> Vec<Value> {
                 let mut labels = format!("job=\"hostmatch\",instance=\"{instance}\"");
                 sample.labels.iter().for_each(|(name, value)| write!(labels, ",{name}=\"{value}\"").unwrap());
                 let grows = exposition.kinds[metric] != "gauge";
-                let unseen = || (grows, vec![None; looks.len()]);
+                let unseen = || (grows, vec![None; scrapes.len()]);
                 let known = values.entry(format!("{}{{{labels}}}", sample.name)).or_insert_with(unseen);
                 known.1[number] = Some(sample.value).filter(|value| !value.is_nan());
             }
@@ -151,16 +151,16 @@ fn series(looks: &[[Scrape; 2]]) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
     let mut run = Run::start().await;
-    let mut looks = vec![run.scrape().await];
+    let mut scrapes = vec![run.scrape().await];
     run.send_good(60).await;
-    looks.push(run.scrape().await);
+    scrapes.push(run.scrape().await);
     run.send_bad(100).await;
-    looks.push(run.scrape().await);
+    scrapes.push(run.scrape().await);
     run.send_good(60).await;
-    looks.push(run.scrape().await);
+    scrapes.push(run.scrape().await);
     run.stop().await;
 
-    let worker = &looks[3][1];
+    let worker = &scrapes[3][1];
     let processed = worker.all("hostmatch_events_processed_total");
     let ended = |outcome: &str| -> f64 {
         processed
@@ -193,7 +193,7 @@ async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
         "group_eval_order": groups(),
         "tests": [{
             "interval": minutes,
-            "input_series": series(&looks),
+            "input_series": series(&scrapes),
             "promql_expr_test": [
                 fire(good, &[]),
                 fire(good + bad, &TARGETS),

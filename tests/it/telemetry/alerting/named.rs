@@ -21,11 +21,11 @@ const ITS_OWN: [&str; 2] = ["up", "ALERTS"];
 /// The exported metrics: for each its labels, and for each label its values.
 type Exported = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-fn exported(looks: &[Scrape]) -> Exported {
+fn exported(scrapes: &[Scrape]) -> Exported {
     let mut all = Exported::new();
-    for look in looks.iter().map(Exposition::parse) {
-        for sample in &look.samples {
-            let metric = all.entry(look.metric(&sample.name).to_owned()).or_default();
+    for exposition in scrapes.iter().map(Exposition::parse) {
+        for sample in &exposition.samples {
+            let metric = all.entry(exposition.metric(&sample.name).to_owned()).or_default();
             for (label, value) in &sample.labels {
                 metric.entry(label.clone()).or_default().insert(value.clone());
             }
