@@ -149,7 +149,7 @@ impl Read {
         })
     }
 
-    /// Checks that it found rows if and only if there are any.
+    /// Checks that it found rows exactly if it must.
     ///
     /// # Errors
     /// When it did not.

@@ -28,7 +28,7 @@ pub(crate) enum Role {
     Migrate,
     /// `hostmatch serve` and the commands that read the database.
     Run,
-    /// The same with `worker.mode = "observe"`, and without the commands that change something.
+    /// The same with `worker.mode = "observe"`, and without the commands with which people decide.
     Observe,
 }
 

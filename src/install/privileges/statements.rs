@@ -104,8 +104,8 @@ impl<'a> Statements<'a> {
 
     pub(super) fn migrate(&mut self) {
         self.on_schema("USAGE, CREATE");
-        // Adoption searches foreign tables for rows that refer to missing rows, and the way back needs to
-        // know the company of each member of staff.
+        // Adoption searches tables of another program for rows that refer to missing rows, and restoring
+        // these tables needs the company of each member of staff.
         let adopts = self.place.has_journal
             || self.place.columns.as_ref().is_some_and(|columns| {
                 columns.has_table(names::MAPPINGS) && !columns.has_table(names::ASSIGNMENTS)
