@@ -1,4 +1,4 @@
-//! Samples what all workers share at intervals: the queue, and in the database what waits for people. Every
+//! Samples at intervals what all workers share: the queue, and the backlogs for people in the database. Every
 //! worker reports the same values, so use their maximum, not their sum.
 //!
 //! When a source cannot be read, its gauges are NaN, which matches no alert, and `hostmatch_sample_up` is 0.

@@ -21,7 +21,7 @@ const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// The routing key with which the work queue is bound: it matches every key.
 pub const EVERYTHING: &str = "#";
 
-/// The longest prefix: the longest name made from it stays an AMQP short string.
+/// The longest prefix: the longest name derived from it must fit an AMQP short string.
 const MAX_PREFIX: usize = 200;
 
 /// Everything that must exist on the broker. All of it is durable.
