@@ -1,4 +1,4 @@
-//! `hostmatch events`: is my message arriving, and how was it read?
+//! `hostmatch events`: lists, follows and shows recorded events.
 
 use clap::builder::PossibleValuesParser;
 use strum::VariantArray as _;
@@ -11,33 +11,33 @@ use crate::event::Shape;
 use crate::matching::{DEAD_LETTER, recorded_outcomes};
 use crate::runtime::shutdown;
 
-/// The last events: how each was read, and what became of it
+/// Recorded events: how each was read, and its outcome
 ///
-/// What the edge refused never became an event: its log has a line for each request.
+/// A request that the edge refused is not an event: the edge's log has a line for each request.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// The last events: first those that were rejected, then the others, each newest first
+    /// The last events: first the rejected ones, then the others, each newest first
     List {
         #[command(flatten)]
         filter: Filter,
         #[command(flatten)]
         time: Time,
-        /// At most this many of either
+        /// At most this many of each
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
         limit: u64,
-        /// The next page, without those that come first: what next_before of the page before says
+        /// The next page, without rejected events: next_before of the previous page
         #[arg(long, value_name = "CURSOR", value_parser = cursor)]
         before: Option<(i64, String)>,
     },
-    /// The last events, and then each one as it is decided, until it is interrupted
+    /// The last events, and then each event as it is decided, until interrupted
     Tail {
         #[command(flatten)]
         filter: Filter,
-        /// How many of the past
+        /// How many past events
         #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=10_000))]
         lines: u64,
     },
-    /// One event: how it was read, what became of it, and where to look next
+    /// One event: how it was read, its outcome, and the next steps
     Show {
         /// The event's id
         id: String,
@@ -46,7 +46,7 @@ pub(super) enum Command {
     },
 }
 
-/// Which events; what is given must all be true.
+/// Filters for events, which must all match.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Filter {
     #[command(flatten)]
@@ -97,7 +97,7 @@ impl Filter {
     }
 }
 
-/// `unknown`: it could not be read.
+/// Parses a shape, or `unknown` for an event that could not be read.
 fn shapes() -> PossibleValuesParser {
     PossibleValuesParser::new(Shape::VARIANTS.iter().copied().map(Shape::as_str).chain(["unknown"]))
 }
@@ -105,7 +105,7 @@ fn shapes() -> PossibleValuesParser {
 fn cursor(text: &str) -> Result<(i64, String), String> {
     text.split_once(':')
         .and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())))
-        .ok_or_else(|| "this is no next_before of a page".to_owned())
+        .ok_or_else(|| "expected next_before of a page".to_owned())
 }
 
 /// Runs the command. It only reads. Fails when the database cannot be reached, or there is no such event.
@@ -129,7 +129,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 const HEAD: [&str; 9] =
     ["DECIDED", "OUTCOME", "REASON", "TYPE", "SHAPE", "PUBLISHER", "BOOKING", "COMPANY", "ID"];
 
-fn cells(event: &EventView) -> [String; 9] {
+fn columns(event: &EventView) -> [String; 9] {
     [
         event.decided.clone(),
         event.outcome.clone(),
@@ -151,17 +151,18 @@ async fn list(
 ) -> Result<Exit, Failure> {
     let view = bookings::list(context, filter, limit).await?;
     let all: Vec<&EventView> = view.rejected.iter().chain(&view.events).collect();
-    let none = "No events. What the edge refused is in its log, what waits for its appointment in the queue.";
+    let none = "No events. Refused requests are in the edge's log; events without an appointment yet wait in \
+                the queue.";
     output.list(&view, &all, none, |events| {
-        output::table(&HEAD, events.iter().map(|event| cells(event)))?;
+        output::table(&HEAD, events.iter().map(|event| columns(event)))?;
         if view.more_rejected {
-            output::line(&format!("There are more rejected ones: --outcome {DEAD_LETTER}"))?;
+            output::line(&format!("There are more rejected events: --outcome {DEAD_LETTER}"))?;
         }
         output::older(view.next_before.as_ref().map(|next| format!("'{next}'")))
     })
 }
 
-/// One line for each, written as soon as it is known; the head of the table before the first one.
+/// Writes one line for each event as soon as it is decided, with a header before the first one.
 async fn tail(
     output: Output,
     filter: EventFilter,
@@ -177,7 +178,7 @@ async fn tail(
         if std::mem::take(&mut is_first) {
             output::line(&HEAD.join("  "))?;
         }
-        output::line(&cells(&event).join("  "))
+        output::line(&columns(&event).join("  "))
     };
     bookings::tail(context, filter, lines, &stop, show).await?;
     Ok(Exit::Done)
@@ -188,8 +189,8 @@ async fn show(output: Output, id: &str, context: &AppContext) -> Result<Exit, Fa
         ErrorCode::NotFound => Failure::new(
             Exit::NotFound,
             format!(
-                "{error}: it was refused (the edge's log has every request), it waits for its appointment, or \
-                 retention.events is over; `hostmatch events list` shows the last ones"
+                "{error}: it was refused (the edge's log has every request), waits for its appointment, or \
+                 is older than retention.events; `hostmatch events list` shows the last events"
             ),
         ),
         _ => error.into(),
@@ -204,7 +205,7 @@ fn table(shown: &EventDetails) -> Result<(), Failure> {
     output::line(&format!("Event {}", event.id))?;
     let rows = [
         ("outcome", format!("{}{why}", event.outcome)),
-        ("which means", dash(meaning.as_ref())),
+        ("meaning", dash(meaning.as_ref())),
         ("type", event.event_type.clone()),
         ("shape", event.shape.clone()),
         ("publisher", dash(event.publisher.as_ref())),
@@ -222,7 +223,7 @@ fn table(shown: &EventDetails) -> Result<(), Failure> {
         ))?;
     }
     if !commands.is_empty() {
-        output::line("\nMore:")?;
+        output::line("\nNext:")?;
     }
     commands.iter().try_for_each(|command| output::line(&format!("  {command}")))
 }

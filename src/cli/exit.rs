@@ -1,4 +1,4 @@
-//! Exit codes, in one place: what a script may rely on. The README has the same table.
+//! The exit codes, on which scripts may rely. The README has the same table.
 
 use std::process::ExitCode;
 
@@ -8,15 +8,15 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: everything was done.
     Done = 0,
-    /// 1: it failed, and no other code says it better.
+    /// 1: it failed, and no other code is more specific.
     Failed = 1,
     /// 2: the command line is wrong.
     Usage = 2,
-    /// 3: what was asked for is not there.
+    /// 3: the requested thing does not exist.
     NotFound = 3,
     /// 4: it needs a confirmation: run it on a terminal, or with `--yes`.
     NeedsConfirmation = 4,
-    /// 5: some was done and some was not; the output says which.
+    /// 5: only a part was done; the output says which.
     Partial = 5,
     /// 6: not allowed.
     NotAllowed = 6,
@@ -33,12 +33,12 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number that the process ends with.
+    /// Returns the exit code of the process.
     pub fn code(self) -> u8 {
         self as u8
     }
 
-    /// The name in JSON errors (`error.code`).
+    /// Returns the name in JSON errors (`error.code`).
     pub fn name(self) -> &'static str {
         self.into()
     }

@@ -1,4 +1,4 @@
-//! Why a command failed: an exit code and a text for people. Shown on stderr, as text or as JSON.
+//! Failures of commands: an exit code and a text for people, written to stderr as text or as JSON.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -23,25 +23,26 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// `message` says what failed, on what, and what to do next; no secret, no personal data.
+    /// Creates a failure. `message` says what failed, on what, and what to do next, without secrets and
+    /// personal data.
     pub fn new(exit: Exit, message: impl Display) -> Self {
         Self { exit, message: message.to_string() }
     }
 
-    /// The same with one more sentence.
+    /// Appends a sentence.
     pub(super) fn with(mut self, sentence: &str) -> Self {
         self.message = format!("{}; {sentence}", self.message);
         self
     }
 
-    /// Of a use case; where there is no such thing, with the command that shows what there is.
+    /// Converts an error of a use case. If the thing does not exist, names the command that lists all.
     pub(super) fn with_list(error: AppError, list: &str) -> Self {
         let is_missing = error.code() == ErrorCode::NotFound;
         let failure = Self::from(error);
         if is_missing { failure.with(&format!("`{list}` shows all")) } else { failure }
     }
 
-    /// Writes the failure to stderr and gives the exit code.
+    /// Writes the failure to stderr and returns the exit code.
     pub fn report(&self, output: Output) -> Exit {
         let text = match output {
             Output::Table => format!("error: {}", self.message),
@@ -52,13 +53,12 @@ impl Failure {
                 json!({ "error": error }).to_string()
             }
         };
-        // stderr is the last resort: when it is gone, the exit code is what is left.
+        // If stderr is closed, only the exit code is left.
         let _unwritten = writeln!(std::io::stderr().lock(), "{text}");
         self.exit
     }
 
-    /// stdout was closed by its reader (`hostmatch … | head`): nobody is left to be told, and
-    /// nothing is wrong.
+    /// Whether the reader of stdout closed it (`hostmatch … | head`), which is not an error.
     pub(super) fn is_closed_pipe(&self) -> bool {
         self.exit == Exit::Done
     }
@@ -87,7 +87,7 @@ impl From<AppError> for Failure {
         let how = error.next().map(|next| match next {
             NextAction::ChooseSuggestion(_, staff) => {
                 let all = staff.iter().map(ToString::to_string).collect::<Vec<_>>();
-                format!("say which with --staff ({})", all.join(", "))
+                format!("choose one with --staff ({})", all.join(", "))
             }
             next => command(&next),
         });
@@ -124,7 +124,7 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-/// What a composition root meets on its own, as in a use case.
+/// Converts an error that a command gets without a use case.
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         AppError::from(error).into()

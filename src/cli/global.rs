@@ -1,4 +1,4 @@
-//! Flags that every command has, how they become a configuration, and what is opened with it for whom.
+//! Flags of every command: loads the configuration and opens the context of a use case.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::telemetry;
 /// Flags of every command.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Global {
-    /// Configuration file [default: ./hostmatch.toml if it is there]
+    /// Configuration file [default: ./hostmatch.toml if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// Set one configuration key, such as worker.pipelines=4 (repeatable; visible in process lists: no secrets)
-    // Split later and not by clap, whose error would quote the value.
+    // Not split by clap, whose error would quote the value.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
 
-    /// What results look like
+    /// The format of results
     #[arg(long, global = true, value_enum, default_value_t)]
     pub output: Output,
 
-    /// Log more (-v: debug, -vv: trace); wins over log.level
+    /// Log more (-v: debug, -vv: trace); overrides log.level
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
@@ -38,8 +38,8 @@ pub struct Global {
 }
 
 impl Global {
-    /// The configuration in force, with `flags` of the command itself on top (flag, key, value), and logging
-    /// set up. Fails when the configuration is invalid or `--set` has no `=`.
+    /// Loads the configuration, overridden by the command's own `flags` (flag, key, value), and sets up
+    /// logging. Fails when the configuration is invalid or `--set` has no `=`.
     pub fn start(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Effective, Failure> {
         let effective = self.load(flags)?;
         telemetry::init(&effective.config.log)?;
@@ -49,9 +49,9 @@ impl Global {
         Ok(effective)
     }
 
-    /// Opens what the use cases of a command work with, does the work, and closes it. With somebody who acts it
-    /// may write. `company`: the only one that it may see. Fails as [`Global::start`], when the database cannot
-    /// be reached or nobody can have such a name, and as the work does.
+    /// Opens the context of a command's use cases, runs `work`, and closes the context. It may write only
+    /// with `acting`. `company`: the only company in its scope. Fails like [`Global::start`], when the
+    /// database cannot be reached, when the actor's name is not allowed, and when `work` fails.
     pub(super) async fn with_context<T>(
         &self,
         acting: Option<&Acting>,
@@ -62,22 +62,21 @@ impl Global {
         let author = acting.cloned().unwrap_or_default().author()?;
         let config = Arc::new(self.start(&[])?.config);
         let context = AppContext::open(&config, access, author, Scope::of(company)).await?;
-        // On the heap: what some commands do is large.
+        // On the heap, because some commands' futures are large.
         let done = Box::pin(work(&context)).await;
         context.close().await;
         done
     }
 
-    /// The configuration in force, without setting up logging. Fails as [`Global::start`].
+    /// Loads the configuration without setting up logging. Fails like [`Global::start`].
     pub fn load(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Effective, Failure> {
         let overrides = self.overrides(flags)?;
         Ok(config::load(self.config.as_deref(), &overrides)?)
     }
 
-    /// The configuration in force, or what is wrong with it, for a command that looks for what is wrong and
-    /// tells it itself. So logging is for other errors only, unless `-v` was given: lapin would log each
-    /// refusal of the broker's, which is what such a command asks for. Fails when `--set` has no `=`, or
-    /// logging cannot be set up.
+    /// Loads the configuration, or returns its error, for a command that reports problems itself. So only
+    /// other errors are logged unless `-v` is given: lapin would log each refusal by the broker, which such a
+    /// command provokes. Fails when `--set` has no `=`, or logging cannot be set up.
     pub(super) fn examined(&self) -> Result<Result<Effective, ConfigError>, Failure> {
         let overrides = self.overrides(&[])?;
         let loaded = config::load(self.config.as_deref(), &overrides);
@@ -88,9 +87,9 @@ impl Global {
         Ok(loaded)
     }
 
-    /// The configuration of this one file, for a command that brings its own: neither the environment nor
-    /// another file counts. Logging is set up at `level`, unless `-v` or `-q` says otherwise. Fails when the
-    /// file is invalid.
+    /// Loads the configuration of this file only, for a command that brings its own: ignores the environment
+    /// and other files. Sets up logging at `level`, unless `-v` or `-q` is given. Fails when the file is
+    /// invalid.
     pub(super) fn start_alone(&self, file: &Path, level: &str) -> Result<Effective, Failure> {
         let mut overrides = Overrides::default();
         overrides.set("this command's own", "log.level", level);
@@ -100,7 +99,7 @@ impl Global {
         Ok(effective)
     }
 
-    /// For a command that brings its own configuration. Fails when `--config` or `--set` was given.
+    /// Fails when `--config` or `--set` was given, for a command that brings its own configuration.
     pub(super) fn refuse_settings(&self, command: &str) -> Result<(), Failure> {
         if self.config.is_none() && self.set.is_empty() {
             return Ok(());
@@ -127,7 +126,7 @@ impl Global {
         self.verbosity(&mut overrides);
         for pair in &self.set {
             let Some((key, value)) = pair.split_once('=') else {
-                let text = "--set wants KEY=VALUE, such as --set worker.pipelines=4";
+                let text = "--set requires KEY=VALUE, such as --set worker.pipelines=4";
                 return Err(Failure::new(Exit::Usage, text));
             };
             overrides.set(&format!("--set {key}"), key, value);
@@ -141,31 +140,31 @@ impl Global {
     }
 }
 
-/// Who decides
+/// The person who decides
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Acting {
-    /// Who decides, for the record (who is logged in here, unless given)
+    /// Who decides, for the record [default: the logged-in user]
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
 }
 
 impl Acting {
-    /// The person. Fails with [`Exit::Usage`] for a name that nobody can have.
+    /// Returns the person. Fails with [`Exit::Usage`] for a name that is not allowed.
     pub(super) fn author(&self) -> Result<Author, Failure> {
         let name = self.actor.clone().unwrap_or_else(|| logged_in().to_string());
         Author::new(&name).ok_or_else(|| {
             let machines = ActorKind::VARIANTS.iter().copied().filter(|kind| kind.is_machine());
             let machines = machines.map(ActorKind::as_str).collect::<Vec<_>>().join(", ");
-            let most = Actor::MAX_CHARS;
+            let max = Actor::MAX_CHARS;
             let text = format!(
-                "--actor wants a name of 1 to {most} characters, and not a machine's own ({machines})"
+                "--actor requires a name of 1 to {max} characters that is not a machine's ({machines})"
             );
             Failure::new(Exit::Usage, text)
         })
     }
 }
 
-/// The person, as `cli:user@host`.
+/// Returns the logged-in user as `cli:user@host`.
 fn logged_in() -> Actor {
     let unknown = || "unknown".to_owned();
     let user = whoami::username().unwrap_or_else(|_| unknown());

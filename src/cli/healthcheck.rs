@@ -1,5 +1,5 @@
-//! `hostmatch healthcheck`: asks a health route of the process on this machine, for containers without
-//! another way to ask.
+//! `hostmatch healthcheck`: requests a health route of the process on this machine, for containers without
+//! an HTTP client.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use super::{Exit, Failure, Global, output};
 use crate::config::Config;
 use crate::install::health::{self, Health};
 
-/// How long an answer may take: less than the usual limit of who runs this.
+/// How long a response may take: less than the usual timeout of container runtimes.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Ask whether the process on this machine is ready, or alive; for containers
+/// Check whether the process on this machine is ready, or alive; for containers
 ///
-/// Asks edge.listen, and worker.health_listen where that is set: those that answer must all be well, and one
-/// has to answer. Exit code 0: well (degraded too); 1: not, with the reason.
+/// Requests edge.listen, and worker.health_listen if it is set: at least one must respond, and all that
+/// respond must be healthy. Exit code 0: healthy (degraded too); 1: not healthy, with the reason.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Ask only this role's address
+    /// Check only this role's address
     #[arg(value_enum)]
     role: Option<Role>,
-    /// Whether it does its work; the default
+    /// Check whether it does its work; the default
     #[arg(long, conflicts_with = "live")]
     ready: bool,
-    /// Whether the process answers and is not stuck
+    /// Check whether the process responds and is not stuck
     #[arg(long)]
     live: bool,
-    /// Where to ask instead, such as http://127.0.0.1:8080
+    /// Check this address instead, such as http://127.0.0.1:8080
     #[arg(long, value_name = "URL", conflicts_with = "role")]
     url: Option<String>,
 }
@@ -46,7 +46,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let mut asked = Vec::new();
     for base in bases {
         let health = health::ask(&base, path, TIMEOUT).await;
-        asked.push(health.map_err(|error| Failure::new(Exit::Failed, format!("what --url says {error}")))?);
+        asked.push(health.map_err(|error| Failure::new(Exit::Failed, format!("--url {error}")))?);
     }
     // Of two addresses one may belong to a role that does not run here.
     if asked.iter().any(|one| one.answered) {
@@ -59,7 +59,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     Ok(if well { Exit::Done } else { Exit::Failed })
 }
 
-/// Where to ask, as the configuration has it.
+/// Returns the addresses to check, from the configuration.
 fn bases(config: &Config, role: Option<Role>) -> Result<Vec<String>, Failure> {
     let (edge, worker) = (&config.edge.listen, &config.worker.health_listen);
     let mut found = Vec::new();
@@ -70,17 +70,17 @@ fn bases(config: &Config, role: Option<Role>) -> Result<Vec<String>, Failure> {
         found.push(reachable("worker.health_listen", worker)?);
     }
     if found.is_empty() {
-        let text = "the worker answers nowhere: set worker.health_listen, such as \"127.0.0.1:8081\"";
+        let text = "the worker has no health address: set worker.health_listen, such as \"127.0.0.1:8081\"";
         return Err(Failure::new(Exit::Failed, text));
     }
     Ok(found)
 }
 
-/// The URL of an address on which somebody listens: every address of this machine means itself.
+/// Returns the URL for a listening address. A wildcard address becomes the loopback address.
 fn reachable(key: &str, address: &str) -> Result<String, Failure> {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     if port == "0" {
-        let text = format!("{key} is {address}: the port is chosen at the start; say where with --url");
+        let text = format!("{key} is {address}: the port is chosen at the start; give it with --url");
         return Err(Failure::new(Exit::Failed, text));
     }
     let host = match host {

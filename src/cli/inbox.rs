@@ -1,4 +1,4 @@
-//! `hostmatch inbox`: hosts that need a person, and what a person does with them.
+//! `hostmatch inbox`: lists, shows, accepts, assigns, ignores and reopens hosts that need a person.
 
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::app::{AppContext, InboxFilter, InboxKind};
 use crate::event::StaffId;
 use crate::matching::{HostKey, InboxState};
 
-/// The states, and all of them.
+/// Parses a state, or `any`.
 fn states() -> PossibleValuesParser {
     PossibleValuesParser::new(InboxState::VARIANTS.iter().copied().map(InboxState::as_str).chain(["any"]))
 }
@@ -24,7 +24,7 @@ fn states() -> PossibleValuesParser {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     List(ListArgs),
-    /// One host: what is the matter, who is suggested and why, what waits, what was done with it
+    /// One host: its problem, the suggestions with reasons, the waiting appointments and the history
     Show(OneHost),
     Accept(AcceptArgs),
     Assign(AssignArgs),
@@ -32,12 +32,12 @@ pub(super) enum Command {
     Reopen(ReopenArgs),
 }
 
-/// Hosts that need a person, those with the soonest booking first
+/// Hosts that need a person, those with the earliest booking first
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     of: OfHost,
-    /// With this the matter
+    /// Of this kind
     #[arg(long, value_name = "KIND", value_parser = one_of::<InboxKind>())]
     kind: Option<InboxKind>,
     /// In this state
@@ -46,17 +46,17 @@ pub(super) struct ListArgs {
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     limit: u64,
-    /// Without the first so many
+    /// Skip this many
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: u64,
 }
 
-/// Take the suggestion: the host is that member of staff from now on
+/// Accept the suggestion: map the host to that member of staff from now on
 #[derive(Debug, clap::Args)]
 pub(super) struct AcceptArgs {
     #[command(flatten)]
     host: OneHost,
-    /// Which suggestion, where there are several
+    /// Which suggestion, if there are several
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub(super) struct AcceptArgs {
     repair: RepairArgs,
 }
 
-/// Say who the host is, suggested or not
+/// Map the host to a member of staff, suggested or not
 #[derive(Debug, clap::Args)]
 pub(super) struct AssignArgs {
     #[command(flatten)]
@@ -79,7 +79,7 @@ pub(super) struct AssignArgs {
     repair: RepairArgs,
 }
 
-/// Nobody has to look at this host, until a day or until it is reopened
+/// Ignore this host, until a moment or until it is reopened
 #[derive(Debug, clap::Args)]
 pub(super) struct IgnoreArgs {
     #[command(flatten)]
@@ -87,14 +87,14 @@ pub(super) struct IgnoreArgs {
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Until then, when it is open again: 14d, or 2026-03-01, or 2026-03-01T08:00:00Z [default: until it is reopened]
+    /// When it is open again: 14d, or 2026-03-01, or 2026-03-01T08:00:00Z [default: when it is reopened]
     #[arg(long, value_name = "TIME", value_parser = coming)]
     until: Option<i64>,
     #[command(flatten)]
     acting: Acting,
 }
 
-/// Open an ignored host again
+/// Reopen an ignored host
 #[derive(Debug, clap::Args)]
 pub(super) struct ReopenArgs {
     #[command(flatten)]
@@ -137,13 +137,13 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
     let filter = InboxFilter { host: args.of.host, state: args.state.parse().ok(), kind: args.kind };
     let page = inbox::list(context, &filter, (args.skip, args.limit)).await?;
-    output.list(&page, &page.hosts, "Nobody needs to decide anything here.", |hosts| {
+    output.list(&page, &page.hosts, "No hosts need a person.", |hosts| {
         table(hosts)?;
         page.next_skip.map_or(Ok(()), |next| output::line(&format!("There are more: --skip {next}")))
     })
 }
 
-/// A host, and the command that decides it.
+/// A host and the command that decides it.
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -196,13 +196,13 @@ async fn reopen(context: &AppContext, output: Output, args: &ReopenArgs) -> Resu
     output.show(&view, || output::line(&text))
 }
 
-/// What there is to say about a host, line by line.
+/// Returns names and values that describe a host.
 fn lines(host: &InboxView) -> Vec<(&'static str, String)> {
     let bookings = &host.bookings;
     let mut rows = vec![
         ("name", dash(host.name.as_deref())),
         ("address", dash(host.email.as_deref())),
-        ("what is the matter", host.what.to_owned()),
+        ("problem", host.what.to_owned()),
         ("waiting", format!("{} of {} appointments", bookings.waiting, bookings.bookings)),
         ("next booking", dash(bookings.next_booking.map(output::moment))),
         ("last booking", dash(bookings.last_booking.map(output::moment))),

@@ -1,6 +1,6 @@
-//! Events in a file: one JSON object, a JSON array, or one object a line (NDJSON).
+//! Reads events from a file: one JSON object, a JSON array, or one object per line (NDJSON).
 //!
-//! Each event keeps its bytes exactly as they stand in the file.
+//! Each event keeps its exact bytes.
 
 use std::fmt;
 use std::path::Path;
@@ -10,14 +10,14 @@ use serde_json::Deserializer;
 
 use super::{Exit, Failure};
 
-/// Where an event stands in its file.
+/// The place of an event in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// It is the file.
+    /// The whole file.
     Whole,
-    /// Its index in the array, from 0 as in a JSON pointer.
+    /// The index in the array, from 0 as in a JSON pointer.
     Index(usize),
-    /// Its line, from 1.
+    /// The line, from 1.
     Line(usize),
 }
 
@@ -31,8 +31,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// The bytes of a file; `-` is standard input. Fails with [`Exit::NotFound`] for a file that is not there,
-/// [`Exit::Failed`] for one that cannot be read.
+/// Reads a file; `-` is standard input. Fails with [`Exit::NotFound`] for a file that does not exist, and
+/// with [`Exit::Failed`] for one that cannot be read.
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let read = if file == Path::new("-") {
         let mut input = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| unreadable(file, &error))
 }
 
-/// A file, to be read bit by bit. Fails as [`read`].
+/// Opens a file for reading in parts. Fails like [`read`].
 pub(super) fn open(file: &Path) -> Result<std::fs::File, Failure> {
     std::fs::File::open(file).map_err(|error| unreadable(file, &error))
 }
@@ -54,28 +54,28 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
     Failure::new(exit, format!("{} cannot be read: {error}", file.display()))
 }
 
-/// The events in `input`, the bytes of `file`. Fails as [`split`].
+/// Returns the events in `input`, the bytes of `file`. Fails like [`split`].
 pub(super) fn split_file<'a>(file: &Path, input: &'a [u8]) -> Result<Vec<(Place, &'a [u8])>, Failure> {
     split(input).map_err(|problem| Failure::new(Exit::Failed, format!("{} {problem}", file.display())))
 }
 
-/// The events in `input`, in order. Whether each of them makes sense is not looked at. Fails when the form
-/// cannot be told: nothing there, or an array that is not JSON. Says where.
+/// Returns the events in `input`, in order, without validating them. Fails when `input` is empty or in no
+/// known form, with the place of the error.
 pub(super) fn split(input: &[u8]) -> Result<Vec<(Place, &[u8])>, String> {
     let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input).trim_ascii();
     let whole: Result<IgnoredAny, _> = serde_json::from_slice(input);
     match (input.first(), whole) {
-        (None, _) => Err("holds nothing; expected a JSON object, an array of them, or one a line".into()),
+        (None, _) => Err("is empty; expected a JSON object, an array of them, or one per line".into()),
         (Some(b'['), Ok(_)) => Ok(elements(&input[1..])),
-        (Some(b'['), Err(error)) => Err(format!("holds an array that is not valid JSON: {error}")),
+        (Some(b'['), Err(error)) => Err(format!("is an array that is not valid JSON: {error}")),
         (_, Ok(_)) => Ok(vec![(Place::Whole, input)]),
         (_, Err(error)) => {
             let lines = input.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate();
             let lines: Vec<_> = lines.filter(|(_, line)| !line.is_empty()).collect();
-            // A first line that stands alone tells lines of objects from one object that is broken.
-            let first_stands =
+            // A valid first line distinguishes lines of objects from one broken object.
+            let first_is_valid =
                 lines.first().is_some_and(|(_, line)| serde_json::from_slice::<IgnoredAny>(line).is_ok());
-            if !first_stands {
+            if !first_is_valid {
                 return Err(format!("is not valid JSON: {error}"));
             }
             Ok(lines.into_iter().map(|(number, line)| (Place::Line(number + 1), line)).collect())
@@ -83,7 +83,7 @@ pub(super) fn split(input: &[u8]) -> Result<Vec<(Place, &[u8])>, String> {
     }
 }
 
-/// The elements of an array that is known to be valid JSON, from behind its opening bracket.
+/// Returns the elements of a valid JSON array. `rest` begins after the opening bracket.
 fn elements(mut rest: &[u8]) -> Vec<(Place, &[u8])> {
     let mut elements = Vec::new();
     loop {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_is_told_and_bytes_stay_as_they_are() {
+    fn each_form_is_detected_and_bytes_stay_unchanged() {
         assert_eq!(found(" {\n \"a\": 1.50 }\n"), [(Place::Whole, "{\n \"a\": 1.50 }")]);
         assert_eq!(
             found("[ {\"a\":[1,{}]} ,7, \"x]\",{ } ]"),
@@ -129,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused_with_its_place() {
-        assert!(split(b" \n ").unwrap_err().contains("holds nothing"));
+    fn invalid_json_is_refused_with_its_place() {
+        assert!(split(b" \n ").unwrap_err().contains("is empty"));
         assert!(split(b"[{},\n{]").unwrap_err().contains("line 2"));
         assert!(split(b"{\n\"a\":\n}").unwrap_err().contains("line 3"));
         assert!(split(b"\xff\xfe").unwrap_err().contains("not valid JSON"));

@@ -1,5 +1,5 @@
-//! `hostmatch mappings export|template|import|imports|import-undo`: mappings as files that a
-//! spreadsheet reads and writes.
+//! `hostmatch mappings export|template|import|imports|import-undo`: exports and imports mappings as files for
+//! spreadsheets.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -23,14 +23,14 @@ pub(super) enum Command {
     ImportUndo(Undo),
 }
 
-/// Mappings as CSV, which `mappings import` reads
+/// Write mappings as CSV, which `mappings import` reads
 ///
-/// On stdout, in UTF-8. No cell can become a formula in a spreadsheet. Holds names and addresses.
+/// Writes to stdout, in UTF-8. No cell can become a formula in a spreadsheet. Contains names and addresses.
 #[derive(Debug, clap::Args)]
 pub(super) struct Export {
     #[command(flatten)]
     csv: Csv,
-    /// Those that are switched off, too
+    /// Include mappings that are switched off
     #[arg(long)]
     inactive: bool,
 }
@@ -39,7 +39,7 @@ pub(super) struct Export {
 struct Csv {
     #[command(flatten)]
     of: OfCompany,
-    /// For a German Excel: semicolons, and a mark that it is UTF-8
+    /// For a German Excel: semicolons, and a byte order mark
     #[arg(long)]
     excel: bool,
 }
@@ -50,35 +50,35 @@ impl Csv {
     }
 }
 
-/// The hosts that need a person as CSV, to be filled in and imported
+/// Write the hosts that need a person as CSV, to fill in and import
 ///
-/// The column staff_id is empty, or with --suggestions filled in where there is just one suggestion.
+/// The column staff_id is empty; --suggestions fills it in where there is only one suggestion.
 #[derive(Debug, clap::Args)]
 pub(super) struct Template {
     #[command(flatten)]
     csv: Csv,
-    /// Fill in whom hostmatch suggests, where that is one person
+    /// Fill in the suggestion where there is only one
     #[arg(long)]
     suggestions: bool,
 }
 
 /// Import mappings from a CSV file, such as `mappings export` or `mappings template` writes
 ///
-/// Delimiter and encoding are told by the file itself. Every line is looked at first; those that cannot
-/// be imported are left out and told, and go to --failed FILE, which can be imported again, corrected or
-/// not. What is so already is left alone. An import can be taken back (`mappings import-undo`); one
-/// that was interrupted is gone on with by importing the file again.
+/// Detects delimiter and encoding. Checks every line first; lines that cannot be imported are left out,
+/// reported, and written to --failed FILE, which can be corrected and imported again. A line that is already
+/// in force changes nothing. An import can be undone (`mappings import-undo`); to continue an interrupted
+/// import, import the file again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
     /// The file; - is standard input
     file: PathBuf,
-    /// Only say what would become of each line
+    /// Only show what would happen to each line
     #[arg(long)]
     dry_run: bool,
-    /// The company of lines that name none; lines of another one are refused
+    /// The company of lines that name none; lines of another company are refused
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
-    /// Write lines that cannot be imported, and why, to this new file
+    /// Write lines that cannot be imported, with their errors, to this new file
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
     /// Refuse hosts that no booking has named yet
@@ -88,10 +88,10 @@ pub(super) struct Import {
     common: CommonArgs,
 }
 
-/// What was imported, newest first
+/// Imports, newest first
 #[derive(Debug, clap::Args)]
 pub(super) struct Imports {
-    /// Only those that were of this company (import --company)
+    /// Only imports of this company (import --company)
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
     /// At most this many
@@ -99,19 +99,19 @@ pub(super) struct Imports {
     limit: u64,
 }
 
-/// Take an import back: every mapping is as it was before, unless it was changed again since
+/// Undo an import: restores every mapping that was not changed since
 #[derive(Debug, clap::Args)]
 pub(super) struct Undo {
-    /// Its number (see `mappings imports`)
+    /// The import's number (see `mappings imports`)
     id: i64,
-    /// Only if it was of this company (import --company)
+    /// Fail unless it was an import of this company (import --company)
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
     #[command(flatten)]
     common: CommonArgs,
 }
 
-/// Runs one of them. Fails when the database cannot be reached, or a file cannot be read or written.
+/// Runs the command; fails when the database cannot be reached, or a file cannot be read or written.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let (acting, company) = match command {
         Command::Export(Export { csv, .. }) | Command::Template(Template { csv, .. }) => {
@@ -141,25 +141,26 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 }
 
 async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
-    // A dry run refuses a name as the real one would.
+    // A dry run refuses an actor's name as the real run would.
     args.common.acting.author()?;
     let acting = (!args.dry_run).then_some(&args.common.acting);
-    // What the file says comes next: it needs no database.
+    // Reads the file next, which needs no database.
     let scope = Scope::of(args.company);
     let file = ImportFile::read(&items::read(&args.file)?, &scope, args.known_hosts).map_err(|why| {
-        let or = if why.contains("no column company_id") { "; or say which with --company N" } else { "" };
+        let or = if why.contains("no column company_id") { "; or give it with --company N" } else { "" };
         Failure::new(Exit::Failed, format!("{} {why}{or}; nothing was imported", args.file.display()))
     })?;
     let failed = args.failed.as_ref().map(|path| {
         File::options().write(true).create_new(true).open(path).map_err(|error| {
-            let text = format!("{} cannot be made: {error}; name a new file with --failed", path.display());
+            let path = path.display();
+            let text = format!("{path} cannot be created: {error}; name a new file with --failed");
             Failure::new(Exit::Failed, text)
         })
     });
     let failed = failed.transpose()?;
     let work = async |context: &AppContext| import_file(context, args, file, failed.as_ref()).await;
     let done = global.with_context(acting, args.company, work).await;
-    // Nothing failed: there is nothing for it to say.
+    // Removes the empty file if no line failed.
     if let (Some(path), Ok((ImportView { failed: 0, .. }, _)) | Err(_)) = (&args.failed, &done) {
         let _empty = std::fs::remove_file(path);
     }
@@ -177,12 +178,12 @@ async fn import_file(
     let reason = args.common.reason.as_deref();
     let preview =
         async |progress: Progress<'_>| mapping_files::preview_import(context, file, reason, progress).await;
-    let mut import = output::with_progress("looking", preview).await?;
+    let mut import = output::with_progress("checking", preview).await?;
     let view = import.view();
     let mut exit = Exit::Done;
     if !args.dry_run && view.changed() > 0 {
         let question = format!("{}: {}. Import?", args.file.display(), sentence(&view));
-        if output::confirmed(args.common.yes, &question, ", or look first with --dry-run")? {
+        if output::confirmed(args.common.yes, &question, ", or preview it with --dry-run")? {
             let name = args.file.file_name().unwrap_or_default().to_string_lossy();
             let write = async |progress: Progress<'_>| {
                 mapping_files::import(context, import, &name, reason, progress).await
@@ -202,8 +203,8 @@ async fn import_file(
 fn sentence(view: &ImportView) -> String {
     let ImportView { made, replaced, confirmed, unchanged, skipped, failed, .. } = view;
     format!(
-        "{made} made, {replaced} replaced, {confirmed} confirmed, {unchanged} so already, {skipped} without a \
-         member of staff, {failed} failed"
+        "{made} created, {replaced} replaced, {confirmed} confirmed, {unchanged} unchanged, \
+         {skipped} without a member of staff, {failed} failed"
     )
 }
 
@@ -215,7 +216,7 @@ fn show_import(output: Output, args: &Import, view: &ImportView) -> Result<(), F
         document["failed_lines"] = file.into();
         return output::json(&document);
     }
-    let would = if view.import.is_none() { "Not imported. It would be: " } else { "" };
+    let would = if view.import.is_none() { "Not imported. Preview: " } else { "" };
     output::line(&format!("{would}{}", sentence(view)))?;
     for error in &view.errors {
         output::line(&format!("line {}: {}", error.line, error.error))?;
@@ -225,11 +226,11 @@ fn show_import(output: Output, args: &Import, view: &ImportView) -> Result<(), F
     }
     match file {
         Some(file) => output::line(&format!("The failed lines are in {file}"))?,
-        None if view.failed > 0 => output::line("All of them, to be corrected: with --failed FILE")?,
+        None if view.failed > 0 => output::line("To write all failed lines to a file: --failed FILE")?,
         None => {}
     }
     if let Some(id) = view.import {
-        output::line(&format!("To take it back: hostmatch mappings import-undo {id}"))?;
+        output::line(&format!("Undo it with: hostmatch mappings import-undo {id}"))?;
     }
     Ok(())
 }
@@ -238,7 +239,7 @@ async fn imports(context: &AppContext, output: Output, limit: u64) -> Result<Exi
     let imports = mapping_files::imports(context, limit).await?;
     let rows = imports.iter().map(|it| {
         let state = match (it.undone_ms, it.ended_ms) {
-            (Some(undone_ms), _) => format!("taken back {}", output::moment(undone_ms)),
+            (Some(undone_ms), _) => format!("undone {}", output::moment(undone_ms)),
             (None, Some(_)) => "done".to_owned(),
             (None, None) => "interrupted".to_owned(),
         };
@@ -254,16 +255,16 @@ async fn imports(context: &AppContext, output: Output, limit: u64) -> Result<Exi
 async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit, Failure> {
     let undo = mapping_files::preview_undo(context, args.id).await?;
     let (changes, file) = (undo.changes.len(), &undo.import.file);
-    let question = format!("Take back {changes} changes of import {} ({file})?", args.id);
+    let question = format!("Undo {changes} changes of import {} ({file})?", args.id);
     if !output::confirmed(args.common.yes, &question, "")? {
         return Ok(Exit::NeedsConfirmation);
     }
     let reason = args.common.reason.as_deref();
-    let take_back =
+    let undo_import =
         async |progress: Progress<'_>| mapping_files::undo_import(context, undo, reason, progress).await;
-    let undone = output::with_progress("taking back", take_back).await?;
+    let undone = output::with_progress("undoing", undo_import).await?;
     output.show(&undone, || {
-        output::line(&format!("{} taken back, {} left", undone.taken_back, undone.left.len()))?;
+        output::line(&format!("{} undone, {} left", undone.taken_back, undone.left.len()))?;
         undone.left.iter().try_for_each(|left| output::line(&format!("host {}: {}", left.host, left.why)))
     })?;
     Ok(if undone.left.is_empty() { Exit::Done } else { Exit::Partial })

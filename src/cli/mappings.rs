@@ -1,4 +1,4 @@
-//! `hostmatch mappings`: which host is which member of staff, who said so, and saying otherwise.
+//! `hostmatch mappings`: lists, shows, sets, switches and reverts mappings.
 
 use super::arguments::{self, OfHost, OneHost, OnlyOf, PageArgs, compared, moment};
 use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
@@ -11,16 +11,16 @@ use crate::event::StaffId;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     List(ListArgs),
-    /// One mapping, with what waits for its host and who changed it
+    /// One mapping, with its history and the appointments that wait for its host
     Show(One),
-    /// Who changed a mapping, from what to what, and why; newest first
+    /// The changes of a mapping, newest first: who, from what to what, and why
     History(HistoryArgs),
     Set(SetArgs),
     /// Switch a mapping off: no match brings it back; it can be switched on again
     Deactivate(Switch),
     /// Switch a mapping on again
     Reactivate(Switch),
-    /// Take one change back, as a new change
+    /// Revert one change, as a new change
     Revert(RevertArgs),
     #[command(flatten)]
     Files(mapping_files::Command),
@@ -37,19 +37,19 @@ pub(super) struct ListArgs {
     /// With this source: manual, admin, auto_email, auto_name
     #[arg(long)]
     source: Option<String>,
-    /// With such a confidence: 95, '>=80' or '<=75'
+    /// With this confidence: 95, '>=80' or '<=75'
     #[arg(long, value_name = "N", value_parser = confidence)]
     confidence: Option<(Compare, i32)>,
     /// In force (true) or switched off (false)
     #[arg(long, value_name = "BOOL")]
     active: Option<bool>,
-    /// In force beside another one of the same host, or of the same member of staff
+    /// In force together with another mapping of the same host, or of the same member of staff
     #[arg(long)]
     conflict: bool,
-    /// In force for somebody who is inactive, deleted or of another company: it does not count
+    /// For a member of staff who is inactive, deleted or in another company: such a mapping has no effect
     #[arg(long)]
     staff_inactive: bool,
-    /// No booking of the host has been decided since: 90d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    /// Without a decided booking of the host since: 90d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     unused_since: Option<i64>,
     #[command(flatten)]
@@ -74,9 +74,9 @@ pub(super) struct HistoryArgs {
     limit: u64,
 }
 
-/// Say who a host is
+/// Map a host to a member of staff
 ///
-/// A host that is mapped to somebody else is replaced, after a question or with --yes.
+/// Replaces the host's mapping to somebody else, after a question or with --yes.
 #[derive(Debug, clap::Args)]
 pub(super) struct SetArgs {
     #[command(flatten)]
@@ -84,7 +84,7 @@ pub(super) struct SetArgs {
     /// The member of staff
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: StaffId,
-    /// The host may be one that no booking has named yet
+    /// Accept a host that no booking has named yet
     #[arg(long)]
     unseen: bool,
     #[command(flatten)]
@@ -193,7 +193,7 @@ fn describe(details: &MappingDetails) -> Result<(), Failure> {
 
 async fn history(context: &AppContext, output: Output, args: &HistoryArgs) -> Result<Exit, Failure> {
     let view = mappings::history(context, args.one.mapping, args.limit).await?;
-    let none = "No audit row: the mapping was made by somebody else.";
+    let none = "No audit row: hostmatch did not create this mapping.";
     output.list(&view, &view.history, none, audit::table)
 }
 
@@ -207,11 +207,11 @@ async fn switch(
     carry_out(context, output, args.common.give_reason(decision), &args.common, None).await
 }
 
-/// Where a mapping stands, in words.
+/// Describes the state of a mapping.
 fn state_of(mapping: &MappingView) -> &'static str {
     match (mapping.active, mapping.staff_valid) {
         (true, true) => "in force",
-        (true, false) => "does not count: staff inactive",
+        (true, false) => "no effect: staff inactive",
         (false, _) => "switched off",
     }
 }

@@ -48,8 +48,8 @@ impl Directory {
         if full.to_str().is_none_or(|text| text.contains(['?', '%', '#']) || text.contains(char::is_control))
         {
             let text = format!(
-                "{} cannot be part of a database URL; choose a path without ? % # and control characters with \
-                 --dir",
+                "{} cannot be part of a database URL; choose a path without ? % # and control characters \
+                 with --dir",
                 path.display()
             );
             return Err(Failure::new(Exit::Usage, text));

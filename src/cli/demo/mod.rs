@@ -1,8 +1,9 @@
 //! `hostmatch demo`: shows the whole path of a booking in one process, with nothing installed.
 //!
-//! It claims a directory (`directory`), writes a configuration (`settings`), creates a salon (`salon`), starts
-//! an edge and a worker on it (`servers`), posts `bookings` by HTTP (`play`), reads the results (`findings`),
-//! compares them with the expected ones (`verdict`) and shows them (`report`), with the commands to try `next`.
+//! It claims a directory (`directory`), writes a configuration (`settings`), creates a salon (`salon`),
+//! starts an edge and a worker on it (`servers`), posts `bookings` by HTTP (`play`), reads the results
+//! (`findings`), compares them with the expected ones (`verdict`) and shows them (`report`), with the
+//! commands to try `next`.
 
 mod directory;
 mod settings;

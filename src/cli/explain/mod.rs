@@ -1,5 +1,5 @@
-//! `hostmatch match`; and `match explain`: which strategies were tried on what, what each found, what was
-//! decided, and what would happen to the appointment. Writes nothing.
+//! `hostmatch match`, and `match explain`: shows the strategies, what each found, the decision, and the
+//! effect on the appointment. Writes nothing.
 
 mod table;
 
@@ -15,7 +15,7 @@ use crate::event::{BookingRef, CompanyId, Decoded, Envelope, Host, HostId, decod
 use crate::matching::HostKey;
 use crate::runtime::clock::now_ms;
 
-/// An object with one of these keys is an event of some shape, every other one a bare booking.
+/// An object with one of these keys is an event of some shape; any other object is a bare booking.
 const MARKS_OF_EVENTS: [&str; 6] =
     ["event", "calcom_booking", "triggerEvent", "specversion", "job", "event_id"];
 
@@ -26,20 +26,20 @@ pub(super) enum Command {
     Simulate(simulate::Args),
 }
 
-/// Which strategies are tried on what, what each finds, what is decided and what would follow
+/// Show the strategies, what each finds, the decision and its effect
 ///
-/// Writes nothing, and holds nobody up. Give a file with --booking, a host with --host and
+/// Writes nothing and locks nothing. Give a file with --booking, a host with --host and
 /// --company, or an appointment with --uid.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("subject").required(true).args(["booking", "host", "uid"]))]
 pub(super) struct Question {
-    /// A file with an event or a bare Cal.com booking (or an array of them, or one a line); - is standard input
+    /// A file with an event or a bare Cal.com booking (or an array, or one per line); - is standard input
     #[arg(long, value_name = "FILE")]
     booking: Option<PathBuf>,
     /// The id of a Cal.com user
     #[arg(long, value_name = "ID", requires = "company", value_parser = clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))]
     host: Option<i64>,
-    /// A booking's reference (uid or id) that an appointment has: what is known of its host
+    /// The reference (uid or id) of an appointment's booking: explains its newest event
     #[arg(long, value_name = "REF")]
     uid: Option<String>,
     /// The e-mail address of --host
@@ -48,7 +48,7 @@ pub(super) struct Question {
     /// The name of --host
     #[arg(long, requires = "host")]
     name: Option<String>,
-    /// The company of --host; with --booking the one to assume where there is no appointment
+    /// The company of --host; with --booking the company to assume if there is no appointment
     #[arg(long, value_name = "N", conflicts_with = "uid", value_parser = clap::value_parser!(i64).range(1..))]
     company: Option<i64>,
 }
@@ -60,7 +60,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::Explain(question) => question,
         Command::Simulate(args) => return simulate::run(global, args).await,
     };
-    // What the file says comes first: it needs no database.
+    // Reads the file first, which needs no database.
     let subjects = subjects_of(question)?;
     let work = async |context: &AppContext| Ok(explain(context, subjects).await?);
     let explained = global.with_context(None, None, work).await?;
@@ -70,7 +70,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
     Ok(if nothing { Exit::NotFound } else { Exit::Done })
 }
 
-/// What the command line asks about. Fails when the file cannot be read, or its form cannot be told.
+/// Returns the subjects that the command line names. Fails when the file cannot be read or has no known form.
 fn subjects_of(question: &Question) -> Result<Vec<Subject>, Failure> {
     let company = question.company.map(CompanyId);
     if let Some(file) = &question.booking {
@@ -80,7 +80,7 @@ fn subjects_of(question: &Question) -> Result<Vec<Subject>, Failure> {
     }
     if let Some(reference) = &question.uid {
         let reference = BookingRef::new(reference)
-            .ok_or_else(|| Failure::new(Exit::Usage, "--uid wants a reference of 1 to 255 bytes"))?;
+            .ok_or_else(|| Failure::new(Exit::Usage, "--uid requires a reference of 1 to 255 bytes"))?;
         return Ok(vec![Subject::Reference(reference)]);
     }
     match (question.host.and_then(HostId::new), company) {
@@ -106,7 +106,7 @@ fn from_bytes(bytes: &[u8], company: Option<CompanyId>) -> Subject {
     };
     match decoded {
         Ok(Decoded::Event(mut event)) => {
-            // Checked against the appointment's own company, as if the event had said it.
+            // Checked against the appointment's own company, as if the event named it.
             event.company = event.company.or(company);
             Subject::Event(event, company)
         }
@@ -115,12 +115,12 @@ fn from_bytes(bytes: &[u8], company: Option<CompanyId>) -> Subject {
     }
 }
 
-/// A bare booking as the gateway would publish it.
+/// Wraps a bare booking as the gateway would publish it.
 fn wrapped(booking: &Value) -> Value {
     json!({ "event": "appointment.created", "calcom_booking": booking })
 }
 
-/// An explanation, and what can be done in the words of the command line.
+/// An explanation with the advice for the command line.
 #[derive(Debug, Serialize)]
 struct Explanation {
     #[serde(flatten)]
@@ -133,7 +133,7 @@ impl From<ExplanationView> for Explanation {
         let command = view.action.as_ref().and_then(|(action, staff)| match action {
             NextAction::AssignHost(HostKey { company, host }) => {
                 let staff = staff.as_ref().map_or_else(|| "ID".to_owned(), ToString::to_string);
-                // Where no booking has named the host yet, that has to be said.
+                // A host that no booking has named yet needs a flag.
                 let unseen = if view.effect.is_none() { " [--unseen]" } else { "" };
                 Some(format!(
                     "hostmatch mappings set --company {company} --host {host} --staff {staff}{unseen}"

@@ -1,11 +1,11 @@
-//! An explanation for people.
+//! Renders explanations for people.
 
 use super::Explanation;
 use crate::app::explain::{Columns, Delivery, EffectView};
 use crate::cli::{Failure, output, output::dash};
 use crate::matching::{Resolution, Review, Step, Suggestion};
 
-/// Writes them to stdout, a blank line between two.
+/// Writes explanations to stdout, separated by blank lines.
 pub(super) fn show(explanations: &[Explanation]) -> Result<(), Failure> {
     for (number, explanation) in explanations.iter().enumerate() {
         if number > 0 {
@@ -43,7 +43,7 @@ fn one(Explanation { view: explanation, next }: &Explanation) -> Result<(), Fail
             output::line(&line)?;
         }
     }
-    // A command is to be copied as it stands.
+    // No full stop after a command, so that it can be copied.
     let end = if next.contains(": hostmatch ") { "" } else { "." };
     output::line(&format!("What to do: {next}{end}"))
 }
@@ -91,7 +91,7 @@ fn effect_lines(effect: &EffectView) -> Vec<String> {
         (Delivery::Done, outcome, None) => outcome.unwrap_or_default().to_owned(),
         (Delivery::Done, outcome, Some(reason)) => format!("{} ({reason})", outcome.unwrap_or_default()),
         (Delivery::Retry, ..) => {
-            format!("not there yet: tried again by the schedule, then a dead letter, {reason}")
+            format!("does not exist yet: retried by the schedule, then a dead letter, {reason}")
         }
         (Delivery::DeadLetter, ..) => format!("a dead letter, {reason}"),
     };
@@ -107,6 +107,7 @@ fn effect_lines(effect: &EffectView) -> Vec<String> {
     }
     lines.extend(effect.mappings.iter().map(|mapped| {
         let change = mapped.change.replace('_', " ");
+        let change = if change == "made" { "created" } else { change.as_str() };
         format!("  A mapping of this host to staff {} would be {change}.", mapped.staff)
     }));
     if effect.also_decided > 0 {

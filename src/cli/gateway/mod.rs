@@ -1,5 +1,4 @@
-//! `hostmatch gateway`: what stands in the gateway's database, and which rights hostmatch needs
-//! there.
+//! `hostmatch gateway`: inspects the gateway's database, and prints the rights that hostmatch needs there.
 
 mod report;
 
@@ -10,24 +9,24 @@ use super::{Exit, Failure, Global, output};
 use crate::install::inspection::{Verdict, inspect};
 use crate::install::privileges::{Account, Grants, Role, grants, grants_for};
 
-/// Look at the gateway's database before letting hostmatch in
+/// Inspect the gateway's database before you install hostmatch
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// What is there, what hostmatch would use and do, and what stands in its way; changes nothing
+    /// Show what exists, what hostmatch would use and do, and what prevents it; changes nothing
     ///
-    /// Needs no more than the right to read, and works before any migration. The exit code is 0
-    /// when all is well, 10 when there is something to put right or to know.
+    /// Needs only the right to read, and works before any migration. The exit code is 0 when there is
+    /// nothing to report, 10 when there are problems or notes.
     Inspect,
     Grants(GrantsArgs),
 }
 
-/// The GRANT statements with the least rights to inspect, to migrate and to run
+/// Print the GRANT statements with the least rights to inspect, to migrate and to run
 ///
-/// Looks at the database for its columns; with --for it needs none, and assumes those of
-/// `hostmatch migrate baseline`. Changes nothing: an administrator runs what it prints.
+/// Reads the columns of the database; with --for it needs no database, and assumes the columns of
+/// `hostmatch migrate baseline`. Changes nothing: an administrator runs the printed statements.
 #[derive(Debug, clap::Args)]
 pub(super) struct GrantsArgs {
-    /// Without a database: for this engine
+    /// Print them without a database, for this engine
     #[arg(long = "for", value_name = "ENGINE")]
     engine: Option<Engine>,
     /// With --for: the name of the gateway's database
@@ -39,11 +38,11 @@ pub(super) struct GrantsArgs {
     /// MySQL and MariaDB: the host from which that user connects
     #[arg(long, value_name = "HOST", default_value = "%")]
     host: String,
-    /// What the user is to do [default: the first three, one after the other]
+    /// The role of the user [default: the first three, one after the other]
     ///
-    /// inspect: look around before and after migrating. migrate: make and take back our tables. run: decide on
-    /// events, and look at what became of them. observe: decide on events and write nothing of the gateway's
-    /// (worker.mode = "observe").
+    /// inspect: inspect the database before and after migrating. migrate: create and remove hostmatch's
+    /// tables. run: decide events, and use the other commands. observe: decide events without writing to the
+    /// gateway's tables (worker.mode = "observe").
     #[arg(long, value_parser = one_of::<Role>())]
     role: Option<Role>,
 }
@@ -69,7 +68,7 @@ async fn print_grants(global: &Global, args: &GrantsArgs) -> Result<Exit, Failur
     global.output.show(&json!({ "grants": all }), || all.iter().try_for_each(script))
 }
 
-/// As a script: what is no statement is a comment, and holds no name of anybody's choosing.
+/// Writes the grants as a script. Everything else is a comment, which contains no name that a user chose.
 fn script(grants: &Grants) -> Result<(), Failure> {
     output::line(&format!("-- to {}", <&str>::from(grants.role)))?;
     grants.notes.iter().try_for_each(|note| output::line(&format!("-- {note}")))?;

@@ -1,11 +1,11 @@
-//! An inspection for people: the verdict and what to do first, then what was found.
+//! Renders an inspection for people: first the verdict and what to do, then the details.
 
 use std::fmt::Display;
 
 use crate::cli::{Failure, output, output::dash};
 use crate::install::inspection::{ColumnFacts, Inspection, Level, Verdict};
 
-/// As many rows of one finding are shown; the JSON has all of them.
+/// The maximum number of shown rows of one finding; the JSON has all of them.
 const KEYS_SHOWN: usize = 20;
 
 pub(super) fn show(found: &Inspection) -> Result<(), Failure> {
@@ -24,9 +24,9 @@ fn heading(text: &str) -> Result<(), Failure> {
 
 fn verdict(found: &Inspection) -> Result<(), Failure> {
     output::line(match found.verdict {
-        Verdict::Ready => "READY: nothing stands in the way.",
-        Verdict::ReadyWithNotes => "READY WITH NOTES: nothing stands in the way; read these first.",
-        Verdict::NotReady => "NOT READY: put right what is marked as a problem.",
+        Verdict::Ready => "READY: there are no problems.",
+        Verdict::ReadyWithNotes => "READY WITH NOTES: there are no problems; read these notes first.",
+        Verdict::NotReady => "NOT READY: fix what is marked as a problem.",
     })?;
     for finding in &found.findings {
         let level = match finding.level {
@@ -45,7 +45,7 @@ fn verdict(found: &Inspection) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A heading, and names with what they are.
+/// Writes a heading, and names with their values.
 fn pairs<K: Display>(text: &str, rows: impl IntoIterator<Item = (K, String)>) -> Result<(), Failure> {
     heading(text)?;
     output::pairs(rows)
@@ -69,7 +69,7 @@ fn server(found: &Inspection) -> Result<(), Failure> {
         ("isolation", server.isolation.clone()),
         ("time zone", Some(format!("{}, now UTC{offset}", server.time_zone))),
         ("gateway.timezone", Some(server.gateway_timezone.clone())),
-        ("takes writes", Some(writes)),
+        ("accepts writes", Some(writes)),
     ];
     pairs("Server", rows.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
@@ -108,7 +108,7 @@ fn tables(found: &Inspection) -> Result<(), Failure> {
 }
 
 fn columns(found: &Inspection) -> Result<(), Failure> {
-    heading("Columns of the gateway's that hostmatch uses")?;
+    heading("Columns of the gateway that hostmatch uses")?;
     let gateway = found.tables.iter().filter(|table| table.of == "gateway");
     let rows = gateway.flat_map(|table| {
         table.columns.iter().map(|ColumnFacts { column, used_for }| {
@@ -129,7 +129,7 @@ fn columns(found: &Inspection) -> Result<(), Failure> {
         let required = if one.required { "required: " } else { "" };
         (one.what.clone(), format!("{required}{}", one.loss))
     });
-    pairs("Not there", missing)
+    pairs("Missing", missing)
 }
 
 fn uses(found: &Inspection) -> Result<(), Failure> {
@@ -177,10 +177,10 @@ fn migrating(found: &Inspection) -> Result<(), Failure> {
     heading("What `hostmatch migrate up` would do")?;
     if migration.pending.is_empty() && migration.adoptions.is_empty() {
         let done = migration.obstacles.is_empty() && found.uses.is_some();
-        return output::line(if done { "  nothing: all is there" } else { "  it cannot be said yet" });
+        return output::line(if done { "  nothing: everything exists" } else { "  not known yet" });
     }
     for name in &migration.pending {
-        output::line(&format!("  make {name}"))?;
+        output::line(&format!("  create {name}"))?;
     }
     for one in &migration.adoptions {
         output::line(&format!("  adopt {}", one.what))?;
@@ -189,7 +189,7 @@ fn migrating(found: &Inspection) -> Result<(), Failure> {
     output::line(&format!("  in {count} statements (hostmatch migrate sql)"))?;
     if !found.migration.rights_missing.is_empty() {
         let missing = found.migration.rights_missing.join("; ");
-        output::line(&format!("  this user may not: it lacks {missing}"))?;
+        output::line(&format!("  this user is not allowed to: it lacks {missing}"))?;
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ async fn an_empty_database_is_not_ready_and_a_new_gateway_is(backend: Backend) {
     assert_eq!(found["migration"]["statements"].as_array().unwrap().len(), 0);
     assert_eq!(table(&found, "hostmatch_dead_letters")["of"], "hostmatch");
     let text = stdout(&run(&test.url, &["gateway", "inspect"])).to_owned();
-    assert!(text.starts_with("READY") && text.contains("nothing: all is there"), "{text}");
+    assert!(text.starts_with("READY") && text.contains("nothing: everything exists"), "{text}");
 }
 
 /// Inserts people and bookings that make matching hard, and names that must not be shown.

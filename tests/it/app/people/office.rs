@@ -73,8 +73,8 @@ async fn the_commands_of_the_office_work_as_written(backend: Backend) {
                     assert_ne!(filled, list, "{backend:?}");
                     std::fs::write(file, filled).unwrap();
                 }
-                20 => says("Not imported. It would be: 1 made"),
-                21 => says("1 made"),
+                20 => says("Not imported. Preview: 1 created"),
+                21 => says("1 created"),
                 22 => says("Would be handed over: 1 hosts, 0 appointments"),
                 23 => says("Undo it with: hostmatch staff hand-over-undo 1 --company 15"),
                 _ => {}

@@ -44,7 +44,7 @@ async fn the_printed_rights_suffice_to_adopt_and_give_back(backend: Backend) {
     }
     test.run(&journal).await;
     let (_, text) = run(&test, &inspects, &["gateway", "inspect"]);
-    assert!(text.contains("nothing: all is there") && !text.contains("NOT READY"), "{test:?}: {text}");
+    assert!(text.contains("nothing: everything exists") && !text.contains("NOT READY"), "{test:?}: {text}");
     // This user gets the rights for giving back only now. (On PostgreSQL only the owner may drop.)
     let back = if backend == Backend::Postgres { &migrates } else { &takes_back };
     grant(&test, back, "migrate").await;

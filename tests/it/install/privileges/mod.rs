@@ -89,7 +89,7 @@ async fn the_printed_rights_suffice_to_inspect_migrate_and_run(backend: Backend)
     grant(&test, &inspects, "inspect").await;
     grant(&test, &runs, "run").await;
     let (code, text) = run(&test, &inspects, &["gateway", "inspect"]);
-    assert!(text.contains("nothing: all is there"), "{test:?} {code:?}: {text}");
+    assert!(text.contains("nothing: everything exists"), "{test:?} {code:?}: {text}");
     let database = Database::connect(&runs.config(&test)).await.unwrap();
     let schema = GatewaySchema::read(&database, &GatewayConfig { timezone: "server".into() }).await.unwrap();
     probe(&database, &schema, Mode::Assign).await.unwrap();
