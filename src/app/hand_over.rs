@@ -242,7 +242,7 @@ pub async fn undo_hand_over(
 ) -> Result<UndoneHandOver, AppError> {
     let row = context.with_deadline(store::hand_over(context.connection(), &context.scope, id)).await?;
     let row = row.ok_or_else(|| AppError::NotFound(format!("hand-over {id}")))?;
-    let was_undone = || AppError::NotAllowed(format!("hand-over {id} was taken back before"));
+    let was_undone = || AppError::NotAllowed(format!("hand-over {id} was undone before"));
     if row.undone_ms.is_some() {
         return Err(was_undone());
     }
@@ -270,7 +270,7 @@ async fn give_back(
     let ids: BTreeSet<AppointmentId> = given.keys().copied().collect();
     let free = store::free_appointments(tx, schema, &ids).await?;
     let mut back = UndoneHandOver { hand_over: row.id, ..UndoneHandOver::default() };
-    let why = reason.map_or_else(|| format!("hand-over {} is taken back", row.id), str::to_owned);
+    let why = reason.map_or_else(|| format!("hand-over {} is undone", row.id), str::to_owned);
     let decisions: Vec<Decision> =
         changes.into_iter().map(|change| Decision::reverting(change, why.clone())).collect();
     for (decision, answer) in decisions.iter().zip(decide(tx, schema, act, &decisions).await?) {

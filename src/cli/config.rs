@@ -26,8 +26,8 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
             let warnings = &effective.warnings;
             let document = json!({ "valid": true, "keys": shown.len(), "warnings": warnings });
             global.output.show(&document, || {
-                output::line(&format!("The configuration is valid ({} keys).", shown.len()))?;
-                warnings.iter().try_for_each(|warning| output::line(&format!("warning: {warning}")))
+                output::print_line(&format!("The configuration is valid ({} keys).", shown.len()))?;
+                warnings.iter().try_for_each(|warning| output::print_line(&format!("warning: {warning}")))
             })?;
             Ok(if warnings.is_empty() { Exit::Done } else { Exit::Findings })
         }

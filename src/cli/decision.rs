@@ -124,13 +124,13 @@ async fn repair_waiting(
 fn render(view: &DecisionView, may_repair: bool) -> Result<(), Failure> {
     let decided = &view.decided;
     let HostKey { company, host } = decided.key;
-    output::line(&sentence(decided))?;
+    output::print_line(&sentence(decided))?;
     if let Some(last) = decided.audits.iter().max() {
-        output::line(&format!("Undo it with: hostmatch mappings revert {last} --company {company}"))?;
+        output::print_line(&format!("Undo it with: hostmatch mappings revert {last} --company {company}"))?;
     }
     match (&view.repair, waiting(view.waiting)) {
         (Some(repair), _) => repair::print(repair),
-        (None, Some(waiting)) if may_repair => output::line(&format!(
+        (None, Some(waiting)) if may_repair => output::print_line(&format!(
             "{waiting} for this host: hostmatch repair preview --company {company} --host {host}"
         )),
         (None, _) => Ok(()),

@@ -67,7 +67,7 @@ fn describe((errors, warnings): (usize, usize), all: bool, report: &Report) -> R
     let facts =
         if report.facts.is_empty() { String::new() } else { format!(" ({})", report.facts.join(", ")) };
     let checks = report.passed.len();
-    output::line(&match (errors, warnings) {
+    output::print_line(&match (errors, warnings) {
         (0, 0) => format!("OK: {checks} checks passed{facts}"),
         _ => format!(
             "{}, {}, {checks} checks passed{facts}",
@@ -86,7 +86,7 @@ fn section(heading: &str, lines: &[String]) -> Result<(), Failure> {
     if lines.is_empty() {
         return Ok(());
     }
-    output::line(&format!("{heading}\n{}\n", lines.join("\n")))
+    output::print_line(&format!("{heading}\n{}\n", lines.join("\n")))
 }
 
 fn findings<'a>(found: impl Iterator<Item = &'a Finding>) -> Vec<String> {

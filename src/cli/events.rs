@@ -156,7 +156,7 @@ async fn list(
     output.list(&view, &all, none, |events| {
         output::table(&HEAD, events.iter().map(|event| columns(event)))?;
         if view.more_rejected {
-            output::line(&format!("There are more rejected events: --outcome {DEAD_LETTER}"))?;
+            output::print_line(&format!("There are more rejected events: --outcome {DEAD_LETTER}"))?;
         }
         output::older(view.next_before.as_ref().map(|next| format!("'{next}'")))
     })
@@ -176,9 +176,9 @@ async fn tail(
             return output::json_line(&event);
         }
         if std::mem::take(&mut is_first) {
-            output::line(&HEAD.join("  "))?;
+            output::print_line(&HEAD.join("  "))?;
         }
-        output::line(&columns(&event).join("  "))
+        output::print_line(&columns(&event).join("  "))
     };
     bookings::tail(context, filter, lines, &stop, show).await?;
     Ok(Exit::Done)
@@ -202,7 +202,7 @@ async fn show(output: Output, id: &str, context: &AppContext) -> Result<Exit, Fa
 fn table(shown: &EventDetails) -> Result<(), Failure> {
     let EventDetails { event, meaning, dead_letters, commands, .. } = shown;
     let why = event.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    output::line(&format!("Event {}", event.id))?;
+    output::print_line(&format!("Event {}", event.id))?;
     let rows = [
         ("outcome", format!("{}{why}", event.outcome)),
         ("meaning", dash(meaning.as_ref())),
@@ -217,13 +217,13 @@ fn table(shown: &EventDetails) -> Result<(), Failure> {
     ];
     output::pairs(rows)?;
     for letter in dead_letters {
-        output::line(&format!(
+        output::print_line(&format!(
             "\nDead letter {} ({}): {}: {}",
             letter.id, letter.state, letter.reason, letter.error
         ))?;
     }
     if !commands.is_empty() {
-        output::line("\nNext:")?;
+        output::print_line("\nNext:")?;
     }
-    commands.iter().try_for_each(|command| output::line(&format!("  {command}")))
+    commands.iter().try_for_each(|command| output::print_line(&format!("  {command}")))
 }

@@ -54,7 +54,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     }
     let well = asked.iter().all(|one| one.well);
     global.output.show(&serde_json::json!({ "well": well, "asked": asked }), || {
-        output::line(&asked.iter().map(Health::summary).collect::<Vec<_>>().join("; "))
+        output::print_line(&asked.iter().map(Health::summary).collect::<Vec<_>>().join("; "))
     })?;
     Ok(if well { Exit::Done } else { Exit::Failed })
 }

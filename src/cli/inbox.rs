@@ -139,7 +139,7 @@ async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<E
     let page = inbox::list(context, &filter, (args.skip, args.limit)).await?;
     output.list(&page, &page.hosts, "No hosts need a person.", |hosts| {
         table(hosts)?;
-        page.next_skip.map_or(Ok(()), |next| output::line(&format!("There are more: --skip {next}")))
+        page.next_skip.map_or(Ok(()), |next| output::print_line(&format!("There are more: --skip {next}")))
     })
 }
 
@@ -161,10 +161,10 @@ async fn show(context: &AppContext, output: Output, key: HostKey) -> Result<Exit
 fn describe(Shown { details, next }: &Shown) -> Result<(), Failure> {
     let host = &details.host;
     let key = host.key;
-    output::line(&format!("Host {} of company {} ({})", key.host, key.company, host.state))?;
+    output::print_line(&format!("Host {} of company {} ({})", key.host, key.company, host.state))?;
     output::pairs(lines(host))?;
     if let Some(waiting) = waiting(details.waiting) {
-        output::line(&waiting)?;
+        output::print_line(&waiting)?;
     }
     if !details.mappings.is_empty() {
         mappings::table(&details.mappings)?;
@@ -174,15 +174,15 @@ fn describe(Shown { details, next }: &Shown) -> Result<(), Failure> {
     }
     for act in &details.acts {
         let why = act.why.as_deref().unwrap_or("-");
-        output::line(&format!("{}  {} by {}: {why}", output::moment(act.at), act.action, act.by))?;
+        output::print_line(&format!("{}  {} by {}: {why}", output::moment(act.at), act.action, act.by))?;
     }
-    next.as_ref().map_or(Ok(()), |next| output::line(&format!("What to do: {next}")))
+    next.as_ref().map_or(Ok(()), |next| output::print_line(&format!("What to do: {next}")))
 }
 
 async fn ignore(context: &AppContext, output: Output, args: &IgnoreArgs) -> Result<Exit, Failure> {
     let view = inbox::ignore(context, args.host.key(), &args.reason, args.until).await?;
     let until = view.until.map_or_else(|| "it is reopened".to_owned(), output::moment);
-    output.show(&view, || output::line(&format!("Host {} is ignored until {until}.", args.host.host)))
+    output.show(&view, || output::print_line(&format!("Host {} is ignored until {until}.", args.host.host)))
 }
 
 async fn reopen(context: &AppContext, output: Output, args: &ReopenArgs) -> Result<Exit, Failure> {
@@ -193,7 +193,7 @@ async fn reopen(context: &AppContext, output: Output, args: &ReopenArgs) -> Resu
     } else {
         format!("Nothing to do: host {host} is open already.")
     };
-    output.show(&view, || output::line(&text))
+    output.show(&view, || output::print_line(&text))
 }
 
 /// Returns names and values that describe a host.

@@ -217,20 +217,20 @@ fn show_import(output: Output, args: &Import, view: &ImportView) -> Result<(), F
         return output::json(&document);
     }
     let would = if view.import.is_none() { "Not imported. Preview: " } else { "" };
-    output::line(&format!("{would}{}", sentence(view)))?;
+    output::print_line(&format!("{would}{}", sentence(view)))?;
     for error in &view.errors {
-        output::line(&format!("line {}: {}", error.line, error.error))?;
+        output::print_line(&format!("line {}: {}", error.line, error.error))?;
     }
     if view.failed > view.errors.len() {
-        output::line(&format!("and {} more", view.failed - view.errors.len()))?;
+        output::print_line(&format!("and {} more", view.failed - view.errors.len()))?;
     }
     match file {
-        Some(file) => output::line(&format!("The failed lines are in {file}"))?,
-        None if view.failed > 0 => output::line("To write all failed lines to a file: --failed FILE")?,
+        Some(file) => output::print_line(&format!("The failed lines are in {file}"))?,
+        None if view.failed > 0 => output::print_line("To write all failed lines to a file: --failed FILE")?,
         None => {}
     }
     if let Some(id) = view.import {
-        output::line(&format!("Undo it with: hostmatch mappings import-undo {id}"))?;
+        output::print_line(&format!("Undo it with: hostmatch mappings import-undo {id}"))?;
     }
     Ok(())
 }
@@ -264,8 +264,11 @@ async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit,
         async |progress: Progress<'_>| mapping_files::undo_import(context, undo, reason, progress).await;
     let undone = output::with_progress("undoing", undo_import).await?;
     output.show(&undone, || {
-        output::line(&format!("{} undone, {} left", undone.taken_back, undone.left.len()))?;
-        undone.left.iter().try_for_each(|left| output::line(&format!("host {}: {}", left.host, left.why)))
+        output::print_line(&format!("{} undone, {} left", undone.taken_back, undone.left.len()))?;
+        undone
+            .left
+            .iter()
+            .try_for_each(|left| output::print_line(&format!("host {}: {}", left.host, left.why)))
     })?;
     Ok(if undone.left.is_empty() { Exit::Done } else { Exit::Partial })
 }

@@ -174,7 +174,7 @@ async fn show(context: &AppContext, output: Output, id: i64) -> Result<Exit, Fai
 
 fn describe(details: &MappingDetails) -> Result<(), Failure> {
     let mapping = &details.mapping;
-    output::line(&format!("Mapping {} ({})", mapping.id, state_of(mapping)))?;
+    output::print_line(&format!("Mapping {} ({})", mapping.id, state_of(mapping)))?;
     let host = format!("{} {}", mapping.host, mapping.host_name.as_deref().unwrap_or_default());
     let rows = [
         ("company", dash(mapping.company)),
@@ -186,7 +186,7 @@ fn describe(details: &MappingDetails) -> Result<(), Failure> {
     ];
     output::pairs(rows)?;
     if let Some(waiting) = waiting(details.waiting) {
-        output::line(&format!("{waiting} for this host"))?;
+        output::print_line(&format!("{waiting} for this host"))?;
     }
     audit::table(&details.history)
 }

@@ -1,4 +1,4 @@
-//! `hostmatch migrate`: our tables in the gateway's database, up and down.
+//! `hostmatch migrate`: creates and removes hostmatch's tables in the gateway's database.
 
 use migration::MigrateError;
 use serde_json::json;
@@ -7,43 +7,43 @@ use super::{Exit, Failure, Global, Output, arguments::Engine, output};
 use crate::config::Config;
 use crate::store::{Database, StoreError};
 
-/// Make, show or take back our tables in the gateway's database
+/// Create, show or remove hostmatch's tables in the gateway's database
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Make what is missing, or finish what was interrupted
+    /// Create what is missing, or finish an interrupted migration
     Up {
-        /// Bring tables of ours that the gateway's own migrations made to our shape, and keep their rows
+        /// Convert tables of hostmatch that the gateway's own migrations created, and keep their rows
         #[arg(long)]
         adopt: bool,
     },
-    /// Take back the last migration, or more, with the rows in its tables
+    /// Undo the last migration, or more, and delete the rows in its tables
     Down {
-        /// How many
+        /// The number of migrations
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         steps: u32,
-        /// All of them: the tables are then as they were before hostmatch (a staff_id that it set stays)
+        /// Undo all: the tables are then as they were before hostmatch (a staff_id that it set stays)
         #[arg(long, conflicts_with = "steps")]
         all: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,
     },
-    /// Which migrations are applied; exit code 10 when some are not
+    /// Show which migrations are applied; exit code 10 when some are not
     Status,
-    /// The statements that `up` would run, changing nothing
+    /// Print the statements that `up` would run; changes nothing
     Sql {
-        /// Without a database: the statements for a new one of this engine
+        /// Print the statements for a new database of this engine, without a database
         #[arg(long = "for", value_name = "ENGINE")]
         engine: Option<Engine>,
-        /// The statements that `up --adopt` would run
+        /// Print the statements that `up --adopt` would run
         #[arg(long, conflicts_with = "engine")]
         adopt: bool,
     },
-    /// Make a minimal set of the gateway's own tables; refused where any of them exists
+    /// Create a minimal set of the gateway's own tables; refused if any of them exists
     Baseline,
 }
 
-/// Runs the command; fails when the database cannot be reached, or refuses, or something stands in the way.
+/// Runs the command; fails when the database cannot be reached or refuses, or when an obstacle is found.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     if let Command::Sql { engine: Some(engine), .. } = command {
         return statements(global.output, &migration::sql_for((*engine).into()));
@@ -53,7 +53,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::Up { .. } | Command::Baseline => Database::connect_for_migrations(&config.database).await?,
         Command::Status | Command::Sql { .. } => Database::connect_read_only(&config.database).await?,
         Command::Down { .. } => {
-            // Where there is nothing to take back, nothing is made either.
+            // The first connection fails for a missing SQLite file, so that `down` does not create one.
             Database::connect_read_only(&config.database).await?.close().await;
             Database::connect_for_migrations(&config.database).await?
         }
@@ -101,7 +101,7 @@ async fn with_database(
     }
 }
 
-/// What will be different here, on stderr.
+/// Writes to stderr what will be different in this database.
 async fn notes(database: &Database) -> Result<(), Failure> {
     let examining = async { Ok(migration::examine(database.connection()).await) };
     let examined = database.with_deadline(examining).await??;
@@ -109,7 +109,7 @@ async fn notes(database: &Database) -> Result<(), Failure> {
     examined.notes.into_iter().chain(lagging).try_for_each(|note| output::note(&note))
 }
 
-/// With `--output json`, what was found goes to stdout, for whoever wants to work through it.
+/// Writes the obstacles to stdout with `--output json`, so that a program can process them.
 fn refused(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> {
     if let (
         Output::Json,
@@ -123,13 +123,13 @@ fn refused(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> 
 
 fn confirm_down(config: &Config, names: &[String], yes: bool) -> Result<(), Failure> {
     let question = format!(
-        "This removes from {}, with all their rows:\n  {}\nGo on?",
+        "This removes from {}, with all their rows:\n  {}\nContinue?",
         config.database.url.shown_as_url(),
         names.join("\n  ")
     );
     output::confirm(yes, &question, |was_asked| {
-        let why = ": taking migrations back removes rows and needs a confirmation; run it on a terminal, or \
-                   with --yes";
+        let why = ": undoing migrations deletes rows and needs a confirmation; run it on a terminal, or with \
+                   --yes";
         format!("nothing was changed{}", if was_asked { "" } else { why })
     })
 }
@@ -138,7 +138,7 @@ fn names(output: Output, what: &str, names: &[impl AsRef<str>]) -> Result<Exit, 
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     output.list(&json!({ what: names }), &names, "Nothing to do.", |names| {
         let what = what.replace('_', " ");
-        names.iter().try_for_each(|name| output::line(&format!("{what} {name}")))
+        names.iter().try_for_each(|name| output::print_line(&format!("{what} {name}")))
     })
 }
 
@@ -155,7 +155,7 @@ fn status(output: Output, all: &[migration::Status]) -> Result<Exit, Failure> {
 
 fn statements(output: Output, statements: &[String]) -> Result<Exit, Failure> {
     output.show(&json!({ "statements": statements }), || {
-        statements.iter().try_for_each(|statement| output::line(&format!("{statement};")))
+        statements.iter().try_for_each(|statement| output::print_line(&format!("{statement};")))
     })
 }
 
@@ -175,9 +175,9 @@ impl From<MigrateError> for Failure {
             MigrateError::Gateway(_) | MigrateError::Drift(_) | MigrateError::Busy { .. } => {
                 Self::new(Exit::Failed, error)
             }
-            // The store knows which of a server's words may be shown, and which mean "away".
+            // The store knows which of a server's messages may be shown, and which mean that it is away.
             MigrateError::Database { doing, source } => {
-                Self::from(StoreError::from(source)).with(&format!("this was while {doing}"))
+                Self::from(StoreError::from(source)).with(&format!("this happened while {doing}"))
             }
         }
     }

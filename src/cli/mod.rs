@@ -1,7 +1,7 @@
 //! The command line: one file per command, each with its arguments and `run`.
 //!
-//! Results go to stdout, as a table or as JSON; logs, notes, progress and errors to stderr. Every
-//! command answers with an [`Exit`] or a [`Failure`] that holds one.
+//! Results go to stdout, as a table or as JSON; logs, notes, progress and errors go to stderr. Every command
+//! returns an [`Exit`], or a [`Failure`] with one.
 
 mod exit;
 mod failure;
@@ -165,10 +165,10 @@ fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
 fn version(output: Output) -> Result<Exit, Failure> {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     let document = serde_json::json!({ "name": name, "version": version });
-    output.show(&document, || output::line(&format!("{name} {version}")))
+    output.show(&document, || output::print_line(&format!("{name} {version}")))
 }
 
-/// Help and version are answers; everything else is an error, as JSON for whoever asked for JSON.
+/// Writes help, version or a usage error. The error is JSON if JSON was requested.
 fn usage(error: &clap::Error) -> Exit {
     let arguments: Vec<_> = std::env::args().collect();
     let json = arguments.iter().any(|argument| argument == "--output=json")
@@ -177,7 +177,7 @@ fn usage(error: &clap::Error) -> Exit {
         let text = error.render().to_string();
         return Failure::new(Exit::Usage, text.trim_start_matches("error: ").trim_end()).report(Output::Json);
     }
-    // Nobody to tell when the stream is gone.
+    // A closed stream cannot be reported anywhere.
     let _unwritten = error.print();
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }

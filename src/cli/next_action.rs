@@ -1,9 +1,9 @@
-//! What may be done next, as a command.
+//! Renders next steps as commands.
 
 use crate::app::NextAction;
 use crate::matching::HostKey;
 
-/// The command that does it.
+/// Returns the command for an action.
 pub(super) fn command(next: &NextAction) -> String {
     let of = |what: &str, HostKey { company, host }: &HostKey| {
         format!("hostmatch {what} --company {company} --host {host}")
@@ -15,7 +15,7 @@ pub(super) fn command(next: &NextAction) -> String {
         NextAction::AssignHost(key) => of("inbox assign", key) + " --staff ID",
         NextAction::GiveBooking => "give the booking with --booking FILE".to_owned(),
         NextAction::GiveBookingOfCompany => {
-            "to explain a booking without one, give it with --booking FILE --company N".to_owned()
+            "to explain a booking without an appointment, give it with --booking FILE --company N".to_owned()
         }
         NextAction::MapUnseenHost(key) => of("mappings set --unseen", key) + " --staff ID",
         NextAction::MakePlan => letters("plan".to_owned()),

@@ -1,6 +1,6 @@
-//! Results on stdout: a table for people, JSON or CSV for programs. Everything else goes to stderr.
+//! Writes results to stdout: a table for people, JSON or CSV for programs. Everything else goes to stderr.
 //!
-//! What writes to stdout fails when that cannot be written; this is not repeated at each function.
+//! Functions that write to stdout fail when it cannot be written; this is not repeated at each function.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -15,7 +15,7 @@ use super::{Exit, Failure};
 use crate::app::Progress;
 pub(super) use crate::runtime::clock::rfc3339 as moment;
 
-/// What results look like.
+/// The format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// For people.
@@ -26,7 +26,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// Writes `value` as JSON, or for people what `table` writes; then all is done.
+    /// Writes `value` as JSON, or calls `table` for people. Returns [`Exit::Done`].
     pub(super) fn show(
         self,
         value: &impl Serialize,
@@ -39,7 +39,7 @@ impl Output {
         Ok(Exit::Done)
     }
 
-    /// The same of a list: for people `none` where it has no rows, else what `table` writes of them.
+    /// Writes a list as [`Output::show`] does. For people it writes `none` if there are no rows.
     pub(super) fn list<T>(
         self,
         value: &impl Serialize,
@@ -47,22 +47,22 @@ impl Output {
         none: &str,
         table: impl FnOnce(&[T]) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
-        self.show(value, || if rows.is_empty() { line(none) } else { table(rows) })
+        self.show(value, || if rows.is_empty() { print_line(none) } else { table(rows) })
     }
 }
 
-/// Writes one line of text to stdout, or several. What a terminal would obey is shown instead.
-pub(super) fn line(text: &str) -> Result<(), Failure> {
+/// Writes one or more lines of text to stdout. Shows control characters instead of sending them.
+pub(super) fn print_line(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stdout().lock(), "{}", visible(text))?)
 }
 
-/// Writes what else there is to know to stderr.
+/// Writes a note to stderr.
 pub(super) fn note(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stderr().lock(), "note: {text}")?)
 }
 
-/// Control characters and those that turn the direction of writing, as escapes: texts of senders
-/// must not be able to command the terminal. Line breaks stay.
+/// Escapes control characters and those that change the direction of writing: texts of senders must not
+/// control the terminal. Line breaks stay.
 fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c.escape_unicode().to_string())
 }
@@ -88,20 +88,20 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     json_text(&serde_json::to_string(value)?)
 }
 
-/// serde_json escapes only the older half of the control characters.
+/// Escapes the control characters that serde_json does not.
 fn json_text(text: &str) -> Result<(), Failure> {
-    line(&escaped(text, |c| format!("\\u{:04x}", u32::from(c))))
+    print_line(&escaped(text, |c| format!("\\u{:04x}", u32::from(c))))
 }
 
-/// Writes a table to stdout, without borders: easy to read, and to cut. `head` may be empty.
+/// Writes a table without borders to stdout: easy to read, and to process with cut. `head` may be empty.
 pub(super) fn table(
     head: &[&str],
     rows: impl IntoIterator<Item: IntoIterator<Item = String>>,
 ) -> Result<(), Failure> {
-    line(borderless(head, rows).trim_fmt().as_str())
+    print_line(borderless(head, rows).trim_fmt().as_str())
 }
 
-/// Writes a table no wider than `width` columns to stdout; what is longer goes on below.
+/// Writes a table no wider than `width` columns to stdout; longer cells are wrapped.
 pub(super) fn table_within(
     width: u16,
     head: &[&str],
@@ -109,7 +109,7 @@ pub(super) fn table_within(
 ) -> Result<(), Failure> {
     let mut table = borderless(head, rows);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    line(table.trim_fmt().as_str())
+    print_line(table.trim_fmt().as_str())
 }
 
 fn borderless(head: &[&str], rows: impl IntoIterator<Item: IntoIterator<Item = String>>) -> Table {
@@ -127,26 +127,26 @@ fn borderless(head: &[&str], rows: impl IntoIterator<Item: IntoIterator<Item = S
     table
 }
 
-/// Writes names, each with what it is.
+/// Writes names, each with its value.
 pub(super) fn pairs<K: Display>(rows: impl IntoIterator<Item = (K, String)>) -> Result<(), Failure> {
     table(&[], rows.into_iter().map(|(name, value)| [format!("  {name}"), value]))
 }
 
-/// What a list looks like.
+/// The format of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
     /// For people
     Table,
     /// One JSON document
     Json,
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
-    /// Comma-separated, with a head
+    /// Comma-separated, with a header
     Csv,
 }
 
 impl Format {
-    /// The form asked for, else the one of `--output`.
+    /// Returns the requested format, or else that of `--output`.
     pub(super) fn of(asked: Option<Self>, output: Output) -> Self {
         asked.unwrap_or(match output {
             Output::Table => Self::Table,
@@ -154,26 +154,26 @@ impl Format {
         })
     }
 
-    /// It can be written row by row, however many there are.
+    /// Whether any number of rows can be written one by one.
     pub(super) fn is_endless(self) -> bool {
         matches!(self, Self::Ndjson | Self::Csv)
     }
 }
 
-/// Writes one line of JSON for each.
+/// Writes one line of JSON for each row.
 pub(super) fn ndjson<T: Serialize>(rows: &[T]) -> Result<(), Failure> {
     rows.iter().try_for_each(json_line)
 }
 
-/// Writes one line of CSV for each, with a head if it is the `first` time.
+/// Writes one line of CSV for each row, with a header if `first` is true.
 pub(super) fn csv<T: Serialize>(rows: &[T], first: bool) -> Result<(), Failure> {
     for (number, row) in rows.iter().enumerate() {
         let Value::Object(row) = serde_json::to_value(row)? else { continue };
         if first && number == 0 {
             let head: Vec<String> = row.keys().map(|name| cell(name)).collect();
-            line(&head.join(","))?;
+            print_line(&head.join(","))?;
         }
-        line(&csv_row(&row))?;
+        print_line(&csv_row(&row))?;
     }
     Ok(())
 }
@@ -187,7 +187,7 @@ fn csv_row(row: &Map<String, Value>) -> String {
     cells.collect::<Vec<_>>().join(",")
 }
 
-/// As RFC 4180 has it. A spreadsheet takes what begins so for a formula: it is kept from that.
+/// Renders a cell by RFC 4180. An apostrophe keeps a spreadsheet from reading the text as a formula.
 fn cell(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
         "'"
@@ -198,34 +198,34 @@ fn cell(text: &str) -> String {
     if text.contains([',', '"', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
-/// Says how to see older rows, where there are some.
+/// Writes how to show older rows, if there are any.
 pub(super) fn older(next_before: Option<impl Display>) -> Result<(), Failure> {
-    next_before.map_or(Ok(()), |next| line(&format!("There are older ones: --before {next}")))
+    next_before.map_or(Ok(()), |next| print_line(&format!("There are older rows: --before {next}")))
 }
 
-/// A text on one line of at most so many characters.
-pub(super) fn shortened(text: &str, most: usize) -> String {
+/// Shortens a text to one line of at most `max_chars` characters.
+pub(super) fn shortened(text: &str, max_chars: usize) -> String {
     let text = text.replace('\n', " ");
-    if text.chars().count() <= most {
+    if text.chars().count() <= max_chars {
         return text;
     }
-    text.chars().take(most - 1).chain(['…']).collect()
+    text.chars().take(max_chars - 1).chain(['…']).collect()
 }
 
-/// A cell for what may be missing.
+/// Renders a cell, with a dash for a missing value.
 pub(super) fn dash(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
-/// A progress bar on stderr for `steps` steps; hidden where stderr is no terminal.
+/// Creates a progress bar on stderr for `steps` steps; hidden if stderr is not a terminal.
 pub(super) fn progress(steps: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64).with_message(what);
-    // The template is a constant; the plain bar is good enough should it ever be wrong.
+    // The template is a constant; if it is ever wrong, the default bar is good enough.
     let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} ({per_sec}, {eta} left)");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Does `work` with a progress bar, which the work tells how much of how much is done.
+/// Runs `work` with a progress bar, which the work updates.
 pub(super) async fn with_progress<T>(what: &'static str, work: impl AsyncFnOnce(Progress<'_>) -> T) -> T {
     let bar = progress(0, what);
     let done = work(&|done, of| {
@@ -237,41 +237,41 @@ pub(super) async fn with_progress<T>(what: &'static str, work: impl AsyncFnOnce(
     done
 }
 
-/// The answer to a yes-or-no question on the terminal. `None` when there is none to ask on.
-fn answer(question: &str) -> Result<Option<bool>, Failure> {
+/// Asks a yes-or-no question on the terminal. Returns `None` without a terminal.
+fn ask_yes_no(question: &str) -> Result<Option<bool>, Failure> {
     let answer = ask(&format!("{question} [y/N]"))?;
     Ok(answer.map(|answer| matches!(answer.as_str(), "y" | "yes")))
 }
 
-/// Whether `yes` was given, or is the answer to a question on the terminal. Fails with
-/// [`Exit::NeedsConfirmation`] with the question and what else can be done (`or`), when there is nobody to ask.
+/// Returns whether `yes` was given or the question was confirmed on the terminal. Without a terminal it fails
+/// with [`Exit::NeedsConfirmation`], the question, and the alternative `or`.
 pub(super) fn confirmed(yes: bool, question: &str, or: &str) -> Result<bool, Failure> {
-    let answer = if yes { Some(true) } else { answer(question)? };
-    answer.ok_or_else(|| Failure::new(Exit::NeedsConfirmation, format!("{question} Say so with --yes{or}")))
+    let answer = if yes { Some(true) } else { ask_yes_no(question)? };
+    answer.ok_or_else(|| Failure::new(Exit::NeedsConfirmation, format!("{question} Confirm with --yes{or}")))
 }
 
-/// Fails with [`Exit::NeedsConfirmation`] unless `yes` was given, or is the answer to a question on the
-/// terminal. `refusal` says what was not done; it is told whether somebody was there to be asked.
+/// Fails with [`Exit::NeedsConfirmation`] unless `yes` was given or the question was confirmed on the
+/// terminal. `refusal` returns what was not done; its argument is whether the question was asked.
 pub(super) fn confirm(
     yes: bool,
     question: &str,
     refusal: impl FnOnce(bool) -> String,
 ) -> Result<(), Failure> {
-    let answer = if yes { Some(true) } else { answer(question)? };
+    let answer = if yes { Some(true) } else { ask_yes_no(question)? };
     if answer == Some(true) {
         return Ok(());
     }
     Err(Failure::new(Exit::NeedsConfirmation, refusal(answer.is_some())))
 }
 
-/// The same where there is no more to say than that nothing was `done`.
+/// Does the same with the refusal that nothing was `done`.
 pub(super) fn confirm_or_nothing(yes: bool, question: &str, done: &str) -> Result<(), Failure> {
     let text = format!("nothing was {done}: it needs a confirmation, on a terminal or with --yes");
     confirm(yes, question, |_| text)
 }
 
-/// Asks a question on the terminal, and gives the answer in small letters. `None` when there is none to ask
-/// on. Fails when the terminal cannot be read.
+/// Asks a question on the terminal, and returns the answer in lower case. Returns `None` without a terminal.
+/// Fails when the terminal cannot be read.
 pub(super) fn ask(question: &str) -> Result<Option<String>, Failure> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Ok(None);
@@ -287,13 +287,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_instead() {
+    fn control_characters_are_shown_and_not_sent() {
         assert_eq!(visible("Zoë\n\u{1b}[2J\u{9b}\u{202e}"), "Zoë\n\\u{1b}[2J\\u{9b}\\u{202e}");
         assert_eq!(visible("plain"), "plain");
     }
 
     #[test]
-    fn cells_are_quoted_and_no_formulas() {
+    fn cells_are_quoted_and_are_not_formulas() {
         assert_eq!(cell("plain"), "plain");
         assert_eq!(cell("a,\"b\"\nc"), "\"a,\"\"b\"\" c\"");
         assert_eq!(cell("=1+1"), "'=1+1");

@@ -1,4 +1,4 @@
-//! `hostmatch publish FILE|-`: events from a file into the queue, checked first.
+//! `hostmatch publish FILE|-`: checks the events of a file and publishes them.
 
 use std::path::PathBuf;
 
@@ -10,18 +10,18 @@ use crate::config::Config;
 use crate::runtime::shutdown;
 use crate::{app, telemetry};
 
-/// Publish events from a file: a JSON object, an array, or one object a line
+/// Publish events from a file: a JSON object, an array, or one object per line
 ///
-/// All of them are checked first. When one is invalid, nothing is published, unless
-/// --skip-invalid says otherwise. Publishing the same events again does no harm.
+/// Checks all events first. When one is invalid, nothing is published unless --skip-invalid is given.
+/// Publishing the same events again does no harm.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The file; - is standard input
     file: PathBuf,
-    /// Check only; ends with the code with which publishing would end
+    /// Only check the events; the exit code is that of publishing
     #[arg(long)]
     dry_run: bool,
-    /// Publish the valid ones and leave out the others (exit code 5 if there are any)
+    /// Publish the valid events and leave out the others (exit code 5 if there are any)
     #[arg(long)]
     skip_invalid: bool,
 }
@@ -51,7 +51,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     Ok(if invalid > 0 { Exit::Partial } else { Exit::Done })
 }
 
-/// Publishes with a bar; gives the number. A failure tells how many were accepted before it.
+/// Publishes with a progress bar, and returns the number of events. A failure names the number confirmed.
 async fn publish(config: &Config, messages: &[Message]) -> Result<usize, Failure> {
     let stop = shutdown::on_signals()?;
     let collecting = telemetry::collect(&config.traces, "publish")?;
@@ -64,8 +64,7 @@ async fn publish(config: &Config, messages: &[Message]) -> Result<usize, Failure
     let result = app::publish::publish(config, messages, &stop, watch).await;
     bar.finish_and_clear();
     collecting.end().await;
-    let rest =
-        format!("{published} of {total} were surely published; to publish all of them again does no harm");
+    let rest = format!("{published} of {total} were confirmed; publishing all of them again does no harm");
     match result {
         Ok(()) if published < total => Err(Failure::new(Exit::Interrupted, "interrupted").with(&rest)),
         Ok(()) => Ok(published),
@@ -88,7 +87,7 @@ fn show(output: Output, args: &Args, checks: &[EventCheck], published: usize) ->
             output::table(&["AT", "STATUS", "TYPE", "BOOKING", "PROBLEM"], rows)?;
         }
         let found = format!("{valid} valid, {ignored} with nothing to act on, {invalid} invalid");
-        output::line(&if args.dry_run { found } else { format!("{published} published ({found})") })
+        output::print_line(&if args.dry_run { found } else { format!("{published} published ({found})") })
     })
 }
 

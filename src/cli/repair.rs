@@ -1,4 +1,4 @@
-//! `hostmatch repair`: the appointments that waited for a host that is known by now.
+//! `hostmatch repair`: assigns appointments that waited for a host which is mapped now, and undoes that.
 
 use serde_json::json;
 
@@ -10,10 +10,10 @@ use crate::app::{AppContext, Progress, RepairFilter, RepairRow, RepairScope, Rep
 use crate::event::{CompanyId, HostId};
 use crate::matching::HostKey;
 
-/// Repair: what waited for a host gets its member of staff
+/// Repair: assign the appointments that waited for a host
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Which appointments would be assigned, future and past apart; changes nothing
+    /// Show which future and past appointments would be assigned; changes nothing
     Preview(OneHost),
     Apply(ApplyArgs),
     Undo(UndoArgs),
@@ -21,26 +21,26 @@ pub(super) enum Command {
     Show(ShowArgs),
 }
 
-/// Assign the appointments that wait for a host, or go on with a repair that was interrupted
+/// Assign the appointments that wait for a host, or resume an interrupted repair
 #[derive(Debug, clap::Args)]
 pub(super) struct ApplyArgs {
-    /// The repair to go on with
+    /// The repair to resume
     #[arg(conflicts_with_all = ["host", "scope"], required_unless_present = "host")]
     repair: Option<i64>,
-    /// The company of the host; with a repair: only if it is this company's
+    /// The company of the host; with a repair: fail unless it belongs to this company
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
     /// The id of the Cal.com user
     #[arg(long, value_name = "ID", value_parser = arguments::host, requires = "company")]
     host: Option<HostId>,
-    /// Which of them
+    /// Which appointments
     #[arg(long, default_value = "future", value_parser = one_of::<RepairScope>())]
     scope: RepairScope,
     #[command(flatten)]
     common: CommonArgs,
 }
 
-/// Give the appointments of a repair back that nobody else has touched since
+/// Undo a repair for the appointments that nobody else has changed since
 #[derive(Debug, clap::Args)]
 pub(super) struct UndoArgs {
     /// The repair
@@ -67,10 +67,10 @@ pub(super) struct ShowArgs {
     repair: i64,
     #[command(flatten)]
     only: OnlyOf,
-    /// At most so many appointments
+    /// At most this many appointments
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     limit: u64,
-    /// Only appointments behind this one
+    /// Only appointments after this id
     #[arg(long, value_name = "ID", default_value_t = 0)]
     after: i64,
 }
@@ -106,7 +106,7 @@ fn describe(key: HostKey, preview: &RepairPreview) -> Result<(), Failure> {
     let staff_text = staff.as_deref().unwrap_or("nobody yet");
     let waiting = waiting(preview.counts());
     let waiting_text = waiting.as_deref().unwrap_or("no appointment waits");
-    output::line(&format!("Host {host} of company {company} is {staff_text}; {waiting_text}"))?;
+    output::print_line(&format!("Host {host} of company {company} is {staff_text}; {waiting_text}"))?;
     let parts = [("future", &preview.future), ("past", &preview.past), ("start unknown", &preview.unknown)];
     for (what, some) in parts.into_iter().filter(|(_, some)| !some.is_empty()) {
         let rows = some.iter().map(|one| {
@@ -121,7 +121,7 @@ fn describe(key: HostKey, preview: &RepairPreview) -> Result<(), Failure> {
     }
     if staff.is_some() && waiting.is_some() {
         let scope = if preview.future.is_empty() { "all" } else { "future (or all)" };
-        output::line(&format!(
+        output::print_line(&format!(
             "Assign them with: hostmatch repair apply --company {company} --host {host} --scope {scope}"
         ))?;
     }
@@ -131,7 +131,7 @@ fn describe(key: HostKey, preview: &RepairPreview) -> Result<(), Failure> {
 async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result<Exit, Failure> {
     if let Some(id) = args.repair {
         let repair = repair::one(context, id).await?;
-        return render(output, Some(go_on(context, &repair).await?));
+        return render(output, Some(carry_out(context, &repair).await?));
     }
     let (Some(company), Some(host)) = (args.company, args.host) else {
         return Err(Failure::new(Exit::Usage, "give the number of a repair, or --company N --host ID"));
@@ -149,18 +149,18 @@ async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result
 
 async fn undo(context: &AppContext, output: Output, args: &UndoArgs) -> Result<Exit, Failure> {
     let repair = repair::one(context, args.repair).await?;
-    let question = format!("give up to {} appointments of repair {} back?", repair.appointments, repair.id);
-    output::confirm_or_nothing(args.common.yes, &question, "given back")?;
+    let question = format!("undo up to {} appointments of repair {}?", repair.appointments, repair.id);
+    output::confirm_or_nothing(args.common.yes, &question, "undone")?;
     let all = usize::try_from(repair.counts.done).unwrap_or_default();
     let why = args.common.reason.as_deref();
     let undo = async |progress: Progress<'_>| {
         repair::undo(context, repair.id, why, |seen| progress(seen, all)).await
     };
-    render(output, Some(output::with_progress("giving back", undo).await?))
+    render(output, Some(output::with_progress("undoing", undo).await?))
 }
 
-/// Begins a repair and carries it out. None: no appointment waits. Fails when the host has no mapping that
-/// counts, or the database cannot be reached.
+/// Starts a repair and carries it out. Returns `None` if no appointment waits. Fails when the host has no
+/// mapping in force, or the database cannot be reached.
 pub(super) async fn begin(
     context: &AppContext,
     key: HostKey,
@@ -168,11 +168,11 @@ pub(super) async fn begin(
     why: Option<&str>,
 ) -> Result<Option<RepairRow>, Failure> {
     let Some(id) = repair::begin(context, key, scope, why).await? else { return Ok(None) };
-    Ok(Some(go_on(context, &repair::one(context, id).await?).await?))
+    Ok(Some(carry_out(context, &repair::one(context, id).await?).await?))
 }
 
-/// Carries a repair out, or goes on with it, with progress on stderr.
-async fn go_on(context: &AppContext, begun: &RepairRow) -> Result<RepairRow, Failure> {
+/// Carries out or resumes a repair, with progress on stderr.
+async fn carry_out(context: &AppContext, begun: &RepairRow) -> Result<RepairRow, Failure> {
     let all = usize::try_from(begun.counts.pending).unwrap_or_default();
     let apply =
         async |progress: Progress<'_>| repair::apply(context, begun.id, |seen| progress(seen, all)).await;
@@ -181,7 +181,7 @@ async fn go_on(context: &AppContext, begun: &RepairRow) -> Result<RepairRow, Fai
 
 fn render(output: Output, repair: Option<RepairRow>) -> Result<Exit, Failure> {
     output.show(&json!({ "repair": repair }), || match &repair {
-        None => output::line("No appointment waits for this."),
+        None => output::print_line("No appointment waits for this host."),
         Some(repair) => print(repair),
     })?;
     Ok(repair.as_ref().map_or(Exit::Done, exit))
@@ -212,7 +212,7 @@ async fn show(context: &AppContext, output: Output, args: &ShowArgs) -> Result<E
     })
 }
 
-/// Writes what came of a repair, in words, and what to do next.
+/// Writes the result of a repair for people, and the next step.
 pub(super) fn print(repair: &RepairRow) -> Result<(), Failure> {
     let RepairRow { id, company, counts, staff, .. } = repair;
     let name = repair.staff_name.as_deref().unwrap_or_default();
@@ -220,31 +220,35 @@ pub(super) fn print(repair: &RepairRow) -> Result<(), Failure> {
         "Repair {id} ({}): {} appointments for staff {staff} {name}",
         repair.state, repair.appointments
     );
-    output::line(title.trim_end())?;
+    output::print_line(title.trim_end())?;
     for (count, what) in [
         (counts.done, "assigned"),
         (counts.left, "left: they did not wait any more"),
-        (counts.undone, "given back"),
-        (counts.kept, "kept: somebody else has touched them since"),
+        (counts.undone, "undone"),
+        (counts.kept, "kept: somebody else has changed them since"),
         (counts.pending, "still to be assigned"),
     ] {
         if count > 0 {
-            output::line(&format!("  {count} {what}"))?;
+            output::print_line(&format!("  {count} {what}"))?;
         }
     }
-    let go_on = "Somebody else has locked some, or it was interrupted; go on with: hostmatch repair";
+    let resume = "Some are locked by another session, or it was interrupted; resume with: hostmatch repair";
     match repair.state.known() {
-        Some(RepairState::Running) if counts.pending > 0 => output::line(&format!("{go_on} apply {id}")),
-        Some(RepairState::Undoing) => output::line(&format!("{go_on} undo {id}")),
-        Some(RepairState::Stopped) => output::line("The host is somebody else's by now: the rest was left."),
+        Some(RepairState::Running) if counts.pending > 0 => {
+            output::print_line(&format!("{resume} apply {id}"))
+        }
+        Some(RepairState::Undoing) => output::print_line(&format!("{resume} undo {id}")),
+        Some(RepairState::Stopped) => {
+            output::print_line("The host is mapped to somebody else now: the other appointments were left.")
+        }
         Some(RepairState::Running | RepairState::Done) if counts.done > 0 => {
-            output::line(&format!("Undo it with: hostmatch repair undo {id} --company {company}"))
+            output::print_line(&format!("Undo it with: hostmatch repair undo {id} --company {company}"))
         }
         _ => Ok(()),
     }
 }
 
-/// Whether everything of a repair was done.
+/// Returns the exit code: whether the repair is complete.
 pub(super) fn exit(repair: &RepairRow) -> Exit {
     match repair.state.known() {
         Some(RepairState::Done) => Exit::Done,

@@ -1,5 +1,4 @@
-//! `hostmatch report`: what was decided, how it agrees with what the appointments have, and how well
-//! matching does.
+//! `hostmatch report`: reports on decisions, how they agree with the appointments, and how matching works.
 
 use serde_json::json;
 
@@ -9,15 +8,15 @@ use crate::app::{AppContext, Period};
 use crate::matching::Confidence;
 use crate::runtime::clock::now_ms;
 
-/// What was decided, how it agrees with what the appointments have now, and how well matching does
+/// Report on decisions, how they agree with the appointments now, and how well matching works
 ///
-/// Reads only, and locks nothing. With worker.mode = "observe" it compares hostmatch with whoever
-/// assigns instead of it. Of each appointment the last decision counts.
+/// Reads only, and locks nothing. With worker.mode = "observe" it compares hostmatch with the people or
+/// program that assign in its place. Only the last decision of each appointment counts.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     of: DecidedArgs,
-    /// List up to so many appointments that have somebody else than was found, or nobody
+    /// List at most this many appointments whose staff differs from the match
     #[arg(long, value_name = "N", default_value_t = 0)]
     differences: usize,
 }
@@ -33,19 +32,22 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 fn show(report: &ReportView) -> Result<(), Failure> {
     let Appointments { decided, observed, with_staff, with_staff_percent } = report.appointments;
     let share_of = |value: Option<f64>| dash(value.map(|value| format!("{value} %")));
-    output::line(&format!(
+    output::print_line(&format!(
         "Decided from {} to {}: {decided} appointments",
         output::moment(report.since),
         output::moment(report.until)
     ))?;
     if observed > 0 {
-        output::line(&format!("Only observed, not written: {observed}"))?;
+        output::print_line(&format!("Only observed, not written: {observed}"))?;
     }
-    output::line(&format!("With staff now: {with_staff} ({}; target 90 %)", share_of(with_staff_percent)))?;
+    output::print_line(&format!(
+        "With staff now: {with_staff} ({}; target 90 %)",
+        share_of(with_staff_percent)
+    ))?;
     let failed = &report.failed;
     let share = share_of(failed.percent);
-    output::line(&format!("Failed matches: {} ({share}; target below 10 %)", failed.appointments))?;
-    output::line("")?;
+    output::print_line(&format!("Failed matches: {} ({share}; target below 10 %)", failed.appointments))?;
+    output::print_line("")?;
     let head = ["FOUND BY", "CONF", "DECISIONS", "SAME", "BY OTHERS", "DIFFERENT", "ONLY WE", "AGREEMENT"];
     let line = |name: &str, confidence: Option<Confidence>, decisions: u64, it: &Comparison| {
         let counts = [decisions, it.same, it.same_by_others, it.different, it.only_we];
@@ -60,28 +62,31 @@ fn show(report: &ReportView) -> Result<(), Failure> {
     rows.push(line("all", None, decided, &report.comparison));
     output::table(&head, rows)?;
     let Comparison { only_they, neither, not_compared, .. } = report.comparison;
-    output::line(&format!(
-        "Nobody found: {only_they} have somebody, {neither} have nobody. Not compared: {not_compared}"
+    output::print_line(&format!(
+        "Nobody found: {only_they} have staff, {neither} have none. Not compared: {not_compared}"
     ))?;
     let reasons = failed.reasons.iter().map(|(reason, count)| [reason.clone(), count.to_string()]);
     let letters =
         failed.dead_letters.iter().map(|(it, count)| [format!("{it} (dead letter)"), count.to_string()]);
     let reasons: Vec<[String; 2]> = reasons.chain(letters).collect();
     if !reasons.is_empty() {
-        output::line("")?;
+        output::print_line("")?;
         output::table(&["FAILED BECAUSE", "COUNT"], reasons)?;
     }
     if report.mappings.would_make > 0 {
-        output::line(&format!("\nMappings that assigning would make: {}", report.mappings.would_make))?;
+        output::print_line(&format!(
+            "\nMappings that assigning would create: {}",
+            report.mappings.would_make
+        ))?;
     }
     if !report.mappings.per_day.is_empty() {
-        output::line("")?;
+        output::print_line("")?;
         let days = report.mappings.per_day.iter();
         let days = days.map(|it| [it.day.clone(), it.by_matching.to_string(), it.by_people.to_string()]);
         output::table(&["NEW MAPPINGS", "BY MATCHING", "BY PEOPLE"], days)?;
     }
     if !report.differences.is_empty() {
-        output::line("")?;
+        output::print_line("")?;
         let rows = report.differences.iter().map(|one| {
             let [found, has] = [&one.found, &one.has].map(|staff| dash(staff.as_ref()));
             [one.appointment.to_string(), one.company.to_string(), found, dash(one.strategy.as_ref()), has]

@@ -1,4 +1,4 @@
-//! `hostmatch schema`: the contracts, as documents for tools.
+//! `hostmatch schema`: prints the contracts as documents for tools.
 
 use clap::ValueEnum;
 
@@ -6,14 +6,14 @@ use super::{Exit, Failure, Global, output};
 use crate::contract;
 use crate::event::EVENT_TYPES;
 
-/// The contracts, as documents for tools
+/// The contracts as documents for tools
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Print one, made from the program itself; docs/schema has copies
+    /// Print a contract, generated from the program; docs/schema has copies
     Print {
         /// json-schema (2020-12): the events. asyncapi (3.0): the exchange. openapi (3.1): the edge
         what: Document,
-        /// The schema of this event type alone, such as appointment.created
+        /// Only the schema of this event type, such as appointment.created
         #[arg(long = "type", value_name = "TYPE")]
         event_type: Option<String>,
     },
@@ -35,12 +35,12 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
         (Document::JsonSchema, Some(name)) => {
             let Some(known) = EVENT_TYPES.iter().find(|known| known.name == name) else {
                 let names = EVENT_TYPES.map(|known| known.name).join(", ");
-                let text = format!("there is no such event type; there are {names}");
+                let text = format!("unknown event type; known are {names}");
                 return Err(Failure::new(Exit::NotFound, text));
             };
             contract::event_type_schema(known)
         }
-        (_, Some(_)) => return Err(Failure::new(Exit::Usage, "--type goes with json-schema only")),
+        (_, Some(_)) => return Err(Failure::new(Exit::Usage, "--type requires json-schema")),
         (Document::Asyncapi, None) => contract::asyncapi(&global.start(&[])?.config.queue.prefix),
         (Document::Openapi, None) => contract::openapi(),
     };

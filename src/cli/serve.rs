@@ -1,4 +1,4 @@
-//! `hostmatch serve edge|worker|all`: the long-running roles.
+//! `hostmatch serve edge|worker|all`: runs the long-running roles.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::worker::{self, Tally, Worker, WorkerHealth};
 
 /// Run the edge, a worker, or both
 ///
-/// SIGINT or SIGTERM stops gracefully: nothing new is taken, what is in hand is finished. A second
-/// one ends at once; what was in hand then comes again.
+/// SIGINT or SIGTERM stops gracefully: accepts nothing new and finishes what is in progress. A second
+/// signal ends at once; unfinished events are then delivered again.
 #[derive(Debug, clap::Subcommand, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Role {
-    /// Receive events by HTTP and put them into the queue
+    /// Receive events by HTTP and publish them to the queue
     Edge(EdgeFlags),
-    /// Take events from the queue and decide them
+    /// Consume events from the queue and decide them
     Worker(WorkerFlags),
     /// Both in one process
     All {
@@ -47,7 +47,7 @@ pub(super) struct EdgeFlags {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WorkerFlags {
-    /// End when the queue and its wait queues are empty, and say what was done
+    /// End when the queue and its wait queues are empty, and report the outcomes
     #[arg(long)]
     until_empty: bool,
     /// Independent consumers (worker.pipelines)
@@ -55,8 +55,7 @@ pub(super) struct WorkerFlags {
     pipelines: Option<String>,
 }
 
-/// Runs the command; fails when a role cannot start or cannot go on. A broker or database that is away is
-/// waited for.
+/// Runs the command; fails when a role cannot start or continue. Waits for a broker or database that is away.
 pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
     let (edge, worker) = match role {
         Role::Edge(edge) => (Some(edge), None),
@@ -72,7 +71,7 @@ pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
     let stop = shutdown::on_signals()?;
     count(edge.is_some(), worker.is_some())?;
     let queue = Queue::open(&config.queue).await?;
-    // Whoever mistyped a variable sees here that the defaults are in force.
+    // Shows a person who mistyped a variable that the defaults are in force.
     tracing::info!(
         queue = config.queue.url.shown_as_url(),
         database = config.database.url.shown_as_url(),
@@ -80,7 +79,7 @@ pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
     );
     let until_empty = worker.is_some_and(|flags| flags.until_empty);
     let listener = health_listener(&config.metrics.listen, "metrics.listen").await?;
-    // On the heap: edge and worker together are large.
+    // On the heap, because the future of edge and worker is large.
     let serving = Box::pin(serve(&config, &queue, edge.is_some(), worker.is_some(), until_empty, &stop));
     let served = match listener {
         None => serving.await,
@@ -97,7 +96,7 @@ pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
     Ok(if until_empty && stop.is_cancelled() { Exit::Interrupted } else { Exit::Done })
 }
 
-/// Keeps metrics from now on: those of these roles, from 0.
+/// Installs the metrics of these roles, starting at 0.
 fn count(with_edge: bool, with_worker: bool) -> Result<(), Failure> {
     let (mut roles, mut lists): (Vec<&str>, Vec<&[Series]>) = (Vec::new(), vec![&queue::metrics::SERIES]);
     if with_edge {
@@ -111,7 +110,7 @@ fn count(with_edge: bool, with_worker: bool) -> Result<(), Failure> {
     Ok(metrics::install(&roles, &lists)?)
 }
 
-/// Runs the roles until they are asked to stop. One that fails stops the other.
+/// Runs the roles until they are asked to stop. If one fails, the other stops too.
 async fn serve(
     config: &Arc<Config>,
     queue: &Queue,
@@ -120,7 +119,7 @@ async fn serve(
     until_empty: bool,
     stop: &Shutdown,
 ) -> Result<Option<Tally>, Failure> {
-    // The worker of `all` ends the edge as well when everything is decided.
+    // With `--until-empty` the worker of `all` also stops the edge when everything is decided.
     let ours = stop.child_token();
     let health = WorkerHealth::default();
     let worker_health = health.clone();
@@ -137,7 +136,7 @@ async fn serve(
     let working = async {
         let Some((database, schema)) = connect(config, &ours, !until_empty).await? else { return Ok(None) };
         if until_empty {
-            // A run that is to end must not wait for a broker that is away.
+            // A run with an end must not wait for a broker that is away.
             queue.depth().await?;
         }
         let mut worker = Worker::new(config.clone(), database.clone(), schema, queue.clone());
@@ -161,7 +160,7 @@ async fn serve(
         if !with_worker {
             return Ok(None);
         }
-        // First: with a port that is taken nothing is begun.
+        // Bound first, so that nothing starts if the port is in use.
         let listener = health_listener(&config.worker.health_listen, "worker.health_listen").await?;
         let serving = async {
             if let Some(listener) = listener {
@@ -187,7 +186,7 @@ async fn serve(
     worker
 }
 
-/// Where a process tells of itself, if this key has an address for that.
+/// Binds the address of `key` for metrics or health routes, if it is set.
 async fn health_listener(address: &str, key: &str) -> Result<Option<TcpListener>, Failure> {
     if address.is_empty() {
         return Ok(None);
@@ -195,25 +194,25 @@ async fn health_listener(address: &str, key: &str) -> Result<Option<TcpListener>
     let listener = listen(address, &format!("choose another with {key}")).await?;
     let address = listener.local_addr()?;
     match key {
-        "metrics.listen" => tracing::info!(%address, "metrics are answered"),
+        "metrics.listen" => tracing::info!(%address, "serving metrics"),
         _ => tracing::info!(%address, "the worker answers health routes"),
     }
     Ok(Some(listener))
 }
 
-/// Binds a socket; `hint`: what to do when that is not possible.
+/// Binds a socket; `hint`: what to do if that fails.
 async fn listen(address: &str, hint: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address)
         .await
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}; {hint}")))
 }
 
-/// Connects to the database and looks at the gateway's tables; waits for a server that is away and for
-/// tables that are to be migrated first, if `patient`. `None`: asked to stop meanwhile.
+/// Connects to the database and reads the shape of the gateway's tables. With `may_wait` it waits for a
+/// server that is away and for pending migrations. Returns `None` if asked to stop meanwhile.
 async fn connect(
     config: &Config,
     stop: &Shutdown,
-    patient: bool,
+    may_wait: bool,
 ) -> Result<Option<(Database, GatewaySchema)>, Failure> {
     let mut delays = Delays::new(Duration::from_millis(500), Duration::from_secs(15));
     loop {
@@ -230,12 +229,12 @@ async fn connect(
             },
         };
         match error.kind() {
-            StoreErrorKind::Unavailable | StoreErrorKind::Conflict if patient => {
+            StoreErrorKind::Unavailable | StoreErrorKind::Conflict if may_wait => {
                 tracing::warn!(%error, "waiting for the database");
             }
-            // Who updates the program before the tables finds a worker that waits, not one that starts
-            // over and over.
-            StoreErrorKind::Behind if patient => tracing::warn!(%error, "waiting for the migration"),
+            // If the program is updated before the tables, the worker waits instead of restarting again and
+            // again.
+            StoreErrorKind::Behind if may_wait => tracing::warn!(%error, "waiting for the migration"),
             _ => return Err(error.into()),
         }
         tokio::select! {
@@ -245,7 +244,7 @@ async fn connect(
     }
 }
 
-/// Shows on a terminal how far the work is. Never completes.
+/// Shows the progress on a terminal. Never completes.
 async fn watch(queue: &Queue, tally: &Tally, until_empty: bool, stop: &Shutdown) {
     if until_empty {
         let depth = queue.depth().await.unwrap_or_default();

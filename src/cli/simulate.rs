@@ -1,5 +1,5 @@
-//! `hostmatch match simulate`: what another threshold, or another order of strategies, would have
-//! decided on the bookings that were recorded. Writes nothing and locks nothing.
+//! `hostmatch match simulate`: simulates another threshold or order of strategies on recorded bookings.
+//! Writes nothing and locks nothing.
 
 use serde_json::json;
 
@@ -7,27 +7,27 @@ use super::{Exit, Failure, Global, arguments::DecidedArgs, output, output::dash}
 use crate::app::simulate::{Counts, Question, SimulationView, simulate};
 use crate::app::{AppContext, AppError};
 
-/// What another threshold or order of strategies would have decided on recorded bookings
+/// Simulate another threshold or order of strategies on recorded bookings
 ///
-/// As if it had been so from the beginning: mappings that matching made are left out, those of people
-/// are in force, staff are those of today. Uses the bookings that are kept (retention.payloads).
+/// Decides as if these settings had always been in force: uses people's mappings and today's staff, but no
+/// mapping that matching created. Uses the bookings that are kept (retention.payloads).
 /// Reads only, page by page, and locks nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     of: DecidedArgs,
-    /// A new match is taken from this confidence on [default: matching.auto_accept]
+    /// Accept a new match from this confidence on [default: matching.auto_accept]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=100))]
     auto_accept: Option<u8>,
-    /// These strategies alone, asked in this order, such as manual,existing,name,email [default: all]
+    /// Use only these strategies, in this order, such as manual,existing,name,email [default: all]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     order: Vec<String>,
-    /// List up to so many bookings that would have been decided otherwise
+    /// List at most this many bookings that would have been decided differently
     #[arg(long, value_name = "N", default_value_t = 20)]
     differences: usize,
 }
 
-/// Runs the command; fails when a strategy is not known, or the database cannot be reached.
+/// Runs the command; fails when a strategy is unknown, or the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let question = Question {
         since_ms: args.of.since,
@@ -50,29 +50,31 @@ fn show(view: &SimulationView) -> Result<(), Failure> {
     let SimulationView { since, until, auto_accept, order, counts, .. } = view;
     let Counts { bookings, not_kept, more, fewer, another, .. } = counts;
     let order = order.join(", ");
-    output::line(&format!(
+    output::print_line(&format!(
         "{bookings} bookings decided from {since} to {until}; accepting from {auto_accept}; {order}"
     ))?;
     if *not_kept > 0 {
-        output::line(&format!("Left out: {not_kept} whose booking is not kept any more"))?;
+        output::print_line(&format!("Left out: {not_kept}, because their booking is not kept any more"))?;
     }
-    output::line(&format!("Would be matched: {more} more, {fewer} fewer, {another} with another person"))?;
+    output::print_line(&format!(
+        "Would be matched: {more} more, {fewer} fewer, {another} with another person"
+    ))?;
     let people = &serde_json::to_value(counts.people)?;
-    output::line(&format!(
-        "Hosts that a person mapped: {} found just so, {} otherwise, {} not at all",
+    output::print_line(&format!(
+        "Hosts that a person mapped: {} matched the same, {} differently, {} not at all",
         people["mappings_same"], people["mappings_differ"], people["mappings_only"]
     ))?;
-    output::line(&format!(
-        "Appointments that somebody else decided: {} the same, {} otherwise",
+    output::print_line(&format!(
+        "Appointments that somebody else decided: {} the same, {} differently",
         people["appointments_same"], people["appointments_differ"]
     ))?;
-    output::line("")?;
+    output::print_line("")?;
     let rows = counts.strategies.iter().map(|(name, row)| {
         [name.clone(), row.matched.to_string(), row.more.to_string(), row.against_people.to_string()]
     });
     output::table(&["STRATEGY", "MATCHES", "MORE", "AGAINST PEOPLE"], rows)?;
     if !counts.differences.is_empty() {
-        output::line("")?;
+        output::print_line("")?;
         let rows = counts.differences.iter().map(|one| {
             [
                 one.appointment.to_string(),

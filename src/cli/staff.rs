@@ -1,5 +1,5 @@
-//! `hostmatch staff hand-over` and `hand-over-undo`: a member of staff leaves, and somebody else takes
-//! over their hosts and their appointments to come.
+//! `hostmatch staff hand-over` and `hand-over-undo`: hands over the hosts and future appointments of a member
+//! of staff who leaves.
 
 use super::{Exit, Failure, Global, Output, arguments, decision::CommonArgs, output};
 use crate::app::{
@@ -15,37 +15,37 @@ pub(super) enum Command {
     HandOverUndo(Undo),
 }
 
-/// Somebody takes over: the hosts of a member of staff, and the appointments to come
+/// Hand over the hosts and future appointments of a member of staff to another
 ///
-/// All of it at once, or nothing. Only what hostmatch assigned: appointments that a person gave to the one
-/// who leaves are told, and stay. The hosts change at once, whatever --from-date says. It can be taken back.
+/// Hands over everything or nothing. Appointments that a person assigned are listed and stay. The hosts
+/// change at once, whatever --from-date says. The hand-over can be undone.
 #[derive(Debug, clap::Args)]
 pub(super) struct Over {
     /// The company of both
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: CompanyId,
-    /// Who leaves (staff.id)
+    /// The member of staff who leaves (staff.id)
     #[arg(long, value_name = "STAFF")]
     from: String,
-    /// Who takes over (staff.id)
+    /// The member of staff who takes over (staff.id)
     #[arg(long, value_name = "STAFF")]
     to: String,
-    /// Appointments that start then or later: 2026-03-01, or 2026-03-01T08:00:00Z [default: now]
+    /// The first start of an appointment: 2026-03-01, or 2026-03-01T08:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = arguments::moment)]
     from_date: Option<i64>,
-    /// Only say what would be handed over
+    /// Only show what would be handed over
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     common: CommonArgs,
 }
 
-/// Take a hand-over back: whatever nobody else has touched since
+/// Undo a hand-over for everything that nobody else has changed since
 #[derive(Debug, clap::Args)]
 pub(super) struct Undo {
-    /// Its number
+    /// The number of the hand-over
     id: i64,
-    /// Its company
+    /// The company of the hand-over
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: CompanyId,
     #[command(flatten)]
@@ -56,14 +56,14 @@ pub(super) struct Undo {
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::HandOver(over) => {
-            // A dry run refuses a name as the real one would.
+            // A dry run refuses an actor's name as the real run would.
             over.common.acting.author()?;
             let acting = (!over.dry_run).then_some(&over.common.acting);
             let work = async |context: &AppContext| carry_out(context, global.output, over).await;
             global.with_context(acting, Some(over.company), work).await
         }
         Command::HandOverUndo(undo) => {
-            let question = format!("Take hand-over {} back?", undo.id);
+            let question = format!("Undo hand-over {}?", undo.id);
             if !output::confirmed(undo.common.yes, &question, "")? {
                 return Ok(Exit::NeedsConfirmation);
             }
@@ -91,7 +91,7 @@ async fn carry_out(context: &AppContext, output: Output, args: &Over) -> Result<
         let question = format!(
             "Hand over {hosts} hosts and {appointments} appointments from staff {from} to staff {to}?"
         );
-        if !output::confirmed(args.common.yes, &question, ", or look first with --dry-run")? {
+        if !output::confirmed(args.common.yes, &question, ", or preview it with --dry-run")? {
             return Ok(Exit::NeedsConfirmation);
         }
         view = hand_over(context, &order).await?;
@@ -102,7 +102,7 @@ async fn carry_out(context: &AppContext, output: Output, args: &Over) -> Result<
 fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
     let HandOverView { hand_over: id, hosts, appointments, left, undated } = view;
     let verb = if id.is_some() { "Handed over" } else { "Would be handed over" };
-    output::line(&format!("{verb}: {} hosts, {} appointments", hosts.len(), appointments.len()))?;
+    output::print_line(&format!("{verb}: {} hosts, {} appointments", hosts.len(), appointments.len()))?;
     let given = appointments.iter().map(|it| (it, "handed over"));
     let all = given.chain(left.iter().map(|it| (it, "stays: a person assigned it")));
     let rows =
@@ -112,10 +112,12 @@ fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
         output::table(&["APPOINTMENT", "STARTS", "WHAT"], rows)?;
     }
     if *undated > 0 {
-        output::line(&format!("{undated} more appointments stay: hostmatch does not know when they are"))?;
+        output::print_line(&format!("{undated} more appointments stay: their start is unknown"))?;
     }
     if let Some(id) = id {
-        output::line(&format!("Undo it with: hostmatch staff hand-over-undo {id} --company {company}"))?;
+        output::print_line(&format!(
+            "Undo it with: hostmatch staff hand-over-undo {id} --company {company}"
+        ))?;
     }
     Ok(())
 }
@@ -123,13 +125,13 @@ fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
 fn show_undone(output: Output, undone: &UndoneHandOver) -> Result<Exit, Failure> {
     output.show(undone, || {
         let (hosts, appointments) = (undone.hosts.len(), undone.appointments.len());
-        output::line(&format!("Taken back: {hosts} hosts, {appointments} appointments"))?;
+        output::print_line(&format!("Undone: {hosts} hosts, {appointments} appointments"))?;
         for left in &undone.hosts_left {
-            output::line(&format!("host {} stays: {}", left.host, left.why))?;
+            output::print_line(&format!("host {} stays: {}", left.host, left.why))?;
         }
         let ids = undone.appointments_left.iter();
-        ids.map(|id| format!("appointment {id} stays: it was changed again since"))
-            .try_for_each(|text| output::line(&text))
+        ids.map(|id| format!("appointment {id} stays: it was changed since"))
+            .try_for_each(|text| output::print_line(&text))
     })?;
     let is_all = undone.hosts_left.is_empty() && undone.appointments_left.is_empty();
     Ok(if is_all { Exit::Done } else { Exit::Partial })

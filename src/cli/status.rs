@@ -1,5 +1,4 @@
-//! `hostmatch status`: is it assigning, how fast, what waits, and for whom? One screen, of 80 columns and no
-//! more lines than there are.
+//! `hostmatch status`: shows on one screen whether bookings are assigned, how fast, and what waits.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -16,15 +15,15 @@ use crate::event::CompanyId;
 use crate::matching::Outcome;
 use crate::runtime::shutdown;
 
-/// Lines of a screen where nobody tells how many there are.
+/// The assumed number of lines of a screen whose size is unknown.
 const DEFAULT_LINES: usize = 24;
 
 const WIDTH: usize = 80;
 
-/// Lines of reasons, beside the one that says that there are more.
+/// The maximum number of lines of reasons, without the line that there are more.
 const REASON_LINES: usize = 4;
 
-/// What a row of events is called, and which it counts.
+/// The name of a row of events, and the count that it shows.
 type Row = (&'static str, fn(&Window) -> i64);
 
 const ROWS: [Row; 7] = [
@@ -32,28 +31,28 @@ const ROWS: [Row; 7] = [
     ("would be assigned", |window| window.count(|outcome| outcome == Outcome::WouldAssign)),
     ("need a person", |window| window.count(|outcome| outcome == Outcome::NeedsReview)),
     ("nobody found", |window| window.count(|outcome| outcome == Outcome::Unmatched)),
-    ("no host named", |window| window.count(|outcome| outcome == Outcome::NoHost)),
+    ("no host", |window| window.count(|outcome| outcome == Outcome::NoHost)),
     ("dead letters", Window::dead_letters),
     ("nothing to assign", |window| window.count(|outcome| !outcome.is_to_assign())),
 ];
 
-/// Is it assigning, how fast, what waits, and for whom: one screen of text
+/// Show on one screen whether bookings are assigned, how fast, and what waits
 ///
-/// Reads only, and shows what it can when the database or the broker is away.
+/// Reads only, and shows what it can read when the database or the broker is away.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Look again every so many seconds, until interrupted
+    /// Refresh after this many seconds, until interrupted
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5",
           value_parser = clap::value_parser!(u16).range(1..))]
     watch: Option<u16>,
-    /// Events, bookings, hosts and dead letters only of this company
+    /// Only events, bookings, hosts and dead letters of this company
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
 }
 
-/// Runs the command; fails when the configuration makes no sense, or stdout cannot be written.
+/// Runs the command; fails when the configuration is invalid, or stdout cannot be written.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    // What is written to a terminal beside the screen would be in it: what is wrong is shown there anyway.
+    // Logging is off unless requested: log lines would disturb the screen, which shows the problems anyway.
     let config = if global.is_verbose() { global.start(&[])? } else { global.load(&[])? }.config;
     let mut reader = StatusReader::new(&config, Scope::of(args.company));
     let Some(seconds) = args.watch else {
@@ -79,7 +78,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
                 }
                 show(&view)?;
                 if screen.is_none() {
-                    output::line("")?;
+                    output::print_line("")?;
                 }
             }
         }
@@ -92,10 +91,10 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Interrupted)
 }
 
-/// As much as there is room for; the last line of a terminal is left to its cursor.
+/// Writes as many lines as fit; the last line of a terminal is left for the cursor.
 fn show(view: &StatusView) -> Result<(), Failure> {
     let rows = Term::stdout().size_checked().map(|(rows, _)| usize::from(rows).saturating_sub(1));
-    output::line(&text(view, rows.unwrap_or(DEFAULT_LINES)))
+    output::print_line(&text(view, rows.unwrap_or(DEFAULT_LINES)))
 }
 
 fn exit(view: &StatusView) -> Exit {
@@ -111,16 +110,16 @@ fn exit(view: &StatusView) -> Exit {
     }
 }
 
-/// All of it in at most so many lines, but at least what matters.
-pub(super) fn text(view: &StatusView, most: usize) -> String {
+/// Renders the status in at most `max_lines` lines if possible, but never leaves out the important parts.
+pub(super) fn text(view: &StatusView, max_lines: usize) -> String {
     let mut lines = head(view);
     lines.extend(view.events.as_ref().map(events).unwrap_or_default());
     lines.extend(details(view));
     if let Some(workers) = &view.workers {
-        let room = most.saturating_sub(lines.len());
+        let room = max_lines.saturating_sub(lines.len());
         lines.extend(table(workers, room));
     }
-    // Texts of servers may be longer than a line, and of more than one.
+    // Messages of servers may be long and have several lines.
     lines.iter().map(|line| output::shortened(line, WIDTH)).collect::<Vec<_>>().join("\n")
 }
 
@@ -131,10 +130,10 @@ fn head(view: &StatusView) -> Vec<String> {
     let mut lines = vec![format!("{title}{:>width$}", output::moment(view.at))];
     let word = match (view.state, view.assigning) {
         (State::NotWorking, _) => "NOT WORKING",
-        (State::Attention, Assigning::Observing) => "ATTENTION: it observes, and writes nothing; and",
+        (State::Attention, Assigning::Observing) => "ATTENTION: it only observes, and",
         (State::Attention, Assigning::Yes) => "ATTENTION: bookings are assigned, and",
         (State::Attention, _) => "ATTENTION",
-        (State::Ok, Assigning::Observing) => "OK: it observes, and writes nothing (worker.mode)",
+        (State::Ok, Assigning::Observing) => "OK: it only observes, and assigns nothing (worker.mode)",
         (State::Ok, _) => "OK: bookings are assigned",
     };
     lines.push(word.to_owned());
@@ -158,7 +157,7 @@ fn events(events: &Events) -> Vec<String> {
     };
     let heads: String = ["1 min", "15 min", "1 h", "24 h"].iter().map(|head| format!("{head:>11}")).collect();
     let mut lines = vec![format!("{:<20}{heads}", "EVENTS DECIDED IN")];
-    // A row of nothing says nothing, but for those that are good news.
+    // Leaves out rows of zeros, except those where zero is good news.
     let always = ["assigned", "need a person", "nobody found", "dead letters"];
     for (name, count) in ROWS {
         if always.contains(&name) || windows.iter().any(|window| count(window) > 0) {
@@ -220,7 +219,7 @@ fn waiting(waiting: &Waiting, now_ms: i64) -> String {
     format!("{} open{oldest}{list}", waiting.open)
 }
 
-/// What there is room for: those that are gone first, then those that were not seen for longest.
+/// Renders as many workers as fit: first those that are gone, then those with the oldest heartbeat.
 fn table(workers: &[WorkerRow], room: usize) -> Vec<String> {
     let count = running(workers).count();
     let gone = workers.len() - count;
@@ -238,7 +237,7 @@ fn table(workers: &[WorkerRow], room: usize) -> Vec<String> {
         summary += &format!(", versions {}", versions.join(" and "));
     }
     let mut lines = vec![format!("{:<13}{summary}", "WORKERS")];
-    // Below that, a head and one row at least, or nothing.
+    // The table has a header and at least one row, or is left out.
     let room = room.saturating_sub(2);
     if workers.is_empty() || room < workers.len().min(2) {
         return lines;
@@ -270,7 +269,7 @@ fn table(workers: &[WorkerRow], room: usize) -> Vec<String> {
     lines
 }
 
-/// A reason in as many lines as it takes.
+/// Wraps a reason into lines.
 fn wrapped(reason: &str) -> Vec<String> {
     let mut lines = vec!["*".to_owned()];
     for word in reason.split_whitespace() {
@@ -282,22 +281,22 @@ fn wrapped(reason: &str) -> Vec<String> {
     lines
 }
 
-/// The end of a name tells more than its beginning.
-fn end_of(name: &str, most: usize) -> String {
+/// Shortens a name to its end, which is more distinctive than its beginning.
+fn end_of(name: &str, max_chars: usize) -> String {
     let count = name.chars().count();
-    if count <= most {
+    if count <= max_chars {
         name.to_owned()
     } else {
-        format!("…{}", name.chars().skip(count - most + 1).collect::<String>())
+        format!("…{}", name.chars().skip(count - max_chars + 1).collect::<String>())
     }
 }
 
-/// So many seconds, as [`span`].
+/// Renders seconds like [`span`].
 fn seconds(seconds: u64) -> String {
     span(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000))
 }
 
-/// A short time: `40 ms`, `2.1 s`, then as [`span`].
+/// Renders a short time: `40 ms`, `2.1 s`, longer ones like [`span`].
 fn short(ms: i64) -> String {
     match ms {
         ..1000 => format!("{ms} ms"),

@@ -1,4 +1,4 @@
-//! `hostmatch token`: bearer tokens for the edge, in the file that it reads again by itself.
+//! `hostmatch token`: creates, lists and revokes bearer tokens in the file that the edge reloads by itself.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::http::tokens::{ChangeError, Scope, Terms, Token, change, read_line};
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     Create(Create),
-    /// The tokens, and what each may do; the secrets are nowhere
+    /// List the tokens and their permissions; the secrets are not stored
     List,
-    /// Take tokens out of the file: from then on they are refused
+    /// Remove tokens from the file: from then on they are refused
     Revoke {
         /// Ids, or names, as `token list` shows them
         #[arg(required = true, value_name = "TOKEN")]
@@ -26,10 +26,10 @@ pub(super) enum Command {
     },
 }
 
-/// Make a token; its secret is written to stdout, this once
+/// Create a token; its secret is written to stdout, only once
 #[derive(Debug, clap::Args)]
 pub(super) struct Create {
-    /// Who will use it
+    /// The name of the sender that will use it
     #[arg(long, value_parser = name)]
     name: String,
     /// Only for these routes: events is POST /v1/events, retell the gateway's POST /api/retell/webhook [default: both]
@@ -38,7 +38,7 @@ pub(super) struct Create {
     /// Only for events that name one of these companies [default: any event]
     #[arg(long = "company", value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(i64).range(1..))]
     companies: Vec<i64>,
-    /// Until when: 90d from now, or 2027-03-01T00:00:00Z; never is for ever
+    /// When it expires: 90d from now, or 2027-03-01T00:00:00Z, or never
     #[arg(long, value_name = "TIME", default_value = "365d", value_parser = expiry)]
     expires: Expiry,
 }
@@ -46,14 +46,14 @@ pub(super) struct Create {
 #[derive(Clone, Copy, Debug)]
 struct Expiry(Option<OffsetDateTime>);
 
-/// A token as it is shown. `docs/commands.md` describes it: its JSON is a contract.
+/// The view of a token. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
 struct TokenView {
     id: String,
     name: String,
-    /// Empty is all.
+    /// Empty: all.
     scopes: Vec<Scope>,
-    /// Empty is any.
+    /// Empty: any.
     companies: Vec<i64>,
     created: Option<String>,
     expires: Option<String>,
@@ -76,13 +76,13 @@ impl TokenView {
     }
 }
 
-/// Runs the command; fails when no file is configured, when it cannot be read or written, when there is no
+/// Runs the command; fails when no file is configured, when it cannot be read or written, or when there is no
 /// such token.
 pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let config = global.start(&[])?.config;
     let path = config.edge.tokens_file.as_path();
     if path.as_os_str().is_empty() {
-        let text = "edge.tokens_file is empty: set it to the file in which the edge is to look for tokens";
+        let text = "edge.tokens_file is empty: set it to the file from which the edge reads tokens";
         return Err(Failure::new(Exit::ConfigInvalid, text));
     }
     match command {
@@ -111,9 +111,9 @@ fn create(output: Output, args: &Create, path: &Path) -> Result<Exit, Failure> {
     let token = Token::new(&secret, terms);
     let line = token.to_line()?;
     changed(change(path, |text| {
-        let taken = tokens(text).iter().any(|known| known.terms.name == args.name);
-        if taken {
-            let text = "there is a token of this name: choose another, or revoke that one first";
+        let is_used = tokens(text).iter().any(|known| known.terms.name == args.name);
+        if is_used {
+            let text = "a token with this name exists: choose another name, or revoke that token first";
             return Err(Failure::new(Exit::Failed, text));
         }
         let begun = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
@@ -122,11 +122,11 @@ fn create(output: Output, args: &Create, path: &Path) -> Result<Exit, Failure> {
     let view = TokenView::of(&token);
     let mut document = json!(view);
     document["secret"] = json!(secret);
-    // Alone, for whoever puts it into a variable.
-    output.show(&document, || output::line(&secret))?;
+    // Alone on stdout, so that a script can put it into a variable.
+    output.show(&document, || output::print_line(&secret))?;
     let TokenView { id, name, expires, .. } = view;
-    let (path, until) = (path.display(), expires.as_deref().unwrap_or("for ever"));
-    output::note(&format!("token {id} ({name}) is in {path}, until {until}; its secret is shown this once"))?;
+    let (path, expires) = (path.display(), expires.as_deref().unwrap_or("never"));
+    output::note(&format!("token {id} ({name}) is in {path}, expires: {expires}; its secret is shown once"))?;
     Ok(Exit::Done)
 }
 
@@ -139,17 +139,17 @@ fn list(output: Output, path: &Path) -> Result<Exit, Failure> {
     };
     for (number, line) in text.lines().enumerate() {
         if let Err(problem) = read_line(line) {
-            output::note(&format!("line {} {problem}: the edge leaves it out", number + 1))?;
+            output::note(&format!("line {} {problem}: the edge ignores it", number + 1))?;
         }
     }
     let view: Vec<TokenView> = tokens(&text).iter().map(TokenView::of).collect();
     output.list(&json!({ "tokens": view }), &view, "No tokens.", |tokens| {
         let head = ["ID", "NAME", "STATE", "SCOPES", "COMPANIES", "CREATED", "EXPIRES"];
-        output::table(&head, tokens.iter().map(cells))
+        output::table(&head, tokens.iter().map(columns))
     })
 }
 
-fn cells(view: &TokenView) -> [String; 7] {
+fn columns(view: &TokenView) -> [String; 7] {
     let scopes: Vec<&str> = view.scopes.iter().map(name_of).collect();
     let companies: Vec<String> = view.companies.iter().map(ToString::to_string).collect();
     let or = |list: String, all: &str| if list.is_empty() { all.to_owned() } else { list };
@@ -164,7 +164,7 @@ fn cells(view: &TokenView) -> [String; 7] {
     ]
 }
 
-/// All of them or, when one is not there or means several, none.
+/// Revokes all named tokens, or none if a name is unknown or ambiguous.
 fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failure> {
     let gone: Vec<TokenView> = changed(change(path, |text| {
         let known = tokens(text);
@@ -177,12 +177,12 @@ fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failur
                     let text = format!("there is no token {word:?}; `hostmatch token list` shows all");
                     return Err(Failure::new(Exit::NotFound, text));
                 }
-                // The same one on several lines, of somebody who wrote the file: each of them lets it in.
+                // A person may have written the same token on several lines, of which each is valid.
                 [one, ref others @ ..] if others.iter().all(|other| other.id() == one.id()) => {
                     gone.extend(meant.into_iter().cloned());
                 }
                 _ => {
-                    let text = format!("{word:?} means {} tokens: name one by its id", meant.len());
+                    let text = format!("{word:?} is the name of {} tokens: give an id", meant.len());
                     return Err(Failure::new(Exit::Usage, text));
                 }
             }
@@ -192,11 +192,11 @@ fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failur
         Ok((left, gone.iter().map(TokenView::of).collect()))
     }))?;
     output.show(&json!({ "revoked": gone }), || {
-        gone.iter().try_for_each(|view| output::line(&format!("revoked {} ({})", view.id, view.name)))
+        gone.iter().try_for_each(|view| output::print_line(&format!("revoked {} ({})", view.id, view.name)))
     })
 }
 
-/// Those of the file; lines that cannot be read are left as they are.
+/// Parses the tokens of the file; ignores lines that cannot be read.
 fn tokens(text: &str) -> Vec<Token> {
     text.lines().filter_map(|line| read_line(line).ok().flatten()).collect()
 }
@@ -222,7 +222,7 @@ fn name_of(scope: &Scope) -> &'static str {
 
 fn scope(text: &str) -> Result<Scope, String> {
     let known = [Scope::Events, Scope::Retell].into_iter().find(|scope| name_of(scope) == text);
-    known.ok_or_else(|| "there are events and retell".to_owned())
+    known.ok_or_else(|| "write events or retell".to_owned())
 }
 
 fn expiry(text: &str) -> Result<Expiry, String> {

@@ -1,27 +1,27 @@
-//! `hostmatch topology`: the exchange and the queues that hostmatch wants, against what a broker has.
+//! `hostmatch topology`: shows, compares, creates and exports the exchange and queues that hostmatch needs.
 
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, Global, Output, output};
 use crate::install::topology::{self, Applied, Change, Comparison, EVERYTHING, Object, Part, Topology};
 
-/// The exchange and the queues on RabbitMQ: what hostmatch wants, and what the broker has
+/// The exchange and the queues on RabbitMQ: what hostmatch needs, and what the broker has
 ///
 /// With the embedded queue there is nothing to do.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// What is wanted; connects to nothing
+    /// Show what hostmatch needs; connects to nothing
     Show,
-    /// What the broker has against it; exit code 10 when it differs
+    /// Compare it with the broker; exit code 10 when it differs
     ///
-    /// Bindings, and all arguments, are seen only where queue.management_url is set.
+    /// Bindings and all arguments are compared only if queue.management_url is set.
     Diff,
-    /// Make what is missing, whatever queue.topology says; deletes nothing and empties nothing
+    /// Create what is missing, whatever queue.topology says; deletes nothing and purges nothing
     ///
-    /// Needs the right to configure. What is there with other arguments stays as it is: the exit code is 10
-    /// then, and the output says what to do about it.
+    /// Needs the right to configure. An object with other arguments stays as it is: the exit code is then 10,
+    /// and the output says what to do.
     Apply,
-    /// What is wanted as definitions, for `rabbitmqctl import_definitions`
+    /// Print it as definitions, for `rabbitmqctl import_definitions`
     Export {
         /// The virtual host [default: that of queue.url]
         #[arg(long, value_name = "NAME")]
@@ -29,13 +29,12 @@ pub(super) enum Command {
     },
 }
 
-/// Runs the command; fails when the broker cannot be asked.
+/// Runs the command; fails when the broker cannot be read.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let config = global.examined()??.config.queue;
     if config.is_embedded() {
-        let text = "queue.url is the embedded queue, one file that hostmatch makes by itself: there is nothing \
-                    to do";
-        return global.output.show(&json!({ "embedded": true, "note": text }), || output::line(text));
+        let text = "queue.url is the embedded queue, a file that hostmatch creates: there is nothing to do";
+        return global.output.show(&json!({ "embedded": true, "note": text }), || output::print_line(text));
     }
     let topology = Topology::new(&config)?;
     match command {
@@ -113,34 +112,34 @@ fn document(found: &Comparison, applied: Option<&Applied>) -> Result<Value, Fail
 fn describe(found: &Comparison, applied: Option<&Applied>) -> Result<(), Failure> {
     if let Some(Applied { made, problems }) = applied {
         for object in made {
-            output::line(&format!("made {}", described(object)))?;
+            output::print_line(&format!("created {}", described(object)))?;
         }
         for problem in problems {
-            output::line(&format!("not made: {problem}"))?;
+            output::print_line(&format!("not created: {problem}"))?;
         }
     }
     for (one, difference) in found.findings.iter().zip(found.differences()) {
         let what = match &difference.change {
-            Change::Missing => "is not there".to_owned(),
+            Change::Missing => "is missing".to_owned(),
             Change::Argument { argument, wanted, found } => {
-                format!("has {argument} {}, wanted is {}", plain(found), plain(wanted))
+                format!("has {argument} {} instead of {}", plain(found), plain(wanted))
             }
             Change::Other { said } => format!("differs: {said}"),
         };
         let object = described(&difference.object);
-        output::line(&format!("{object} {what}\n  what to do: {}", one.remedy))?;
+        output::print_line(&format!("{object} {what}\n  what to do: {}", one.remedy))?;
     }
     for one in &found.not_checked {
-        output::line(&format!("not compared: {}: {}", one.what, one.why))?;
+        output::print_line(&format!("not compared: {}: {}", one.what, one.why))?;
     }
     match (found.findings.is_empty(), found.not_checked.is_empty()) {
-        (true, true) => output::line("The broker has what is wanted."),
-        (true, false) => output::line("What could be compared is as wanted."),
+        (true, true) => output::print_line("The broker has what hostmatch needs."),
+        (true, false) => output::print_line("Everything that could be compared is as needed."),
         (false, _) => Ok(()),
     }
 }
 
-/// A part of the topology, in words.
+/// Describes an object of the topology.
 fn described(object: &Object) -> String {
     match object {
         Object::Exchange { name } => format!("exchange {name}"),

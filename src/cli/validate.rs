@@ -1,5 +1,5 @@
-//! `hostmatch validate FILE|-`: how a message is read, whatever its shape, without what is personal in it, and what
-//! is wrong with it.
+//! `hostmatch validate FILE|-`: shows how messages of any shape are read, without personal data, and their
+//! problems.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,8 +19,8 @@ use crate::runtime::clock::now_ms;
 
 /// Check messages of any shape: how each is read, and what is wrong with it
 ///
-/// A JSON object, an array of them, or one a line. Nothing is sent anywhere, and no database is
-/// looked at. The exit code is 0 when all can be read, 10 when one cannot.
+/// Reads a JSON object, an array of them, or one per line. Sends nothing, and uses no database. The
+/// exit code is 0 when all can be read, 10 when one cannot.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The file; - is standard input
@@ -33,7 +33,7 @@ pub(super) struct Args {
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     global.start(&[])?;
     let input = items::read(&args.file)?;
-    // What is no JSON at all is a message as well, and a wrong one.
+    // A file that is not JSON is one invalid message.
     let items = items::split(&input).unwrap_or_else(|_| vec![(Place::Whole, &input[..])]);
     let readings: Vec<Reading> =
         items.into_iter().map(|(place, body)| Reading::of(place, body, &args.outside)).collect();
@@ -43,7 +43,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     Ok(if is_wrong { Exit::Findings } else { Exit::Done })
 }
 
-/// What travels outside the body.
+/// The parts of a message outside the body.
 #[derive(Debug, clap::Args)]
 struct Outside {
     /// A header, such as ce-type=appointment.created (repeatable)
@@ -52,7 +52,7 @@ struct Outside {
     /// The routing key
     #[arg(long, value_name = "KEY", default_value = "")]
     routing_key: String,
-    /// The content type. What a message is, its bytes decide; but the edge takes some only
+    /// The content type. It does not affect how a message is read, but the edge accepts only some types
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
     /// The AMQP property type
@@ -70,7 +70,7 @@ struct Outside {
 }
 
 impl Outside {
-    /// Whether `POST /v1/events` does not take this content type.
+    /// Whether `POST /v1/events` refuses this content type.
     fn is_refused_by_the_edge(&self) -> bool {
         self.content_type.as_ref().is_some_and(|given| {
             let given = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -78,7 +78,7 @@ impl Outside {
         })
     }
 
-    /// What `with` makes of this body within it, as if it came now.
+    /// Calls `with` with the envelope of this body, as if it arrived now.
     fn around<T>(&self, body: &[u8], with: impl FnOnce(&Envelope<'_>) -> T) -> T {
         let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();
         with(&Envelope {
@@ -93,7 +93,7 @@ impl Outside {
     }
 }
 
-// The value may be anything, and is not repeated.
+// The error does not repeat the value, which may be secret.
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| "write NAME=VALUE".to_owned())?;
     Ok((name.to_owned(), value.to_owned()))
@@ -122,11 +122,11 @@ struct Reading {
     id: Option<String>,
     company: Option<i64>,
     appointment: Option<i64>,
-    /// Whether it may assign staff; else it is recorded only.
+    /// Whether it may assign staff. Otherwise it is only recorded.
     may_assign: Option<bool>,
     bookings: Vec<OneBooking>,
     problem: Option<Problem>,
-    /// What was read all the same, and may not be what was meant.
+    /// Notes about valid parts that may not be what the sender intended.
     notes: Vec<Note>,
 }
 
@@ -136,15 +136,15 @@ struct OneBooking {
     id: Option<String>,
     replaces: Option<String>,
     time: String,
-    /// It has no time of its own: this is when it was published or received.
+    /// Whether `time` is when it was published or received, because the booking has no time of its own.
     stamped: bool,
     starts: Option<String>,
-    /// Its status says cancelled or rejected.
+    /// Whether its status is cancelled or rejected.
     off: bool,
     host: Option<OneHost>,
 }
 
-/// What is personal is masked: whether it is there is what counts.
+/// The host of a booking. Personal data is masked: it only shows whether it exists.
 #[derive(Debug, Serialize)]
 struct OneHost {
     found_in: &'static str,
@@ -163,7 +163,7 @@ struct Problem {
 
 #[derive(Debug, Serialize)]
 struct Note {
-    /// Which of the bookings; null: the event.
+    /// The index of the booking. Null: the event.
     booking: Option<usize>,
     message: &'static str,
 }
@@ -210,7 +210,7 @@ impl Reading {
             Verdict::Ignored => format!("{place}nothing to act on{shape}"),
             Verdict::Malformed => format!("{place}cannot be read"),
         };
-        output::line(&head)?;
+        output::print_line(&head)?;
         let mut rows = Vec::new();
         let mut add = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
         if let Some(problem) = &self.problem {
@@ -274,35 +274,33 @@ impl OneBooking {
     }
 }
 
-/// What counts as absent, and may have been meant.
+/// Returns notes about missing or unusable parts that the sender may have intended to send.
 fn notes(event: &BookingEvent, outside: &Outside) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |booking, message| notes.push(Note { booking, message });
     if event.id.as_str().starts_with("sha256:") {
-        note(None, "it has no id of its own: a repeat is told only if it is the same byte for byte");
+        note(None, "it has no id of its own: a repeat is detected only if it is the same byte for byte");
     }
     if event.company.is_none() && event.appointment.is_none() {
-        note(None, "it names no company_id: the appointment's own company counts, unchecked");
+        note(None, "it names no company_id: the appointment's own company is used, unchecked");
     }
     for (number, booking) in event.bookings.iter().enumerate() {
         let mut note = |message| note(Some(number), message);
         if booking.time.stamped {
-            note(
-                "it has no time that can be read (updatedAt, occurred_at, createdAt): which of two events is newer is told by when they came",
-            );
+            note("it has no readable time (updatedAt, occurred_at, createdAt): the time of arrival counts");
         }
         match &booking.host {
             None if !booking.is_off => {
                 note("it names no usable host (hosts[0], organizer, user): nobody can be assigned")
             }
             Some((host, _)) if host.id.is_none() => {
-                note("its host has no id: the match holds for this appointment, and is not remembered");
+                note("its host has no id: the match is used for this appointment, and not remembered");
             }
             _ => {}
         }
     }
     if outside.is_refused_by_the_edge() {
-        note(None, "POST /v1/events refuses this content type with 415; by AMQP it is not looked at");
+        note(None, "POST /v1/events refuses this content type with 415; over AMQP it is ignored");
     }
     notes
 }

@@ -271,7 +271,7 @@ pub(crate) async fn undo_import(
     let UndoImport { import, changes } = undo;
     let mut undone = UndoneImport { import: import.id, taken_back: 0, left: Vec::new() };
     let mut act = Act::new(context.author.clone());
-    let why = reason.map_or_else(|| format!("import {} is taken back", import.id), str::to_owned);
+    let why = reason.map_or_else(|| format!("import {} is undone", import.id), str::to_owned);
     let decision = |change: &Change| Decision::reverting(change.clone(), why.clone());
     for part in changes.chunks(DECISION_CHUNK) {
         let decisions: Vec<Decision> = part.iter().map(decision).collect();

@@ -50,7 +50,7 @@ pub(super) async fn run(
     let view = dead_letters::change_state(context, action, &filter, &ids, &args.reason).await?;
     let done: usize = view.done.values().map(Vec::len).sum();
     output.show(&view, || {
-        output::line(&format!("{done} {}", done_to(action)))?;
+        output::print_line(&format!("{done} {}", done_to(action)))?;
         left_out(&view.refused)
     })?;
     Ok(match (done, view.refused.is_empty()) {
@@ -62,7 +62,7 @@ pub(super) async fn run(
 
 pub(super) async fn note(output: Output, args: &Note, context: &AppContext) -> Result<Exit, Failure> {
     let note = dead_letters::note(context, &args.group, &args.text).await?;
-    output.show(&note, || output::line(&format!("Wrote the note on group {}", note.group)))
+    output.show(&note, || output::print_line(&format!("Wrote the note on group {}", note.group)))
 }
 
 pub(super) async fn export(which: &Choosing, context: &AppContext) -> Result<Exit, Failure> {
@@ -78,6 +78,6 @@ pub(super) async fn import(output: Output, args: &Import, context: &AppContext) 
         dead_letters::import(context, BufReader::new(items::open(&args.file)?), &name).await?
     };
     output.show(&view, || {
-        output::line(&format!("{} imported, {} were already here", view.imported, view.known))
+        output::print_line(&format!("{} imported, {} were already here", view.imported, view.known))
     })
 }

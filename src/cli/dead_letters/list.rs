@@ -72,7 +72,7 @@ pub(super) async fn run(output: Output, args: &List, context: &AppContext) -> Re
     }
     match format {
         Format::Json => output::json(&all)?,
-        Format::Table if all.dead_letters.is_empty() => output::line("No dead letters.")?,
+        Format::Table if all.dead_letters.is_empty() => output::print_line("No dead letters.")?,
         Format::Table => {
             let head =
                 ["ID", "STATE", "REASON", "EVENT", "BOOKING", "COMPANY", "ATTEMPTS", "LAST FAILED", "ERROR"];
@@ -104,7 +104,7 @@ pub(super) async fn groups(output: Output, args: &Groups, context: &AppContext) 
         Format::Json => output::json(&view)?,
         Format::Ndjson => output::ndjson(&view.groups)?,
         Format::Csv => output::csv(&view.groups, true)?,
-        Format::Table if view.groups.is_empty() => output::line("No dead letters.")?,
+        Format::Table if view.groups.is_empty() => output::print_line("No dead letters.")?,
         Format::Table => {
             let head =
                 ["GROUP", "LETTERS", "REASON", "COMPANIES", "FIRST", "LAST", "NEXT START", "ERROR", "NOTE"];

@@ -84,5 +84,5 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 
 /// Writes the letters that could not be changed, with the reasons.
 fn left_out(letters: &[LeftOut]) -> Result<(), Failure> {
-    letters.iter().try_for_each(|one| output::line(&format!("  not {}: {}", one.id, one.why)))
+    letters.iter().try_for_each(|one| output::print_line(&format!("  not {}: {}", one.id, one.why)))
 }

@@ -54,11 +54,11 @@ pub(super) async fn plan(output: Output, which: &Choosing, context: &AppContext)
     let (Some(id), Some(report)) = (view.plan, &view.report) else { return nothing(output, &view) };
     output.show(&view, || {
         let letters = report.letters;
-        output::line(&format!("Plan {id}: {letters} dead letters, frozen; nothing else was changed"))?;
+        output::print_line(&format!("Plan {id}: {letters} dead letters, frozen; nothing else was changed"))?;
         print_predictions(report)?;
         left_out(&view.left_out)?;
         let expires = view.expires.as_deref().unwrap_or_default();
-        output::line(&format!("Start it before {expires}: hostmatch deadletters replay --plan {id}"))
+        output::print_line(&format!("Start it before {expires}: hostmatch deadletters replay --plan {id}"))
     })?;
     Ok(if view.left_out.is_empty() { Exit::Done } else { Exit::Partial })
 }
@@ -72,7 +72,7 @@ async fn freeze(which: &Choosing, context: &AppContext) -> Result<PlanView, Fail
 fn nothing(output: Output, view: &PlanView) -> Result<Exit, Failure> {
     output.show(view, || {
         left_out(&view.left_out)?;
-        output::line("No open dead letter matches the filter: there is nothing to plan.")
+        output::print_line("No open dead letter matches the filter: there is nothing to plan.")
     })?;
     Ok(Exit::NotFound)
 }
@@ -174,7 +174,7 @@ pub(super) async fn carry_out(
     };
     end.said = said;
     output.show(&end, || {
-        output::line(&format!("Replay {id} {}", end.said))?;
+        output::print_line(&format!("Replay {id} {}", end.said))?;
         print_results(&end.report)
     })?;
     Ok(exit)
@@ -212,14 +212,14 @@ pub(super) fn print_results(report: &Report) -> Result<(), Failure> {
     output::table(&[], rows)?;
     for (what, count) in [("in flight", report.on_the_way), ("not sent", report.pending)] {
         if count > 0 {
-            output::line(&format!("  {what}: {count}"))?;
+            output::print_line(&format!("  {what}: {count}"))?;
         }
     }
     if let Some(percent) = report.as_planned_percent {
-        output::line(&format!("As planned: {percent} % ({})", report.as_planned))?;
+        output::print_line(&format!("As planned: {percent} % ({})", report.as_planned))?;
     }
     if !report.differences.is_empty() {
-        output::line("Not as planned:")?;
+        output::print_line("Not as planned:")?;
         let rows = report.differences.iter();
         let rows =
             rows.map(|one| [format!("  {}", one.letters), format!("{} → {}", one.foretold, one.became)]);

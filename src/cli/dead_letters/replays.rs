@@ -89,7 +89,7 @@ pub(super) async fn run(output: Output, command: &Command, context: &AppContext)
     };
     let (id, said) = done.map_err(|error| Failure::with_list(error, LIST))?;
     let shown = json!({ "replay": id, "said": said });
-    output.show(&shown, || output::line(&format!("Replay {id} is {said}")))
+    output.show(&shown, || output::print_line(&format!("Replay {id} is {said}")))
 }
 
 fn list(output: Output, view: &ReplaysView) -> Result<Exit, Failure> {
@@ -105,20 +105,20 @@ fn list(output: Output, view: &ReplaysView) -> Result<Exit, Failure> {
 
 fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
     let ReplayDetails { replay, report, .. } = shown;
-    output::line(&format!("Replay {id}  ({}), {} dead letters", replay.state, replay.letters))?;
+    output::print_line(&format!("Replay {id}  ({}), {} dead letters", replay.state, replay.letters))?;
     if let Some(because) = &replay.ended_because {
-        output::line(&format!("Because: {because}"))?;
+        output::print_line(&format!("Because: {because}"))?;
     }
-    output::line("Predicted:")?;
+    output::print_line("Predicted:")?;
     print_predictions(report)?;
     if !report.results.is_empty() || report.on_the_way > 0 {
-        output::line("Results:")?;
+        output::print_line("Results:")?;
         print_results(report)?;
     }
     if let Some(since) = shown.on_the_way_since_ms.filter(|_| shown.is_stuck()) {
-        output::line(&format!("Since {}: {}", output::moment(since), stuck(id)))?;
+        output::print_line(&format!("Since {}: {}", output::moment(since), stuck(id)))?;
     }
-    output::line("History:")?;
+    output::print_line("History:")?;
     output::table(&[], shown.acts.iter().map(act_cells))?;
     if let Some(items) = &shown.items {
         let with = |what: &str, why: &Option<String>| {

@@ -25,7 +25,7 @@ pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Re
 }
 
 fn table(letter: &LetterView) -> Result<(), Failure> {
-    output::line(&format!("Dead letter {}  ({})", letter.id, letter.state))?;
+    output::print_line(&format!("Dead letter {}  ({})", letter.id, letter.state))?;
     let event = format!("{}  {}", dash(letter.event_type.as_ref()), dash(letter.event_id.as_ref()));
     let rows = [
         ("reason", letter.reason.clone()),
@@ -40,7 +40,7 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
         ("attempts", letter.attempts.to_string()),
     ];
     output::pairs(rows)?;
-    output::line("\nTimeline")?;
+    output::print_line("\nTimeline")?;
     let timeline = letter.timeline.iter().map(|moment| {
         let why = [&moment.reason, &moment.error].into_iter().flatten().cloned().collect::<Vec<_>>();
         let worker = moment.worker.as_ref().map(|version| format!("worker {version}"));
@@ -48,22 +48,22 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
     });
     output::table(&[], timeline)?;
     if !letter.acts.is_empty() {
-        output::line("\nHistory")?;
+        output::print_line("\nHistory")?;
         output::table(&[], letter.acts.iter().map(act_cells))?;
     }
     if let Some(cure) = &letter.cure {
         let why = cure.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        output::line(&format!("\nPredicted for a replay now: {}{why}", cure.foretold))?;
-        cure.commands.iter().try_for_each(|command| output::line(&format!("  {command}")))?;
+        output::print_line(&format!("\nPredicted for a replay now: {}{why}", cure.foretold))?;
+        cure.commands.iter().try_for_each(|command| output::print_line(&format!("  {command}")))?;
     }
-    output::line(&format!("\nPath: {}", letter.path))?;
+    output::print_line(&format!("\nPath: {}", letter.path))?;
     let properties = letter.properties.iter().map(|(name, value)| (*name, value));
     let headers = letter.headers.iter().map(|(name, value)| (name.as_str(), value));
     let rows = [("routing key", &letter.routing_key)].into_iter().chain(properties).chain(headers);
     output::pairs(rows.map(|(name, value)| (name, value.clone())))?;
     let (head, lines) = payload_lines(&letter.payload);
-    output::line(&format!("\n{head}"))?;
-    lines.iter().try_for_each(|line| output::line(line))
+    output::print_line(&format!("\n{head}"))?;
+    lines.iter().try_for_each(|line| output::print_line(line))
 }
 
 /// Renders the payload for people: a heading and the content.

@@ -184,7 +184,7 @@ fn reset(output: Output, args: &Args) -> Result<Exit, Failure> {
         Output::Json => output::json(&json!({ "directory": args.dir, "removed": removed }))?,
         Output::Table => {
             let text = if removed { "Removed the demo's files in" } else { "There is no demo in" };
-            output::line(&format!("{text} {}", args.dir.display()))?;
+            output::print_line(&format!("{text} {}", args.dir.display()))?;
         }
     }
     Ok(Exit::Done)

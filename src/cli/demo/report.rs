@@ -46,7 +46,10 @@ impl Report<'_> {
         table(&["BOOKING", "POSTED", "OUTCOME", "STAFF", "WHY"], rows)?;
 
         if self.ok {
-            output::line(&format!("\nAll {} bookings have the expected outcome.", self.bookings.len()))?;
+            output::print_line(&format!(
+                "\nAll {} bookings have the expected outcome.",
+                self.bookings.len()
+            ))?;
         }
 
         section("Audit trail: every change of a mapping")?;
@@ -76,14 +79,14 @@ impl Report<'_> {
             section("What to type next")?;
         }
         for next in &self.next {
-            output::line(&format!("  # {}\n{}", next.why, wrapped(&next.command, "  ")))?;
+            output::print_line(&format!("  # {}\n{}", next.why, wrapped(&next.command, "  ")))?;
         }
         Ok(())
     }
 }
 
 fn section(title: &str) -> Result<(), Failure> {
-    output::line(&format!("\n{title}\n"))
+    output::print_line(&format!("\n{title}\n"))
 }
 
 fn table<const N: usize>(head: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use crate::matching::{Resolution, Review, Step, Suggestion};
 pub(super) fn show(explanations: &[Explanation]) -> Result<(), Failure> {
     for (number, explanation) in explanations.iter().enumerate() {
         if number > 0 {
-            output::line("")?;
+            output::print_line("")?;
         }
         one(explanation)?;
     }
@@ -19,33 +19,33 @@ pub(super) fn show(explanations: &[Explanation]) -> Result<(), Failure> {
 fn one(Explanation { view: explanation, next }: &Explanation) -> Result<(), Failure> {
     let company = explanation.company.map_or_else(|| "no company".to_owned(), |id| format!("company {id}"));
     match (&explanation.booking, &explanation.event_type) {
-        (Some(booking), Some(event_type)) => output::line(&format!("Booking {booking}, {event_type}"))?,
-        (Some(booking), None) => output::line(&format!("Booking {booking}, its newest event again"))?,
-        (None, Some(event_type)) => output::line(event_type)?,
+        (Some(booking), Some(event_type)) => output::print_line(&format!("Booking {booking}, {event_type}"))?,
+        (Some(booking), None) => output::print_line(&format!("Booking {booking}, its newest event again"))?,
+        (None, Some(event_type)) => output::print_line(event_type)?,
         (None, None) => {}
     }
     if let Some(host) = &explanation.host {
         let id = host.id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
         let source = explanation.host_source.map(|source| format!("  (from {source})")).unwrap_or_default();
-        output::line(&format!("Host {id}  ({company}){source}"))?;
+        output::print_line(&format!("Host {id}  ({company}){source}"))?;
     } else if explanation.effect.as_ref().is_some_and(|effect| effect.appointment.is_some()) {
-        output::line(&format!("No usable host  ({company})"))?;
+        output::print_line(&format!("No usable host  ({company})"))?;
     }
     if !explanation.steps.is_empty() {
         let head = ["PRIO", "STRATEGY", "LOOKED FOR", "FOUND", "CONF", "RESULT"];
         output::table(&head, explanation.steps.iter().map(row))?;
     }
     if let Some(decision) = &explanation.decision {
-        output::line(&format!("Decision: {}.", describe(decision)))?;
+        output::print_line(&format!("Decision: {}.", describe(decision)))?;
     }
     if let Some(effect) = &explanation.effect {
         for line in effect_lines(effect) {
-            output::line(&line)?;
+            output::print_line(&line)?;
         }
     }
     // No full stop after a command, so that it can be copied.
     let end = if next.contains(": hostmatch ") { "" } else { "." };
-    output::line(&format!("What to do: {next}{end}"))
+    output::print_line(&format!("What to do: {next}{end}"))
 }
 
 fn row(step: &Step) -> [String; 6] {

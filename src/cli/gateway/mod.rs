@@ -70,7 +70,7 @@ async fn print_grants(global: &Global, args: &GrantsArgs) -> Result<Exit, Failur
 
 /// Writes the grants as a script. Everything else is a comment, which contains no name that a user chose.
 fn script(grants: &Grants) -> Result<(), Failure> {
-    output::line(&format!("-- to {}", <&str>::from(grants.role)))?;
-    grants.notes.iter().try_for_each(|note| output::line(&format!("-- {note}")))?;
-    grants.statements.iter().try_for_each(|statement| output::line(&format!("{statement};")))
+    output::print_line(&format!("-- to {}", <&str>::from(grants.role)))?;
+    grants.notes.iter().try_for_each(|note| output::print_line(&format!("-- {note}")))?;
+    grants.statements.iter().try_for_each(|statement| output::print_line(&format!("{statement};")))
 }

@@ -19,11 +19,11 @@ pub(super) fn show(found: &Inspection) -> Result<(), Failure> {
 }
 
 fn heading(text: &str) -> Result<(), Failure> {
-    output::line(&format!("\n{text}"))
+    output::print_line(&format!("\n{text}"))
 }
 
 fn verdict(found: &Inspection) -> Result<(), Failure> {
-    output::line(match found.verdict {
+    output::print_line(match found.verdict {
         Verdict::Ready => "READY: there are no problems.",
         Verdict::ReadyWithNotes => "READY WITH NOTES: there are no problems; read these notes first.",
         Verdict::NotReady => "NOT READY: fix what is marked as a problem.",
@@ -33,14 +33,14 @@ fn verdict(found: &Inspection) -> Result<(), Failure> {
             Level::Error => "problem",
             Level::Warning => "note",
         };
-        output::line(&format!("\n  {level}: {}", finding.what))?;
+        output::print_line(&format!("\n  {level}: {}", finding.what))?;
         if !finding.rows.is_empty() {
             let more = finding.rows.len().saturating_sub(KEYS_SHOWN);
             let rows = finding.rows.iter().take(KEYS_SHOWN).cloned().collect::<Vec<_>>().join(", ");
             let more = if more > 0 { format!(", and {more} more (--output json)") } else { String::new() };
-            output::line(&format!("  rows: {rows}{more}"))?;
+            output::print_line(&format!("  rows: {rows}{more}"))?;
         }
-        output::line(&format!("  what to do: {}", finding.remedy))?;
+        output::print_line(&format!("  what to do: {}", finding.remedy))?;
     }
     Ok(())
 }
@@ -177,19 +177,19 @@ fn migrating(found: &Inspection) -> Result<(), Failure> {
     heading("What `hostmatch migrate up` would do")?;
     if migration.pending.is_empty() && migration.adoptions.is_empty() {
         let done = migration.obstacles.is_empty() && found.uses.is_some();
-        return output::line(if done { "  nothing: everything exists" } else { "  not known yet" });
+        return output::print_line(if done { "  nothing: everything exists" } else { "  not known yet" });
     }
     for name in &migration.pending {
-        output::line(&format!("  create {name}"))?;
+        output::print_line(&format!("  create {name}"))?;
     }
     for one in &migration.adoptions {
-        output::line(&format!("  adopt {}", one.what))?;
+        output::print_line(&format!("  adopt {}", one.what))?;
     }
     let count = migration.statements.len();
-    output::line(&format!("  in {count} statements (hostmatch migrate sql)"))?;
+    output::print_line(&format!("  in {count} statements (hostmatch migrate sql)"))?;
     if !found.migration.rights_missing.is_empty() {
         let missing = found.migration.rights_missing.join("; ");
-        output::line(&format!("  this user is not allowed to: it lacks {missing}"))?;
+        output::print_line(&format!("  this user is not allowed to: it lacks {missing}"))?;
     }
     Ok(())
 }

@@ -130,7 +130,7 @@ async fn a_queue_that_cannot_be_changed_keeps_its_messages_and_is_reported_with_
     let table = lapin::types::FieldTable::default();
     let queue = channel.queue_declare(work.as_str().into(), passive_only, table).await.unwrap();
     assert_eq!(queue.message_count(), 1, "the message is still there");
-    assert!(stdout(&site.run(&["diff"])).contains("has x-delivery-limit 50, wanted is 20\n  what to do: "));
+    assert!(stdout(&site.run(&["diff"])).contains("has x-delivery-limit 50 instead of 20\n  what to do: "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

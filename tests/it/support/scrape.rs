@@ -15,7 +15,7 @@ pub(crate) struct Scrape {
 impl Scrape {
     /// Returns the address of the metrics of this process, for which `metrics.listen` must be set.
     pub(crate) async fn base(process: &mut Process) -> String {
-        let line = process.wait_for_log("metrics are answered").await;
+        let line = process.wait_for_log("serving metrics").await;
         format!("http://{}", line["address"].as_str().unwrap())
     }
 

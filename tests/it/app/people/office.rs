@@ -56,7 +56,7 @@ async fn the_commands_of_the_office_work_as_written(backend: Backend) {
                 4 => says("Host 1420310 is Zoe Arndt (staff 33) from now on (mapping 2)."),
                 5 => says("1 past appointment waits"),
                 6 => says("Repair 2 (done): 1 appointments"),
-                7 => says("1 given back"),
+                7 => says("1 undone"),
                 8 => says("and no longer Zoe Arndt (staff 33)"),
                 9 => says("switched off"),
                 10 => says("Mara has taken over"),
