@@ -40,7 +40,7 @@ pub struct Prediction {
 pub struct EventPrediction {
     /// The target and the predicted result of each of its bookings.
     pub(crate) bookings: Vec<(Target, Prediction)>,
-    /// Its appointments as they are.
+    /// Its appointments as they are now.
     pub(crate) before: BTreeMap<AppointmentId, Appointment>,
     pub(crate) changes: ChangeSet,
 }

@@ -56,7 +56,7 @@ impl Consumer {
 
     /// Waits for one delivery, then adds those that have already arrived, up to the limits.
     ///
-    /// A redelivered delivery is a batch of its own: it may be a message that makes processing fail.
+    /// A redelivered message is a batch of its own: it may be one that makes processing fail.
     /// When nothing arrives for `idle`, returns [`Gathered::Idle`]; once `shutdown` is cancelled, returns
     /// [`Gathered::Stopped`], even when deliveries are waiting. A lost connection is re-established, with
     /// retries for ever. Dropping the future loses nothing.

@@ -83,7 +83,7 @@ impl Availability {
     }
 }
 
-/// Logs the failure to settle a batch (a queue file on a full disk) and goes on: it is delivered again.
+/// Logs the failure to settle a batch (a queue file on a full disk) and continues: it is delivered again.
 /// Only a queue that this program closed is an error.
 pub(super) fn ignore_unless_closed(handled: Result<bool, QueueError>) -> Result<bool, QueueError> {
     match handled {

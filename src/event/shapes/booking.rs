@@ -69,7 +69,7 @@ pub(super) fn peek(value: &Value) -> Option<BookingRef> {
     peek_object(outer).or_else(|| peek_object(first_object(outer.get("data")?)?))
 }
 
-/// Returns the same for an object.
+/// Returns the reference of a possible booking that is an object.
 pub(super) fn peek_object(object: &Object) -> Option<BookingRef> {
     let uid = fields::reference(object, "uid", "").ok().flatten();
     uid.or_else(|| numeric_id(object, "").ok().flatten())

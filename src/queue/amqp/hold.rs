@@ -45,7 +45,7 @@ impl Lane {
     ///
     /// The tags are recorded as settled in the same step in which the frame is handed over. Earlier,
     /// another batch's "all up to" acknowledgement could cover them; later, it could be sent second.
-    /// `Ok(false)` means that the channel was already dead.
+    /// A frame that returns `Ok(false)` was not sent: the channel was already dead.
     async fn send(
         &self,
         tags: &[u64],

@@ -22,7 +22,7 @@ pub(crate) fn code(error: &lapin::Error) -> Option<u16> {
 }
 
 impl Problem {
-    /// Creates a problem that passes by itself.
+    /// Creates a temporary problem.
     pub(super) fn passing(text: impl Into<String>) -> Self {
         Self { text: text.into(), configuration: false }
     }

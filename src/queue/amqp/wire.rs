@@ -11,7 +11,7 @@ use crate::queue::Source;
 use crate::queue::copies;
 use crate::queue::message::{Delivery, Message, header};
 
-/// The namespace of the ids of dead letters that the broker itself dead-lettered.
+/// The namespace of the ids of messages that the broker itself dead-lettered.
 const BROKERS_DEAD: Uuid = Uuid::from_u128(0x5e1f_0c9a_7c55_4f0e_9d0b_3a61_d2b8_44c7);
 
 const PERSISTENT: u8 = 2;
