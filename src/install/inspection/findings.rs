@@ -80,10 +80,10 @@ pub(super) fn judge(found: &Inspection, basis: &Basis) -> Vec<Finding> {
     judge.findings
 }
 
-const DRIFT_REMEDY: &str = "may this user see it? MariaDB and MySQL hide a table on which nothing is granted; \
-                       hostmatch gateway grants prints the grants. Only if an administrator does not see it \
-                       either: restore it from a backup; or, to create it again, empty, drop what is left of \
-                       it, delete the row from hostmatch_migrations, and run hostmatch migrate up";
+const DRIFT_REMEDY: &str = "may this user see it? MariaDB and MySQL hide a table on which nothing is \
+                       granted; hostmatch gateway grants prints the grants. Only if an administrator does \
+                       not see it either: restore it from a backup; or, to create it again, empty, drop what \
+                       is left of it, delete the row from hostmatch_migrations, and run hostmatch migrate up";
 
 /// More minutes ahead than this cannot be explained by clocks that differ slightly.
 const AHEAD: i64 = 5;
@@ -155,8 +155,8 @@ impl Judge<'_> {
             let column = columns.get(table, "staff_id").filter(|column| shape(column) != shape(key));
             if let Some(column) = column {
                 let what = format!(
-                    "{table}.staff_id is {}, but staff.id is {}: no foreign key can connect them, and comparing \
-                     them may be refused",
+                    "{table}.staff_id is {}, but staff.id is {}: no foreign key can connect them, and \
+                     comparing them may be refused",
                     shown(column),
                     shown(key)
                 );
@@ -205,10 +205,10 @@ impl Judge<'_> {
                 && table.keys.and(table.key_limit).is_some()
         });
         if is_full && !examination.notes.iter().any(|what| what.contains("64")) {
-            let what = "appointments has as many indexes as MySQL allows (64), so appointments.calcom_host_id \
-                        cannot get one";
-            let remedy = "nothing has to be done: hostmatch looks hosts up in its own table; or drop an unused \
-                          index";
+            let what = "appointments has as many indexes as MySQL allows (64), so \
+                        appointments.calcom_host_id cannot get one";
+            let remedy = "nothing has to be done: hostmatch looks hosts up in its own table; or drop \
+                          an unused index";
             self.add_with(Code::Migrating, what, remedy);
         }
     }

@@ -63,8 +63,8 @@ struct Basis {
     unexamined: Option<MigrateError>,
 }
 
-/// Inspects everything, over sessions that cannot write. Returns an error only when the database cannot be read at
-/// all; its problems are findings.
+/// Inspects everything, over sessions that cannot write. Returns an error only when the database cannot be
+/// read at all; its problems are findings.
 pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
     let database = Database::connect_read_only(&config.database).await?;
     let inspected = database.with_deadline(inspect_at(&database, &config.gateway, true)).await;

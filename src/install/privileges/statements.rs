@@ -8,8 +8,8 @@ fn our_tables() -> impl Iterator<Item = &'static str> {
     TABLES.into_iter().chain([BOOKKEEPING])
 }
 
-/// Returns the rights that a worker needs on one of our tables. To ignore an existing row, MySQL sets one of its
-/// columns to itself, which needs UPDATE on every inserted column; PostgreSQL reads the key.
+/// Returns the rights that a worker needs on one of our tables. To ignore an existing row, MySQL sets one of
+/// its columns to itself, which needs UPDATE on every inserted column; PostgreSQL reads the key.
 fn done_with(table: &str, is_mysql: bool) -> Vec<Right> {
     let privileges = match table {
         BOOKKEEPING => "SELECT",
@@ -133,8 +133,8 @@ impl<'a> Statements<'a> {
             return;
         }
         self.notes.push(
-            "only the owner of appointments can add a column to it: the migrating user has to be that role, or \
-             a member of it (REVOKE that after it is done)",
+            "only the owner of appointments can add a column to it: the migrating user has to be that role, \
+             or a member of it (REVOKE that after it is done)",
         );
         match &self.place.owner {
             Some(owner) if *owner != self.user => self.grant(&self.place.quoted(owner)),
@@ -177,7 +177,7 @@ impl<'a> Statements<'a> {
             self.grant(&format!("USAGE ON SEQUENCE {}", self.place.table(sequence)));
         }
         self.notes = vec![
-            "run these after `hostmatch migrate up`: before it, our tables and appointments.calcom_host_id do not exist",
+            "run these after `hostmatch migrate up`, which creates our tables and appointments.calcom_host_id",
             "when the gateway's tables get another column that hostmatch uses (is_active, deleted_at, …), print these again",
         ];
     }

@@ -122,8 +122,8 @@ impl Comparing<'_> {
         let seen = self.reader.exchange().await?;
         let info = self.ask(&["exchanges", vhost, name]).await;
         let remedy = format!(
-            "an exchange cannot be changed: stop the publishers, run rabbitmqadmin delete exchange name={name}, \
-             then hostmatch topology apply. Or choose another queue.prefix"
+            "an exchange cannot be changed: stop the publishers, run rabbitmqadmin delete exchange \
+             name={name}, then hostmatch topology apply. Or choose another queue.prefix"
         );
         let Some(here) = self.here(seen, &object, !info.is_null()) else { return Ok(()) };
         if info.is_null() {
@@ -157,13 +157,15 @@ impl Comparing<'_> {
         }
         let here = self.here(seen, &object, !info.is_null()).unwrap_or_default();
         let first = match here.messages {
-            0 => "stop publishers and workers, and check that it is empty (rabbitmqctl list_queues name messages)"
-                .to_owned(),
-            n => format!("{n} messages are in it: stop the publishers, let the workers finish, then stop them"),
+            0 => {
+                "stop publishers and workers; check that it is empty (rabbitmqctl list_queues name messages)"
+                    .to_owned()
+            }
+            n => format!("{n} messages are in it: stop the publishers, let workers finish, then stop them"),
         };
         let remedy = format!(
-            "a queue keeps the arguments with which it was created. {first}; then run rabbitmqctl delete_queue \
-             --vhost '{vhost}' '{}' and hostmatch topology apply. Or choose another queue.prefix",
+            "a queue keeps the arguments with which it was created. {first}; then run rabbitmqctl \
+             delete_queue --vhost '{vhost}' '{}' and hostmatch topology apply. Or choose another queue.prefix",
             spec.name
         );
         let before = self.found.findings.len();

@@ -41,8 +41,8 @@ impl Management {
         self.0.base()
     }
 
-    /// Gets this path, such as `["queues", "/", "hostmatch.dead"]`; none when it does not exist. A user who may
-    /// see nothing else may see the `overview`.
+    /// Gets this path, such as `["queues", "/", "hostmatch.dead"]`; none when it does not exist. A user who
+    /// may see nothing else may see the `overview`.
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Option<Value>, ManagementError> {
         let what = match path.first() {
             Some(&"overview") => "anything",

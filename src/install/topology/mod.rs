@@ -54,8 +54,8 @@ pub(crate) fn definitions(topology: &Topology, vhost: &str) -> Value {
     })
 }
 
-/// Compares a broker's topology with the expected one; with `makes` it creates what is missing first. Returns an
-/// error only when the broker cannot be queried at all.
+/// Compares a broker's topology with the expected one; with `makes` it creates what is missing first.
+/// Returns an error only when the broker cannot be queried at all.
 pub(crate) async fn diff(
     config: &QueueConfig,
     makes: bool,
