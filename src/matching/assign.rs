@@ -1,5 +1,5 @@
 //! Decides one appointment: whether the resolution may be written, and what our own row then records. A
-//! decision by a person or another program is never overwritten.
+//! decision by a person or another program is overwritten only if `appointments.overwrite` is `always`.
 
 use super::changes::{Assignment, HostBearing, Observed};
 use super::directory::HostKey;
