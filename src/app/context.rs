@@ -31,7 +31,7 @@ pub struct AppContext {
     pub schema: GatewaySchema,
     /// The configuration in force.
     pub config: Arc<Config>,
-    /// The person who calls, for the record.
+    /// The caller, for the record.
     pub author: Author,
     /// The companies that the caller may see.
     pub scope: Scope,

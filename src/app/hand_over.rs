@@ -170,7 +170,7 @@ impl HandOver {
     ) -> Result<HandOverView, StoreError> {
         let decisions = self.decisions(tx, schema).await?;
         store::lock_hosts(tx, schema, &decisions.iter().map(|decision| decision.key).collect()).await?;
-        // Somebody may have decided before the locks were taken; that decision stays.
+        // A decision made before the hosts were locked stays in force.
         if self.decisions(tx, schema).await? != decisions {
             return Err(StoreError::Conflict(format!("hosts of staff {} were changed meanwhile", self.from)));
         }

@@ -39,7 +39,7 @@ pub(super) struct RepairArgs {
 enum Repairing {
     /// Nothing
     None,
-    /// Appointments that have not begun
+    /// Appointments that have not started
     Future,
     /// All appointments that wait
     All,

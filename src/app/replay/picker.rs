@@ -10,7 +10,7 @@ use crate::matching::Stored;
 use crate::store::{FAILED, ItemRow, LEFT, LOST, REFUSED, ReplayItemState};
 
 /// The maximum number of letters in flight: these can no longer be stopped.
-const MAX_ON_THE_WAY: usize = 1000;
+const MAX_IN_FLIGHT: usize = 1000;
 
 /// Letters in one claim.
 const CLAIM_CHUNK: usize = 100;
@@ -61,7 +61,7 @@ impl FromStr for Rate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ItemCounts {
     /// In flight.
-    pub(super) flying: i64,
+    pub(super) in_flight: i64,
     pub(super) ended: i64,
     /// Ended by the worker or the recorder.
     pub(super) finished: i64,
@@ -75,7 +75,7 @@ impl ItemCounts {
         let mut all = Self::default();
         for (state, result, count) in item_counts {
             let Some(result) = result.as_deref() else {
-                all.flying += if state.known() == Some(ReplayItemState::Pending) { 0 } else { *count };
+                all.in_flight += if state.known() == Some(ReplayItemState::Pending) { 0 } else { *count };
                 continue;
             };
             all.ended += count;
@@ -124,9 +124,9 @@ impl Picker {
         // Catches up at most one second's worth of letters.
         let most = self.rate.within(Duration::from_secs(1)).max(1.0);
         self.credit = (self.credit + self.rate.within(passed)).min(most);
-        let mut room = MAX_ON_THE_WAY.saturating_sub(busy.len()).min(CLAIM_CHUNK);
+        let mut room = MAX_IN_FLIGHT.saturating_sub(busy.len()).min(CLAIM_CHUNK);
         if counts.finished < self.canary {
-            room = room.min(usize::try_from(self.canary - counts.finished - counts.flying).unwrap_or(0));
+            room = room.min(usize::try_from(self.canary - counts.finished - counts.in_flight).unwrap_or(0));
         }
         let mut lanes: BTreeSet<i64> = busy.iter().filter_map(|item| item.lane).collect();
         let mut next = Vec::new();
@@ -190,7 +190,7 @@ mod tests {
             one("ended", Some(REFUSED)),
             one("ended", Some(LEFT)),
         ];
-        assert_eq!(ItemCounts::of(&all), ItemCounts { flying: 2, ended: 5, finished: 2, failed: 1 });
+        assert_eq!(ItemCounts::of(&all), ItemCounts { in_flight: 2, ended: 5, finished: 2, failed: 1 });
     }
 
     #[test]
@@ -205,8 +205,8 @@ mod tests {
     fn canaries_go_first_and_the_rest_waits_for_them() {
         let mut picker = picker((1..=20).map(|id| item(id, None)).collect(), 3);
         assert_eq!(ids(&picker.next(SECOND, ItemCounts::default(), &[])), [1, 2, 3]);
-        let flying = ItemCounts { flying: 2, finished: 1, ..ItemCounts::default() };
-        assert!(picker.next(SECOND, flying, &[]).is_empty());
+        let in_flight = ItemCounts { in_flight: 2, finished: 1, ..ItemCounts::default() };
+        assert!(picker.next(SECOND, in_flight, &[]).is_empty());
         let back = ItemCounts { finished: 3, ..ItemCounts::default() };
         assert_eq!(picker.next(SECOND, back, &[]).len(), 10);
     }

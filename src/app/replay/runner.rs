@@ -117,7 +117,7 @@ impl Runner<'_> {
         let row = self.begin(beginning, why).await?;
         let mut delays = Delays::new(POLL_INTERVAL, MAX_BACKOFF);
         loop {
-            match self.go_on(&row, shutdown, &mut watch).await {
+            match self.run_until_end(&row, shutdown, &mut watch).await {
                 // Waiting loses nothing: claimed letters are published when the database is back.
                 Err(AppError::Store(error))
                     if matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict) =>
@@ -147,7 +147,7 @@ impl Runner<'_> {
         if is_begun { Ok(row) } else { Err(refusal(&row, beginning, act.at_ms)) }
     }
 
-    async fn go_on(
+    async fn run_until_end(
         &self,
         row: &Model,
         shutdown: &Shutdown,
@@ -190,23 +190,23 @@ impl Runner<'_> {
             }
             let counts = context.with_deadline(item_counts(database, self.replay)).await?;
             let counts = ItemCounts::of(&counts);
-            let flying = context.with_deadline(items(&ReplayItemState::ON_THE_WAY)).await?;
+            let in_flight = context.with_deadline(items(&ReplayItemState::ON_THE_WAY)).await?;
             if counts != moved.0 {
                 moved = (counts, Instant::now());
                 idle.reset();
             }
             let was_stuck = is_stuck;
-            is_stuck = !flying.is_empty() && moved.1.elapsed() >= STUCK_AFTER;
+            is_stuck = !in_flight.is_empty() && moved.1.elapsed() >= STUCK_AFTER;
             if is_stuck && !was_stuck {
                 tracing::warn!(
                     replay = self.replay,
-                    letters = counts.flying,
+                    letters = counts.in_flight,
                     "no result of a replay for a while: is a worker running, or is the retry schedule long?"
                 );
             }
-            let ItemCounts { ended, failed, flying: on_the_way, .. } = counts;
+            let ItemCounts { ended, failed, in_flight: on_the_way, .. } = counts;
             watch(Progress { ended, failed, on_the_way, all_sent: picker.is_empty(), is_stuck });
-            if picker.is_empty() && flying.is_empty() {
+            if picker.is_empty() && in_flight.is_empty() {
                 let is_ours = self.end(ReplayState::Done, None).await?;
                 return Ok(if is_ours { Ended::Done } else { Ended::Lost });
             }
@@ -214,7 +214,7 @@ impl Runner<'_> {
                 let is_ours = self.end(ReplayState::Stopped, Some(&because)).await?;
                 return Ok(if is_ours { Ended::Stopped(because) } else { Ended::Lost });
             }
-            let next = picker.next(picked.elapsed(), counts, &flying);
+            let next = picker.next(picked.elapsed(), counts, &in_flight);
             picked = Instant::now();
             for some in next.chunks(PUBLISH_CHUNK) {
                 let some: Vec<(i64, i64)> = some.iter().map(|item| (item.letter, item.seen_ms)).collect();

@@ -28,7 +28,7 @@ pub(crate) enum Assigning {
     /// Workers decide and record, but do not assign (`worker.mode`).
     Observing,
     No,
-    /// The workers cannot be read.
+    /// It cannot be determined.
     #[default]
     Unknown,
 }
@@ -142,7 +142,7 @@ fn workers(view: &StatusView, reasons: &mut Reasons) {
         (0, Some(consumers)) => reasons.attention(
             "unseen_workers",
             format!(
-                "{consumers} consumers take events but write no heartbeat: workers of an older version, or \
+                "{consumers} consumers take events but send no heartbeat: workers of an older version, or \
                  without the rights that `hostmatch gateway grants --role run` prints"
             ),
         ),
@@ -162,7 +162,10 @@ fn workers(view: &StatusView, reasons: &mut Reasons) {
     let lost = workers.iter().filter(|worker| worker.gone && worker.seen_seconds < NEWS_SECONDS).count();
     if lost > 0 {
         let verb = if lost == 1 { "worker has" } else { "workers have" };
-        reasons.attention("workers_gone", format!("{lost} {verb} died within the last hour"));
+        reasons.attention(
+            "workers_gone",
+            format!("{lost} {verb} ended within the last hour without deregistering"),
+        );
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn run(output: Output, command: &Command, context: &AppContext)
         }
         Command::Cancel { id, give_up: true } => {
             let done = replay::cancel_and_give_up(context, *id).await;
-            let said = |letters| format!("ended; {letters} in flight were given up and are open again");
+            let said = |letters| format!("over; {letters} in flight were given up and are open again");
             done.map(|letters| (*id, said(letters)))
         }
         Command::Cancel { id, give_up: false } => {

@@ -41,7 +41,7 @@ pub(super) struct GrantsArgs {
     /// The role of the user [default: the first three, one after the other]
     ///
     /// inspect: inspect the database before and after migrating. migrate: create and remove hostmatch's
-    /// tables. run: decide events, and use the other commands. observe: decide events without writing to the
+    /// tables. run: decide events, and read the results. observe: decide events without writing to the
     /// gateway's tables (worker.mode = "observe").
     #[arg(long, value_parser = one_of::<Role>())]
     role: Option<Role>,

@@ -138,7 +138,7 @@ async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_installation_is_ok_and_an_observing_one_is_named() {
     for (mode, assigning, line) in
-        [("assign", "yes", "OK: bookings are assigned"), ("observe", "observing", "OK: it observes")]
+        [("assign", "yes", "OK: bookings are assigned"), ("observe", "observing", "OK: it only observes")]
     {
         let mut stack = salon(Backend::MariaDb).await;
         stack.set("worker.mode", mode);
