@@ -87,7 +87,7 @@ pub(crate) struct Tally {
     unmatched: u64,
 }
 
-/// One strategy of the trial.
+/// The matches of one strategy in the simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct ByStrategy {
     pub(crate) matched: u64,

@@ -89,7 +89,7 @@ fn confirm(predicted: &Decided, yes: bool) -> Result<(), Failure> {
         format!("{}, by {} ({})", who(&it.staff, Some(&it.staff_name)), it.source, it.confidence.0)
     };
     let is_now = predicted.before.iter().map(is_now).collect::<Vec<_>>().join(" and to ");
-    let question = format!("host {host} is mapped to {is_now}. Replace by {}?", whom(predicted));
+    let question = format!("host {host} is mapped to {is_now}. Replace it with {}?", whom(predicted));
     // No names here: this text may end up in a log.
     let mappings: Vec<String> = predicted.before.iter().map(|it| it.mapping.to_string()).collect();
     output::confirm(yes, &question, |_| {

@@ -11,7 +11,7 @@ use crate::install::doctor::{self, Area, Code, Finding, Level, Report, Role, Tar
 /// configuration is invalid. docs/doctor.md lists every code with its remedy.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What runs here with this configuration: an edge (which never opens the database), a worker, or both
+    /// The roles that run here: an edge (which never opens the database), a worker, or both
     #[arg(long, value_parser = one_of::<Role>(), default_value = "all")]
     role: Role,
     /// Also check this edge, which runs somewhere else

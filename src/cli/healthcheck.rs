@@ -48,7 +48,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         let health = health::ask(&base, path, TIMEOUT).await;
         asked.push(health.map_err(|error| Failure::new(Exit::Failed, format!("--url {error}")))?);
     }
-    // Of two addresses one may belong to a role that does not run here.
+    // One of two addresses may belong to a role that does not run here.
     if asked.iter().any(|one| one.answered) {
         asked.retain(|one| one.answered);
     }

@@ -20,7 +20,7 @@ pub(super) enum Command {
     List,
     /// Remove tokens from the file: from then on they are refused
     Revoke {
-        /// Ids, or names, as `token list` shows them
+        /// Ids or names, as `token list` shows them
         #[arg(required = true, value_name = "TOKEN")]
         tokens: Vec<String>,
     },

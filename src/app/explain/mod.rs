@@ -245,7 +245,7 @@ impl EffectView {
                 "nothing, if that is right; appointments.overwrite = \"always\" would overwrite it, clearing \
                  staff_id would not help",
             ),
-            Outcome::Stale => Some("nothing: a newer event of this appointment counts"),
+            Outcome::Stale => Some("nothing: a newer event of this appointment was decided"),
             Outcome::NoHost => {
                 Some("check in Cal.com whom the booking is with, and make the gateway send its host")
             }

@@ -20,7 +20,7 @@ pub(crate) enum State {
     NotWorking,
 }
 
-/// Whether bookings get their staff.
+/// Whether bookings are assigned.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Assigning {

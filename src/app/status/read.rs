@@ -65,7 +65,7 @@ impl StatusReader {
         let company = self.scope.only();
         let mut view = StatusView { at: now_ms(), company, ..StatusView::default() };
         let spool = self.spool.clone();
-        // On the heap: together they are large.
+        // On the heap, because the futures are large.
         let levels = Box::pin(levels(&mut self.opened, &self.queue));
         let rows = rows(&mut self.connected, &self.database, &self.scope, &mut self.day, &mut view);
         let (levels, rows, spool) = tokio::join!(levels, Box::pin(rows), Box::pin(spooled(&spool)));

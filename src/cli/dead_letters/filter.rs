@@ -30,10 +30,10 @@ pub(super) struct Filter {
     /// With this Cal.com user
     #[arg(long, value_name = "ID")]
     host: Option<i64>,
-    /// Failed last at this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    /// Last failed at this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<i64>,
-    /// Failed last before this moment
+    /// Last failed before this moment
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<i64>,
     /// With this number of attempts: 6, '>=6' or '<=1'

@@ -86,7 +86,7 @@ impl Posting {
         }
         let mut event = contract::filled(include_str!("native.json"), &values);
         if self.without_hosts {
-            // Answers of an older version of the API have no `hosts` at all.
+            // Responses of an older version of the API have no `hosts` at all.
             let mut booking = event["calcom_booking"].take();
             booking.as_object_mut().map(|members| members.remove("hosts"));
             event["calcom_booking"] = json!({ "status": "success", "data": booking });

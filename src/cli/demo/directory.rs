@@ -71,7 +71,7 @@ impl Directory {
     /// a demo.
     ///
     /// # Errors
-    /// As [`Directory::claim`].
+    /// Like [`Directory::claim`].
     pub(super) fn remove(path: &Path) -> Result<bool, Failure> {
         if !is_a_demos(path)? {
             return Ok(false);

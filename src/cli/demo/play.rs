@@ -1,4 +1,4 @@
-//! Playing the demo: posts each booking through HTTP and waits until it is decided.
+//! Plays the demo: posts each booking by HTTP and waits until it is decided.
 
 use std::io::Write as _;
 use std::time::Duration;
