@@ -96,7 +96,7 @@ async fn an_unroutable_message_is_refused_unless_a_new_connection_creates_the_qu
     let verifying = QueueConfig { topology: Topology::Verify, ..config.clone() };
     let verifying = Queue::open(&verifying).await.unwrap();
     let error = verifying.publisher().publish(vec![message("lost"), message("too")]).await.unwrap_err();
-    assert!(error.to_string().contains("no queue takes"), "{error}");
+    assert!(error.to_string().contains("no queue receives"), "{error}");
     verifying.close().await;
     // A user who may create what is missing does so, and publishes again without help.
     rig.publish(&["one", "two"]).await;
