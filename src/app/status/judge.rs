@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_at_most_two_units() {
+    fn times_have_two_units_or_fewer() {
         let times = [-5, 45_999, 60_000, 3_599_000, 3_600_000, 7_800_000, 86_400_000, 200_000_000];
         let spans: Vec<String> = times.into_iter().map(span).collect();
         assert_eq!(spans, ["0 s", "45 s", "1 min", "59 min", "1 h", "2 h 10 min", "1 d", "2 d"]);
