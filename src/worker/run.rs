@@ -171,6 +171,6 @@ impl Worker {
 /// Runs a part that only informs people: logs a panic in it, so that not even a defect stops the work.
 async fn log_panic(part: impl Future<Output = ()>, consequence: &str) {
     if AssertUnwindSafe(part).catch_unwind().await.is_err() {
-        tracing::error!("a part of this worker failed; it continues, but {consequence}");
+        tracing::error!(consequence, "a part of this worker failed; the worker continues");
     }
 }
