@@ -1,4 +1,4 @@
-//! Integration tests: one binary, in the order of the layers; as src has it, with what holds
+//! Integration tests: one binary, its modules in the order of the layers.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -118,7 +118,7 @@ async fn other_arguments_are_named_with_both_values(broker: &Broker, management:
         report.finds("queue_differs", ".bookings", "rabbitmqctl delete_queue");
         report.only(&["queue_differs", "no_consumers"]);
         let what = report.finding("queue_differs")["what"].as_str().unwrap();
-        assert!(what.contains("x-delivery-limit is 50, and 20 is wanted"), "{what}");
+        assert!(what.contains("x-delivery-limit is 50, but 20 is expected"), "{what}");
     }
     let channel = clinic.channel().await;
     let exchange = clinic.name("events");
