@@ -25,7 +25,7 @@ use crate::queue::Delivery;
 use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 use crate::store::{
-    self, Database, GatewaySchema, Hosts, Locked, Lookup, Purpose, StoreError, StoreErrorKind,
+    self, Database, GatewaySchema, HostLockMode, Locked, Lookup, Purpose, StoreError, StoreErrorKind,
 };
 
 /// Everything that deciding needs. Shared by the pipelines of a worker; it keeps no state of decisions.
@@ -163,10 +163,11 @@ impl Processor {
     }
 
     async fn transact(&self, part: &mut [&mut InFlight]) -> Result<(), StoreError> {
-        let Worked { more_waiting, stats, changes, commit } = match self.attempt(part, Hosts::Shared).await {
-            Err(StoreError::SharedHost) => self.attempt(part, Hosts::Alone).await?,
-            done => done?,
-        };
+        let Worked { more_waiting, stats, changes, commit } =
+            match self.attempt(part, HostLockMode::Shared).await {
+                Err(StoreError::SharedHost) => self.attempt(part, HostLockMode::Exclusive).await?,
+                done => done?,
+            };
         crash_points::point("after_commit");
         part.iter_mut().for_each(|flight| flight.committed(commit.begun_at, more_waiting));
         commit.end();
@@ -174,7 +175,11 @@ impl Processor {
         Ok(())
     }
 
-    async fn attempt(&self, part: &mut [&mut InFlight], hosts: Hosts) -> Result<Worked<'_>, StoreError> {
+    async fn attempt(
+        &self,
+        part: &mut [&mut InFlight],
+        hosts: HostLockMode,
+    ) -> Result<Worked<'_>, StoreError> {
         self.database.transact(async |tx| self.work(tx, part, hosts).await).await
     }
 
@@ -182,7 +187,7 @@ impl Processor {
         &self,
         tx: &DatabaseTransaction,
         part: &mut [&mut InFlight],
-        hosts: Hosts,
+        hosts: HostLockMode,
     ) -> Result<Worked<'_>, StoreError> {
         let load = Stage::begin(&self.meters, "load");
         let purpose = if self.observes() { Purpose::Observe } else { Purpose::Write(hosts) };

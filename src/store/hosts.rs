@@ -1,9 +1,9 @@
-//! Locks hosts, by rows of our own.
+//! Locks hosts by locking rows of our own table.
 //!
 //! Events for hosts that are already in the inbox keep arriving, and usually add only one more waiting
 //! appointment. A shared lock is enough for that: it excludes transactions that map the host, but not others
-//! that add a waiting appointment. A transaction that has more to change starts again with the exclusive lock
-//! ([`Hosts::Alone`]). Both locks are taken in key order, so that there is no deadlock.
+//! that add a waiting appointment. A transaction that has more to change starts again with
+//! [`HostLockMode::Exclusive`]. Locks of either mode are taken in key order, so that there is no deadlock.
 
 use std::collections::BTreeSet;
 
@@ -14,29 +14,30 @@ use super::prelude::*;
 use super::statement::{any_host, chunk_rows, insert};
 use crate::matching::{HostKey, InboxState};
 
-/// How hosts without a valid mapping are locked.
+/// The mode in which hosts without a valid mapping are locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hosts {
-    /// Shared with other transactions, if all of the hosts are in the inbox: enough as long as neither their
-    /// mappings nor their inbox rows change.
+pub enum HostLockMode {
+    /// A shared lock, taken only if all hosts are in the inbox. It suffices as long as the transaction
+    /// changes neither their mappings nor their inbox rows.
     Shared,
-    /// Exclusive.
-    Alone,
+    /// An exclusive lock.
+    Exclusive,
 }
 
-/// Locks these hosts until the transaction ends, as wanted or exclusively, and returns which.
+/// Locks these hosts until the transaction ends, in the requested mode or, if that is not enough,
+/// exclusively. Returns the mode.
 pub(super) async fn lock(
     tx: &impl ConnectionTrait,
     backend: DbBackend,
     keys: &BTreeSet<HostKey>,
-    wanted: Hosts,
-) -> Result<Hosts> {
+    requested: HostLockMode,
+) -> Result<HostLockMode> {
     if backend == DbBackend::Sqlite {
-        return Ok(Hosts::Alone); // One transaction writes at a time.
+        return Ok(HostLockMode::Exclusive); // One transaction writes at a time.
     }
-    if wanted == Hosts::Shared && are_in_inbox(tx, keys).await? {
-        share(tx, backend, keys).await?;
-        return Ok(Hosts::Shared);
+    if requested == HostLockMode::Shared && are_in_inbox(tx, keys).await? {
+        lock_shared(tx, backend, keys).await?;
+        return Ok(HostLockMode::Shared);
     }
     let keys: Vec<&HostKey> = keys.iter().collect();
     for keys in chunk_rows(&keys) {
@@ -44,12 +45,12 @@ pub(super) async fn lock(
         let row =
             |key: &&HostKey| [(Column::CompanyId, key.company.into()), (Column::HostId, key.host.into())];
         let mut insert = insert::<host_lock::Entity, 2>(keys.iter().map(row));
-        // An update of a row to itself locks it; "do nothing" would not.
+        // Setting a column to its own value locks the row; "do nothing" would not.
         let mut conflict = OnConflict::columns([Column::CompanyId, Column::HostId]);
         insert.on_conflict(conflict.update_column(Column::HostId).to_owned());
         tx.execute(&insert).await?;
     }
-    Ok(Hosts::Alone)
+    Ok(HostLockMode::Exclusive)
 }
 
 /// Returns whether each host has a lock row, and an inbox row that is unresolved or that a person decided to
@@ -73,7 +74,7 @@ async fn are_in_inbox(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Re
     Ok(tx.query_all(&select).await?.len() == keys.len())
 }
 
-async fn share(tx: &impl ConnectionTrait, backend: DbBackend, keys: &BTreeSet<HostKey>) -> Result<()> {
+async fn lock_shared(tx: &impl ConnectionTrait, backend: DbBackend, keys: &BTreeSet<HostKey>) -> Result<()> {
     use host_lock::Column;
     let mut select = Query::select();
     select

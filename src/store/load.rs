@@ -19,7 +19,7 @@ use sea_orm::sea_query::JoinType;
 
 use super::entity::{appointment, assignment, mapping};
 use super::find::{Found, Lookup};
-use super::hosts::{self, Hosts};
+use super::hosts::{self, HostLockMode};
 use super::mappings::M;
 use super::prelude::*;
 use super::row_reader::selected;
@@ -52,20 +52,20 @@ pub struct Locked {
     /// Whether more appointments wait for one of the hosts than were read: the rest has to follow.
     pub more_waiting: bool,
     /// How the hosts without a valid mapping were locked.
-    hosts: Hosts,
+    hosts: HostLockMode,
 }
 
 impl Locked {
     /// Checks whether these changes may be committed under the locks that were taken.
     ///
     /// # Errors
-    /// [`StoreError::SharedHost`]: the batch has to be loaded and planned again with [`Hosts::Alone`].
+    /// [`StoreError::SharedHost`]: load and plan the batch again with [`HostLockMode::Exclusive`].
     pub fn allow(&self, changes: &ChangeSet) -> Result<()> {
         match self.hosts {
-            Hosts::Shared if !changes.mappings.is_empty() || !changes.inbox.is_empty() => {
+            HostLockMode::Shared if !changes.mappings.is_empty() || !changes.inbox.is_empty() => {
                 Err(StoreError::SharedHost)
             }
-            Hosts::Shared | Hosts::Alone => Ok(()),
+            HostLockMode::Shared | HostLockMode::Exclusive => Ok(()),
         }
     }
 }
@@ -74,7 +74,7 @@ impl Locked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// To write the result: locks the hosts, and those appointments that are free.
-    Write(Hosts),
+    Write(HostLockMode),
     /// To write the result to our own tables only: our own rows are locked in place of the appointments, no
     /// row of the gateway is locked, and no right to write there is needed.
     Observe,
@@ -104,11 +104,11 @@ pub async fn load_hosts(
     let unmapped: BTreeSet<HostKey> =
         asked.hosts.iter().copied().filter(|key| !loaded.directory.is_mapped(*key)).collect();
 
-    let mut locked = Locked { more_waiting: false, hosts: Hosts::Alone };
+    let mut locked = Locked { more_waiting: false, hosts: HostLockMode::Exclusive };
     if !unmapped.is_empty() {
         let wanted = match purpose {
             Purpose::Write(wanted) => Some(wanted),
-            Purpose::Observe => Some(Hosts::Alone),
+            Purpose::Observe => Some(HostLockMode::Exclusive),
             Purpose::ReadOnly => None,
         };
         if let Some(wanted) = wanted {
@@ -156,7 +156,7 @@ impl Batch {
         events: &BTreeSet<&EventId>,
         limit: u32,
     ) -> Result<()> {
-        if self.locked.hosts == Hosts::Shared && !learned.is_empty() {
+        if self.locked.hosts == HostLockMode::Shared && !learned.is_empty() {
             return Err(StoreError::SharedHost);
         }
         let waiting = if learned.is_empty() { Vec::new() } else { waiting_for(tx, learned, limit).await? };
@@ -252,7 +252,7 @@ pub async fn load_waiting(
         loaded.directory.add_mapping(mapping);
     }
     let ids = waiting.iter().map(|(id, _)| *id).collect();
-    loaded.appointments = appointments(tx, schema, &ids, Purpose::Write(Hosts::Alone)).await?;
+    loaded.appointments = appointments(tx, schema, &ids, Purpose::Write(HostLockMode::Exclusive)).await?;
     Ok(loaded)
 }
 
@@ -331,7 +331,7 @@ pub(super) async fn appointments(
         return Ok(appointments);
     }
     if purpose == Purpose::Observe {
-        hosts::lock(tx, schema.backend, &ids.iter().map(stand_in).collect(), Hosts::Alone).await?;
+        hosts::lock(tx, schema.backend, &ids.iter().map(stand_in).collect(), HostLockMode::Exclusive).await?;
     }
     let ids = pad_in_list(ids.iter().copied());
     let mut select = Query::select();

@@ -57,7 +57,7 @@ pub use hand_overs::{
     Given, Held, given_by, hand_over, held_at_unknown_times, held_by, insert_hand_over,
     record_hand_over_undone,
 };
-pub use hosts::Hosts;
+pub use hosts::HostLockMode;
 pub use imports::{begin_import, import, imports, record_import, record_import_undone};
 pub use inbox::*;
 pub use load::{Batch, Locked, Purpose, load_hosts, load_waiting, waiting};

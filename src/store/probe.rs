@@ -1,23 +1,24 @@
-//! Checks whether the database can be used, by doing what a decision does in a transaction that is rolled
-//! back. A server that answers a ping may still be read-only, full, locked, or refuse us its tables.
+//! Checks whether the database can be used, by doing what a decision does, in a transaction that is rolled
+//! back. A server that responds to a ping may still be read-only, full, locked, or deny us access to its
+//! tables.
 
 use sea_orm::ColumnTrait;
 
 use super::entity::{appointment, event, host_lock, inbox, mapping};
 use super::prelude::*;
-use super::{Database, GatewaySchema, Hosts, load, mappings, rows, staff};
+use super::{Database, GatewaySchema, HostLockMode, load, mappings, rows, staff};
 use crate::config::Mode;
 use crate::event::{AppointmentId, CompanyId, EventId, HostId};
 use crate::matching::HostKey;
 
 /// An id that no row has.
-const NOBODY: i64 = -1;
+const UNUSED_ID: i64 = -1;
 
-/// Reads the tables that a decision reads, and writes where it writes in this mode. Fails as a decision
-/// would, and leaves no changes.
+/// Reads the tables that a decision reads, and writes to those that a decision writes to in this mode. Fails
+/// if a decision would fail, and leaves no changes.
 pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> Result<()> {
     let observes = mode == Mode::Observe;
-    let key = HostKey::new(CompanyId(NOBODY), HostId(NOBODY));
+    let key = HostKey::new(CompanyId(UNUSED_ID), HostId(UNUSED_ID));
     let tx = database.begin().await?;
     // Each probe uses its own row, so that probes do not wait for each other.
     let own = CompanyId(-i64::from(uuid::Uuid::new_v4().as_fields().0) - 2);
@@ -26,8 +27,9 @@ pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> R
     staff::active(&tx, schema, &[key.company].into()).await?;
     mappings::all(&tx, schema, &[key].into()).await?;
     rows::outcomes(&tx, &[&EventId::new("-")].into()).await?;
-    let purpose = if observes { load::Purpose::ReadOnly } else { load::Purpose::Write(Hosts::Alone) };
-    load::appointments(&tx, schema, &[AppointmentId(NOBODY)].into(), purpose).await?;
+    let purpose =
+        if observes { load::Purpose::ReadOnly } else { load::Purpose::Write(HostLockMode::Exclusive) };
+    load::appointments(&tx, schema, &[AppointmentId(UNUSED_ID)].into(), purpose).await?;
     if !observes {
         touch(&tx, appointment::Column::CalcomHostId, appointment::Column::Id).await?;
         touch(&tx, mapping::Column::MappingSource, mapping::Column::Id).await?;
@@ -38,13 +40,13 @@ pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> R
     Ok(())
 }
 
-/// Sets a column of no row to itself.
+/// Runs an UPDATE of this column that matches no row: the server checks the right without changing anything.
 async fn touch<C: ColumnTrait>(tx: &impl ConnectionTrait, column: C, key: C) -> Result<()> {
     let mut update = Query::update();
     update
         .table(C::EntityName::default())
         .value(column, Expr::col(column))
-        .and_where(Expr::col(key).eq(NOBODY));
+        .and_where(Expr::col(key).eq(UNUSED_ID));
     tx.execute(&update).await?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::store::mappings::M;
 use crate::store::prelude::*;
 use crate::store::row_reader::selected;
 use crate::store::statement::{any_host, pad_in_list, set_nowait, values_of};
-use crate::store::{DbId, GatewaySchema, Hosts, hosts, mappings, rows};
+use crate::store::{DbId, GatewaySchema, HostLockMode, hosts, mappings, rows};
 
 /// Hosts per statement.
 const HOSTS_CHUNK: usize = 256;
@@ -26,7 +26,7 @@ pub(crate) async fn begin_deciding(
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
 ) -> Result<()> {
-    hosts::lock(tx, schema.backend, keys, Hosts::Alone).await?;
+    hosts::lock(tx, schema.backend, keys, HostLockMode::Exclusive).await?;
     set_nowait(tx, schema.backend).await
 }
 

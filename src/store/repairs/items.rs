@@ -15,7 +15,7 @@ use crate::store::entity::{appointment, repair};
 use crate::store::load::{self, Purpose};
 use crate::store::prelude::*;
 use crate::store::statement::{chunk_rows, pad_in_list, values_of};
-use crate::store::{GatewaySchema, Hosts, hosts};
+use crate::store::{GatewaySchema, HostLockMode, hosts};
 
 /// Starts a repair of these appointments and returns its id. After an error the caller must roll back.
 pub(crate) async fn begin_repair(
@@ -59,7 +59,7 @@ pub async fn lock_hosts(
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
 ) -> Result<()> {
-    hosts::lock(tx, schema.backend, keys, Hosts::Alone).await?;
+    hosts::lock(tx, schema.backend, keys, HostLockMode::Exclusive).await?;
     Ok(())
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn free_appointments(
     schema: &GatewaySchema,
     ids: &BTreeSet<AppointmentId>,
 ) -> Result<BTreeMap<AppointmentId, Appointment>> {
-    load::appointments(tx, schema, ids, Purpose::Write(Hosts::Alone)).await
+    load::appointments(tx, schema, ids, Purpose::Write(HostLockMode::Exclusive)).await
 }
 
 /// Returns those of these appointments that exist and belong to a company, locked or not.

@@ -227,7 +227,7 @@ async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
     // A worker is in the middle of a transaction. (SQLite's readers see the state before it, as they must.)
     let deciding = db.begin().await.unwrap();
     let lookups = [Lookup { event: &event, tried_before: false }];
-    let alone = Purpose::Write(store::Hosts::Alone);
+    let alone = Purpose::Write(store::HostLockMode::Exclusive);
     let (loaded, _) = load(&deciding, &schema, &lookups, alone).await.unwrap();
     let reader = db.begin_reading().await.unwrap();
     let loading = load(&reader, &schema, &lookups, Purpose::ReadOnly);

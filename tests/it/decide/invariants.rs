@@ -287,7 +287,7 @@ async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
     let schema = world.test.schema().await;
     let tx = world.test.db.begin().await.unwrap();
     let resolver = Resolver::new(80);
-    let alone = Purpose::Write(store::Hosts::Alone);
+    let alone = Purpose::Write(store::HostLockMode::Exclusive);
     let (batch, resolved) = load(&tx, &schema, &lookups, alone).await.unwrap();
     tx.rollback().await.unwrap();
     let overwrite = hostmatch::config::Overwrite::Ours;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hostmatch::event::{BookingEvent, Decoded, Envelope, decode};
 use hostmatch::matching::{ChangeSet, Item, Plan, Policy, Resolver};
-use hostmatch::store::{Hosts, Lookup, Purpose, StoreError};
+use hostmatch::store::{HostLockMode, Lookup, Purpose, StoreError};
 use sea_orm::DatabaseTransaction;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -36,7 +36,7 @@ async fn planned(
     world: &World,
     tx: &DatabaseTransaction,
     body: &Value,
-    hosts: Hosts,
+    hosts: HostLockMode,
 ) -> Result<ChangeSet, StoreError> {
     let (event, resolver, schema) = (read(body), Resolver::new(80), world.test.schema().await);
     let lookups = [Lookup { event: &event, tried_before: false }];
@@ -70,13 +70,13 @@ async fn adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclus
     let [one, two, alone] = [(); 3].map(|()| world.test.db.begin());
     let (one, two, alone) = (one.await.unwrap(), two.await.unwrap(), alone.await.unwrap());
     let (first, second) = (event("e2", "B2", 2, nobody()), event("e3", "B3", 3, nobody()));
-    let changes = planned(&world, &one, &first, Hosts::Shared).await.unwrap();
+    let changes = planned(&world, &one, &first, HostLockMode::Shared).await.unwrap();
     assert_eq!((changes.assignments.len(), changes.inbox.len()), (1, 0), "{backend:?}");
-    let shared = timeout(SOON, planned(&world, &two, &second, Hosts::Shared)).await;
+    let shared = timeout(SOON, planned(&world, &two, &second, HostLockMode::Shared)).await;
     shared.expect("it does not wait for the other transaction").unwrap();
     let third = event("e4", "B4", 4, nobody());
     {
-        let lone = planned(&world, &alone, &third, Hosts::Alone);
+        let lone = planned(&world, &alone, &third, HostLockMode::Exclusive);
         tokio::pin!(lone);
         assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for both transactions");
         one.rollback().await.unwrap();
@@ -93,7 +93,7 @@ async fn a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone(ba
     let later = event("e2", "B2", HOUR + 1, nobody());
     if backend != Backend::Sqlite {
         let tx = world.test.db.begin().await.unwrap();
-        let refused = planned(&world, &tx, &later, Hosts::Shared).await;
+        let refused = planned(&world, &tx, &later, HostLockMode::Shared).await;
         assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: the inbox row changes");
         tx.rollback().await.unwrap();
     }
@@ -107,7 +107,7 @@ async fn a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone(ba
     let known = event("e3", "B3", HOUR + 2, nobody());
     if backend != Backend::Sqlite {
         let tx = world.test.db.begin().await.unwrap();
-        let refused = planned(&world, &tx, &known, Hosts::Shared).await;
+        let refused = planned(&world, &tx, &known, HostLockMode::Shared).await;
         assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: a mapping is created");
         tx.rollback().await.unwrap();
     }
