@@ -74,7 +74,7 @@ async fn the_printed_rights_suffice_to_inspect_migrate_and_run(backend: Backend)
     let (code, text) = run(&test, &inspects, &["gateway", "inspect"]);
     assert!(code == Some(0) || code == Some(10), "{test:?}: {text}");
     assert!(text.contains("READY") && !text.contains("NOT READY"), "{test:?}: {text}");
-    assert!(text.contains("make m1001") && text.contains("it lacks"), "{test:?}: {text}");
+    assert!(text.contains("create m1001") && text.contains("it lacks"), "{test:?}: {text}");
 
     grant(&test, &migrates, "migrate").await;
     let (code, text) = run(&test, &migrates, &["gateway", "inspect"]);
