@@ -101,8 +101,8 @@ fn names_are_compared_word_by_word() {
     assert!(!is_avoided("Lookup", "look") && is_avoided("give_way_to", "give_way"));
     let source = Source {
         path: "x.rs".into(),
-        text: "pub(crate) const fn halfway() {}\n// struct Look\nimpl X { type Slot = u8; }".to_owned(),
+        text: "pub(crate) const fn started() {}\n// struct Look\nimpl X { type Slot = u8; }".to_owned(),
     };
     let names: Vec<_> = items(&source).map(|(line, name)| format!("{line} {name}")).collect();
-    assert_eq!(names, ["1 fn", "1 halfway", "3 Slot"]);
+    assert_eq!(names, ["1 fn", "1 started", "3 Slot"]);
 }
