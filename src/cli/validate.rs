@@ -243,7 +243,7 @@ impl OneBooking {
             id: text(&booking.id),
             replaces: text(&booking.replaces),
             time: output::moment(booking.time.ms),
-            stamped: booking.time.stamped,
+            stamped: booking.time.is_inferred,
             starts: booking.starts_ms.map(output::moment),
             off: booking.is_off,
             host: booking.host.as_ref().map(|(host, source)| OneHost {
@@ -286,7 +286,7 @@ fn notes(event: &BookingEvent, outside: &Outside) -> Vec<Note> {
     }
     for (number, booking) in event.bookings.iter().enumerate() {
         let mut note = |message| note(Some(number), message);
-        if booking.time.stamped {
+        if booking.time.is_inferred {
             note("it has no readable time (updatedAt, occurred_at, createdAt): the time of arrival counts");
         }
         match &booking.host {

@@ -9,7 +9,7 @@ use super::ids::{AppointmentId, BookingRef, CompanyId, EventId};
 /// One message about one booking, or about several (a recurring one).
 #[derive(Clone, Debug, PartialEq)]
 pub struct BookingEvent {
-    /// Identifies repeats.
+    /// Identifies repeats of the event.
     pub id: EventId,
     /// The event's type as sent, for example `appointment.created` or `BOOKING_CREATED`.
     pub event_type: String,
@@ -23,7 +23,7 @@ pub struct BookingEvent {
     pub company: Option<CompanyId>,
     /// The appointment that the event names, if any; then no other reference is used to find it.
     pub appointment: Option<AppointmentId>,
-    /// At least one. Exactly one if `appointment` is given.
+    /// There is at least one, and exactly one if `appointment` is given.
     pub bookings: Vec<Booking>,
 }
 
@@ -32,7 +32,7 @@ pub struct BookingEvent {
 pub enum EventKind {
     /// Created, requested, rescheduled, paid, reassigned, updated: may assign staff.
     Assigns,
-    /// Cancelled and rejected: recorded, staff never changed.
+    /// Cancelled and rejected: recorded, but staff is never changed.
     Records,
 }
 
@@ -56,7 +56,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Describes how it is recognised, and where in it the event is, for the documentation.
+    /// Describes how the shape is recognised, and where it contains the event; used in the documentation.
     pub fn described(self) -> [&'static str; 2] {
         let binary = "a header `cloudEvents:specversion`, `cloudEvents_specversion` or `ce-specversion`";
         match self {
@@ -78,14 +78,14 @@ pub struct Booking {
     pub id: Option<BookingRef>,
     /// The booking that this one replaced (`rescheduledFromUid`, `rescheduleUid`).
     pub replaces: Option<BookingRef>,
-    /// The primary host and where it was found; `None` when there is no usable one.
+    /// The primary host and where it was found; `None` if there is no usable host.
     pub host: Option<(Host, HostSource)>,
-    /// Why there is no host, or none with an id.
+    /// The reason why there is no host, or no host with an id.
     pub host_missing: Option<HostMissing>,
     /// The booking's own status is cancelled or rejected: then no staff is assigned, whatever the event's
     /// type.
     pub is_off: bool,
-    /// The time of this state: decides which of two events is newer.
+    /// The time of this state, which decides which of two events is newer.
     pub time: EventTime,
     /// When the booked meeting starts, in ms since 1970 (UTC).
     pub starts_ms: Option<i64>,
@@ -105,18 +105,19 @@ impl Booking {
 pub struct EventTime {
     /// ms since 1970 (UTC).
     pub ms: i64,
-    /// The event has no time of its own: this is when it was published or first received.
-    pub stamped: bool,
+    /// Whether the event has no timestamp of its own, so that `ms` is the time at which it was published or
+    /// first received.
+    pub is_inferred: bool,
 }
 
-/// The place of an event among those of one appointment: later is greater. At equal times an event with its
-/// own time wins over a stamped one, then the larger id, in byte order.
+/// The position of an event among those of one appointment: a later one is greater. At equal times an event
+/// with its own timestamp wins over one with an inferred time; then the larger id wins, in byte order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventOrder(i64, bool, EventId);
 
 impl EventOrder {
-    /// Returns the place of the event `id` with this time.
+    /// Returns the position of the event `id` with this time.
     pub fn new(time: EventTime, id: &EventId) -> Self {
-        Self(time.ms, !time.stamped, id.clone())
+        Self(time.ms, !time.is_inferred, id.clone())
     }
 }

@@ -18,7 +18,7 @@ pub enum Decoded {
 /// Retell events without a booking).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ignored {
-    /// Identifies repeats.
+    /// Identifies repeats of the event.
     pub id: EventId,
     /// The type as sent.
     pub event_type: String,
@@ -26,7 +26,7 @@ pub struct Ignored {
     pub shape: Shape,
 }
 
-/// Why a message cannot be decoded: a permanent failure.
+/// The reason why a message cannot be decoded: a permanent failure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}", pointer_suffix(.pointer))]
 pub struct Malformed {
@@ -34,13 +34,13 @@ pub struct Malformed {
     pub kind: MalformedKind,
     /// A JSON pointer (RFC 6901) to the error; empty for the whole document.
     pub pointer: String,
-    /// What is wrong and what is expected. Never contains personal data from the message.
+    /// What is wrong and what is expected. It never contains personal data from the message.
     pub message: String,
-    /// What could be decoded nevertheless, for the record.
+    /// The values that could still be decoded, for the record.
     pub hints: Box<Hints>,
 }
 
-/// What could be decoded of a malformed message.
+/// The values of a malformed message that could be decoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
     /// The event's id, by the same rules as for a well-formed event.
@@ -49,9 +49,9 @@ pub struct Hints {
     pub event_type: Option<String>,
     /// The booking's reference.
     pub booking: Option<BookingRef>,
-    /// The tenant that it names.
+    /// The tenant that the event names.
     pub company: Option<CompanyId>,
-    /// The shape in which it arrived, if it was recognised.
+    /// The shape in which the event arrived, if it was recognised.
     pub shape: Option<Shape>,
 }
 
@@ -89,8 +89,8 @@ pub struct Envelope<'a> {
     pub correlation_id: Option<&'a str>,
     /// The AMQP property `timestamp`, in ms since 1970 (UTC).
     pub timestamp_ms: Option<i64>,
-    /// When it was first received, in ms since 1970 (UTC): from the header `x-hostmatch-first-seen`,
-    /// otherwise now. Retries and dead letters keep it.
+    /// When the message was first received, in ms since 1970 (UTC): from the header `x-hostmatch-first-seen`,
+    /// otherwise now. Retries and dead letters keep this time.
     pub first_seen_ms: i64,
 }
 
@@ -117,13 +117,13 @@ pub const TYPE_HEADER: &str = "x-hostmatch-type";
 /// One event type that hostmatch acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventType {
-    /// The name in messages and routing keys. Compared exactly.
+    /// The name in messages and routing keys, which is compared exactly.
     pub name: &'static str,
     /// The source of the name: the gateway (its own event) or Cal.com (its webhooks).
     pub named_by: Shape,
     /// What an event of this type may do.
     pub kind: EventKind,
-    /// When it is sent, for the documentation.
+    /// The occasion on which it is sent, for the documentation.
     pub when: &'static str,
 }
 

@@ -9,7 +9,7 @@ use super::ids::HostId;
 /// `unknown`, `Nameless`, `Email-less`) are `None`; strings are trimmed and without NUL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
-    /// The user's id, if it is usable. Without one a host can create no mapping and no inbox row.
+    /// The user's id, if it is usable. A host without an id gets neither a mapping nor an inbox row.
     pub id: Option<HostId>,
     /// The user's name.
     pub name: Option<String>,
@@ -38,13 +38,13 @@ impl Host {
     }
 }
 
-/// Normalises an e-mail address for comparison: trimmed and in ASCII lower case. No accent folding, no
-/// stripping of `+tag`.
+/// Normalises an e-mail address for comparison: trims it and converts it to ASCII lower case. Accents are not
+/// folded, and a `+tag` is not stripped.
 pub fn normal_email(email: &str) -> String {
     email.trim().to_ascii_lowercase()
 }
 
-/// Where in the event the primary host was found, in the order in which the places are checked.
+/// The field of the event in which the primary host was found, in the order in which the fields are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum HostSource {
@@ -58,7 +58,7 @@ pub enum HostSource {
     User,
 }
 
-/// Why a booking names no host, or none with an id. Without an id a host gets no mapping.
+/// The reason why a booking has no host, or no host with an id. Without an id a host gets no mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum HostMissing {

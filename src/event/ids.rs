@@ -57,7 +57,7 @@ pub enum StaffId {
     Integer(i64),
     /// A CHAR(36) key in the spelling of the database, or a key as a person entered it.
     Text(String),
-    /// A native UUID key. Never deserialized: a string may belong to a text column.
+    /// A native UUID key. It is never deserialized, because a string may belong to a text column.
     Uuid(Uuid),
 }
 
@@ -137,7 +137,7 @@ impl std::fmt::Display for StaffId {
 pub struct EventId(String);
 
 impl EventId {
-    /// Uses the sender's id. One that does not fit a column is replaced by its hash, so that two long ids
+    /// Uses the sender's id. An id that does not fit the column is replaced by its hash, so that two long ids
     /// with the same beginning, or two that differ only in trailing spaces, stay distinct.
     pub fn new(id: &str) -> Self {
         if id.len() <= MAX_TEXT && !id.contains('\0') && !id.ends_with(' ') {
@@ -163,14 +163,15 @@ impl EventId {
     }
 }
 
-/// The reference of a booking: a Cal.com `uid`, or a numeric `id` as a string (the gateway's columns may
-/// hold both). Compared byte for byte. Never empty, without NUL, at most [`MAX_TEXT`] bytes.
+/// The reference of a booking: a Cal.com `uid`, or a numeric `id` as a string (the gateway's columns may hold
+/// both). It is compared byte for byte. It is never empty, contains no NUL, and has at most [`MAX_TEXT`]
+/// bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BookingRef(String);
 
 impl BookingRef {
-    /// Returns the reference, unless it fits no column.
+    /// Returns the reference; `None` if it does not fit the columns.
     pub fn new(text: &str) -> Option<Self> {
         let fits = !text.is_empty() && text.len() <= MAX_TEXT && !text.contains('\0');
         fits.then(|| Self(text.to_owned()))

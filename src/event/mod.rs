@@ -1,4 +1,4 @@
-//! Decodes bytes and headers into a [`BookingEvent`], or explains why they are not one. Pure.
+//! Decodes bytes and headers into a [`BookingEvent`], or explains why they are not one; does no I/O.
 
 mod ids;
 mod host;

@@ -76,7 +76,7 @@ pub(super) async fn with_bookings(
 fn assignment(row: Decided) -> Assignment {
     let newest = row.event.zip(row.event_time_ms).map(|(event, ms)| HostBearing {
         event,
-        time: EventTime { ms, stamped: row.event_stamped },
+        time: EventTime { ms, is_inferred: row.event_stamped },
         host_id: row.host_id.map(|host| host.0),
         host_email: row.host_email,
         source: row.host_source.unwrap_or_default(),
@@ -128,7 +128,7 @@ pub(super) fn inbox_row(row: inbox::Model) -> InboxRow {
         key: HostKey::new(row.company_id, row.host_id),
         host,
         event: row.event_id.unwrap_or_else(|| EventId::new("")),
-        time: EventTime { ms: row.event_time_ms.unwrap_or_default(), stamped: row.event_stamped },
+        time: EventTime { ms: row.event_time_ms.unwrap_or_default(), is_inferred: row.event_stamped },
         first_seen_ms: row.first_seen_ms,
         last_seen_ms: row.last_seen_ms,
         review: row.kind.parse().ok(),

@@ -8,7 +8,7 @@ use crate::event::decode::MalformedKind;
 use crate::event::host::{Host, HostMissing, HostSource};
 use crate::event::ids::{BookingRef, HostId};
 
-/// What a booking inherits from its event.
+/// The facts about the event that decoding its bookings needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Around {
     /// The event's time, for a booking without its own.
@@ -20,8 +20,8 @@ pub(super) struct Around {
 /// Decodes one booking at `pointer`; `text` is its JSON, `hosts` the source name of its own `hosts`.
 ///
 /// # Errors
-/// When it is not an object, when a reference cannot be stored, or when nothing identifies the booking or the
-/// appointment.
+/// Fails if the value is not an object, if a reference cannot be stored, or if nothing identifies the booking
+/// or the appointment.
 pub(super) fn read(
     booking: &Value,
     text: Option<&str>,
@@ -34,7 +34,7 @@ pub(super) fn read(
         return Err(Fault::at(pointer, message));
     };
     let inner = wrapped(outer, hosts);
-    // The API's envelope has no reference of its own: then everything except the host is inside.
+    // The API's envelope has no reference of its own; in that case everything except the host is inside it.
     let (own, pointer) = match inner {
         Some(inner) if !has_reference(outer) => (inner, format!("{pointer}/data")),
         _ => (outer, pointer.to_owned()),
@@ -45,11 +45,11 @@ pub(super) fn read(
         return Err(Fault::new(MalformedKind::NoBooking, pointer, message));
     }
     let replaces = either_reference(own, ["rescheduledFromUid", "rescheduleUid"], &pointer)?;
-    let places = [Some((outer, hosts)), inner.map(|inner| (inner, HostSource::DataHosts))];
-    let places: Vec<_> = places.into_iter().flatten().collect();
-    let host = primary_host(&places);
-    let host_missing = missing(&places, host.as_ref().map(|(host, _)| host));
-    let updated = fields::time_ms(own, "updatedAt").map(|ms| EventTime { ms, stamped: false });
+    let objects = [Some((outer, hosts)), inner.map(|inner| (inner, HostSource::DataHosts))];
+    let objects: Vec<_> = objects.into_iter().flatten().collect();
+    let host = primary_host(&objects);
+    let host_missing = why_no_id(&objects, host.as_ref().map(|(host, _)| host));
+    let updated = fields::time_ms(own, "updatedAt").map(|ms| EventTime { ms, is_inferred: false });
     Ok(Booking {
         uid,
         id,
@@ -63,7 +63,7 @@ pub(super) fn read(
     })
 }
 
-/// Returns the reference of a possible booking, for hints: `None` if it cannot be decoded.
+/// Returns the reference of a possible booking, for hints. `None` if the reference cannot be decoded.
 pub(super) fn peek(value: &Value) -> Option<BookingRef> {
     let outer = first_object(value)?;
     peek_object(outer).or_else(|| peek_object(first_object(outer.get("data")?)?))
@@ -106,8 +106,8 @@ fn either_reference(object: &Object, keys: [&str; 2], pointer: &str) -> Result<O
     first.map_or_else(|| fields::reference(object, keys[1], pointer), |first| Ok(Some(first)))
 }
 
-/// Returns whether the status is `cancelled` (2024-08-13), `CANCELLED` (2024-04-15 and webhooks), or the same
-/// for rejected.
+/// Returns whether the status is `cancelled` (2024-08-13) or `CANCELLED` (2024-04-15 and webhooks), or
+/// `rejected` in either spelling.
 fn is_off(object: &Object) -> bool {
     object.get("status").and_then(Value::as_str).is_some_and(|status| {
         let status = status.trim();
@@ -115,34 +115,34 @@ fn is_off(object: &Object) -> bool {
     })
 }
 
-/// What Cal.com writes for unknown values. Compared exactly: these are literals of its program, and a
-/// person may have a similar name.
+/// The texts that Cal.com writes for unknown values. They are compared exactly, because they are literals in
+/// Cal.com's code and a person may have a similar name.
 const ABSENT: [&str; 3] = ["unknown", "Nameless", "Email-less"];
 
 /// Returns the first usable host of a booking and where it was found.
 ///
-/// `places` are the objects that may be the booking, outermost first, each with the source name of its
+/// `objects` are the objects that may be the booking, outermost first, each with the source name of its
 /// `hosts`: a booking that was published in the API's envelope has two.
-pub(super) fn primary_host(places: &[(&Object, HostSource)]) -> Option<(Host, HostSource)> {
-    let hosts = places.iter().map(|(place, source)| (first_host(place), *source));
-    let organizers = places.iter().map(|(place, _)| (plain(place, "organizer"), HostSource::Organizer));
-    let users = places.iter().map(|(place, _)| (user(place), HostSource::User));
+pub(super) fn primary_host(objects: &[(&Object, HostSource)]) -> Option<(Host, HostSource)> {
+    let hosts = objects.iter().map(|(place, source)| (first_host(place), *source));
+    let organizers = objects.iter().map(|(place, _)| (plain(place, "organizer"), HostSource::Organizer));
+    let users = objects.iter().map(|(place, _)| (user(place), HostSource::User));
     hosts
         .chain(organizers)
         .chain(users)
         .find_map(|(host, source)| host.filter(Host::is_usable).map(|host| (host, source)))
 }
 
-/// Returns why `found` is absent or has no id; `None` when it has an id.
-pub(super) fn missing(places: &[(&Object, HostSource)], found: Option<&Host>) -> Option<HostMissing> {
+/// Returns the reason why no host was found or `found` has no id; `None` if it has an id.
+pub(super) fn why_no_id(objects: &[(&Object, HostSource)], found: Option<&Host>) -> Option<HostMissing> {
     match found {
         Some(Host { id: Some(_), .. }) => return None,
         Some(_) => return Some(HostMissing::NullId),
         None => {}
     }
-    let there = |key: &str| places.iter().find_map(|(place, _)| fields::present(place, key));
-    // The most informative of the values in all places.
-    let first = match (there("hosts"), there("organizer").or_else(|| there("user"))) {
+    let find_value = |key: &str| objects.iter().find_map(|(place, _)| fields::present(place, key));
+    // The most informative value, whichever object contains it.
+    let first = match (find_value("hosts"), find_value("organizer").or_else(|| find_value("user"))) {
         (None, None) => return Some(HostMissing::Absent),
         (Some(Value::Array(hosts)), None) if hosts.is_empty() => return Some(HostMissing::Empty),
         (Some(Value::Array(hosts)), _) if !hosts.is_empty() => &hosts[0],
@@ -247,9 +247,9 @@ mod tests {
             (json!({"hosts": {"0": {"id": 1}}}), Some(NullId)),
             (json!({"hosts": [{"id": 7}]}), None),
         ] {
-            let places = [(booking.as_object().unwrap(), HostSource::Hosts)];
-            let found = primary_host(&places);
-            assert_eq!(missing(&places, found.as_ref().map(|(host, _)| host)), why, "{booking}");
+            let objects = [(booking.as_object().unwrap(), HostSource::Hosts)];
+            let found = primary_host(&objects);
+            assert_eq!(why_no_id(&objects, found.as_ref().map(|(host, _)| host)), why, "{booking}");
         }
     }
 

@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::booking::{self, Around};
+use super::context::{self, EventContext};
 use super::fields::{self, Fault, Object};
-use super::outside::{self, Outside};
 use crate::event::booking::{BookingEvent, Shape};
 use crate::event::decode::{Decoded, Hints, Ignored, known_type};
 use crate::event::host::HostSource;
@@ -13,16 +13,16 @@ use crate::event::ids::EventId;
 
 const PAYLOAD: &str = "payload";
 
-/// Returns the event's id, and what is known of it before it is decoded.
-pub(super) fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
+/// Returns the event's id, and the hints that are known before the event is decoded.
+pub(super) fn identify(context: &EventContext<'_>, body: &Object) -> (EventId, Hints) {
     let booking = body.get(PAYLOAD).map_or_else(|| booking::peek_object(body), booking::peek);
-    outside::identify(outside, body, "triggerEvent", booking, None)
+    context::identify(context, body, "triggerEvent", booking, None)
 }
 
-/// Decodes a webhook. A trigger that we do not act on is ignored, whatever it contains: Cal.com adds new
-/// ones, and sends them to every subscription for all triggers.
+/// Decodes a webhook. A trigger that we do not act on is ignored, whatever the webhook contains: Cal.com adds
+/// new triggers, and sends them to every subscription for all triggers.
 pub(super) fn read(
-    outside: &Outside<'_>,
+    context: &EventContext<'_>,
     mut body: Object,
     id: EventId,
     hints: &Hints,
@@ -30,14 +30,14 @@ pub(super) fn read(
     let Some(name) = hints.event_type.clone() else {
         return Err(Fault::at("/triggerEvent", "triggerEvent must be a string that names the trigger"));
     };
-    let (shape, content) = (outside.shape, Shape::Calcom);
+    let (shape, content) = (context.shape, Shape::Calcom);
     let Some(known) = known_type(&name) else {
         return Ok(Decoded::Ignored(Ignored { id, event_type: name, shape }));
     };
     // In a flat body createdAt is when the booking was made, long before the webhook was sent.
     let is_flat = !body.contains_key(PAYLOAD);
     let times: &[&str] = if is_flat { &[] } else { &["createdAt"] };
-    let time = outside::event_time(outside, &body, times);
+    let time = context::event_time(context, &body, times);
     let (raw, pointer) = match body.remove(PAYLOAD) {
         Some(payload) => (payload, format!("/{PAYLOAD}")),
         None if booking::has_reference(&body) => (Value::Object(body), String::new()),
@@ -47,7 +47,7 @@ pub(super) fn read(
         let message = format!("payload must be an object, not {}", fields::kind_of(&raw));
         return Err(Fault::at(pointer, message));
     }
-    let text = if is_flat { outside.text(&[]) } else { outside.text(&[PAYLOAD]) };
+    let text = if is_flat { context.raw_json_at(&[]) } else { context.raw_json_at(&[PAYLOAD]) };
     let around = Around { time, has_appointment: false };
     let booking = booking::read(&raw, text, &pointer, HostSource::Hosts, around)?;
     let (kind, bookings) = (known.kind, vec![booking]);

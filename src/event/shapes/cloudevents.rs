@@ -11,10 +11,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::context::{self, EventContext};
 use super::fields::{self, Object};
-use super::outside::{self, Outside};
 use super::pruned::CONTENT_ENCODING;
-use super::{Answer, parse};
+use super::{UnwrapResult, parse};
 
 /// The prefixes of CloudEvents headers: in the AMQP binding, in its variant for JMS, and in HTTP (bridges
 /// keep it).
@@ -23,7 +23,7 @@ const PREFIXES: [&str; 3] = ["cloudEvents:", "cloudEvents_", "ce-"];
 /// The value with which Horizon overwrites the `type` of every message that passes through it.
 const HORIZONS_TYPE: &str = "job";
 
-/// Base64 with or without padding: senders differ.
+/// Accepts Base64 with and without padding, because senders differ.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -35,9 +35,9 @@ pub(super) fn is_structured(body: &Object) -> bool {
 }
 
 /// Returns the prefix of the CloudEvents headers, if the message has them.
-pub(super) fn binary_prefix(outside: &Outside<'_>) -> Option<&'static str> {
+pub(super) fn binary_prefix(context: &EventContext<'_>) -> Option<&'static str> {
     let has = |prefix: &&str| {
-        outside.envelope.headers.keys().any(|name| name.strip_prefix(prefix) == Some("specversion"))
+        context.envelope.headers.keys().any(|name| name.strip_prefix(prefix) == Some("specversion"))
     };
     PREFIXES.into_iter().find(has)
 }
@@ -45,17 +45,17 @@ pub(super) fn binary_prefix(outside: &Outside<'_>) -> Option<&'static str> {
 /// Reads the attributes from the headers; the event is the body.
 ///
 /// # Errors
-/// When the version is unknown.
-pub(super) fn from_headers(outside: &mut Outside<'_>, prefix: &str) -> Answer<()> {
-    let headers = outside.envelope.headers;
+/// Fails if the version is unknown.
+pub(super) fn from_headers(context: &mut EventContext<'_>, prefix: &str) -> UnwrapResult<()> {
+    let headers = context.envelope.headers;
     let attribute = |name: &str| headers.get(&format!("{prefix}{name}")).cloned();
-    outside.types.extend(attribute("type"));
-    outside.id = attribute("id");
-    outside.time_ms = attribute("time").and_then(|text| fields::text_ms(&text));
+    context.types.extend(attribute("type"));
+    context.id = attribute("id");
+    context.time_ms = attribute("time").and_then(|text| fields::text_ms(&text));
     let version = attribute("specversion").unwrap_or_default();
     if !is_known(&version) {
         let message = format!("the header {prefix}specversion must be 1.0 (or 0.3)");
-        return Err(outside.fault("", message));
+        return Err(context.fault("", message));
     }
     Ok(())
 }
@@ -63,55 +63,56 @@ pub(super) fn from_headers(outside: &mut Outside<'_>, prefix: &str) -> Answer<()
 /// Reads the attributes from the document, and extracts the event.
 ///
 /// # Errors
-/// When the version is unknown, or the data cannot be decoded.
-pub(super) fn unwrap(outside: &mut Outside<'_>, mut body: Object) -> Answer<Object> {
+/// Fails if the version is unknown, or if the data cannot be decoded.
+pub(super) fn unwrap(context: &mut EventContext<'_>, mut body: Object) -> UnwrapResult<Object> {
     let own_type = body.get("type").and_then(Value::as_str).filter(|name| *name != HORIZONS_TYPE);
     if let Some(name) = own_type {
-        // It precedes the name of a job that wraps it.
-        outside.types.insert(0, name.to_owned());
-        outside.names_type_at("type");
+        // It takes precedence over the name of a job that wraps it.
+        context.types.insert(0, name.to_owned());
+        context.set_type_pointer("type");
     }
-    outside.id = body.get("id").and_then(outside::id_text);
-    outside.time_ms = fields::time_ms(&body, "time");
+    context.id = body.get("id").and_then(context::id_text);
+    context.time_ms = fields::time_ms(&body, "time");
     if !body.get("specversion").and_then(Value::as_str).is_some_and(is_known) {
         let message = "specversion must be the string 1.0 (or 0.3)";
-        return Err(outside.fault("specversion", message));
+        return Err(context.fault("specversion", message));
     }
     let encoded = body.get(CONTENT_ENCODING).and_then(Value::as_str);
     let old_base64 = encoded.is_some_and(|name| name.eq_ignore_ascii_case("base64"));
     match (body.remove("data"), body.remove("data_base64")) {
-        (Some(Value::String(text)), _) if old_base64 => decode_base64(outside, "data", &text),
-        (None | Some(Value::Null), Some(Value::String(text))) => decode_base64(outside, "data_base64", &text),
+        (Some(Value::String(text)), _) if old_base64 => decode_base64(context, "data", &text),
+        (None | Some(Value::Null), Some(Value::String(text))) => decode_base64(context, "data_base64", &text),
         (Some(Value::Object(data)), _) => {
-            outside.enter("data");
+            context.enter("data");
             Ok(data)
         }
-        // The missing fields are then reported as errors of the event.
+        // Missing data is treated as an empty event, so the missing fields are reported as errors of the
+        // event.
         (None | Some(Value::Null), None | Some(Value::Null)) => {
-            outside.enter("data");
+            context.enter("data");
             Ok(Object::new())
         }
         (None | Some(Value::Null), Some(other)) => {
             let message = format!("data_base64 must be a string in base64, not {}", fields::kind_of(&other));
-            Err(outside.fault("data_base64", message))
+            Err(context.fault("data_base64", message))
         }
         (Some(other), _) => {
             let twice = if other.is_string() { " (is it encoded twice?)" } else { "" };
             let kind = fields::kind_of(&other);
             let message = format!("data must be the event, an object, not {kind}{twice}");
-            Err(outside.fault("data", message))
+            Err(context.fault("data", message))
         }
     }
 }
 
-fn decode_base64(outside: &mut Outside<'_>, key: &str, text: &str) -> Answer<Object> {
+fn decode_base64(context: &mut EventContext<'_>, key: &str, text: &str) -> UnwrapResult<Object> {
     let Ok(bytes) = BASE64.decode(text.trim()) else {
         let message = format!("{key} is not base64");
-        return Err(outside.fault(key, message));
+        return Err(context.fault(key, message));
     };
     let event = parse(&bytes);
-    outside.enter_text(key, bytes);
-    event.map_err(|fault| Box::new(outside.placed(fault.with(outside.hints()))))
+    context.enter_text(key, bytes);
+    event.map_err(|fault| Box::new(context.with_body_pointer(fault.with_hints(context.hints()))))
 }
 
 fn is_known(version: &str) -> bool {

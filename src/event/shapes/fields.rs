@@ -1,4 +1,5 @@
-//! Decodes single fields of an event: what is accepted, or the error with a JSON pointer.
+//! Decodes individual fields of an event. Each function returns the accepted value, or an error with a JSON
+//! pointer to the field.
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -22,7 +23,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Creates a fault at `pointer`. `message` must contain no value of the event.
+    /// Creates a fault at `pointer`. `message` must not contain a value from the event.
     pub(super) fn new(kind: MalformedKind, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { kind, pointer: pointer.into(), message: message.into() }
     }
@@ -32,8 +33,8 @@ impl Fault {
         Self::new(MalformedKind::Malformed, pointer, message)
     }
 
-    /// Adds what could be decoded nevertheless.
-    pub(super) fn with(self, hints: Hints) -> Malformed {
+    /// Adds the hints that could still be decoded.
+    pub(super) fn with_hints(self, hints: Hints) -> Malformed {
         Malformed { kind: self.kind, pointer: self.pointer, message: self.message, hints: Box::new(hints) }
     }
 }
@@ -58,13 +59,13 @@ pub(super) fn present<'a>(object: &'a Object, key: &str) -> Option<&'a Value> {
 /// Decodes a key of a gateway table: a positive whole number, or a string with one.
 ///
 /// # Errors
-/// For every other value except null.
-pub(super) fn positive(object: &Object, key: &str) -> Result<Option<i64>, Fault> {
+/// Fails if the value is anything else, except null.
+pub(super) fn positive_id(object: &Object, key: &str) -> Result<Option<i64>, Fault> {
     let Some(value) = present(object, key) else { return Ok(None) };
     whole_number(value).filter(|number| *number > 0).map(Some).ok_or_else(|| {
         Fault::at(
             format!("/{key}"),
-            format!("{key} must be a positive whole number, or a string with one, not {}", kind_of(value)),
+            format!("{key} must be a positive whole number (a string of digits is accepted)"),
         )
     })
 }
@@ -81,10 +82,11 @@ pub(super) fn whole_number(value: &Value) -> Option<i64> {
     }
 }
 
-/// Decodes a reference to a booking: a string or a whole number. Null and blank are absent.
+/// Decodes a reference to a booking: a string or a whole number. null and a blank string are treated as
+/// absent.
 ///
 /// # Errors
-/// For another type, and for a string that fits no column.
+/// Fails if the value has another type, or if the string is too long or contains NUL.
 pub(super) fn reference(object: &Object, key: &str, pointer: &str) -> Result<Option<BookingRef>, Fault> {
     let Some(value) = present(object, key) else { return Ok(None) };
     let at = |message: String| Fault::at(format!("{pointer}/{key}"), message);
@@ -96,16 +98,18 @@ pub(super) fn reference(object: &Object, key: &str, pointer: &str) -> Result<Opt
         Value::Number(number) if number.is_i64() || number.is_u64() => {
             Ok(BookingRef::new(&number.to_string()))
         }
-        other => Err(at(format!("{key} must be a string or a whole number, not {}", not_whole(other)))),
+        other => {
+            Err(at(format!("{key} must be a string or a whole number, not {}", describe_non_integer(other))))
+        }
     }
 }
 
-fn not_whole(value: &Value) -> &'static str {
-    if value.is_number() { "a fraction or a number of this size" } else { kind_of(value) }
+fn describe_non_integer(value: &Value) -> &'static str {
+    if value.is_number() { "a fraction or a number that exceeds 64 bits" } else { kind_of(value) }
 }
 
-/// Decodes a time to ms since 1970 (UTC): RFC 3339 or ISO 8601 with an offset. Everything else is absent,
-/// and so is a year that no DATETIME column can hold.
+/// Decodes a time into ms since 1970 (UTC): RFC 3339 or ISO 8601 with an offset. Everything else is treated
+/// as absent, and so is a year that no DATETIME column can hold.
 pub(super) fn time_ms(object: &Object, key: &str) -> Option<i64> {
     text_ms(object.get(key)?.as_str()?)
 }
@@ -120,8 +124,8 @@ pub(super) fn text_ms(text: &str) -> Option<i64> {
     (0..YEAR_10000_MS).contains(&ms).then_some(ms)
 }
 
-/// Decodes seconds since 1970 from PHP's `microtime(true)`, as a number or a string, to ms. Everything else
-/// is absent.
+/// Decodes seconds since 1970 from PHP's `microtime(true)`, as a number or a string, into ms. Everything else
+/// is treated as absent.
 pub(super) fn seconds_ms(value: &Value) -> Option<i64> {
     let seconds = match value {
         Value::Number(number) => number.as_f64()?,
@@ -136,7 +140,7 @@ pub(super) fn seconds_ms(value: &Value) -> Option<i64> {
 /// 10000-01-01T00:00:00Z.
 const YEAR_10000_MS: i64 = 253_402_300_800_000;
 
-/// Cleans a string for display: without control characters, trimmed. Blank is absent.
+/// Cleans a string for display: removes control characters and trims it. Returns `None` if nothing remains.
 pub(super) fn clean_text(object: &Object, key: &str) -> Option<String> {
     let text = object.get(key)?.as_str()?;
     if !text.chars().any(char::is_control) {
@@ -153,7 +157,7 @@ pub(super) fn clean_text(object: &Object, key: &str) -> Option<String> {
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
-/// Returns the JSON text of a key's value in an object; the last one if the key occurs twice.
+/// Returns the JSON text of a key's value in an object; if the key occurs twice, that of the last value.
 pub(super) fn text_of_key<'a>(object: &'a str, key: &str) -> Option<&'a str> {
     let found = serde_json::Deserializer::from_str(object).deserialize_map(ValueOf(key));
     found.ok().flatten().map(RawValue::get)
@@ -176,8 +180,8 @@ impl<'de> Visitor<'de> for ValueOf<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(is_it) = map.next_key_seed(Key(|key: &str| key == self.0))? {
-            if is_it {
+        while let Some(matches) = map.next_key_seed(Key(|key: &str| key == self.0))? {
+            if matches {
                 found = Some(map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -198,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn times_with_an_offset_are_read_and_all_others_are_absent() {
+    fn times_with_an_offset_are_read_and_all_others_are_treated_as_absent() {
         let read = |text: &str| time_ms(&object(json!(text)), "v");
         assert_eq!(read("2025-10-06T08:14:03.120Z"), Some(1_759_738_443_120));
         assert_eq!(read("2025-10-06T10:14:03.120+02:00"), Some(1_759_738_443_120));
@@ -269,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_the_original_text_and_the_last_one_of_duplicates() {
+    fn text_of_key_returns_the_original_text_and_the_last_duplicate() {
         let document = r#" {"a": 1, "\u0062" : { "c":1.0e2 } , "a":[ 1, {"x" : "\u00e4"}]} "#;
         assert_eq!(text_of_key(document, "b"), Some(r#"{ "c":1.0e2 }"#));
         assert_eq!(text_of_key(document, "a").map(text_of_items), Some(vec!["1", r#"{"x" : "\u00e4"}"#]));

@@ -7,11 +7,11 @@
 //! 5. Everything else: the gateway's own event.
 //!
 //! The first three wrap an event of one of the last two shapes (a Laravel payload may also wrap a CloudEvents
-//! message). Their attributes are kept in `Outside` while the event is decoded.
+//! message). Their attributes are kept in `EventContext` while the event is decoded.
 
 mod fields;
 mod pruned;
-mod outside;
+mod context;
 mod booking;
 mod native;
 mod calcom;
@@ -20,64 +20,65 @@ mod laravel;
 
 use serde_json::Value;
 
+use self::context::EventContext;
 use self::fields::{Fault, Object};
-use self::outside::Outside;
 use super::booking::Shape;
 use super::decode::{Decoded, Envelope, Malformed};
 
 pub use self::cloudevents::carried_context;
 pub use self::native::MAX_BOOKINGS;
 
-/// The result of unwrapping. Boxed: a `Malformed` is large, and few messages are malformed.
-type Answer<T> = Result<T, Box<Malformed>>;
+/// The result of unwrapping. The error is boxed because a `Malformed` is large, and few messages are
+/// malformed.
+type UnwrapResult<T> = Result<T, Box<Malformed>>;
 
 /// Decodes one message.
 ///
 /// # Errors
-/// [`Malformed`] for everything that is not a booking event of a known shape. Never panics,
-/// whatever the bytes.
+/// Returns [`Malformed`] for everything that is not a booking event of a known shape. It never panics,
+/// whatever the bytes are.
 pub fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
-    let mut outside = Outside::new(envelope);
-    let event = unwrapped(&mut outside).map_err(|malformed| *malformed)?;
+    let mut context = EventContext::new(envelope);
+    let event = unwrap_event(&mut context).map_err(|malformed| *malformed)?;
     let is_webhook = event.contains_key("triggerEvent");
-    if is_webhook && outside.shape == Shape::Native {
-        outside.shape = Shape::Calcom;
+    if is_webhook && context.shape == Shape::Native {
+        context.shape = Shape::Calcom;
     }
     let identify = if is_webhook { calcom::identify } else { native::identify };
     let read = if is_webhook { calcom::read } else { native::read };
-    let (id, hints) = identify(&outside, &event);
-    read(&outside, event, id, &hints).map_err(|fault| outside.placed(fault.with(hints)))
+    let (id, hints) = identify(&context, &event);
+    read(&context, event, id, &hints).map_err(|fault| context.with_body_pointer(fault.with_hints(hints)))
 }
 
-/// Unwraps the event, and stores the wrapper's attributes in `outside`.
-fn unwrapped(outside: &mut Outside<'_>) -> Answer<Object> {
-    let prefix = cloudevents::binary_prefix(outside);
-    let body = match parse(outside.envelope.body) {
+/// Unwraps the event, and stores the wrapper's attributes in `context`.
+fn unwrap_event(context: &mut EventContext<'_>) -> UnwrapResult<Object> {
+    let prefix = cloudevents::binary_prefix(context);
+    let body = match parse(context.envelope.body) {
         Ok(body) => body,
         Err(fault) => {
             if let Some(prefix) = prefix {
-                outside.shape = Shape::CloudEventsBinary;
-                cloudevents::from_headers(outside, prefix)?;
+                context.shape = Shape::CloudEventsBinary;
+                cloudevents::from_headers(context, prefix)?;
             }
-            return Err(Box::new(fault.with(outside.hints())));
+            return Err(Box::new(fault.with_hints(context.hints())));
         }
     };
-    outside.pushed_ms = body.get("pushedAt").and_then(fields::seconds_ms);
+    context.pushed_ms = body.get("pushedAt").and_then(fields::seconds_ms);
     if cloudevents::is_structured(&body) {
-        outside.shape = Shape::CloudEvents;
-        return cloudevents::unwrap(outside, body);
+        context.shape = Shape::CloudEvents;
+        return cloudevents::unwrap(context, body);
     }
     if let Some(prefix) = prefix {
-        outside.shape = Shape::CloudEventsBinary;
-        cloudevents::from_headers(outside, prefix)?;
+        context.shape = Shape::CloudEventsBinary;
+        cloudevents::from_headers(context, prefix)?;
         return Ok(body);
     }
     if !laravel::is_payload(&body) {
         return Ok(body);
     }
-    outside.shape = Shape::Laravel;
-    let event = laravel::unwrap(outside, body)?;
-    if cloudevents::is_structured(&event) { cloudevents::unwrap(outside, event) } else { Ok(event) }
+    context.shape = Shape::Laravel;
+    let event = laravel::unwrap(context, body)?;
+    if cloudevents::is_structured(&event) { cloudevents::unwrap(context, event) } else { Ok(event) }
 }
 
 /// Parses the body as a JSON object, with only the keys that this module uses. If a key occurs twice, the
@@ -90,7 +91,7 @@ fn parse(bytes: &[u8]) -> Result<Object, Fault> {
         let message = format!("the body is not UTF-8 (from byte {} on)", error.valid_up_to());
         Fault::at("", message)
     })?;
-    // serde_json's messages name the kind of error and its place, never a value.
+    // serde_json's messages contain the kind of error, the line and the column, but never a value.
     match pruned::from_str(text).map_err(|error| Fault::at("", format!("the body is not JSON: {error}")))? {
         Value::Object(object) => Ok(object),
         other => {

@@ -1,11 +1,11 @@
-//! Decodes the gateway's own event: `event`, and in `calcom_booking` the response of Cal.com's API, with or
-//! without the API's envelope, one booking or (for a recurring one) an array.
+//! Decodes the gateway's own event: `event`, and in `calcom_booking` the response of Cal.com's API: one
+//! booking or (for a recurring one) an array, with or without the API's envelope.
 
 use serde_json::Value;
 
 use super::booking::{self, Around};
+use super::context::{self, EventContext};
 use super::fields::{self, Fault, Object};
-use super::outside::{self, Outside};
 use crate::event::booking::{Booking, BookingEvent, Shape};
 use crate::event::decode::{Decoded, EVENT_TYPES, EventType, Hints, Ignored, MalformedKind, known_type};
 use crate::event::host::HostSource;
@@ -13,16 +13,16 @@ use crate::event::ids::{AppointmentId, CompanyId, EventId};
 
 const BOOKING: &str = "calcom_booking";
 
-/// Returns the event's id, and what is known of it before it is decoded.
-pub(super) fn identify(outside: &Outside<'_>, body: &Object) -> (EventId, Hints) {
-    let company = fields::positive(body, "company_id").ok().flatten().map(CompanyId);
-    outside::identify(outside, body, "event", body.get(BOOKING).and_then(booking::peek), company)
+/// Returns the event's id, and the hints that are known before the event is decoded.
+pub(super) fn identify(context: &EventContext<'_>, body: &Object) -> (EventId, Hints) {
+    let company = fields::positive_id(body, "company_id").ok().flatten().map(CompanyId);
+    context::identify(context, body, "event", body.get(BOOKING).and_then(booking::peek), company)
 }
 
 /// Decodes the gateway's own event. An unknown type without a booking (Retell's `call_ended`) is ignored;
 /// with a booking it is refused, because the sender expects an effect.
 pub(super) fn read(
-    outside: &Outside<'_>,
+    context: &EventContext<'_>,
     mut body: Object,
     id: EventId,
     hints: &Hints,
@@ -34,7 +34,7 @@ pub(super) fn read(
         (Some((name, Some(_))), None) => return Err(no_booking(name)),
         (_, None) if body.contains_key("hosts") => return Err(flat_booking()),
         (Some((name, None)), None) => {
-            let (event_type, shape) = (name.to_owned(), outside.shape);
+            let (event_type, shape) = (name.to_owned(), context.shape);
             return Ok(Decoded::Ignored(Ignored { id, event_type, shape }));
         }
         (Some((name, None)), Some(_)) => return Err(unknown_type(Some(name))),
@@ -44,13 +44,13 @@ pub(super) fn read(
             return Err(Fault::at("", message));
         }
     };
-    let company = fields::positive(&body, "company_id")?.map(CompanyId);
-    let appointment = fields::positive(&body, "appointment_id")?.map(AppointmentId);
-    let time = outside::event_time(outside, &body, &["occurred_at", "time", "createdAt"]);
-    let text = outside.text(&[BOOKING]);
+    let company = fields::positive_id(&body, "company_id")?.map(CompanyId);
+    let appointment = fields::positive_id(&body, "appointment_id")?.map(AppointmentId);
+    let time = context::event_time(context, &body, &["occurred_at", "time", "createdAt"]);
+    let text = context.raw_json_at(&[BOOKING]);
     let bookings = bookings(&raw, text, Around { time, has_appointment: appointment.is_some() })?;
     let EventType { name, kind, .. } = *known;
-    let (event_type, shape, content) = (name.to_owned(), outside.shape, Shape::Native);
+    let (event_type, shape, content) = (name.to_owned(), context.shape, Shape::Native);
     let event = BookingEvent { id, event_type, kind, shape, content, company, appointment, bookings };
     Ok(Decoded::Event(Box::new(event)))
 }
@@ -66,7 +66,8 @@ fn flat_booking() -> Fault {
     Fault::at("", message)
 }
 
-/// Refuses an unknown type. The name is shown only if it looks like a type: the sender may send anything.
+/// Refuses an unknown type. The name is shown only if it looks like a type, because the sender may send
+/// anything.
 fn unknown_type(name: Option<&str>) -> Fault {
     let looks_like_a_type = |name: &&str| {
         let is_address = name.split_once('@').is_some_and(|(_, after)| after.contains('.'));

@@ -1,5 +1,5 @@
 //! Parses JSON and drops unused keys: no tree is built for an event's attendees, answers, metadata and
-//! descriptions. They are still validated, so whether a document can be parsed does not depend on the
+//! descriptions. The unused values are still validated, so the same JSON is accepted or refused under every
 //! key.
 
 use std::fmt::Formatter;
@@ -12,7 +12,7 @@ pub(super) const CONTENT_ENCODING: &str = "datacontentencoding";
 
 /// Returns the key if the shapes use it, in any object. Add new keys here first. (A `match` is far faster
 /// than a search: most keys already differ in length.)
-fn read(key: &str) -> Option<String> {
+fn keep(key: &str) -> Option<String> {
     match key {
         "appointment_id" | "bookingId" | "calcom_booking" | "command" | "company_id" | "createdAt"
         | "data" | "data_base64" | CONTENT_ENCODING | "displayEmail" | "displayName" | "email" | "event"
@@ -24,10 +24,10 @@ fn read(key: &str) -> Option<String> {
     }
 }
 
-/// Parses a whole document; keeps only the keys of objects that [`read`] returns.
+/// Parses a whole document; keeps only the object keys that [`keep`] returns.
 ///
 /// # Errors
-/// When `serde_json` fails to parse it as a [`Value`].
+/// Fails if `serde_json` cannot parse it as a [`Value`].
 pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Pruned::<true>.deserialize(&mut deserializer)?;
@@ -35,8 +35,8 @@ pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-/// Parses a value, and keeps it or not. Unlike serde's `IgnoredAny` it is equally strict in both cases: it
-/// refuses halves of surrogate pairs, numbers out of range and unbounded nesting.
+/// Parses a value, and keeps it if `KEEP` is true. Unlike serde's `IgnoredAny` it is equally strict in both
+/// cases: it refuses halves of surrogate pairs, numbers out of range and unbounded nesting.
 #[derive(Clone, Copy)]
 struct Pruned<const KEEP: bool>;
 
@@ -91,7 +91,7 @@ impl<'de, const KEEP: bool> Visitor<'de> for Pruned<KEEP> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut kept = Map::new();
-        while let Some(key) = map.next_key_seed(Key(|key: &str| if KEEP { read(key) } else { None }))? {
+        while let Some(key) = map.next_key_seed(Key(|key: &str| if KEEP { keep(key) } else { None }))? {
             match key {
                 Some(key) => _ = kept.insert(key, map.next_value_seed(self)?),
                 None => _ = map.next_value_seed(Pruned::<false>)?,

@@ -74,7 +74,7 @@ pub(super) fn reading(decoded: &Result<Decoded, Malformed>) -> Vec<String> {
                         format!("{source:?} {id} {:?} {:?}", host.name, host.emails())
                     },
                 );
-                let stamped = if b.time.stamped { " stamped" } else { "" };
+                let stamped = if b.time.is_inferred { " stamped" } else { "" };
                 format!(
                     "uid={} id={} replaces={} off={} at={}{stamped} starts={:?} host={host}",
                     text(&b.uid),

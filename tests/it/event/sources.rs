@@ -51,7 +51,7 @@ fn the_id_comes_from_the_event_then_the_properties_then_a_hash() {
 fn the_time_comes_from_the_booking_then_the_event_then_the_stamps() {
     let at = |sent: &Sent| {
         let time = sent.event().bookings[0].time;
-        (time.ms, time.stamped)
+        (time.ms, time.is_inferred)
     };
     let mut body = native(&json!({"uid": "u1"}));
     let mut sent = Sent::json(&body);

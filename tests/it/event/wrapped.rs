@@ -138,7 +138,7 @@ fn the_event_inside_any_wrapping_is_read_the_same() {
                     let parts = |event: &hostmatch::event::BookingEvent| {
                         let mut bookings = event.bookings.clone();
                         // The time of publishing differs.
-                        bookings.iter_mut().filter(|b| b.time.stamped).for_each(|b| b.time.ms = 0);
+                        bookings.iter_mut().filter(|b| b.time.is_inferred).for_each(|b| b.time.ms = 0);
                         (
                             event.event_type.clone(),
                             event.kind,

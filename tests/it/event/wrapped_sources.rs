@@ -85,7 +85,7 @@ fn the_time_is_the_bookings_then_the_events_then_cloudevents_then_when_it_was_pu
     sent.timestamp_ms = Some(9_000);
     let at = |sent: &Sent| {
         let time = sent.event().bookings[0].time;
-        (time.ms, time.stamped)
+        (time.ms, time.is_inferred)
     };
     assert_eq!(at(&sent), (3_000, false));
     sent.body = removed(&mut body, "/data/data/calcom_booking/updatedAt");
