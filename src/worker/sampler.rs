@@ -137,8 +137,9 @@ impl Sampler {
         let is_away = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
         // An answer does not mean yet that events can be decided.
         self.worker.processor.meters.database(!is_away && !self.worker.availability.is_held());
-        self.up.set(["database"], f64::from(u8::from(sample.is_ok())));
         self.set_database(sample.as_ref().ok());
+        // Last, so that no scrape sees it beside values of before.
+        self.up.set(["database"], f64::from(u8::from(sample.is_ok())));
     }
 
     fn set_database(&self, backlogs: Option<&Backlogs>) {
@@ -163,15 +164,18 @@ impl Sampler {
     }
 
     fn take_queue(&mut self, sample: &Result<Vec<Level>, QueueError>) {
-        self.up.set(["queue"], f64::from(u8::from(sample.is_ok())));
-        let levels = match sample {
-            Ok(levels) => levels,
+        match sample {
+            Ok(levels) => self.set_queue(levels),
             Err(error) => {
                 tracing::debug!(%error, "the queue was not sampled");
                 self.queue_gauges.iter().for_each(|gauge| gauge.set(f64::NAN));
-                return;
             }
-        };
+        }
+        // Last, as for the database.
+        self.up.set(["queue"], f64::from(u8::from(sample.is_ok())));
+    }
+
+    fn set_queue(&mut self, levels: &[Level]) {
         self.queue_gauges.clear();
         for Level { name, part, ready, unacked, consumers } in levels {
             let labels = |state: &'static str| metrics::gauge!(MESSAGES.name, "queue" => name.clone(), "queue_role" => part.as_str(), "state" => state);
