@@ -129,7 +129,7 @@ mod tests {
         for (line, word) in [
             ("  UNIQUE KEY `one_host` (`company_id`,`calcom_host_id`)", "one_host"),
             ("  UNIQUE KEY `mail` (`calcom_email`)", "mail"),
-            ("  KEY `idx_active` (`is_active`)", "idx_active of other columns"),
+            ("  KEY `idx_active` (`is_active`)", "idx_active on other columns"),
             (
                 "  UNIQUE KEY `unique_host_staff` (`company_id`,`calcom_host_id`,`staff_id`)",
                 "unique_host_staff",

@@ -231,7 +231,7 @@ async fn a_pipeline_stuck_on_one_batch_makes_the_process_not_live() {
         })
         .await;
         assert_eq!(stuck["state"], "stuck", "{stuck}");
-        assert!(stuck["reasons"][0].as_str().unwrap().contains("start the process again"), "{stuck}");
+        assert!(stuck["reasons"][0].as_str().unwrap().contains("restart the process"), "{stuck}");
         let (line, code) = healthcheck(&stack, &["--live", "--url", base]);
         assert_eq!((line.starts_with("stuck: pipeline"), code), (true, Some(1)), "{line}");
     }
