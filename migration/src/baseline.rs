@@ -13,7 +13,7 @@ use crate::gateway::{Column, Columns, GATEWAY_TABLES};
 /// names of the tables.
 ///
 /// # Errors
-/// [`MigrateError::NotEmpty`] when any of them exists (then nothing is changed), and
+/// Returns [`MigrateError::NotEmpty`] if any of them exists (then nothing is changed), or
 /// [`MigrateError::Database`].
 pub async fn baseline(connection: &DatabaseConnection) -> Result<Vec<&'static str>, MigrateError> {
     let failed = |source: DbErr| MigrateError::of("creating the gateway's tables", source);

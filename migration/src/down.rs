@@ -23,7 +23,8 @@ use crate::tables::{MIGRATIONS, place};
 /// interrupted `up` or `down` is always undone, and adopted mappings are undone together with their audits.
 ///
 /// # Errors
-/// [`MigrateError`]; all but `Database` and `Busy` are found before anything is changed.
+/// Returns [`MigrateError`]. All of its variants except `Database` and `Busy` are detected before anything is
+/// changed.
 pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
     only_ours(connection).await?;
     let present = present(connection).await?;
@@ -79,7 +80,7 @@ async fn only_ours(connection: &DatabaseConnection) -> Result<(), MigrateError> 
     Err(MigrateError::Newer { names, why: "undo these with that version; this one does not know how" })
 }
 
-/// Undoes migrations. `first` is what was present when the run began.
+/// Undoes migrations. `first` lists the migrations that were present when the run began.
 async fn take_back(
     connection: &DatabaseConnection,
     steps: Option<u32>,
@@ -122,7 +123,7 @@ fn chosen(present: &[String], steps: Option<u32>, journal: &[Entry]) -> Vec<Stri
     chosen
 }
 
-/// Returns whether an `up` or `down` was interrupted: then tables that a question reads may be missing.
+/// Returns whether an `up` or `down` was interrupted: then tables that a precheck reads may be missing.
 fn is_interrupted(journal: &[Entry]) -> bool {
     journal.iter().any(|entry| entry.state != State::Made)
 }
@@ -157,7 +158,7 @@ async fn misfits(
     steps: Option<u32>,
     first: &[String],
 ) -> Option<MigrateError> {
-    // If the server is away, its first error is the more useful one.
+    // If the server is unreachable, the first error is the more useful one.
     let journal = journal::read(connection).await.ok()?;
     let obstacles = in_the_way(connection, &chosen(first, steps, &journal), &journal).await.ok()?;
     let found = (!obstacles.is_empty()).then(|| Examination::of_obstacles(obstacles))?;
@@ -222,7 +223,7 @@ async fn undo(session: &Session, chosen: &[String], journal: Vec<Entry>) -> Resu
     Ok(())
 }
 
-/// Marks what is going to be undone in the journal, and removes it from the bookkeeping in the same
+/// Marks in the journal what is going to be undone, and removes it from the bookkeeping in the same
 /// transaction.
 async fn begin(
     session: &Session,
@@ -231,7 +232,7 @@ async fn begin(
     plain: &[Entry],
 ) -> Result<(), DbErr> {
     let mysql = session.backend == DbBackend::MySql;
-    // Statements that never began need no undo; only the first can have been in flight.
+    // Statements that never began do not need to be undone; only the first can have been in flight.
     let mut planned = entries.iter().filter(|entry| entry.state == State::Planned);
     let probe = |entry: &Entry| entry.op.undo.as_ref().and(entry.op.probe.clone());
     let first = planned.next().map(|entry| (entry.seq, probe(entry)));

@@ -9,12 +9,12 @@ use crate::examination::Examination;
 use crate::names::BOOKKEEPING;
 use crate::sequences::Lagging;
 
-/// What [`MigrateError::Database`] says was being done when the catalogue was read.
+/// The activity that [`MigrateError::Database`] names if the catalogue cannot be read.
 pub(crate) const READING_TABLES: &str = "reading its tables";
 
 /// How long a statement waits for another session's lock.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(3);
-/// How often the whole run is tried while another session holds a lock.
+/// How many times the whole run is tried while another session holds a lock.
 pub(crate) const TRIES: u32 = 4;
 
 /// Why migrating was refused or failed.
@@ -132,7 +132,7 @@ pub(crate) fn is_misfit(error: &DbErr) -> bool {
     is_one_of(error, &[1265, 1406], &["22001", "22P02", "23514"], |_| false)
 }
 
-/// Returns whether the user may not do that, or not see it.
+/// Returns whether the user may not execute the statement, or not see what it refers to.
 pub(crate) fn is_denied(error: &DbErr) -> bool {
     is_one_of(error, &[1142, 1143], &["42501"], |_| false)
 }

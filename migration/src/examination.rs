@@ -61,7 +61,7 @@ pub struct Adoption {
 pub struct Obstacle {
     /// What is wrong, in one sentence.
     pub what: String,
-    /// The keys of the rows concerned; empty if it is not about rows. Never personal data.
+    /// The keys of the rows concerned; empty if it is not about rows. They never contain personal data.
     pub rows: Vec<String>,
     /// What to do about it.
     pub remedy: String,

@@ -1,5 +1,4 @@
-//! Reads which columns the gateway's tables and ours have, as plain data, and reports what makes them
-//! unusable.
+//! Reads the columns of the gateway's tables and of ours as plain data, and reports what makes them unusable.
 
 use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQueryResult};
 use serde::Serialize;
@@ -104,7 +103,7 @@ impl Columns {
     /// Reads the columns of the connected database (on PostgreSQL: of its search path).
     ///
     /// # Errors
-    /// The database's error when its catalogue cannot be read.
+    /// Returns the database's error if its catalogue cannot be read.
     pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
         let backend = connection.get_database_backend();
         let names = quoted(GATEWAY_TABLES.iter().chain(&MORE_TABLES).chain(&TABLES));
@@ -147,7 +146,7 @@ impl Columns {
         self.get(table, name).is_some()
     }
 
-    /// Returns what the gateway's tables lack that we need, one line each; empty if nothing.
+    /// Returns one line for each table, column or type that we need and that the gateway does not have.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (table, columns) in REQUIRED {

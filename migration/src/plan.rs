@@ -26,13 +26,14 @@ pub(crate) struct Plan {
 }
 
 /// Returns the statements that [`up`](crate::up()), or [`adopt`](crate::adopt()), would run here, in order,
-/// including the bookkeeping. Returns the same errors as they do.
+/// including the bookkeeping. Returns the same errors as these functions.
 pub async fn sql(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
     Ok(allowed(connection, adopt).await?.examination.statements)
 }
 
-/// Returns what [`up`](crate::up()) would find and do. Changes nothing, and returns no error where `up` would
-/// refuse. For what the gateway's own tables lack, see [`Columns::problems`].
+/// Returns what [`up`](crate::up()) would find and do, without changing anything. Obstacles for which `up`
+/// would refuse are part of the result, not an error. For what the gateway's own tables lack, see
+/// [`Columns::problems`].
 ///
 /// # Errors
 /// [`MigrateError::BeforeBaseline`], [`MigrateError::Newer`] and [`MigrateError::Database`].

@@ -15,7 +15,7 @@ use crate::names::JOURNAL;
 use crate::show_grants::Granted;
 use crate::status::drift;
 
-/// Checks that the server takes writes, that this user sees the gateway's tables, and that what the applied
+/// Checks that the server accepts writes, that this user sees the gateway's tables, and that what the applied
 /// migrations created exists.
 pub(crate) async fn may_begin(connection: &DatabaseConnection) -> Result<(), MigrateError> {
     if let Some(why) = read_only(connection).await.map_err(failed)? {
@@ -50,7 +50,7 @@ fn failed(source: DbErr) -> MigrateError {
 /// A privilege, under MySQL's name, and its table.
 type Need = (&'static str, String);
 
-/// Returns why this server refuses writes from every user; none when it takes them.
+/// Returns the reason why this server refuses writes from every user; `None` if it accepts them.
 pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
     match connection.get_database_backend() {
         DbBackend::MySql => {
@@ -86,8 +86,8 @@ pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>
     }
 }
 
-/// Returns what this user lacks to see the gateway's tables at all. MySQL shows a table only to users who
-/// have a right on it: without this check, a hidden table would be reported as missing.
+/// Returns the rights that this user lacks to see the gateway's tables at all. MySQL shows a table only to
+/// users who have a right on it: without this check, a hidden table would be reported as missing.
 async fn hidden(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     if connection.get_database_backend() != DbBackend::MySql {
         return Ok(Vec::new());
@@ -98,10 +98,10 @@ async fn hidden(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     Ok(hidden.map(|table| format!("REFERENCES on {table}")).collect())
 }
 
-/// With any of these on a table, MySQL shows its columns.
+/// With any of these rights on a table, MySQL shows its columns.
 const SHOWS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "REFERENCES"];
 
-/// Returns what this user lacks to run these statements, one line each; empty if nothing.
+/// Returns the rights that this user lacks to run these statements, one line each.
 pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> Result<Vec<String>, DbErr> {
     let needs: BTreeSet<Need> = statements.iter().flat_map(|statement| needs(statement)).collect();
     match connection.get_database_backend() {

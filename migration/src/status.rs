@@ -2,7 +2,7 @@
 //! created still exists.
 //!
 //! During a rolling upgrade, old and new programs work on the same tables. A migration therefore only adds
-//! what an older program can do without (it *expands*). What no program uses any more is removed by a
+//! what an older program can do without (it *expands*). What no program uses any longer is removed by a
 //! migration of a later release, whose name says so (it *contracts*). A program that finds a newer program's
 //! migration therefore keeps working, unless that migration contracts.
 
@@ -103,7 +103,7 @@ pub async fn drift(connection: &DatabaseConnection) -> Result<Vec<String>, Migra
     Ok(gone.map(|(name, gone)| format!("{name} ({gone})")).collect())
 }
 
-/// Describes what is missing of one applied migration; none if nothing is.
+/// Describes what an applied migration has created and is now missing; `None` if everything exists.
 fn gone(migration: &Migration, dialect: &Dialect, columns: &Columns) -> Option<String> {
     let table = migration.table_of();
     let Some(definition) = migration.definition(dialect) else {
@@ -134,7 +134,8 @@ mod tests {
         name.trim_matches(['`', '"']).to_owned()
     }
 
-    /// Returns why an older program might fail after this statement; none when the statement only adds.
+    /// Returns the reason why an older program might fail after this statement; `None` if the statement only
+    /// adds.
     fn harm(statement: &str, made_here: &BTreeSet<String>) -> Option<String> {
         let words: Vec<&str> = statement.split_whitespace().collect();
         let table = |n: usize| bare(words.get(n).unwrap_or(&""));

@@ -20,7 +20,8 @@ use crate::status::{applied, journal_of};
 /// run left unfinished. Sets each of our sequences that lags behind the ids of its table.
 ///
 /// # Errors
-/// [`MigrateError`]; all but `Database`, `Busy` and `Sequences` are found before anything is changed.
+/// Returns [`MigrateError`]. All of its variants except `Database`, `Busy` and `Sequences` are detected
+/// before anything is changed.
 pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
     retry_while_busy(async || go_up(connection, false).await).await
 }
@@ -61,7 +62,7 @@ async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<Strin
     Ok(made)
 }
 
-/// Replaces the database's error by the obstacle that caused it, if there is one now.
+/// Replaces the database's error with the obstacle that caused it, if there is one now.
 async fn named(
     connection: &DatabaseConnection,
     adopt: bool,
@@ -76,12 +77,12 @@ async fn named(
         Ok(obstacles) if !obstacles.is_empty() => {
             Err(MigrateError::Raced(Examination::of_obstacles(obstacles)))
         }
-        // If the server is away, its first error is the more useful one.
+        // If the server is unreachable, the first error is the more useful one.
         _ => Err(error),
     }
 }
 
-/// Makes all changes: in one transaction where DDL can be rolled back, otherwise by the journal.
+/// Makes all changes: in one transaction where DDL can be rolled back, otherwise through the journal.
 async fn make(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {
     if session.backend != DbBackend::MySql {
         return at_once(session, planned, adopts).await;

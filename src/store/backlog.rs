@@ -14,7 +14,7 @@ use super::{InboxKind, LetterState, Scope};
 use crate::matching::{InboxState, Outcome};
 use crate::runtime::clock::as_rfc3339;
 
-/// The name of the kind among the columns of [`open_inbox`].
+/// The alias of the kind in the query of [`open_inbox`].
 const MATTER: &str = "matter";
 
 const HOUR_MS: i64 = 3_600_000;
@@ -22,13 +22,13 @@ const HOUR_MS: i64 = 3_600_000;
 /// Upcoming bookings that are not cancelled and have no staff, according to their events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult, Serialize)]
 pub struct Unassigned {
-    /// How many of them start within 24 hours.
+    /// The number that start within 24 hours.
     #[serde(rename = "within_24_hours")]
     pub day: i64,
-    /// How many start within 7 days.
+    /// The number that start within 7 days.
     #[serde(rename = "within_7_days")]
     pub week: i64,
-    /// How many there are in total.
+    /// The total number.
     pub all: i64,
     /// When the first of them starts, in ms since 1970.
     #[serde(rename = "next", serialize_with = "as_rfc3339")]
@@ -37,9 +37,9 @@ pub struct Unassigned {
 
 /// Counts bookings without staff.
 ///
-/// Whether a booking has staff is what the gateway's appointment says now, whoever wrote it. A booking counts
-/// as cancelled if a cancellation was decided together with or after the event that named its host (as long
-/// as `retention.events` keeps it). Appointments without any event are unknown, and not counted.
+/// A booking counts as having staff if the gateway's appointment has a member of staff now, whoever wrote
+/// that. It counts as cancelled if a cancellation was decided together with or after the event that contains
+/// its host (as long as `retention.events` keeps it). Appointments without any event are not counted.
 pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -> Result<Unassigned> {
     use assignment::Column as A;
     use event::Column as E;
@@ -77,13 +77,13 @@ pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -
 /// The number and age of things that wait for a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
-    /// How many.
+    /// The number of things.
     pub count: i64,
-    /// Since when the oldest of them has waited, in ms since 1970; none if the count is 0.
+    /// The time since which the oldest of them has been waiting, in ms since 1970; `None` if the count is 0.
     pub oldest_ms: Option<i64>,
 }
 
-/// Sums several of these.
+/// Sums the numbers, and keeps the oldest time.
 pub fn sum_waits<'a>(all: impl IntoIterator<Item = &'a Waits>) -> Waits {
     all.into_iter().fold(Waits::default(), |sum, one| Waits {
         count: sum.count + one.count,
@@ -91,8 +91,8 @@ pub fn sum_waits<'a>(all: impl IntoIterator<Item = &'a Waits>) -> Waits {
     })
 }
 
-/// Counts the hosts that need a person, by kind; every kind is in the result. A host waits since it came into
-/// the inbox, or since it is no longer ignored.
+/// Counts the hosts that need a person, by kind; every kind is in the result. A host has been waiting since
+/// it entered the inbox, or since it ceased to be ignored.
 pub async fn open_inbox(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -125,7 +125,7 @@ pub async fn open_inbox(
 }
 
 /// Counts the open dead letters by reason code; only reasons with open letters are in the result. A letter
-/// waits since it was first received.
+/// has been waiting since it was first received.
 pub async fn open_dead_letters(db: &impl ConnectionTrait, scope: &Scope) -> Result<BTreeMap<String, Waits>> {
     use dead_letter::Column;
     let select = dead_letter::Entity::find()

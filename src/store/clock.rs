@@ -1,7 +1,8 @@
 //! Provides "now" for columns that the gateway created, and converts such columns to ms since 1970.
 //!
-//! A column with a time zone takes the database's clock. One without (MySQL DATETIME, PostgreSQL `timestamp`)
-//! holds the gateway's local time, while our sessions run in UTC: the configured zone gives the difference.
+//! For a column with a time zone, "now" is the database's clock. A column without one (MySQL DATETIME,
+//! PostgreSQL `timestamp`) holds the gateway's local time, while our sessions run in UTC: the configured zone
+//! gives the difference.
 
 use migration::by_engine;
 use migration::gateway::{Column, Columns};
@@ -12,7 +13,7 @@ use super::prelude::*;
 use super::statement::value;
 use super::{Database, DbId, GatewaySchema, StoreError, gateway};
 
-/// Returns the SQL expression for "now" that fits the column; none for a column that holds no time.
+/// Returns the SQL expression for "now" that fits the column; `None` for a column that does not hold a time.
 pub(super) async fn now_for(database: &Database, column: &Column, timezone: &str) -> Result<Option<String>> {
     let zone = Zone::parse(timezone)?;
     let expression = match (database.backend(), column.data_type.as_str()) {
@@ -36,8 +37,8 @@ pub(crate) fn now_in_ms(backend: DbBackend) -> &'static str {
     by_engine(backend, clocks)
 }
 
-/// SQL expressions for "now" in the mappings and their audits: in adopted tables the times may be the
-/// gateway's local ones.
+/// SQL expressions for "now" in the mappings and their audits: in adopted tables the times may be in the
+/// gateway's local time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are columns of these tables")]
 pub struct MappingClocks {
@@ -84,8 +85,8 @@ pub(super) fn in_ms(backend: DbBackend, column: &str) -> String {
     }
 }
 
-/// Returns by how many ms the times of audits are ahead of UTC: 0, unless an adopted column holds the
-/// gateway's local time.
+/// Returns the number of ms by which the times of audits are ahead of UTC: 0, unless an adopted column holds
+/// the gateway's local time.
 pub(super) async fn ahead(db: &impl ConnectionTrait, schema: &GatewaySchema) -> Result<i64> {
     let clock = schema.mapping_clocks.changed_at.as_str();
     if matches!(clock, "CURRENT_TIMESTAMP" | "now()") || schema.backend == DbBackend::Sqlite {
@@ -152,16 +153,17 @@ fn mysql(zone: &Zone) -> String {
 
 async fn postgres(database: &Database, zone: &Zone) -> Result<String> {
     Ok(match zone {
-        // As plain text, an offset's sign is inverted (POSIX).
+        // If the offset were plain text, its sign would be inverted (POSIX).
         Zone::Offset(zone) => format!("(now() AT TIME ZONE INTERVAL '{zone}')"),
         Zone::Named(zone) => format!("(now() AT TIME ZONE '{zone}')"),
         Zone::Server => format!("(now() AT TIME ZONE '{}')", postgres_zone(database).await?),
     })
 }
 
-/// Returns the time zone in which other sessions of this database run. Our own session does not show it: the
-/// driver sets it to UTC, also as the session's default. A setting of the database can be read. The server's
-/// cannot, but initdb gives its log the same zone, and that can be read.
+/// Returns the time zone in which other sessions of this database run. Our own session does not show it,
+/// because the driver sets its zone, and the session's default, to UTC. A setting of the database can be
+/// read. The server's setting cannot, but initdb configures the same zone for the server's log, and that
+/// setting can be read.
 pub(crate) async fn postgres_zone(database: &Database) -> Result<String> {
     let sql = "SELECT COALESCE((SELECT split_part(setting, '=', 2) \
                FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \

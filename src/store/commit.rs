@@ -21,7 +21,7 @@ use crate::matching::{
     MappingRef, MappingWrite, Observed, Review,
 };
 
-/// The mappings that this batch was to insert, as found after the insert.
+/// The mappings that this batch was meant to insert, as read after the insert.
 pub(super) type Rows = BTreeMap<HostKey, Made>;
 
 /// Writes the whole change set. After an error the caller must roll back.
@@ -36,7 +36,8 @@ pub async fn commit(tx: &impl ConnectionTrait, schema: &GatewaySchema, changes: 
     for rows in chunk_rows(&changes.events) {
         tx.execute_raw(events(schema.backend, rows)).await?;
     }
-    // Last: this also locks the staff that they reference, and whatever the gateway's triggers write.
+    // This comes last, because it also locks the staff that they reference, and whatever the gateway's
+    // triggers write.
     if !changes.appointments.is_empty() {
         tx.execute_raw(update_appointments(schema, &changes.appointments)?).await?;
     }
@@ -76,7 +77,7 @@ async fn mappings(
         insert_mappings(tx, schema, inserts).await?;
     }
     let made = made(tx, schema, changes).await?;
-    // A mapping that another session has inserted meanwhile stays, and that session audits it.
+    // A mapping that another session has inserted in the meantime stays, and that session audits it.
     let is_real = |change: &&MappingChange| {
         !is_insert(change) || made.get(&change.audit.key).is_some_and(|made| made.is_ours)
     };
@@ -189,7 +190,7 @@ pub(super) async fn insert_audits(
 fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Result<Statement> {
     use Then::{Fill, Keep, Update};
     use assignment::Column;
-    // In observe mode, keep what other workers have written meanwhile.
+    // In observe mode, keep what other workers have written in the meantime.
     let observes = rows.iter().all(|row| row.observed.is_some());
     let key = schema.staff_key;
     let cells = |row: &Assignment| {
@@ -269,7 +270,7 @@ fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
             (Column::AppointmentId, row.appointment.into(), Update),
             (Column::Outcome, row.outcome.as_str().into(), Update),
             (Column::Reason, row.reason.into(), Update),
-            // The first receipt counts.
+            // The time of the first receipt stays.
             (Column::ReceivedMs, row.received_ms.into(), Keep),
             (Column::DecidedMs, row.decided_ms.into(), Update),
         ]
@@ -284,7 +285,7 @@ fn short(name: &str) -> &str {
 
 /// Builds one UPDATE for many appointments, joined with a list of their new values that is bound as one JSON
 /// text: so one statement serves any number of rows, and each row is found by its key. `updated_at` comes
-/// from the database's clock, as with the gateway's own code.
+/// from the database's clock, as in the gateway's own code.
 pub(super) fn update_appointments(schema: &GatewaySchema, writes: &[AppointmentWrite]) -> Result<Statement> {
     let rows: Vec<serde_json::Value> = writes
         .iter()

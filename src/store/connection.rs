@@ -22,14 +22,14 @@ use super::StoreError;
 use super::error::Result;
 use crate::config::DatabaseConfig;
 
-/// How long closing may take. The server rolls back what is unfinished by then.
+/// The time limit for closing. The server rolls back what is unfinished by then.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// How many prepared statements a connection caches: more than we use regularly. Lists of every possible
-/// length would need somewhat more; the least recently used are prepared again.
+/// The number of prepared statements that a connection caches: more than we use regularly. Lists of every
+/// possible length would need somewhat more; then the least recently used statements are prepared again.
 const STATEMENTS: usize = 256;
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Work,
@@ -38,7 +38,7 @@ enum Purpose {
 }
 
 impl Purpose {
-    /// Returns how long a statement may take.
+    /// Returns the time limit for a statement.
     fn limit(self, config: &DatabaseConfig) -> Option<Duration> {
         (self != Self::Migrate).then_some(config.statement_timeout)
     }
@@ -57,8 +57,8 @@ impl Database {
     /// Connects for the program's daily work.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] with the reason when the server cannot be reached or refuses us;
-    /// [`StoreError::Schema`] for an invalid URL.
+    /// Returns [`StoreError::Unavailable`] with the reason if the server cannot be reached or refuses the
+    /// connection, and [`StoreError::Schema`] if the URL is invalid.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self> {
         Self::open(config, Purpose::Work).await
     }
@@ -68,8 +68,8 @@ impl Database {
         Self::open(config, Purpose::ReadOnly).await
     }
 
-    /// Connects for migrations: without a limit for a statement, since adding a column to a large table takes
-    /// long.
+    /// Connects for migrations, without a time limit for statements, because adding a column to a large table
+    /// can take long.
     pub async fn connect_for_migrations(config: &DatabaseConfig) -> Result<Self> {
         Self::open(config, Purpose::Migrate).await
     }
@@ -109,7 +109,7 @@ impl Database {
     }
 
     /// Begins a transaction that will write. On SQLite it takes the write lock at once: a transaction that
-    /// reads first and takes it later fails under load, without waiting.
+    /// reads first and takes the lock later fails under load, without waiting.
     pub async fn begin(&self) -> Result<DatabaseTransaction> {
         let sqlite_transaction_mode =
             (self.backend == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
@@ -156,7 +156,7 @@ impl Database {
         (open, u32::try_from(idle).unwrap_or(u32::MAX))
     }
 
-    /// Checks whether the server answers: for readiness and for the end of an outage.
+    /// Checks whether the server responds. This is used for readiness, and to detect the end of an outage.
     pub async fn ping(&self) -> Result<()> {
         Ok(self.connection.ping().await?)
     }
@@ -224,8 +224,8 @@ async fn mysql(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<D
 /// Builds the session settings. MariaDB and MySQL name the statement limit differently; each ignores the
 /// other's conditional comment. (sqlx itself sets the session's time zone to UTC.)
 ///
-/// The SQL mode does not depend on the server's: values that do not fit are refused, and no other mode
-/// changes the meaning of our statements. The gateway's zero dates cause no errors.
+/// The SQL mode replaces the server's: values that do not fit are refused, and no other mode changes the
+/// meaning of our statements. The gateway's zero dates cause no errors.
 fn mysql_session(limit: Option<Duration>) -> String {
     let limit = limit.unwrap_or_default();
     format!(
@@ -266,7 +266,7 @@ async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Resul
     }
     let pool = pool::<sqlx::Postgres>(config).after_connect(move |connection, _| {
         Box::pin(async move {
-            // Not among the options above, so that the server's own default can still be read.
+            // This is not among the options above, so that the server's own default can still be read.
             if purpose == Purpose::ReadOnly {
                 connection.execute("SET default_transaction_read_only = on").await?;
             }
@@ -288,7 +288,7 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
         .foreign_keys(true)
         .disable_statement_logging();
     let options = match purpose {
-        // Not SQLite's own read-only mode: that leaves WAL files behind, owned by our user.
+        // SQLite's own read-only mode is not used, because it leaves WAL files behind, owned by our user.
         Purpose::ReadOnly => options.create_if_missing(false).pragma("query_only", "ON"),
         Purpose::Work | Purpose::Migrate => options
             .create_if_missing(true)
@@ -301,7 +301,7 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
     }
     let pool = pool::<sqlx::Sqlite>(config).before_acquire(|connection, _| {
         // The previous user may have left a transaction open after a disk error; writes inside it would never
-        // be committed. Usually none is open, and the resulting error is ignored.
+        // be committed. Usually no transaction is open, and the resulting error is ignored.
         Box::pin(async move {
             let _none_open = connection.execute("ROLLBACK").await;
             Ok(true)
@@ -311,8 +311,8 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 
-/// Makes a plain TCP connection first: the pool retries while the server refuses, and finally reports only a
-/// timeout.
+/// Makes a plain TCP connection first, because the pool retries while the server refuses connections, and
+/// finally reports only a timeout.
 async fn probe(host: &str, port: u16, limit: Duration) -> Result<()> {
     let unreachable = |source: std::io::Error| StoreError::unreachable(host, port, source);
     let address = host.trim_start_matches('[').trim_end_matches(']');

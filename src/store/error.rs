@@ -10,7 +10,8 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 /// A failed database operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The server is unreachable, or refuses every session: hold, and try again when it is back.
+    /// The server is unreachable, or refuses every session. Hold the work, and try again when the server is
+    /// back.
     #[error("the database is not available: {reason}")]
     Unavailable {
         /// The reason.
@@ -19,11 +20,11 @@ pub enum StoreError {
         #[source]
         source: Option<std::io::Error>,
     },
-    /// The user lacks a right. Handled like an unreachable server, until the right is granted. When many
-    /// tables are read, the others are still shown.
+    /// The user lacks a right. This is handled like an unreachable server until the right is granted. When
+    /// several tables are read, the others are still shown.
     #[error("the database is not available: {0}")]
     Denied(String),
-    /// Another session was in conflict with this one (deadlock, lock, time limit): a retry may succeed.
+    /// This session conflicted with another one (deadlock, lock, time limit): a retry may succeed.
     #[error("the database aborted this transaction: {0}")]
     Conflict(String),
     /// The plan changes a host whose lock is shared: it has to be loaded and planned again with an exclusive
@@ -62,7 +63,7 @@ pub enum StoreErrorKind {
 }
 
 impl StoreError {
-    /// Returns what to do about it.
+    /// Returns the kind of this error, which says what to do about it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Unavailable { .. } | Self::Denied(_) => StoreErrorKind::Unavailable,
@@ -91,7 +92,7 @@ impl StoreError {
         ))
     }
 
-    /// Creates an error of the first connection: no message of the server quotes data there.
+    /// Creates an error of the first connection, where the server's messages do not quote data.
     pub(super) fn connecting(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(refusal) => away(refusal.message()),
@@ -179,7 +180,8 @@ fn away(reason: &str) -> StoreError {
     StoreError::Unavailable { reason: reason.to_owned(), source: None }
 }
 
-/// Builds an error of reading a value. Only a type mismatch is safe to quote; other decoders quote the value.
+/// Builds an error for a value that cannot be read. Only a type mismatch is safe to quote; other decoders
+/// quote the value.
 fn decoding(column: &str, source: &(dyn std::error::Error + 'static)) -> StoreError {
     let text = source.to_string();
     if text.contains("is not compatible with SQL type") {
@@ -199,7 +201,7 @@ fn mysql(error: &MySqlDatabaseError) -> StoreError {
     let (number, message) = (error.number(), error.message());
     let quoted = || format!("{message} (error {number})");
     match number {
-        // No right on a table, a column or a database; or no privilege.
+        // A missing right on a table, a column or a database, or a missing privilege.
         1044 | 1142 | 1143 | 1227 => StoreError::Denied(quoted()),
         number if MYSQL_AWAY.contains(&number) => away(&quoted()),
         // Deadlock, lock wait, changed row, interrupted, time limit (MariaDB, MySQL), NOWAIT.
@@ -254,9 +256,9 @@ fn sqlite(error: &SqliteError) -> StoreError {
     let quoted = || format!("{message} (SQLite {code})");
     // The lower byte is the kind; the higher bytes are details.
     match code & 0xff {
-        // abort, busy, locked, interrupt, schema changed, protocol of the lock
+        // abort, busy, locked, interrupt, schema changed, locking protocol
         4 | 5 | 6 | 9 | 15 | 17 => StoreError::Conflict(quoted()),
-        // permission, memory, read-only, I/O, corrupt, full, cannot open, authorisation, no database
+        // permission, memory, read-only, I/O, corrupt, full, cannot open, authorisation, not a database
         3 | 7 | 8 | 10 | 11 | 13 | 14 | 23 | 26 => away(&quoted()),
         1 if message.contains("no such") => StoreError::Schema(format!("{}{HINT}", quoted())),
         // SQLite names columns, not values.

@@ -39,7 +39,7 @@ impl EventFilter {
             all = all.add_option(value.map(|value| Expr::col(column).eq(value)));
         }
         let before = self.before.as_ref().map(|(decided_ms, id)| {
-            // The index is used for the first half.
+            // The first condition is implied by the second; it makes the index usable.
             Column::DecidedMs
                 .lte(*decided_ms)
                 .and(Column::DecidedMs.lt(*decided_ms).or(Column::EventId.lt(id.as_str())))

@@ -16,13 +16,13 @@ use super::{DbId, GatewaySchema, RefColumn};
 use crate::event::{AppointmentId, Booking, BookingEvent, BookingRef, CompanyId};
 use crate::matching::Target;
 
-/// An event whose appointments to find.
+/// An event whose appointments are to be found.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup<'a> {
     /// The event.
     pub event: &'a BookingEvent,
-    /// Whether it was tried before: a missing appointment may then be searched under the replaced booking. On
-    /// the first attempt the gateway may be about to write a new row.
+    /// Whether the event was tried before: then a missing appointment may be searched for under the replaced
+    /// booking. On the first attempt the gateway may be about to write a new row.
     pub tried_before: bool,
 }
 
@@ -42,8 +42,9 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Finds the references of these events; later ones of a booking only if the earlier ones found nothing.
-    /// This takes one statement per reference column and round, and one for the appointments given by id.
+    /// Finds the appointments for the references of these events. A booking's later references are used only
+    /// if its earlier ones found nothing. This takes one statement per reference column and round, and one
+    /// for the appointments given by id.
     pub(super) async fn read(
         tx: &impl ConnectionTrait,
         schema: &GatewaySchema,
@@ -61,7 +62,7 @@ impl Found {
         }
         let unnamed = || events.iter().filter(|event| event.appointment.is_none());
         let bookings: Vec<&Booking> = unnamed().flat_map(|event| &event.bookings).collect();
-        // Most are found by their first reference, so one round is usually enough.
+        // Most appointments are found by the first reference, so one round is usually enough.
         for choice in 0..REFERENCES {
             let open = bookings.iter().filter(|booking| !found.has_any(booking));
             let refs = open.filter_map(|booking| references(booking)[choice]).collect();
@@ -148,7 +149,7 @@ impl Found {
         self.by_reference(references(booking).into_iter().flatten().filter(may_be))
     }
 
-    /// Returns whether it is found without the booking that it replaced.
+    /// Returns whether an appointment was found without the booking that this one replaced.
     fn has_any(&self, booking: &Booking) -> bool {
         let own = [&booking.uid, &booking.id].into_iter().flatten();
         own.filter(|one| Some(*one) != booking.replaces.as_ref()).any(|one| self.by_ref.contains_key(one))

@@ -33,9 +33,9 @@ pub struct GatewaySchema {
     pub booking_refs: Vec<RefColumn>,
     /// An SQL expression for "now" in `appointments.updated_at`; none without that column.
     pub updated_at: Option<String>,
-    /// Such expressions for the times of mappings and their audits.
+    /// SQL expressions for "now" in the times of mappings and their audits.
     pub mapping_clocks: MappingClocks,
-    /// Which columns the gateway's tables have.
+    /// The columns that the gateway's tables have.
     pub columns: GatewayColumns,
 }
 
@@ -65,9 +65,9 @@ impl GatewaySchema {
     /// Reads the gateway's tables and ours.
     ///
     /// # Errors
-    /// [`StoreError::Schema`] for a server that is too old, for missing tables or columns that we need (it
-    /// names each), for a time zone that the server does not know, and for tables from which a newer program
-    /// has removed something. [`StoreError::Behind`] if migrations are pending.
+    /// Returns [`StoreError::Schema`] for a server that is too old, for missing tables or columns that we
+    /// need (it names each), for a time zone that the server does not know, and for tables from which a newer
+    /// program has removed something. Returns [`StoreError::Behind`] if migrations are pending.
     pub async fn read(database: &Database, config: &GatewayConfig) -> Result<Self> {
         version::check(database).await?;
         let columns = Columns::read(database.connection()).await?;
@@ -83,7 +83,8 @@ impl GatewaySchema {
         Self::of(database, &columns, config).await
     }
 
-    /// Returns which of these columns will be used. Refuses what [`Columns::problems`] does not check.
+    /// Selects those of these columns that will be used. It refuses problems that [`Columns::problems`] does
+    /// not find.
     pub(crate) async fn of(database: &Database, columns: &Columns, config: &GatewayConfig) -> Result<Self> {
         let backend = database.backend();
         active_flag_is_boolean(columns, backend)?;

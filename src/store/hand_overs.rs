@@ -22,16 +22,16 @@ pub struct Held {
     pub is_ours: bool,
 }
 
-/// An appointment that was handed over, and our row of it before.
+/// An appointment that was handed over, and our row of it from before the hand-over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Given {
     /// The appointment.
     pub appointment: AppointmentId,
-    /// Our row before.
+    /// Our row as it was before.
     pub prior: Prior,
 }
 
-/// Returns the appointments that were handed over; an error if the column is not in that form.
+/// Returns the appointments that were handed over; an error if the column has another form.
 pub fn given_by(row: &Model) -> Result<Vec<Given>> {
     serde_json::from_str(&row.appointments).map_err(|error| {
         StoreError::Schema(format!("hostmatch_hand_overs.appointments of {}: {error}", row.id))

@@ -1,4 +1,4 @@
-//! Records imports of mappings. The mappings themselves are decided like any other.
+//! Records imports of mappings. The mappings themselves are decided like any others.
 
 use super::Scope;
 use super::entity::import::{ActiveModel, Column, Entity, Model};

@@ -10,7 +10,7 @@
 //! For how hosts are locked, see [`super::hosts`].
 //!
 //! Then the appointments are locked. They are the gateway's rows: those that another session has locked are
-//! left for a later try, and once the others are locked the transaction waits for no lock (see
+//! left for a later try, and once the others are locked the transaction no longer waits for locks (see
 //! [`set_nowait`]).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ use crate::event::{
 };
 use crate::matching::{Appointment, ChangeSet, HostKey, Loaded, MappingSource, Outcome, Target};
 
-/// What was read for a batch.
+/// The data that was read for a batch.
 #[derive(Debug)]
 pub struct Batch {
     /// The input of the plan.
@@ -46,12 +46,12 @@ pub struct Batch {
     appointments: BTreeSet<AppointmentId>,
 }
 
-/// What a transaction has locked.
+/// The locks that a transaction has taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Locked {
-    /// Whether more appointments wait for one of the hosts than were read: the rest has to follow.
+    /// Whether more appointments wait for one of the hosts than were read: the others have to be read later.
     pub more_waiting: bool,
-    /// How the hosts without a valid mapping were locked.
+    /// The mode in which the hosts without a valid mapping were locked.
     hosts: HostLockMode,
 }
 
@@ -70,10 +70,10 @@ impl Locked {
     }
 }
 
-/// Why the rows are read.
+/// The purpose for which rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To write the result: locks the hosts, and those appointments that are free.
+    /// To write the result: locks the hosts, and those appointments that no other session has locked.
     Write(HostLockMode),
     /// To write the result to our own tables only: our own rows are locked in place of the appointments, no
     /// row of the gateway is locked, and no right to write there is needed.
@@ -82,8 +82,8 @@ pub enum Purpose {
     ReadOnly,
 }
 
-/// Reads what the hosts of these events are matched by: their appointments, mappings, staff and the inbox.
-/// [`Batch::load_appointments`] reads the rest.
+/// Reads the rows that are needed to match the hosts of these events: appointments, mappings, staff and the
+/// inbox. [`Batch::load_appointments`] reads the rest.
 pub async fn load_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -147,7 +147,7 @@ impl Batch {
     /// mapping in this batch; of the appointments that wait for one of them at most `limit` are read.
     ///
     /// # Errors
-    /// [`StoreError::SharedHost`], as in [`Locked::allow`], besides other errors.
+    /// Returns [`StoreError::SharedHost`] in the same cases as [`Locked::allow`], besides other errors.
     pub async fn load_appointments(
         &mut self,
         tx: &impl ConnectionTrait,
@@ -165,15 +165,16 @@ impl Batch {
         loaded.appointments = appointments(tx, schema, &self.appointments, self.purpose).await?;
         self.locked.more_waiting = waiting.len() as u64 >= u64::from(limit)
             || waiting.iter().any(|id| !loaded.appointments.contains_key(id));
-        // If it moved to another company between the two queries, the loaded rows do not fit: it is retried.
+        // If an appointment moved to another company between the two queries, the loaded rows do not fit, and
+        // the event is retried.
         let found = &self.found;
         loaded.appointments.retain(|id, now| found.company(*id).is_none_or(|then| then == now.company));
         loaded.events = rows::outcomes(tx, events).await?;
         Ok(())
     }
 
-    /// Returns whether each appointment of these targets was read. It was not if another session has locked
-    /// it, or if it has just been deleted or moved to another company.
+    /// Returns whether each appointment of these targets was read. An appointment was not read if another
+    /// session has locked it, or if it has just been deleted or moved to another company.
     pub fn is_complete(&self, targets: &[Target]) -> bool {
         let is_there = |target: &Target| match target {
             Target::Found(id) => self.loaded.appointments.contains_key(id),
@@ -217,7 +218,8 @@ pub async fn waiting(
         .and_where(Expr::col((a, Column::Outcome)).is_in(Outcome::waiting().map(Outcome::as_str)))
         .and_where(Expr::col((a, Column::StaffId)).is_null())
         .group_by_columns(named)
-        // Two mappings that disagree are left out: the appointment would be decided again for ever.
+        // Hosts with two mappings that disagree are left out: their appointments would be decided again and
+        // again.
         .and_having(source().count().eq(1))
         .and_having(source().min().like(format!("{}%", MappingSource::MATCH_PREFIX)))
         .order_by((a, Column::AppointmentId), Order::Asc)
@@ -261,7 +263,8 @@ pub async fn load_waiting(
 struct Asked {
     appointments: BTreeSet<AppointmentId>,
     hosts: BTreeSet<HostKey>,
-    /// A host without an id can still be matched by e-mail: the staff of these companies is needed.
+    /// The companies of hosts without an id. Such a host can still be matched by e-mail, so their staff is
+    /// needed.
     companies_without_host_id: Vec<CompanyId>,
 }
 
@@ -287,8 +290,8 @@ impl Asked {
 }
 
 /// Returns the lock for an appointment that must not itself be locked. Host 0 and companies below 0 do not
-/// exist. The number of these rows is bounded, because they stay. Two appointments that share one wait for
-/// each other.
+/// exist. The number of these rows is bounded, because they are never deleted. Two appointments that share
+/// one wait for each other.
 fn stand_in(id: &AppointmentId) -> HostKey {
     HostKey::new(CompanyId(-1 - id.0.rem_euclid(1 << 16)), HostId(0))
 }
@@ -319,7 +322,8 @@ selected! {
     }
 }
 
-/// Reads these appointments with our own rows; for writing, reads and locks only those that are free.
+/// Reads these appointments with our own rows; for writing, it reads and locks only those that no other
+/// session has locked.
 pub(super) async fn appointments(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -345,7 +349,8 @@ pub(super) async fn appointments(
     }
     let rows = tx.query_all(&select).await?;
     if purpose != Purpose::ReadOnly {
-        // Not before: MariaDB without lock waits rolls back a transaction that skips a locked row.
+        // This must not come earlier: without lock waits, MariaDB rolls back a transaction that skips a
+        // locked row.
         set_nowait(tx, schema.backend).await?;
     }
     for row in rows {

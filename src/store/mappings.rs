@@ -1,4 +1,4 @@
-//! Reads rows of `calcom_host_mappings`, with what is needed to judge them.
+//! Reads rows of `calcom_host_mappings`, with the data that is needed to judge them.
 //!
 //! A gateway that writes to an adopted table leaves the company out. Such a row counts for the company of its
 //! member of staff, and no unique index prevents a second one for the same host. So rows are read in the
@@ -23,7 +23,7 @@ use crate::matching::{
 };
 
 /// Reads the active mappings of these hosts, each in its own company, without audits: hosts with a valid
-/// mapping need nothing more.
+/// mapping do not need more.
 pub(super) async fn active(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -83,12 +83,12 @@ pub(super) async fn all(
 pub(super) struct Made {
     /// `calcom_host_mappings.id`
     pub(super) row: i64,
-    /// Whether our own change inserted it. If not, another session inserted one meanwhile, and we write no
-    /// audit.
+    /// Whether our own change inserted it. If not, another session inserted one in the meantime, and we do
+    /// not write an audit.
     pub(super) is_ours: bool,
 }
 
-/// Reads the mappings that these changes were to insert, by host.
+/// Reads the mappings that these changes were meant to insert, by host.
 pub(super) async fn made(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,

@@ -12,7 +12,7 @@ use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
 use crate::matching::{Assignment, Directory, HostKey, Mapping, Target};
 
 /// Reads everything that the strategies use for one host: all of its mappings, valid or not, and the
-/// company's staff. Without a host id only the staff.
+/// company's staff. Without a host id, reads only the staff.
 pub async fn directory_for(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -43,7 +43,7 @@ pub async fn directory_of(
     Ok(directory)
 }
 
-/// What is recorded about the appointment that a reference identifies.
+/// The record of the appointment that a reference identifies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remembered {
     /// The appointment.

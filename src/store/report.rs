@@ -11,7 +11,7 @@ use super::{GatewaySchema, Scope, rows};
 use crate::event::{AppointmentId, BookingEvent, CompanyId, HostId, StaffId};
 use crate::matching::{AuditAction, Confidence, Outcome};
 
-/// The name of the day among the columns of [`new_mappings`].
+/// The alias of the day in the query of [`new_mappings`].
 const DAY: &str = "day";
 
 /// A period in ms since 1970; its end is exclusive.
@@ -32,13 +32,13 @@ pub struct Decided {
     pub appointment: AppointmentId,
     #[sea_orm(from_col = "company_id")]
     pub company: CompanyId,
-    /// Its newest host, if its id can be one of Cal.com's.
+    /// Its newest host, if its id can be a Cal.com id.
     #[sea_orm(from_col = "host_id")]
     pub host: Option<HostId>,
     /// The member of staff that the decision found.
     #[sea_orm(from_col = "found_staff_id")]
     pub found: Option<StaffId>,
-    /// The member of staff whom we assigned last.
+    /// The member of staff whom we last assigned.
     #[sea_orm(from_col = "staff_id")]
     pub ours: Option<StaffId>,
     /// `appointments.staff_id` now.
@@ -52,7 +52,7 @@ pub struct Decided {
     /// Why a person is needed.
     #[sea_orm(from_col = "reason")]
     pub review: Option<String>,
-    /// Set if it was only observed, and is still to be written.
+    /// Set if the decision was only observed, and is still to be written.
     pub observed: Option<String>,
     /// When it was decided, in ms since 1970.
     pub decided_ms: i64,
@@ -90,7 +90,7 @@ pub async fn decided(
     Ok(decided)
 }
 
-/// Returns the newest event with a host for each of these decisions. Leaves out decisions without such an
+/// Returns the newest event with a host for each of these decisions. It leaves out decisions without such an
 /// event, and those whose booking is no longer kept.
 pub async fn recorded(
     db: &impl ConnectionTrait,

@@ -1,5 +1,5 @@
 //! Deletes rows at the end of their retention, in small steps that lock few rows. It stops when a step
-//! removes nothing, so that rows that cannot be removed are not retried for ever.
+//! removes nothing, so that rows that cannot be removed are not retried endlessly.
 
 use sea_orm::{EntityTrait, Select, TryGetable};
 
@@ -9,7 +9,7 @@ use super::prelude::*;
 use super::statement::values_of;
 use crate::event::AppointmentId;
 
-/// Rows per step.
+/// The number of rows per step.
 const STEP: u64 = 500;
 
 /// Removes the bookings kept with assignments that were decided before `before_ms`, and returns how many.
@@ -41,7 +41,7 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64> {
 }
 
 /// Removes these rows step by step, until none is left or `remove`, which gets their keys, removes none of
-/// them. `rows` selects one step. Returns how many rows were removed.
+/// them. `rows` selects one step. Returns the number of removed rows.
 pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = Result<u64>>>(
     database: &Database,
     rows: Select<E>,

@@ -1,8 +1,8 @@
 //! Declares what a SELECT selects and how its rows are read in one place, so that the columns and their order
 //! cannot differ between the two.
 //!
-//! Rows are read in the order of the selection. There are some rows for every event, and finding each value
-//! by its column's name costs more than reading it.
+//! Rows are read in the order of the selection. Every event needs several rows, and finding each value by its
+//! column's name costs more than reading it.
 
 use sea_orm::sea_query::{Expr, IntoIden, SelectExpr};
 use sea_orm::{DbErr, QueryResult, TryGetable};
@@ -23,7 +23,7 @@ impl<'r> RowReader<'r> {
         let index = self.next;
         self.next += 1;
         self.row.try_get_by_index(index).map_err(|error| {
-            // The same error, with the column's name instead of its index.
+            // This is the same error, with the column's name instead of its index.
             let names = self.row.column_names();
             names.get(index).and_then(|name| self.row.try_get::<T>("", name).err()).unwrap_or(error)
         })

@@ -8,7 +8,7 @@ use sea_orm::{EntityTrait, Select, Statement, TryGetable};
 use super::prelude::*;
 use crate::matching::HostKey;
 
-/// The maximum number of rows in one INSERT or UPDATE: far below every engine's limit of bound values.
+/// The maximum number of rows in one INSERT or UPDATE: far below every engine's limit on bound values.
 const ROWS: usize = 256;
 
 /// From this count on, only multiples of it are used.
@@ -28,7 +28,8 @@ pub(super) fn chunk_rows<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// Repeats the last value of an `IN (…)` up to such a count, for the same reason.
+/// Repeats the last value of an `IN (…)` until their count is one of those of [`chunk_rows`], for the same
+/// reason.
 pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut values: Vec<T> = values.into_iter().collect();
     if let Some(last) = values.last().cloned() {
@@ -39,7 +40,7 @@ pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<
     values
 }
 
-/// Returns the first value of a query's first row; none without a row.
+/// Returns the first value of a query's first row; `None` without a row.
 pub(super) async fn value<T: TryGetable>(
     db: &impl ConnectionTrait,
     sql: impl Into<String>,
@@ -69,7 +70,8 @@ pub(super) fn any_host(
     keys: impl IntoIterator<Item = HostKey>,
 ) -> Cond {
     let (company, host) = (company.into_column_ref(), host.into_column_ref());
-    // Not a tuple IN: SQLite has none, and MySQL's optimizer handles this form as well.
+    // A tuple IN is not used, because SQLite does not have it, and MySQL's optimizer handles this form as
+    // well.
     pad_in_list(keys).into_iter().fold(Cond::any(), |any, key| {
         any.add(Expr::col(company.clone()).eq(key.company).and(Expr::col(host.clone()).eq(key.host)))
     })
@@ -105,14 +107,15 @@ pub(super) fn lock_free_ones(select: &mut SelectStatement, backend: DbBackend) {
 /// gateway's. A session that holds such a row but never waits cannot be part of a deadlock.
 pub(super) async fn set_nowait(tx: &impl ConnectionTrait, backend: DbBackend) -> Result<()> {
     let sql = match backend {
-        // Lasts until the connection is next taken from the pool. MySQL, unlike MariaDB, has no shorter wait
-        // than a second.
+        // This lasts until the connection is next taken from the pool. The shortest wait is 0 on MariaDB, but
+        // one second on MySQL.
         DbBackend::MySql => {
             "SET SESSION lock_wait_timeout = 1 \
              /*M! , SESSION lock_wait_timeout = 0, SESSION innodb_lock_wait_timeout = 0 */ \
              /*!80000 , SESSION innodb_lock_wait_timeout = 1 */"
         }
-        // Lasts until the transaction ends; 0 would mean no limit. Far below any deadlock_timeout in use.
+        // This lasts until the transaction ends; 0 would mean no limit. It is far below any deadlock_timeout
+        // in use.
         DbBackend::Postgres => "SET LOCAL lock_timeout = '2ms'",
         _ => return Ok(()),
     };

@@ -19,10 +19,10 @@ use super::statement::{pad_in_list, value};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Audit, HostKey, MappingChange};
 
-/// Checks that of these insertions, those that were skipped exist. `made` of them were inserted.
+/// Checks that the rows of those insertions that were skipped exist. `made` rows were inserted.
 ///
 /// # Errors
-/// [`StoreError::Rejected`] with the sequence's name, if one does not exist.
+/// Returns [`StoreError::Rejected`] with the sequence's name if one of them does not exist.
 pub(super) async fn are_mappings_there(
     tx: &impl ConnectionTrait,
     backend: DbBackend,

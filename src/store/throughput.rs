@@ -19,7 +19,8 @@ pub async fn outcomes_since<const N: usize>(
     let mut select = Entity::find()
         .select_only()
         .column(Column::Outcome)
-        // Lists all outcomes, so that the index with the outcome first is used, without reading rows.
+        // All outcomes are listed, so that the index that begins with the outcome is used, without reading
+        // rows.
         .filter(Column::Outcome.is_in(recorded_outcomes()))
         .filter(Column::DecidedMs.gte(since_ms.into_iter().min().unwrap_or(i64::MAX)))
         .filter(scope.condition(Column::CompanyId))
@@ -39,9 +40,9 @@ pub async fn outcomes_since<const N: usize>(
     Ok(counts)
 }
 
-/// Returns the ages of events in ms when they were decided: since they were published if known
-/// (`x-hostmatch-first-seen`), otherwise since a worker first received them. Covers the last `most` events
-/// that were decided at `since_ms` or later, without dead letters.
+/// Returns the ages in ms that events had when they were decided: measured from when they were published if
+/// that is known (`x-hostmatch-first-seen`), otherwise from when a worker first received them. Covers the
+/// last `most` events that were decided at `since_ms` or later, without dead letters.
 pub async fn ages_since(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -60,7 +61,7 @@ pub async fn ages_since(
     Ok(rows.into_iter().map(|(decided_ms, received_ms)| Ord::max(decided_ms - received_ms, 0)).collect())
 }
 
-/// Returns when an event of any company was last decided, in ms since 1970.
+/// Returns the time at which an event of any company was last decided, in ms since 1970.
 pub async fn decided_last(db: &impl ConnectionTrait) -> Result<Option<i64>> {
     let last = Entity::find().select_only().column(Column::DecidedMs).order_by_desc(Column::DecidedMs);
     Ok(last.limit(1).into_tuple().one(db).await?)

@@ -10,7 +10,7 @@ use super::{Database, StoreError};
 /// Refuses a server that cannot run our transactions.
 ///
 /// # Errors
-/// [`StoreError::Schema`] with the server's version and the minimum.
+/// Returns [`StoreError::Schema`] with the server's version and the minimum.
 pub(super) async fn check(database: &Database) -> Result<()> {
     if database.backend() != DbBackend::MySql {
         return Ok(());
@@ -19,7 +19,7 @@ pub(super) async fn check(database: &Database) -> Result<()> {
     version.as_deref().and_then(too_old).map_or(Ok(()), |why| Err(StoreError::Schema(why)))
 }
 
-/// Returns why a MariaDB or MySQL server of this version cannot be used; none if it can.
+/// Returns the reason why a MariaDB or MySQL server of this version cannot be used; `None` if it can.
 pub(crate) fn too_old(version: &str) -> Option<String> {
     let mut numbers =
         version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));

@@ -23,7 +23,7 @@ const MAX_ROWS: u64 = 500;
 /// Workers send a heartbeat every 10 s; a worker that has missed four counts as gone.
 const GONE_AFTER_SECONDS: u64 = 45;
 
-/// What does not change while a worker runs.
+/// The properties of a worker that do not change while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Worker {
     /// Its own id, new for each process.
@@ -48,11 +48,11 @@ pub struct Worker {
 /// A worker's totals since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Work {
-    /// Deliveries that were finished.
+    /// The number of deliveries that were finished.
     pub finished: u64,
-    /// Deliveries that will be tried again.
+    /// The number of deliveries that will be tried again.
     pub retried: u64,
-    /// How many of the finished deliveries became dead letters.
+    /// The number of finished deliveries that became dead letters.
     pub failed: u64,
     /// How many seconds ago the last batch was settled.
     pub settled_seconds: Option<u64>,
@@ -64,7 +64,7 @@ pub struct WorkerRow {
     /// The worker.
     #[serde(flatten)]
     pub worker: Worker,
-    /// Whether its heartbeats stopped some time ago without it having deregistered.
+    /// Whether its heartbeats stopped some time ago, although it has not deregistered.
     pub gone: bool,
     /// How many seconds ago it started.
     pub up_seconds: u64,

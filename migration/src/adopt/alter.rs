@@ -104,7 +104,7 @@ impl<'a> Alter<'a> {
         let name = &column.name;
         if self.mysql() {
             let rest = column.definition[type_length(&column.definition)..].trim_start();
-            // A type with its own collation replaces the column's.
+            // A type with its own collation replaces the column's collation.
             let rest = if new.contains(" COLLATE ") { without_collation(rest) } else { rest.to_owned() };
             let rest = if nullable { rest.replacen("NOT NULL", "NULL", 1) } else { rest };
             let (bare, collation) = new.split_once(" CHARACTER SET ").unwrap_or((new, ""));
@@ -230,7 +230,8 @@ pub(super) fn update(
     format!("UPDATE {table} {alias} JOIN {other} ON {on} SET {values}{keep} WHERE {which}")
 }
 
-/// Returns where the type ends in a column's definition: `enum('a b','c')`, `bigint(20) unsigned`.
+/// Returns the length of the type with which a column's definition begins: `enum('a b','c')`, `bigint(20)
+/// unsigned`.
 pub(super) fn type_length(definition: &str) -> usize {
     let mut quoted = false;
     let end = definition.char_indices().find(|(_, c)| {

@@ -13,7 +13,7 @@ pub(super) const TABLE: &str = names::AUDITS;
 /// The key of the one row that records the adoption.
 const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";
 
-/// Returns the changes that the table needs, and how it differs.
+/// Returns the changes that the table needs, and a text for each difference.
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![found.keep(d, &["mapping_id"])];
@@ -89,15 +89,16 @@ fn goes(found: &ExistingTable) -> String {
     format!("id NOT IN (SELECT id FROM {copy}) AND {}", ours(Some(found)).replace("a.", ""))
 }
 
-/// Deletes our rows from the restored table. The operations are in the order of making: they are undone in
-/// reverse.
+/// Deletes our rows from the restored table. The operations are listed in the order of `up`; `down` runs them
+/// in reverse.
 fn give_back(found: &ExistingTable) -> impl Iterator<Item = Op> {
     let copy = copy_of(TABLE);
     let mut undo = vec![format!("DELETE FROM {TABLE} WHERE {}", goes(found))];
     let cascades =
         found.foreign_keys_of("mapping_id").any(|key| key.definition.contains("ON DELETE CASCADE"));
     if found.column("mapping_id").is_some_and(|column| !column.nullable) {
-        // Their mapping was deleted meanwhile: in the old shape that would have deleted them, too.
+        // Their mapping was deleted in the meantime: in the old shape this would have deleted the audits,
+        // too.
         undo.push(format!("DELETE FROM {TABLE} WHERE mapping_id IS NULL"));
     } else if cascades {
         undo.push(format!(

@@ -1,5 +1,5 @@
 //! Reads one of our tables that the gateway created, as the engine itself describes it, so that adoption can
-//! restore it word for word.
+//! restore it exactly.
 
 use sea_orm_migration::sea_orm::{self, ConnectionTrait, DbBackend, DbErr, FromQueryResult};
 
@@ -27,7 +27,8 @@ pub(crate) struct ExistingColumn {
     /// What follows the name in DDL; on PostgreSQL only the type.
     pub(crate) definition: String,
     pub(crate) nullable: bool,
-    /// Whether an INSERT may leave it out: it is nullable, or has a default, a counter or a computed value.
+    /// Whether an INSERT may leave it out: it is nullable, has a default, counts up automatically, or is
+    /// computed.
     #[sea_orm(from_alias = "counts")]
     pub(crate) fills_itself: bool,
     /// PostgreSQL's default.
@@ -105,8 +106,8 @@ impl ExistingTable {
         self.foreign_keys.iter().filter(move |key| key.columns == [column])
     }
 
-    /// Copies the rows until `down`: their ids, and those of these columns that exist. The copy shows which
-    /// rows existed before, and what this program may have changed in them since.
+    /// Keeps a copy of the rows until `down`: their ids, and those of these columns that exist. The copy
+    /// shows which rows existed before, and what this program may have changed in them since.
     pub(crate) fn keep(&self, d: &Dialect, columns: &[&str]) -> Op {
         let (table, copy) = (&self.table, copy_of(&self.table));
         let kept = std::iter::once("id").chain(columns.iter().copied().filter(|column| self.has(column)));

@@ -20,7 +20,7 @@ const TEXTS: [(&str, u32); 5] = [
     ("calcom_timezone", 50),
 ];
 
-/// Returns the changes that the table needs, and how it differs.
+/// Returns the changes that the table needs, and a text for each difference.
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![found.keep(d, &CHANGED)];
@@ -79,8 +79,8 @@ fn one_active(alter: &mut Alter<'_>, found: &ExistingTable, d: &Dialect, said: &
             alter.add("active_host_id", &computed);
         }
         if !found.has_unique(&["company_id", "active_host_id"]) {
-            // Not company_id first: then the server would use it in place of the index that it created for a
-            // foreign key on company_id.
+            // company_id must not come first: the server would use this index in place of the one that it
+            // created for a foreign key on company_id.
             alter.index(true, "one_active_mapping", "active_host_id, company_id", "");
             said.push(SAID.into());
         }
@@ -126,7 +126,7 @@ fn made(ours: &str) -> String {
     )
 }
 
-/// Returns the questions for rows that the old shape cannot hold; they go after the copy.
+/// Returns the prechecks for rows that the old shape cannot hold; they go after the copy.
 pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<Op> {
     let made = made(ours);
     obstacles::questions(found, d, &TEXTS.map(|(name, _)| name), |name| {
@@ -136,10 +136,11 @@ pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<O
 }
 
 /// Restores the rows. This must run while the audits still record which changes are ours; `ours` is a
-/// condition on audits `a`. The operations are in the order of making: they are undone in reverse.
+/// condition on audits `a`. The operations are listed in the order of `up`; `down` runs them in reverse.
 pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 3] {
     let (audited, made) = (audited(ours), made(ours));
-    // First all are inactive, so that none conflicts with another when its company is restored.
+    // First all mappings are deactivated, so that they do not conflict with each other when their companies
+    // are restored.
     let back = CHANGED.into_iter().filter_map(|column| match column {
         "is_active" => Some((column, "FALSE".to_owned())),
         // The column is dropped later.

@@ -1,5 +1,5 @@
 //! Adopts our tables and our column if the gateway's own migrations created them: brings them to our shape,
-//! by additions wherever possible, and restores them on the way down.
+//! by additions wherever possible, and `down` restores them.
 
 mod alter;
 mod audits;
@@ -24,11 +24,11 @@ pub(crate) use obstacles::in_the_way;
 /// adopted: they are the only record of the shape that was found.
 pub(crate) const ADOPTABLE: [&str; 3] = [MAPPINGS.name, AUDITS.name, CALCOM_HOST_ID.name];
 
-/// Only the audits record which changes of a mapping are ours, so adopted mappings are restored before the
-/// audits are dropped. They are always undone with them: otherwise the shape that was found would be lost.
+/// Only the audits record which changes to a mapping are ours, so adopted mappings are restored before the
+/// audits are dropped. Both are always undone together: otherwise the shape that was found would be lost.
 pub(crate) const UNDONE_AS_A_PAIR: [&str; 2] = [MAPPINGS.name, AUDITS.name];
 
-/// What already exists of what these migrations would create.
+/// Those tables and that column of these migrations that already exist.
 #[derive(Default)]
 struct There {
     mappings: Option<ExistingTable>,

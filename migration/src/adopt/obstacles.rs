@@ -1,6 +1,6 @@
 //! Finds what a person has to fix before anything can be adopted. It runs before the first statement, and
-//! lists the rows by their keys. Also builds the questions for rows that would prevent a table from being
-//! restored.
+//! lists the rows by their keys. This module also builds the prechecks for rows that would prevent a table
+//! from being restored.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
 
@@ -13,7 +13,7 @@ use crate::examination::Obstacle;
 use crate::gateway::{Column, Columns};
 use crate::migration::Op;
 
-/// How many rows of each kind are listed.
+/// The maximum number of rows of each kind that are listed.
 const SHOWN: usize = 100;
 
 /// The type that a column needs to be adopted.
@@ -101,7 +101,7 @@ pub(super) const AUDITS: Shape = &[
     ("change_key", Kind::Text, Some("CHAR(36) NULL")),
 ];
 
-/// Computed, so it is never required.
+/// This column is computed, so it is never required.
 const ACTIVE: (&str, Kind, Option<&str>) = ("active_host_id", Kind::Integer, Some(""));
 
 /// Finds columns of the wrong type. The rows of such a table cannot be checked.
@@ -297,11 +297,11 @@ fn same_staff(columns: &Columns, d: &Dialect) -> String {
     }
 }
 
-/// Builds a question for each of these columns whose old shape holds less than ours: it finds rows that the
-/// old shape could not hold, before anything is undone, so that no row is lost. These can only be the
+/// Builds a precheck for each of these columns whose old shape holds less than ours: before anything is
+/// undone, it finds rows that the old shape could not hold, so that no row is lost. These can only be the
 /// gateway's rows: hostmatch's own are deleted, and what it changed is restored first. `leaves` is a
-/// condition on rows that are deleted, or whose column is restored, by then. The questions go before the
-/// changes of the table, so that they remain in the journal until those are undone.
+/// condition on rows that are deleted, or whose column is restored, by then. The prechecks go before the
+/// changes to the table, so that they remain in the journal until those are undone.
 pub(super) fn questions(
     found: &ExistingTable,
     d: &Dialect,

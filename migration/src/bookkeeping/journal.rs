@@ -1,5 +1,5 @@
-//! The journal: the statements that are going to run, written down before the first of them, and those that
-//! `down` needs.
+//! Keeps the journal. It contains the statements of a run, written before the first of them is executed, and
+//! those that `down` needs.
 //!
 //! MySQL commits every DDL statement at once, so an interrupted migration stays half done. Before the first
 //! of its statements runs, the journal stores each statement, its undo statement and the query that checks
@@ -19,7 +19,7 @@ use crate::names::JOURNAL;
 use crate::session::Session;
 use crate::tables::place;
 
-// Not "undo" and similar, which are reserved words on some engines.
+// The columns are not called "undo" and the like, because these are reserved words on some engines.
 const COLUMNS: [&str; 7] = ["seq", "migration", "state", "is_kept", "to_make", "to_undo", "to_probe"];
 
 /// Sequence numbers per migration, so that statements are ordered as their migrations are.

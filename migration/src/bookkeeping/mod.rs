@@ -27,7 +27,7 @@ pub(crate) fn insert_applied(backend: DbBackend, migration: &str) -> String {
     format!("INSERT INTO {BOOKKEEPING} (version, applied_at) VALUES ('{migration}', {now})")
 }
 
-/// Returns the statement that removes that record.
+/// Returns the statement that removes the record of an applied migration.
 pub(crate) fn delete_applied(migration: &str) -> String {
     format!("DELETE FROM {BOOKKEEPING} WHERE version = '{migration}'")
 }

@@ -58,7 +58,7 @@ pub(super) fn inbox(table: Definition, d: &Dialect) -> Definition {
         .column(typed("suggestions", d.long_text()).not_null())
         .column(string_len("state", 16).default("open"))
         .column(big_integer("state_changed_ms"))
-        // When this passes, the row is open again. NULL: only a person reopens it.
+        // When this time has passed, the row is open again. NULL: only a person reopens it.
         .column(big_integer_null("ignored_until_ms"))
         .primary_key(&["company_id", "host_id"])
         .index("idx_state", &["state", "last_seen_ms"])
@@ -81,7 +81,8 @@ pub(super) fn host_locks(table: Definition, _: &Dialect) -> Definition {
     table.column(big_integer("company_id")).column(integer("host_id")).primary_key(&["company_id", "host_id"])
 }
 
-/// Defines the table of events: one slim row each, with its outcome. Kept for `retention.events`.
+/// Defines the table of events: one slim row each, with its outcome. The rows are kept for
+/// `retention.events`.
 pub(super) fn events(table: Definition, d: &Dialect) -> Definition {
     table
         .column(typed("event_id", &d.exact(255)).not_null())

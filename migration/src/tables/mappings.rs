@@ -45,7 +45,7 @@ pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {
     }
 }
 
-/// Defines the table of audits: every actual change of a mapping. The rows outlive the mapping, and contain
+/// Defines the table of audits: every actual change to a mapping. The rows outlive the mapping, and contain
 /// copies of its ids.
 pub(super) fn audits(table: Definition, d: &Dialect) -> Definition {
     let changed_by = d.user.as_deref().unwrap_or("BIGINT");

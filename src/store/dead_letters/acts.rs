@@ -15,7 +15,7 @@ use crate::store::replays::lock_letters;
 use crate::store::statement::chunk_rows;
 use crate::store::{Database, Scope};
 
-/// Letters per step.
+/// The number of letters per step.
 const STEP: usize = 1_000;
 
 /// What a person can do with dead letters, plans and replays.
@@ -66,11 +66,11 @@ impl LetterAction {
 pub struct NewAct {
     /// The action.
     pub action: LetterAction,
-    /// Who, such as `cli:anna@office-3`.
+    /// The author, such as `cli:anna@office-3`.
     pub made_by: String,
-    /// When, in ms since 1970 (UTC).
+    /// The time of the action, in ms since 1970 (UTC).
     pub at_ms: i64,
-    /// Why, in the person's own words.
+    /// The reason, in the person's own words.
     pub why: Option<String>,
     /// How the letters were chosen, as JSON.
     pub chosen: Option<String>,
@@ -78,7 +78,7 @@ pub struct NewAct {
     pub replay: Option<i64>,
     /// The group that it concerns.
     pub fingerprint: Option<String>,
-    /// The number of letters that it concerns, including those that it was refused for.
+    /// The number of letters that it concerns, including those for which it was refused.
     pub letters: usize,
 }
 
@@ -106,7 +106,7 @@ pub struct Act {
     pub(crate) letters: i32,
 }
 
-/// A letter that an action was refused for.
+/// A letter for which an action was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     pub(crate) id: i64,
@@ -116,9 +116,9 @@ pub struct LeftOut {
 /// The result of an action for each letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acted {
-    /// The action was performed on these.
+    /// The letters on which the action was performed.
     pub done: Vec<i64>,
-    /// The action was refused for these.
+    /// The letters for which the action was refused.
     pub refused: Vec<LeftOut>,
 }
 

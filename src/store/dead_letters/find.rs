@@ -67,12 +67,12 @@ impl Compare {
 }
 
 impl DeadLetterFilter {
-    /// Returns whether it has no condition except a state.
+    /// Returns whether the filter has no condition other than a state.
     pub fn is_empty(&self) -> bool {
         Self { state: None, before_id: None, ..self.clone() } == Self::default()
     }
 
-    /// Returns its JSON for the record, with the companies of the scope.
+    /// Returns the filter as JSON, with the companies of the scope, as it is recorded with an action.
     pub fn for_the_record(&self, scope: &Scope) -> String {
         let mut asked = serde_json::to_value(self).unwrap_or_default();
         if let Some(asked) = asked.as_object_mut() {
@@ -95,7 +95,7 @@ impl DeadLetterFilter {
     fn condition(&self, scope: &Scope) -> Cond {
         let attempts =
             |(compare, count): (Compare, i32)| compare.condition(Expr::col(Column::Attempts), count);
-        // Not LIKE: PostgreSQL and SQLite would not use this index for it.
+        // LIKE is not used, because PostgreSQL and SQLite would not use this index for it.
         let begins_with = |prefix: &String| {
             let behind = behind(prefix).map(|behind| Column::Fingerprint.lt(behind));
             Cond::all().add(Column::Fingerprint.gte(prefix)).add_option(behind)
@@ -117,8 +117,8 @@ impl DeadLetterFilter {
     }
 }
 
-/// Builds a condition for this text in one of the columns, ignoring case. The engine converts both
-/// sides to lower case: SQLite only ASCII.
+/// Builds a condition for this text in one of the columns, ignoring case. The engine converts both sides to
+/// lower case (SQLite only ASCII letters).
 fn contains(text: &str) -> Cond {
     let pattern = Func::lower(Expr::val(format!("%{}%", like_literal(text))));
     let like = |column: Column| {
@@ -180,7 +180,7 @@ pub async fn letters_of_event(
     scope: &Scope,
     event: &event::Model,
 ) -> Result<Vec<LetterOfEvent>> {
-    // The booking's column has an index.
+    // The search also uses the booking, because its column has an index.
     let these = scope
         .condition(Column::CompanyId)
         .add(Column::EventId.eq(event.event_id.as_str()))
@@ -221,10 +221,10 @@ pub struct Group {
     pub fingerprint: String,
     /// Their reason code.
     pub reason: String,
-    /// How many letters it has.
+    /// The number of its letters.
     #[serde(rename = "letters")]
     pub count: i64,
-    /// How many companies they belong to.
+    /// The number of companies to which they belong.
     pub companies: i64,
     /// When the first of them was received, in ms since 1970 (UTC).
     #[serde(rename = "first_seen", serialize_with = "as_rfc3339")]
@@ -246,7 +246,7 @@ pub struct Group {
     pub note: Option<String>,
 }
 
-/// Returns the groups of the matching letters, the largest first, at most `limit` from the `skip`th on.
+/// Returns the groups of the matching letters, the largest first; at most `limit`, after the first `skip`.
 pub async fn groups(
     database: &Database,
     scope: &Scope,
@@ -294,7 +294,7 @@ pub async fn groups(
         .into_tuple()
         .all(db)
         .await?;
-    // Of several notes the last one is shown.
+    // The last of several notes is shown.
     let notes: BTreeMap<String, Option<String>> = notes.into_iter().collect();
     for group in &mut groups {
         group.error = errors.remove(&group.newest).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::store::prelude::*;
 use crate::store::replays::ReplayState;
 use crate::store::retention::{delete, in_steps};
 
-/// Rows per step.
+/// The number of rows per step.
 const STEP: u64 = 200;
 
 /// The states of open letters, and of closed ones.
@@ -26,15 +26,15 @@ pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result
     let closed = Column::ClosedMs.lt(before_ms).and(Column::State.is_in(CLOSED));
     let oldest = letter::Entity::find().filter(closed.clone()).order_by_asc(Column::ClosedMs);
     in_steps(database, first(oldest, Column::Id), Column::Id, |ids: Vec<i64>| {
-        // A letter may have been opened again meanwhile.
+        // A letter may have been opened again in the meantime.
         delete::<letter::Entity>(database, Column::Id.is_in(ids).and(closed.clone()))
     })
     .await
 }
 
 /// Deletes plans and replays that were created before `before_ms`, with their letters, and actions from
-/// before then. Keeps replays that are running or paused; replays with a letter in flight, or with a sent
-/// letter that is open; and actions on an open letter or on a kept replay. Returns the number of replays.
+/// before then. It keeps replays that are running or paused, replays with a letter in flight or with a sent
+/// letter that is open, and actions on an open letter or on a kept replay. Returns the number of replays.
 /// After an error, the completed steps remain.
 pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
     let old = replay::Entity::find()
@@ -43,7 +43,8 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
         .filter(Expr::exists(items_that_matter()).not());
     let old = first(old, replay::Column::Id);
     let purged = in_steps(database, old, replay::Column::Id, |replays: Vec<i64>| async move {
-        // Its letters first: after an error, a replay with letters left is found again.
+        // Its letters are deleted first: after an error, the next purge finds a replay that still has
+        // letters.
         for replay in &replays {
             delete_items(database, *replay).await?;
         }

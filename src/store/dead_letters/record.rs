@@ -16,13 +16,14 @@ use crate::store::replays::{FAILED, end_replayed};
 /// opened again, unless its copy is in flight. Returns the number of new rows. After an error nothing is
 /// recorded.
 pub async fn insert_dead_letters(database: &Database, letters: &[NewDeadLetter]) -> Result<usize> {
-    // In key order, so that two recorders do not deadlock.
+    // The letters are sorted by key, so that two recorders do not deadlock.
     let mut letters: Vec<&NewDeadLetter> = letters.iter().collect();
     letters.sort_by(|a, b| a.letter.dead_id.cmp(&b.letter.dead_id));
 
     let transaction = database.begin().await?;
     let mut new = 0;
-    // One by one: each may have the maximum size of a message, and statements have a limit, too.
+    // They are recorded one by one: each may have the maximum size of a message, and the size of a statement
+    // is limited, too.
     for letter in &letters {
         if has_failed_again(&transaction, letter).await? {
             continue;
@@ -51,8 +52,8 @@ async fn is_recorded(transaction: &DatabaseTransaction, dead_id: &str) -> Result
     Ok(id.into_tuple::<i64>().one(transaction).await?.is_some())
 }
 
-/// Ends the replay of this copy, and records the attempt in its letter. Returns false if it is not a copy in
-/// flight, or its letter is gone: it is then recorded like any other dead letter.
+/// Ends the replay of this copy, and records the attempt in its letter. Returns false if the dead letter is
+/// not a copy in flight, or the copied letter is gone: it is then recorded like any other dead letter.
 async fn has_failed_again(transaction: &DatabaseTransaction, letter: &NewDeadLetter) -> Result<bool> {
     let Some(copy) = &letter.replayed else { return Ok(false) };
     let letter = &letter.letter;
@@ -112,7 +113,7 @@ async fn insert(transaction: &DatabaseTransaction, letter: &DeadLetter) -> Resul
         recorded_ms: Set(letter.recorded_ms),
         ..attempt(letter)
     };
-    // It is no error if another recorder has just inserted the same letter.
+    // It is not an error if another recorder has just inserted the same letter.
     let same = OnConflict::column(Column::DeadId).do_nothing_on([Column::Id]).to_owned();
     Entity::insert(row).on_conflict(same).exec_without_returning(transaction).await?;
     Ok(())
@@ -163,5 +164,6 @@ fn fit(text: &str, length: usize) -> String {
     text.chars().take(length).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
-/// Far below the limit of MySQL's TEXT (64 KiB), even at four bytes per character.
+/// The maximum length of an error in characters: far below the limit of MySQL's TEXT (64 KiB), even at four
+/// bytes per character.
 const MAX_ERROR: usize = 8_000;

@@ -44,9 +44,9 @@ selected! {
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     #[expect(missing_docs, reason = "most fields are columns")]
     pub struct AuditRow of (schema) {
-        /// The row's id, which always grows.
+        /// The row's id; a later row has a higher one.
         pub id: i64 = Expr::col(Column::Id) => |id: DbId| id.0,
-        /// When, in ms since 1970.
+        /// The time of the change, in ms since 1970.
         #[serde(serialize_with = "as_rfc3339")]
         pub at: i64 = changed_at(schema.backend) => |ms: Option<i64>| ms.unwrap_or(0),
         /// The mapping; none if its row was deleted.
@@ -122,7 +122,7 @@ pub async fn audits(
 }
 
 /// Returns the change that an audit row belongs to, with all of its rows. `None` if there is no such row, or
-/// it names no host.
+/// it has no host.
 pub async fn change_of(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -193,7 +193,7 @@ impl AuditRow {
         Some(HostKey::new(self.company?, self.host?))
     }
 
-    /// Returns the person's action that it belongs to, and the number of the decision within it. None for a
+    /// Returns the person's action that it belongs to, and the number of the decision within it. `None` for a
     /// row of the machine or the gateway, which stands alone.
     pub fn decision(&self) -> Option<(Uuid, u32)> {
         let key = self.change_key.filter(|key| key.get_version_num() == 8)?;
@@ -211,7 +211,8 @@ impl AuditRow {
         }
         let (Some(from), Some(to), Some(new)) = (&self.old, &self.new, &other.new) else { return false };
         let Some(old) = &other.old else {
-            // That row created the mapping, and mappings are never deleted: undoing deactivates it.
+            // That row created the mapping, and mappings are never deleted: undoing that row deactivates the
+            // mapping.
             return to.len() == 1 && to.get("is_active") == Some(&Value::Bool(false));
         };
         let mut changed = old.iter().filter(|(name, before)| new.get(*name).is_some_and(|it| it != *before));
@@ -228,7 +229,7 @@ pub(in crate::store) fn key_value(backend: DbBackend, key: &str) -> Expr {
     if backend == DbBackend::Postgres { value.cast_as("bpchar") } else { value }
 }
 
-/// Returns when a row was changed, in ms since 1970, read as UTC.
+/// Returns the expression for the time of a change, in ms since 1970, read as UTC.
 fn changed_at(backend: DbBackend) -> Expr {
     Expr::cust(in_ms(backend, Column::ChangedAt.as_str()))
 }

@@ -16,11 +16,11 @@ use crate::store::row_reader::selected;
 use crate::store::statement::{any_host, pad_in_list, set_nowait, values_of};
 use crate::store::{DbId, GatewaySchema, HostLockMode, hosts, mappings, rows};
 
-/// Hosts per statement.
+/// The number of hosts per statement.
 const HOSTS_CHUNK: usize = 256;
 
 /// Locks these hosts for the rest of the transaction, and waits for other sessions that hold them: workers
-/// that decide on one of them, and other people. From then on the transaction waits for no lock.
+/// that decide on one of them, and other people. From then on the transaction does not wait for locks.
 pub(crate) async fn begin_deciding(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -66,7 +66,7 @@ pub async fn facts(
     Ok(all)
 }
 
-/// Returns those of these hosts that a booking has named.
+/// Returns those of these hosts that have occurred in a booking.
 async fn booked(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<BTreeSet<HostKey>> {
     use assignment::Column;
     let hosts: Vec<(CompanyId, HostId)> = assignment::Entity::find()

@@ -1,5 +1,5 @@
 //! Reads everything that a person's decision about mappings depends on, under the lock of its host, and
-//! writes the decision: many at once, with one audit row for each changed row.
+//! writes decisions: many at once, with one audit row for each changed row.
 //!
 //! Rows are never deleted. The audit rows contain their values field by field, so they show how the table got
 //! its content, and any change can be undone by another one.
@@ -29,7 +29,7 @@ pub(crate) use write::write_changes;
 /// The columns of a mapping that may change, as fields of an audit row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MappingState {
-    /// None in a row that a gateway wrote without a company.
+    /// `None` in a row that a gateway wrote without a company.
     #[serde(rename = "company_id")]
     pub company: Option<CompanyId>,
     /// Whether it is active.
@@ -37,18 +37,18 @@ pub struct MappingState {
     /// How it was created.
     #[serde(rename = "mapping_source")]
     pub source: Stored<MappingSource>,
-    /// The confidence of that.
+    /// The confidence with which it was created.
     #[serde(rename = "confidence_score")]
     pub confidence: Confidence,
 }
 
 impl MappingState {
-    /// Returns it as the fields of an audit row.
+    /// Returns the state as the fields of an audit row.
     pub fn fields(&self) -> Map<String, Value> {
         if let Value::Object(fields) = json!(self) { fields } else { Map::new() }
     }
 
-    /// Returns the fields in which `after` differs, before and after.
+    /// Returns the fields in which `after` differs: their values before, and those after.
     pub fn difference(&self, after: &Self) -> (Map<String, Value>, Map<String, Value>) {
         let (mut old, mut new) = (self.fields(), after.fields());
         new.retain(|name, value| old.get(name) != Some(value));
@@ -56,8 +56,8 @@ impl MappingState {
         (old, new)
     }
 
-    /// Replaces its values by the fields of an audit row; other fields are ignored. `None` if a value is
-    /// invalid.
+    /// Replaces values of the state with those of an audit row; other fields are ignored. `None` if a value
+    /// is invalid.
     #[must_use]
     pub fn with(&self, fields: &Map<String, Value>) -> Option<Self> {
         let mut all = self.fields();
@@ -91,7 +91,7 @@ pub struct MappingRow {
 }
 
 impl MappingRow {
-    /// Returns the company for which it counts: its own, or that of its member of staff.
+    /// Returns the company for which the mapping counts: its own, or that of its member of staff.
     pub fn company(&self) -> Option<CompanyId> {
         self.state.company.or(self.staff.company)
     }
@@ -115,9 +115,10 @@ pub struct HostFacts {
     /// All mappings of the host, by id, including those of other companies: a member of staff may have moved
     /// from there, and host and staff together are unique.
     pub mappings: Vec<MappingRow>,
-    /// The newest audit row of the host, 0 if there is none: shows whether anything has changed since.
+    /// The newest audit row of the host, 0 if there is none. It shows whether anything has changed since the
+    /// facts were read.
     pub last_audit: i64,
-    /// Whether a booking or a mapping has named this host in this company.
+    /// Whether the host has occurred in a booking or a mapping of this company.
     pub is_known: bool,
     /// Its row in the inbox.
     pub inbox: Option<InboxRow>,
@@ -151,7 +152,7 @@ pub(crate) struct HostChange {
     /// Company and host.
     pub(crate) key: HostKey,
     /// Its number within the action, from 0. It is part of the keys of its audit rows, so that writing the
-    /// same action twice leaves them once.
+    /// same action twice leaves one row for each change.
     pub(crate) number: u32,
     /// The rows, deactivated ones first.
     pub(crate) rows: Vec<RowChange>,
@@ -159,6 +160,6 @@ pub(crate) struct HostChange {
     pub(crate) needs_person: bool,
     /// Whether it undoes another change.
     pub(crate) is_revert: bool,
-    /// Why, in the person's own words.
+    /// The reason, in the person's own words.
     pub(crate) reason: Option<String>,
 }

@@ -34,7 +34,7 @@ impl StaffFact {
 }
 
 /// Returns the members of staff with these ids, by the requested id. An id of the wrong kind (a text where
-/// ids are numbers) matches none.
+/// ids are numbers) does not match anybody.
 pub(crate) async fn staff_facts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,

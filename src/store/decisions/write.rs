@@ -110,11 +110,11 @@ fn insertion(change: &RowChange, audit: &Audit, now_ms: i64) -> Option<MappingCh
     Some(MappingChange { audit: audit.clone(), write })
 }
 
-/// A flag in a row's place within a decision: the row undoes another one.
+/// A flag in a row's position within a decision: the row undoes another one.
 pub(super) const REVERT: u16 = 1 << 15;
 
 /// Builds the key of a change of one row: the action, the number of the decision within it, and the row's
-/// place within the decision. So an action, and a decision, can be found by a key range.
+/// position within the decision. So the rows of an action, or of a decision, have a range of keys.
 pub(super) fn change_key(act: Uuid, number: u32, place: u16) -> Uuid {
     let mut bytes = *act.as_bytes();
     bytes[10..14].copy_from_slice(&number.to_be_bytes());

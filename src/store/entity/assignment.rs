@@ -13,11 +13,11 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub appointment_id: AppointmentId,
     pub company_id: CompanyId,
-    /// The member of staff whom we wrote.
+    /// The member of staff whom we assigned.
     pub staff_id: Option<StaffId>,
     /// The member of staff that the decision found.
     pub found_staff_id: Option<StaffId>,
-    /// Set if it was only observed, and is still to be written.
+    /// Set if the decision was only observed, and is still to be written.
     pub observed: Option<String>,
     /// The mapping that the match used.
     pub mapping_id: Option<DbId>,
@@ -25,10 +25,10 @@ pub struct Model {
     pub confidence: Option<Confidence>,
     /// The evidence of the match, as JSON.
     pub evidence: Option<String>,
-    /// The newest event that named a host.
+    /// The newest event that contains a host.
     pub event_id: Option<EventId>,
     pub event_time_ms: Option<i64>,
-    /// Whether that time is only the time of publishing.
+    /// Whether `event_time_ms` is only the time of publishing.
     pub event_stamped: bool,
     pub host_id: Option<HostId>,
     /// The address of a host without an id.
@@ -62,8 +62,8 @@ pub enum Relation {
     Mapping,
 }
 
-/// Joins the appointment only while it is in the assignment's company: once it has moved, the decision no
-/// longer applies.
+/// Joins the appointment only while it is in the assignment's company: once the appointment has moved, the
+/// decision no longer applies.
 pub fn appointment_in_company() -> RelationDef {
     Relation::Appointment.def().on_condition(|assignment, appointment| {
         let company = Expr::col((appointment, super::appointment::Column::CompanyId));

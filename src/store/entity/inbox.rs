@@ -19,7 +19,7 @@ pub struct Model {
     /// The event that the columns above come from.
     pub event_id: Option<EventId>,
     pub event_time_ms: Option<i64>,
-    /// Whether that time is only the time of publishing.
+    /// Whether `event_time_ms` is only the time of publishing.
     pub event_stamped: bool,
     pub first_seen_ms: i64,
     pub last_seen_ms: i64,

@@ -12,7 +12,8 @@ use crate::store::{DbId, Document, Moment};
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: DbId,
-    /// The company. None if a gateway wrote the row: it counts for the company of its member of staff.
+    /// The company. `None` if a gateway wrote the row, which then counts for the company of its member of
+    /// staff.
     pub company_id: Option<CompanyId>,
     pub staff_id: StaffId,
     pub calcom_host_id: HostId,

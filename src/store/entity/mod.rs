@@ -58,7 +58,7 @@ use crate::event::StaffId;
 /// A key or reference of the gateway that may be an integer, a text or a UUID, like [`StaffId`].
 pub type OpaqueId = StaffId;
 
-/// The relations of most tables: none.
+/// The relations of a table without any.
 #[derive(Clone, Copy, Debug, EnumIter)]
 pub enum NoRelation {}
 
@@ -68,12 +68,12 @@ impl RelationTrait for NoRelation {
     }
 }
 
-/// Which columns the gateway's tables have in this installation.
+/// The columns that the gateway's tables have in this installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatewayColumns(Arc<BTreeSet<(String, String)>>);
 
 impl GatewayColumns {
-    /// Collects those of the entities' tables.
+    /// Collects the columns of the entities' tables.
     pub(super) fn of(columns: &Columns) -> Self {
         let tables = [
             appointment::Entity.table_name(),
@@ -101,8 +101,8 @@ impl GatewayColumns {
 pub trait Present: Sized {
     /// Selects only the columns that exist; the others are read as `None`.
     ///
-    /// It selects all of these: a user who may read only some of them (see `gateway grants`) has to name the
-    /// columns.
+    /// The database user must be allowed to read all of these. A query for a user who may read only some of
+    /// them (see `gateway grants`) has to list its columns.
     fn present(self, schema: &GatewaySchema) -> Self;
 }
 

@@ -19,9 +19,9 @@ pub struct Model {
     pub made_by: String,
     pub why: Option<String>,
     pub total: i32,
-    /// The rate, as letters per time.
+    /// The rate, in letters per unit of time.
     pub rate: Option<String>,
-    /// How many letters go first.
+    /// The number of letters that are replayed first.
     pub canary: Option<i32>,
     /// The percentage of failures at which it stops.
     pub stop_percent: Option<i32>,

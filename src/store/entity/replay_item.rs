@@ -15,7 +15,7 @@ pub struct Model {
     pub letter_id: i64,
     /// The hash of the message that was planned.
     pub digest: String,
-    /// When the letter had last failed at the time of the plan.
+    /// The time at which the letter had last failed when it was planned.
     pub seen_ms: i64,
     /// Letters of one lane are never in flight at the same time.
     pub lane: Option<i64>,

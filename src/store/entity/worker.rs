@@ -16,13 +16,13 @@ pub struct Model {
     pub revision: Option<String>,
     /// Whether it assigns, or only observes.
     pub mode: String,
-    /// How many batches it processes at once.
+    /// The number of batches that it processes at once.
     pub pipelines: i32,
     pub started_ms: i64,
     pub seen_ms: i64,
     pub settled_ms: Option<i64>,
     pub finished: i64,
     pub retried: i64,
-    /// Deliveries that it gave up.
+    /// The number of deliveries that became dead letters.
     pub failed: i64,
 }

@@ -35,12 +35,12 @@ pub struct HostAct {
     #[sea_orm(from_col = "host_id")]
     #[serde(skip)]
     host: HostId,
-    /// When, in ms since 1970.
+    /// The time of the action, in ms since 1970.
     #[sea_orm(from_col = "at_ms")]
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) at: i64,
     pub(crate) action: Stored<HostAction>,
-    /// Who, such as `cli:anna@office-3`.
+    /// The author, such as `cli:anna@office-3`.
     #[sea_orm(from_col = "made_by")]
     pub(crate) by: Actor,
     pub(crate) why: Option<String>,
@@ -50,8 +50,8 @@ pub struct HostAct {
     pub(crate) until: Option<i64>,
 }
 
-/// Ignores a host, until a given time or until it is reopened, or reopens it. The caller must have locked the
-/// host.
+/// Ignores a host (until a given time, or until it is reopened), or reopens it. The caller must have locked
+/// the host.
 pub(crate) async fn act_on_host(
     tx: &impl ConnectionTrait,
     key: HostKey,

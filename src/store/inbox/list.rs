@@ -20,10 +20,10 @@ const W: &str = "w";
 pub struct Bookings {
     pub(crate) waiting: i64,
     pub(crate) bookings: i64,
-    /// When the next one starts, in ms since 1970.
+    /// The start of the next booking, in ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) next_booking: Option<i64>,
-    /// When the last one that has already begun started, in ms since 1970.
+    /// The start of the last booking that has already begun, in ms since 1970.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) last_booking: Option<i64>,
 }
@@ -36,8 +36,8 @@ enum Counted {
     LastBooking,
 }
 
-/// Returns hosts, those with the soonest booking first, then those last seen; at most `limit`, after the
-/// first `skip`.
+/// Returns hosts, those with the soonest booking first, then the most recently seen ones; at most `limit`,
+/// after the first `skip`.
 pub async fn inbox_entries(
     db: &impl ConnectionTrait,
     scope: &Scope,
@@ -105,7 +105,8 @@ fn bookings(scope: &Scope, filter: &InboxFilter, now_ms: i64) -> SelectStatement
 fn condition(scope: &Scope, filter: &InboxFilter, table: &'static str, now_ms: i64) -> Cond {
     let col = |column: Column| Expr::col((table, column));
     let state = |state: InboxState| col(Column::State).eq(state.as_str());
-    // A row whose time has passed counts as open; its state is updated only with the next write.
+    // A row whose `ignored_until_ms` has passed counts as open; its state is updated only with the next
+    // write.
     let over = || col(Column::IgnoredUntilMs).is_not_null().and(col(Column::IgnoredUntilMs).lte(now_ms));
     let all = Cond::all()
         .add(scope.condition_of(col(Column::CompanyId)))

@@ -24,7 +24,7 @@ words!(InboxKind);
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum InboxKind {
-    /// There is a suggestion, but not sure enough to be accepted automatically.
+    /// There is a suggestion, but its confidence is too low to accept it automatically.
     Suggestion,
     /// Several members of staff match equally well.
     Ambiguous,

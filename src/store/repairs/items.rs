@@ -64,7 +64,7 @@ pub async fn lock_hosts(
 }
 
 /// Returns the appointments of a repair after `after`, in order, at most `limit`; with a `state`, only those
-/// in it.
+/// in that state.
 pub(crate) async fn repair_items(
     db: &impl ConnectionTrait,
     repair: i64,
@@ -82,7 +82,7 @@ pub(crate) async fn repair_items(
 }
 
 /// Reads these appointments with our own rows and locks them, except those that another session has locked.
-/// From then on the transaction waits for no lock.
+/// From then on the transaction does not wait for locks.
 pub(crate) async fn free_appointments(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -143,8 +143,8 @@ pub(crate) async fn set_repair_state(
     update_repair(tx, repair, &[from], row).await
 }
 
-/// Starts to undo a repair; appointments not yet assigned are left alone. Returns false if it was undone
-/// before.
+/// Starts to undo a repair; appointments not yet assigned are left alone. Returns false if it has already
+/// been undone.
 pub(crate) async fn start_undoing(
     tx: &impl ConnectionTrait,
     repair: i64,
@@ -175,7 +175,7 @@ pub(crate) async fn start_undoing(
     Ok(true)
 }
 
-/// Updates a repair that is in one of the states `from`. Returns false if it is not.
+/// Updates a repair that is in one of the states `from`. Returns false if it is in another state.
 async fn update_repair(
     tx: &impl ConnectionTrait,
     id: i64,

@@ -28,7 +28,7 @@ pub(crate) use read::{repair, tallies, waiting_of};
 
 words!(RepairScope, RepairState, ItemState);
 
-/// Which of the waiting appointments to repair.
+/// The waiting appointments that are to be repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
@@ -51,7 +51,7 @@ pub enum RepairState {
     Running,
     /// Each appointment has its result.
     Done,
-    /// The host is now mapped to other staff: the rest was left.
+    /// The host is now mapped to another member of staff: the remaining appointments were left as they are.
     Stopped,
     /// Some appointments are still to be restored.
     Undoing,
@@ -98,11 +98,11 @@ pub struct RepairRow {
     /// The number of its appointments.
     #[sea_orm(from_col = "total")]
     pub appointments: i32,
-    /// How many of them are in each state; not read with the row.
+    /// The number of them in each state; not read with the row.
     #[sea_orm(skip)]
     pub counts: Tally,
     pub made_by: Actor,
-    /// Why.
+    /// The reason.
     pub why: Option<String>,
     /// When it was started, in ms since 1970.
     #[sea_orm(from_col = "created_ms")]

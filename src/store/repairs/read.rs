@@ -29,8 +29,8 @@ pub struct Waiting {
     pub booking: Option<String>,
 }
 
-/// Returns the appointments that wait for this host: their newest event names it, no staff was found, and
-/// they have not been assigned since. The result comes from the decisions, not from a counter.
+/// Returns the appointments that wait for this host: their newest event has this host, no staff was found,
+/// and they have not been assigned since. The result comes from the decisions, not from a counter.
 pub(crate) async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<Waiting>> {
     use assignment::Column;
     let is_in_company = appointment::Column::CompanyId.into_expr().eq(Column::CompanyId.into_expr());

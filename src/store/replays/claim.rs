@@ -32,10 +32,10 @@ pub(in crate::store) async fn lock_letters(
     Ok(letters.into_iter().map(|(id, state, last_failed_ms)| (id, (state, last_failed_ms))).collect())
 }
 
-/// Claims these pending letters of a replay, as far as they are unchanged since the plan, and returns the
-/// claimed ones. The others end with a code: `gone`, `changed`, `not_open`, `being_replayed`. If another
-/// process holds the replay, no letter is touched. `ids` holds each letter with its last failure as of the
-/// plan, a few hundred at most. After an error no letter is claimed.
+/// Claims these pending letters of a replay, if they have not changed since the plan, and returns the claimed
+/// ones. The others end with a code: `gone`, `changed`, `not_open`, `being_replayed`. If another process
+/// holds the replay, no letter is touched. `ids` holds each letter with its last failure as of the plan, a
+/// few hundred at most. After an error no letter is claimed.
 pub async fn claim(
     database: &Database,
     replay: i64,
@@ -94,7 +94,7 @@ pub async fn claim(
     database.transact(work).await
 }
 
-/// Returns whether this process holds the replay, and locks it until the transaction ends.
+/// Locks the replay until the transaction ends, and returns whether this process holds it.
 async fn is_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool> {
     let held = replay::Entity::find_by_id(replay)
         .filter(replay::Column::State.eq(ReplayState::Running))

@@ -40,7 +40,7 @@ pub struct NewItem {
     pub digest: String,
     /// The appointment: two letters of one appointment are never in flight at the same time.
     pub lane: Option<i64>,
-    /// The outcome predicted, or [`FAILED`].
+    /// The predicted outcome, or [`FAILED`].
     pub predicted: String,
     /// The reason code of a predicted failure.
     pub predicted_reason: Option<String>,
@@ -95,7 +95,7 @@ pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64>
 pub struct ReplayTerms {
     /// The rate, such as `20/s`.
     pub rate: String,
-    /// How many letters are replayed first.
+    /// The number of letters that are replayed first.
     pub canary: i32,
     /// The replay stops when more than this percentage of letters has failed.
     pub stop_percent: i32,
@@ -103,12 +103,12 @@ pub struct ReplayTerms {
     pub skip_failing: bool,
 }
 
-/// How a process starts to work on a replay.
+/// The way in which a process starts to work on a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beginning {
-    /// For the first time.
+    /// It starts the replay.
     First(ReplayTerms),
-    /// Again, where it was left.
+    /// It continues where an earlier process stopped.
     Again {
         /// Whether letters in flight count as lost and are published once more.
         resend: bool,
@@ -118,17 +118,17 @@ pub enum Beginning {
 /// A change of a replay's state.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
-    /// Allowed only from one of these states.
+    /// The states from which the change is allowed.
     pub from: &'a [ReplayState],
     /// The new state.
     pub to: ReplayState,
     /// The reason, if it ends early.
     pub because: Option<&'a str>,
-    /// Allowed only while this process holds the lease.
+    /// If given, the change is allowed only while this process holds the lease.
     pub lease: Option<&'a str>,
     /// The action to record.
     pub act: Option<&'a NewAct>,
-    /// When, in ms since 1970 (UTC).
+    /// The time of the change, in ms since 1970 (UTC).
     pub now_ms: i64,
 }
 

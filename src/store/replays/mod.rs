@@ -66,7 +66,7 @@ impl ReplayItemState {
     pub const ON_THE_WAY: [Self; 2] = [Self::Claimed, Self::Sent];
 }
 
-/// The result of a letter whose copy became a dead letter again; also the prediction of that.
+/// The result of a letter whose copy became a dead letter again; also used as a prediction.
 pub const FAILED: &str = "failed";
 
 /// The result of a letter that no longer matched the plan, or whose copy no queue accepts.

@@ -29,7 +29,7 @@ pub struct ItemRow {
     pub(crate) result_reason: Option<String>,
 }
 
-/// How many letters of a replay share all of these values.
+/// The number of letters of a replay that share all of these values.
 #[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 pub struct Shares {
