@@ -77,7 +77,7 @@ async fn only_ours(connection: &DatabaseConnection) -> Result<(), MigrateError> 
     if names.is_empty() {
         return Ok(());
     }
-    Err(MigrateError::Newer { names, why: "undo these with that version; this one does not know how" })
+    Err(MigrateError::Newer { names, why: "undo these migrations with that version; this version cannot" })
 }
 
 /// Undoes migrations. `first` lists the migrations that were present when the run began.

@@ -49,7 +49,7 @@ pub enum MigrateError {
     #[error("nothing was changed: this database already has tables of a gateway: {}", .0.join(", "))]
     NotEmpty(Vec<String>),
     #[error(
-        "nothing was changed: this database takes no writes: {0}; point database.url at one that takes them"
+        "nothing was changed: this database does not accept writes: {0}; point database.url at one that does"
     )]
     ReadOnly(String),
     #[error(
@@ -96,7 +96,7 @@ pub enum MigrateError {
         LOCK_WAIT.as_secs()
     )]
     Busy { doing: &'static str },
-    #[error("the database refused while {doing}: {source}")]
+    #[error("the database returned an error while {doing}: {source}")]
     Database { doing: &'static str, source: DbErr },
 }
 

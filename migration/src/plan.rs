@@ -123,7 +123,7 @@ fn of_a_newer_program(status: &[Status]) -> Result<Option<String>, MigrateError>
     } else {
         let names = names.join(", ");
         return Ok(Some(format!(
-            "a newer hostmatch has migrated this database ({names}); this version does not change those"
+            "a newer hostmatch has migrated this database ({names}); this version does not change those migrations"
         )));
     };
     Err(MigrateError::Newer { names, why })

@@ -44,7 +44,7 @@ pub(crate) async fn may_run(
 }
 
 fn failed(source: DbErr) -> MigrateError {
-    MigrateError::of("reading what this user may do", source)
+    MigrateError::of("reading the rights of this user", source)
 }
 
 /// A privilege, under MySQL's name, and its table.
@@ -141,7 +141,7 @@ async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Re
         let (lacks, may) = match *privilege {
             "CREATE" => ("CREATE on the schema".to_owned(), String::new()),
             "ALTER" | "INDEX" | "DROP" => (
-                format!("to be the owner of {table}, or a member of the role that is"),
+                format!("ownership of {table} (or membership in the role that owns it)"),
                 "pg_has_role(c.relowner, 'USAGE')".to_owned(),
             ),
             "REFERENCES" => (

@@ -142,7 +142,7 @@ mod tests {
         match words[..] {
             ["CREATE", "TABLE", ..] | ["CREATE", "INDEX", ..] => None,
             ["CREATE", "UNIQUE", "INDEX", ..] => (!made_here.contains(&table(5)))
-                .then(|| "older programs may write what is not unique".to_owned()),
+                .then(|| "older programs may write duplicate values".to_owned()),
             ["ALTER", "TABLE", ..] => {
                 let body = words[3..].join(" ");
                 // Commas within parentheses do not separate parts.
@@ -163,7 +163,7 @@ mod tests {
                     }
                 })
             }
-            _ => Some("it is not a statement that only adds".to_owned()),
+            _ => Some("the statement does not only add".to_owned()),
         }
     }
 

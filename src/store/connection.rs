@@ -90,10 +90,10 @@ impl Database {
     }
 
     /// Waits for `work`, a transaction or a few statements, up to a deadline. The server's own limits abort a
-    /// slow statement; this aborts one whose server stopped responding, as unavailable.
+    /// slow statement; this deadline covers a server that has stopped responding, and makes it unavailable.
     pub async fn with_deadline<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
-            let reason = format!("no answer within {} s", self.deadline.as_secs());
+            let reason = format!("no response within {} s", self.deadline.as_secs());
             Err(StoreError::Unavailable { reason, source: None })
         })
     }

@@ -36,7 +36,7 @@ pub enum StoreError {
     Rejected(String),
     /// Our tables are missing, or older than this program: run `hostmatch migrate up`.
     #[error(
-        "the tables of hostmatch are missing or older than this version: run `hostmatch migrate up` (pending: {0})"
+        "hostmatch's tables are missing or older than this version: run `hostmatch migrate up` (pending: {0})"
     )]
     Behind(String),
     /// The tables or the configuration do not fit: a person must fix them.

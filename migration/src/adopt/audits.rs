@@ -39,7 +39,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     match mapping.filter(|_| found.foreign_keys_of("mapping_id").next().is_none() && is != d.mapping) {
         Some(column) => {
             alter.retype(column, &d.mapping, true);
-            said.push(format!("mapping_id is {is} and refers to nothing: it becomes {}", d.mapping));
+            said.push(format!("mapping_id is {is}, without a foreign key: it becomes {}", d.mapping));
         }
         None => said.extend(alter.nullable("mapping_id")),
     }

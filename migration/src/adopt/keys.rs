@@ -77,7 +77,7 @@ pub(super) fn of(found: &ExistingTable) -> Vec<Obstacle> {
         if limits && !is_known {
             add(
                 format!("{table} has the check {} on {}", check.name, check.columns.join(", ")),
-                "drop it, if it would refuse what hostmatch writes; it writes every mapping and every change of one",
+                "drop it if it would refuse what hostmatch writes: every mapping, and every change to a mapping",
             );
         }
     }

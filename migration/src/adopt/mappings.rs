@@ -36,7 +36,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
         let is = columns.get(TABLE, column).map(Column::reference_type).unwrap_or_default();
         if found.foreign_keys_of(column).next().is_none() && is != *refers_to {
             alter.retype(there, refers_to, there.nullable);
-            said.push(format!("{column} is {is} and refers to nothing: it becomes {refers_to}"));
+            said.push(format!("{column} is {is}, without a foreign key: it becomes {refers_to}"));
         }
     }
     said.extend(alter.index_missing(&keys::MAPPINGS[..3]));

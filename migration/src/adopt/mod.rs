@@ -180,7 +180,7 @@ async fn adopt_column<C: ConnectionTrait>(
         ExistingTable::read(connection, "appointments").await?.has_index(&["calcom_host_id"])
     };
     let index = calcom_host_id_index(d).filter(|_| !is_indexed);
-    let said = index.iter().map(|_| "it has no index: one will be added".to_owned()).collect();
+    let said = index.iter().map(|_| "there is no index: one will be added".to_owned()).collect();
     ops.extend(index);
     Ok((ops, said))
 }

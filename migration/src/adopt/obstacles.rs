@@ -111,7 +111,7 @@ pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obsta
     let mut wrong = Vec::new();
     for (name, kind, added) in shape.iter().chain([&ACTIVE]) {
         match columns.get(table, name) {
-            None if added.is_none() => wrong.push(format!("it has no column {name}")),
+            None if added.is_none() => wrong.push(format!("the column {name} is missing")),
             None => {}
             Some(column) => {
                 let is_enum = found.column(name).is_some_and(|column| column.is_enum);
@@ -129,11 +129,11 @@ pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obsta
         }
     }
     if found.column("id").is_some_and(|id| !id.fills_itself) {
-        wrong.push("id does not count up automatically".into());
+        wrong.push("id has no auto-increment".into());
     }
     for column in &found.columns {
         if !column.fills_itself && !shape.iter().any(|(name, ..)| *name == column.name) {
-            wrong.push(format!("{} must be given a value, and hostmatch does not know it", column.name));
+            wrong.push(format!("hostmatch does not know the column {}, which requires a value", column.name));
         }
     }
     (!wrong.is_empty()).then(|| {
@@ -197,7 +197,7 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
             "delete these mappings, or set staff_id",
         ),
         (
-            "a mapping has no host id, or one that cannot be Cal.com's",
+            "a mapping has no host id, or one that cannot be a Cal.com id",
             format!(
                 "SELECT {id} FROM {table} m WHERE m.calcom_host_id IS NULL \
                  OR m.calcom_host_id NOT BETWEEN 1 AND 2147483647 ORDER BY m.id"
@@ -242,7 +242,7 @@ pub(super) async fn of_audits<C: ConnectionTrait>(
              FROM {} a WHERE a.mapping_id IS NOT NULL AND {gone} ORDER BY a.id",
             audits::TABLE
         ),
-        "delete these audits, or move them into a table of another name",
+        "delete these audits, or move them into a table with another name",
     );
     ask(connection, vec![orphans]).await
 }
@@ -311,7 +311,8 @@ pub(super) fn questions(
     let table = &found.table;
     let id = if d.is_mysql() { "CAST(id AS SIGNED)" } else { "id::bigint" };
     let ask = |name: &str, (shape, fits): (String, String)| {
-        let what = format!("{table}.{name} holds what its old shape cannot: {shape}").replace('\'', "''");
+        let what = format!("{table}.{name} holds a value that does not fit the old column: {shape}")
+            .replace('\'', "''");
         Op::question(
             &format!("SELECT {id} AS id, '{what}' AS what FROM {table} WHERE NOT ({fits})"),
             // For a row without an actor the condition is NULL: the row is the gateway's.

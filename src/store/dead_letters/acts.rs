@@ -172,7 +172,7 @@ async fn change_state(
                 chosen.push(*id);
                 continue;
             }
-            Some(state) => format!("it is {state}, not {from}"),
+            Some(state) => format!("the letter is {state}, not {from}"),
             None => "there is no such dead letter".to_owned(),
         };
         acted.refused.push(LeftOut { id: *id, why });

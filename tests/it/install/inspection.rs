@@ -275,7 +275,7 @@ async fn is_read_only(test: &TestDatabase, url: &str) {
         let output = run(url, arguments);
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(6), "{test:?} {arguments:?}: {text}");
-        assert!(text.contains("nothing was changed") && text.contains("takes no writes"), "{text}");
+        assert!(text.contains("nothing was changed") && text.contains("does not accept writes"), "{text}");
     }
     let found = json(&run(url, &["gateway", "inspect", "--output", "json"]));
     assert!(findings(&found, "problem")[0].contains("accepts no writes"), "{found}");

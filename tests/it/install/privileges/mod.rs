@@ -321,14 +321,14 @@ async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(ba
     let statements = printed(&test, &user, "migrate");
     match backend {
         Backend::MariaDb => refused(&["REFERENCES on companies", "REFERENCES on appointments"]),
-        _ => refused(&["CREATE on the schema", "owner of appointments", "REFERENCES on staff"]),
+        _ => refused(&["CREATE on the schema", "ownership of appointments", "REFERENCES on staff"]),
     }
     // All rights but one.
     let (last, rest): (&str, Vec<&String>) = match backend {
         Backend::MariaDb => {
             ("ALTER on appointments", statements.iter().filter(|it| !it.contains("`appointments`")).collect())
         }
-        _ => ("owner of appointments", statements.iter().filter(|it| it.contains(" ON ")).collect()),
+        _ => ("ownership of appointments", statements.iter().filter(|it| it.contains(" ON ")).collect()),
     };
     test.run(&rest).await;
     if backend == Backend::MariaDb {

@@ -108,7 +108,7 @@ async fn unrelated_tables_with_our_names_are_not_adopted(backend: Backend) {
     let test = gateway(backend, Variant::Living).await;
     test.run(&["ALTER TABLE calcom_host_mappings ADD COLUMN shop_id INT NOT NULL DEFAULT 3"]).await;
     test.run(&["ALTER TABLE calcom_host_mappings ALTER COLUMN shop_id DROP DEFAULT"]).await;
-    refused(&test, &["shop_id must be given"]).await;
+    refused(&test, &["the column shop_id, which requires a value"]).await;
 }
 
 on_engines!(each_obstacle_to_adoption_is_named: mariadb, postgres);
@@ -136,10 +136,10 @@ async fn each_obstacle_to_adoption_is_named(backend: Backend) {
         (vec!["DROP TABLE calcom_host_mappings".into()], "audit 1 of mapping 1"),
         (
             vec![format!("{maps} {}", pick("MODIFY id INT NOT NULL", "ALTER id DROP DEFAULT"))],
-            "id does not count",
+            "id has no auto-increment",
         ),
         (vec![format!("{maps} DROP COLUMN is_active, ADD COLUMN is_active VARCHAR(5)")], "is_active is"),
-        (vec![format!("{maps} DROP COLUMN calcom_email")], "no column calcom_email"),
+        (vec![format!("{maps} DROP COLUMN calcom_email")], "the column calcom_email is missing"),
         (
             vec!["CREATE UNIQUE INDEX one_audit ON calcom_host_mapping_audits (mapping_id, action)".into()],
             "unique key one_audit",
