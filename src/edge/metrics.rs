@@ -55,8 +55,8 @@ pub const SERIES: [Series; 7] = [
         ("method", Values::Few("`GET`, `HEAD`, `POST`, `other`")),
         ("code", Values::Few("the status")),
     ]),
-    Series::new(DURATION, Kind::Histogram(SECONDS), "Time until the answer").by(&[ROUTE]),
-    Series::new(REJECTED, Kind::Counter, "Refused posts, by the kind of refusal")
+    Series::new(DURATION, Kind::Histogram(SECONDS), "Time until the response").by(&[ROUTE]),
+    Series::new(REJECTED, Kind::Counter, "Refused POST requests, by the kind of refusal")
         .by(&[("reason", Values::Closed(|| problem::ALL.iter().map(|kind| kind.name).collect()))]),
     SPOOL_EVENTS,
     SPOOL_BYTES,

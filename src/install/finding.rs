@@ -105,7 +105,7 @@ codes! {
             => "rename it as the finding says: `HOSTMATCH_<section>__<key>`",
         EdgeUnsigned Error Edge: "`edge.allow_unsigned` is on, and `edge.listen` is not a loopback address: anybody can post events"
             => "set `edge.allow_unsigned = false`; give the gateway a token (`hostmatch token create`) or a secret (`edge.gateway_secrets_file`)",
-        EdgeRefusesAll Warning Edge: "the edge has no secret, key or token: it answers 401 to every post"
+        EdgeRefusesAll Warning Edge: "the edge has no secret, key or token: it refuses every request with 401"
             => "set `edge.calcom_secrets_file`, `edge.gateway_secrets_file`, `edge.retell_api_keys_file` or `edge.tokens_file`; where no edge runs: `hostmatch doctor --role worker`",
         SecretWeak Warning Edge: "a webhook secret has fewer than 16 characters"
             => "create a longer one (`openssl rand -hex 32`), add it to the list, change it at the sender, then remove the old one",
@@ -133,7 +133,7 @@ codes! {
             => "set `appointments.overwrite = \"ours\"`",
         ThresholdLow Warning Worker: "`matching.auto_accept` is below 75, the confidence of a bare name: every match is accepted, however weak"
             => "set `matching.auto_accept` to 80; `hostmatch match simulate` shows what that changes",
-        SpoolOff Warning Edge Rabbit: "the edge has no spool: while the broker is away, events are answered 503"
+        SpoolOff Warning Edge Rabbit: "the edge has no spool: while the broker is unavailable, events are refused with 503"
             => "set `edge.spool` to a file on a persistent disk",
     }
     Files {
