@@ -22,7 +22,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_order() {
     stack.set("edge.allow_unsigned", "true");
     stack.set("log.level", "warn,hostmatch=info");
     open_salon(&stack.world).await;
-    let mut ledger = Ledger::open("ten thousand webhooks while the broker is away", &stack).await;
+    let mut ledger = Ledger::open("ten thousand webhooks while the broker is unavailable", &stack).await;
     let (mut edge, base) = stack.edge("edge").await;
 
     let client = crate::support::http_client();
