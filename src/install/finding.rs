@@ -251,7 +251,7 @@ codes! {
             => "start `hostmatch serve worker`, which records them in the table `hostmatch_dead_letters`",
     }
     Edge {
-        EdgeUnreachable Error: "the edge named by `--edge` does not answer"
+        EdgeUnreachable Error: "the edge at the URL in `--edge` does not answer"
             => "is it running, is the URL correct, does the proxy in front pass `/health/live` through?",
         EdgeNotReady Warning: "the edge answers, but is not ready, or only in part"
             => "the finding has the reasons; the edge's log has details",

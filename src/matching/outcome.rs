@@ -31,7 +31,7 @@ pub enum Outcome {
     NeedsReview,
     #[strum(message = "nobody was found")]
     Unmatched,
-    #[strum(message = "the booking names no usable host; the appointment stays as it is")]
+    #[strum(message = "the booking has no usable host; the appointment stays as it is")]
     NoHost,
     #[strum(message = "a person or another program set (or cleared) `staff_id`; it stays unchanged")]
     Kept,
@@ -95,7 +95,7 @@ impl Outcome {
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the messages say when it is the reason, and what a person can do about it")]
 pub enum Reason {
-    #[strum(message = "the message cannot be read; the error names the place")]
+    #[strum(message = "the message cannot be read; the error says where")]
     #[strum(detailed_message = "correct the sender's message, and send it again")]
     Malformed,
     #[strum(message = "it contains a booking, but its type is unknown")]
@@ -104,7 +104,7 @@ pub enum Reason {
     #[strum(message = "it has no `uid`, `id` or `appointment_id` to identify its appointment")]
     #[strum(detailed_message = "send it again with the booking's `uid` or `id`, or with `appointment_id`")]
     NoBooking,
-    #[strum(message = "the event names another company than the appointment's")]
+    #[strum(message = "the event's company is not the appointment's")]
     #[strum(
         detailed_message = "find out which is right, the event's `company_id` or the appointment's, and send \
                                 it again"
@@ -118,7 +118,7 @@ pub enum Reason {
                                 `appointments.calcom_v2_booking_id`; then send it again")]
     AppointmentNotFound,
     #[strum(message = "the database refused this event's rows, even after all retries")]
-    #[strum(detailed_message = "correct what the error names, and send it again")]
+    #[strum(detailed_message = "correct the cause that the error gives, and send it again")]
     Refused,
     #[strum(message = "processing it made hostmatch fail")]
     #[strum(detailed_message = "a defect in hostmatch: report it with the worker's log")]
