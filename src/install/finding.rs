@@ -151,7 +151,7 @@ codes! {
             => "create the folder, or give it to the user that runs hostmatch (`chown`); or point the key to another folder",
         DiskFull Error: "less than 64 MiB are free on the disk of the spool, the embedded queue or the SQLite database"
             => "free space, or point the key to another disk",
-        DiskNearlyFull Warning: "less than 5 % of that disk are free (on a large disk, less than 1 GiB), or less than `edge.spool_max_bytes`"
+        DiskNearlyFull Warning: "less than 5 % of that disk is free (on a large disk, less than 1 GiB), or less than `edge.spool_max_bytes`"
             => "free space, lower `edge.spool_max_bytes` to the free space, or point the key to another disk",
     }
     Database {
@@ -180,7 +180,7 @@ codes! {
         MigrationsNewer Error: "a newer hostmatch has migrated the database, and has removed something that this version uses (additions do no harm)"
             => "run that version here too; or use that version to migrate down: `hostmatch migrate down`",
         MigrationsHalfway Error: "a migration is recorded as applied, but what it created is missing"
-            => "if an administrator sees it, grant what `hostmatch gateway grants` prints; if it is gone, restore it from a backup, or delete its row from `hostmatch_migrations` and run `hostmatch migrate up`, which creates it again, empty",
+            => "if an administrator can see the missing object, grant what `hostmatch gateway grants` prints; if it was deleted, restore it from a backup, or delete the migration's row from `hostmatch_migrations` and run `hostmatch migrate up`, which creates it again, empty",
         MigrationsBlocked Error: "something prevents `hostmatch migrate up`"
             => "`hostmatch gateway inspect` lists it, with what to do",
         SequenceLags Error: "PostgreSQL: one of our sequences lags behind the ids of its table, for example after rows were imported with their ids: new rows are refused until it has caught up. Only a user that may read or use the sequence sees this, such as the owner of the table"
@@ -253,7 +253,7 @@ codes! {
     Edge {
         EdgeUnreachable Error: "the edge at the URL in `--edge` does not answer"
             => "is it running, is the URL correct, does the proxy in front pass `/health/live` through?",
-        EdgeNotReady Warning: "the edge answers, but is not ready, or only in part"
+        EdgeNotReady Warning: "the edge answers, but is not ready, or is degraded"
             => "the finding has the reasons; the edge's log has details",
     }
     Gateway {
