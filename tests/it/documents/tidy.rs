@@ -20,8 +20,8 @@ const LAYERS: [&[&str]; 10] = [
 
 const MAX_LINES: usize = 400;
 
-/// Names that do not say what is inside.
-const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "misc", "shared"];
+/// Names that do not say what a module contains.
+const VAGUE_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "misc", "shared"];
 
 /// A file of the repository.
 pub(crate) struct Source {
@@ -47,15 +47,15 @@ impl Source {
     }
 }
 
-/// Returns every file below these places with this extension, by its path in the repository.
-pub(crate) fn files(places: &[&str], extension: &str) -> Vec<Source> {
+/// Returns the files under these paths that have this extension, sorted by path.
+pub(crate) fn files(paths: &[&str], extension: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut open: Vec<PathBuf> = places.iter().map(PathBuf::from).collect();
+    let mut pending: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
     let mut found = Vec::new();
-    while let Some(path) = open.pop() {
+    while let Some(path) = pending.pop() {
         let full = root.join(&path);
         if full.is_dir() {
-            open.extend(full.read_dir().unwrap().map(|entry| path.join(entry.unwrap().file_name())));
+            pending.extend(full.read_dir().unwrap().map(|entry| path.join(entry.unwrap().file_name())));
         } else if path.extension().is_some_and(|e| e == extension) {
             found.push(Source { text: std::fs::read_to_string(full).unwrap(), path });
         }
@@ -68,13 +68,12 @@ fn rust_files() -> Vec<Source> {
     files(&["src", "migration/src", "tests", "benches"].map(existing).concat(), "rs")
 }
 
-fn existing(place: &str) -> Vec<&str> {
-    let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(place).exists();
-    if there { vec![place] } else { vec![] }
+fn existing(path: &str) -> Vec<&str> {
+    let exists = Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists();
+    if exists { vec![path] } else { vec![] }
 }
 
-/// Returns which top-level module names which others: `crate::x`, `use crate::{x, y::z}`, and `super::x` in
-/// a file directly under `src`.
+/// Returns, for each top-level module, the other top-level modules that it refers to through `crate::…`.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let mut dependencies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in files(&["src"], "rs") {
@@ -83,9 +82,9 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
             continue;
         }
         let code: String = source.code().collect::<Vec<_>>().join("\n");
-        let named = dependencies.entry(module.clone()).or_default();
+        let used = dependencies.entry(module.clone()).or_default();
         for rest in code.split("crate::").skip(1) {
-            named.extend(first_names(rest).into_iter().filter(|name| *name != module));
+            used.extend(first_names(rest).into_iter().filter(|name| *name != module));
         }
     }
     dependencies
@@ -116,21 +115,22 @@ fn first_names(rest: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_module_names_only_modules_of_lower_layers() {
+fn modules_depend_only_on_lower_layers() {
     let layer = |module: &str| {
         LAYERS.iter().position(|modules| modules.contains(&module)).unwrap_or_else(|| {
             panic!(
-                "src/{module} is in no layer: add it to tests/it/tidy.rs, src/lib.rs and docs/architecture.md"
+                "src/{module} is in no layer: add it to tests/it/documents/tidy.rs, src/lib.rs and \
+                 docs/architecture.md"
             )
         })
     };
     let dependencies = dependencies();
     let mut wrong = Vec::new();
-    for (module, named) in &dependencies {
-        for other in named {
+    for (module, used) in &dependencies {
+        for other in used {
             if layer(other) >= layer(module) {
                 wrong.push(format!(
-                    "{module} (layer {}) names {other} (layer {})",
+                    "{module} (layer {}) uses {other} (layer {})",
                     layer(module),
                     layer(other)
                 ));
@@ -138,13 +138,14 @@ fn a_module_names_only_modules_of_lower_layers() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // Only lower layers: there can be no cycle. This checks that the scan finds anything:
+    // A module uses only lower layers, so there can be no cycle. The next line checks that the scan finds
+    // something at all.
     assert!(dependencies["cli"].contains("config"), "the scan found nothing: {dependencies:?}");
 }
 
 #[test]
 fn the_command_line_reads_and_writes_through_use_cases_only() {
-    // Composition roots connect the modules; one more file gives their own errors an exit code.
+    // Composition roots wire the modules together; failure.rs maps the modules' errors to exit codes.
     const ROOTS: [&str; 4] =
         ["src/cli/serve.rs", "src/cli/migrate.rs", "src/cli/demo/", "src/cli/failure.rs"];
     let mut wrong = Vec::new();
@@ -154,9 +155,9 @@ fn the_command_line_reads_and_writes_through_use_cases_only() {
             continue;
         }
         let code: String = source.code().collect::<Vec<_>>().join("\n");
-        let named = code.split("crate::").skip(1).flat_map(first_names);
-        let below = named.filter(|name| ["store", "queue", "decide"].contains(&name.as_str()));
-        wrong.extend(below.map(|name| format!("{path} names {name}: let a use case in app do it")));
+        let used = code.split("crate::").skip(1).flat_map(first_names);
+        let below = used.filter(|name| ["store", "queue", "decide"].contains(&name.as_str()));
+        wrong.extend(below.map(|name| format!("{path} uses {name} directly: go through a use case in app")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -187,11 +188,11 @@ fn every_file_has_a_module_comment_and_a_limited_length() {
         }
         let lines = source.text.lines().count();
         if lines > MAX_LINES {
-            wrong.push(format!("{}: {lines} lines, at most {MAX_LINES}", source.name()));
+            wrong.push(format!("{}: {lines} lines; the limit is {MAX_LINES}", source.name()));
         }
         for part in source.path.iter() {
             let part = part.to_string_lossy();
-            if EMPTY_NAMES.contains(&part.trim_end_matches(".rs")) {
+            if VAGUE_NAMES.contains(&part.trim_end_matches(".rs")) {
                 wrong.push(format!("{}: {part} is not descriptive", source.name()));
             }
         }
@@ -200,7 +201,7 @@ fn every_file_has_a_module_comment_and_a_limited_length() {
 }
 
 #[test]
-fn no_leftovers_and_no_silenced_lints() {
+fn there_are_no_leftovers_and_no_silenced_lints() {
     // Split, so that this file does not match itself.
     let forbidden = [
         ("dbg", "!("),
@@ -225,9 +226,9 @@ fn no_leftovers_and_no_silenced_lints() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Cargo.toml disables documentation tests.
+/// Doc tests are disabled in Cargo.toml, so a Rust code block would look tested although it is not.
 #[test]
-fn no_code_in_the_documentation_appears_tested() {
+fn doc_comments_contain_only_text_blocks() {
     let mut wrong = Vec::new();
     for source in files(&["src", "migration/src"], "rs") {
         let fences =
@@ -242,21 +243,21 @@ fn no_code_in_the_documentation_appears_tested() {
 
 #[test]
 fn only_one_http_client_is_used() {
-    let mut makers = BTreeSet::new();
+    let mut users = BTreeSet::new();
     for source in files(&["src"], "rs") {
         let code: String = source.code().collect::<Vec<_>>().join("\n");
-        let mut named = code.split("reqwest::").skip(1).flat_map(first_names);
-        if named.any(|name| ["Client", "ClientBuilder", "blocking", "get"].contains(&name.as_str())) {
-            makers.insert(source.name().to_string());
+        let mut used = code.split("reqwest::").skip(1).flat_map(first_names);
+        if used.any(|name| ["Client", "ClientBuilder", "blocking", "get"].contains(&name.as_str())) {
+            users.insert(source.name().to_string());
         }
     }
-    assert_eq!(makers, BTreeSet::from(["src/http/client.rs".to_owned()]));
+    assert_eq!(users, BTreeSet::from(["src/http/client.rs".to_owned()]));
 }
 
 #[test]
-fn the_meaning_of_a_stored_word_is_defined_in_one_place() {
-    // Code must not decide from a word whether an actor is a machine (`Actor::is_machine`), or whether a
-    // mapping comes from a match (`MappingSource`).
+fn stored_values_are_interpreted_in_one_place() {
+    // Code must not compare strings to decide whether an actor is a machine (`Actor::is_machine`), or whether
+    // a mapping comes from a match (`MappingSource`).
     let before = ["== ", "!= ", "eq(", "ne(", "ignore_ascii_case(", "starts_with(", "Some(", "&str = "];
     let after = [" ==", " !=", " =>", ").is_some_and"];
     let mut wrong = Vec::new();

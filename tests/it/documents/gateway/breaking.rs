@@ -42,7 +42,7 @@ async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_o
         Proxy::start(&Proxy::target(&broker.url())).await,
         Proxy::start(&Proxy::target(&broker.url())).await,
     );
-    php.broker(&to_php.url(&broker.url()));
+    php.set_broker(&to_php.url(&broker.url()));
     // Without a spool, which would accept the event.
     for (key, value) in [("edge.allow_unsigned", "true"), ("edge.spool", ""), ("queue.confirm_timeout", "5s")]
     {
@@ -77,7 +77,7 @@ async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_o
     broker.run().await;
     to_php.set(crate::support::proxy::Mode::Pass);
     to_edge.set(crate::support::proxy::Mode::Pass);
-    php.does("publish.php", &["by-php", "e-php"]).await;
+    php.run_successfully("publish.php", &["by-php", "e-php"]).await;
     ledger.sent(&event("e-php", "by-php"), true);
     eventually("the edge accepts the event", Duration::from_secs(60), async || {
         ledger.post(&address, std::slice::from_ref(&by_edge)).await.is_empty().then_some(())

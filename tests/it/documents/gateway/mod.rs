@@ -12,4 +12,4 @@ mod models;
 mod outbox;
 mod publisher;
 mod ten_minutes;
-mod ways;
+mod ways_to_publish;

@@ -19,8 +19,8 @@ async fn on(backend: Backend, shape: GatewayShape) {
         world.outcome_of(event(&reference, &reference, 1, host(5, "Mara Lind", "mara@salon.example"))).await;
     }
     world.staff(3, 1, "Ines Roth", "ines@salon.example").await;
-    php.database(&world.test);
-    let reported: Value = serde_json::from_str(&php.does("models.php", &[]).await).unwrap();
+    php.set_database(&world.test);
+    let reported: Value = serde_json::from_str(&php.run_successfully("models.php", &[]).await).unwrap();
     let id = |n: u32| json!(world.staff_id(n).trim_matches('\'')).to_string();
     let (first, second) = (id(1).replace('"', ""), id(2).replace('"', ""));
     assert_eq!(

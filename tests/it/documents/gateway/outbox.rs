@@ -15,9 +15,9 @@ async fn nothing_is_lost_or_blocked(backend: Backend) {
     // The first depth query creates the exchange and the queues.
     stack.queue.depth().await.unwrap();
     let Some(mut php) = Php::application(&format!("{}.events", stack.config.prefix)) else { return };
-    php.broker(&amqp_url());
-    php.database(&stack.world.test);
-    let reported: Value = serde_json::from_str(&php.does("outbox.php", &["up"]).await).unwrap();
+    php.set_broker(&amqp_url());
+    php.set_database(&stack.world.test);
+    let reported: Value = serde_json::from_str(&php.run_successfully("outbox.php", &["up"]).await).unwrap();
     assert_eq!(
         reported,
         json!({
@@ -28,13 +28,13 @@ async fn nothing_is_lost_or_blocked(backend: Backend) {
         "{backend:?}"
     );
     // The document's own script: an appointment and its event, which is published after the commit.
-    php.does("book.php", &["booked"]).await;
+    php.run_successfully("book.php", &["booked"]).await;
     assert_eq!(stack.world.count("hostmatch_outbox").await, 0);
     // And by HTTP, instead of the publisher.
     stack.set("edge.allow_unsigned", "true");
     let (mut edge, address) = stack.edge("edge").await;
     php.set("HOSTMATCH_EDGE", &address);
-    assert_eq!(php.does("outbox.php", &["by HTTP"]).await, r#"{"published":1,"left":0}"#);
+    assert_eq!(php.run_successfully("outbox.php", &["by HTTP"]).await, r#"{"published":1,"left":0}"#);
     assert_eq!(edge.stop().await, Some(0));
     stack.drain().await;
     assert_eq!(
@@ -42,5 +42,5 @@ async fn nothing_is_lost_or_blocked(backend: Backend) {
         ["booked|2"],
         "{backend:?}"
     );
-    php.does("outbox.php", &["down"]).await;
+    php.run_successfully("outbox.php", &["down"]).await;
 }

@@ -11,8 +11,9 @@ use crate::support::{amqp_url, unique};
 async fn an_event_that_is_not_accepted_is_reported() {
     let prefix = unique("publisher");
     let Some(mut php) = Php::application(&prefix) else { return };
-    php.broker(&amqp_url());
-    let reported: Value = serde_json::from_str(&php.does("publisher.php", &[&prefix]).await).unwrap();
+    php.set_broker(&amqp_url());
+    let reported: Value =
+        serde_json::from_str(&php.run_successfully("publisher.php", &[&prefix]).await).unwrap();
     let says = |case: &str, text: &str| {
         let answer = reported[case].as_str().unwrap_or_else(|| panic!("no {case}: {reported}"));
         assert!(answer.contains(text), "{case}: {answer}");
@@ -40,7 +41,7 @@ async fn a_connection_that_broke_while_it_was_idle_is_replaced() {
     let prefix = unique("publisher");
     let Some(mut php) = Php::application(&prefix) else { return };
     let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
-    php.broker(&proxy.url(&amqp_url()));
+    php.set_broker(&proxy.url(&amqp_url()));
     let mut command = php.command("idle.php", &[&prefix]);
     command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut running = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();

@@ -77,7 +77,7 @@ async fn the_first_ten_minutes_work_as_written() {
     let mut worker = Process::start(worker, home, "worker");
     worker.wait_for_log("the worker is running").await;
     let mut application = application;
-    application.broker(&broker.url());
+    application.set_broker(&broker.url());
     // The worker creates the exchange; a publisher that is faster gets an error and publishes again.
     eventually("the event is published", Duration::from_secs(60), async || {
         let published = application.run("publish.php", &["ABC132", "e-rabbit"]).await;

@@ -21,8 +21,8 @@ async fn open() -> Option<(Stack, Php)> {
     stack.queue.depth().await.unwrap();
     stack.world.company(1).await;
     stack.world.staff(2, 1, "Jonas Weber", "jonas.weber@salon.example").await;
-    php.broker(stack.config.url.expose());
-    php.database(&stack.world.test);
+    php.set_broker(stack.config.url.expose());
+    php.set_database(&stack.world.test);
     stack.set("edge.calcom_secrets", CALCOM_SECRET);
     std::fs::write(stack.home().join("token"), "tok_salon").unwrap();
     let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest("tok_salon"));
@@ -53,7 +53,7 @@ async fn every_way_to_publish_gives_the_same_assignment() {
     let (mut server, edge) = stack.edge("all").await;
     php.set("HOSTMATCH_EDGE", &edge);
     let mut horizon = Php::application(&format!("{}.events", stack.config.prefix)).unwrap();
-    horizon.broker(stack.config.url.expose());
+    horizon.set_broker(stack.config.url.expose());
     horizon.set("RABBITMQ_WORKER", "horizon");
     let ways = 11;
     for id in 1..=ways {
@@ -64,25 +64,25 @@ async fn every_way_to_publish_gives_the_same_assignment() {
             .iter()
             .enumerate()
     {
-        php.does(script, &[&format!("way-{}", number + 1)]).await;
+        php.run_successfully(script, &[&format!("way-{}", number + 1)]).await;
     }
     calcom(&edge, "way-7").await;
-    horizon.does("push.php", &["way-8"]).await;
-    horizon.does("push-raw.php", &["way-9"]).await;
+    horizon.run_successfully("push.php", &["way-8"]).await;
+    horizon.run_successfully("push-raw.php", &["way-9"]).await;
     // A delayed job, and one that a PHP worker released: they pass through a queue of Laravel's, with
     // x-death.
-    let event = php.does("print.php", &["way-10"]).await;
+    let event = php.run_successfully("print.php", &["way-10"]).await;
     let file = php.home().join("event.json");
     std::fs::write(&file, event).unwrap();
-    php.read("payloads.php", &["later", "0.5"], &file).await;
-    let event = php.does("print.php", &["way-11"]).await;
+    php.run_with_input("payloads.php", &["later", "0.5"], &file).await;
+    let event = php.run_successfully("print.php", &["way-11"]).await;
     std::fs::write(&file, event).unwrap();
     php.set("ONLY_PRINT", "1");
-    let payload = php.read("payloads.php", &["string-job"], &file).await;
+    let payload = php.run_with_input("payloads.php", &["string-job"], &file).await;
     php.set("ONLY_PRINT", "");
     let released = php.home().join("payload.json");
     std::fs::write(&released, payload.trim()).unwrap();
-    php.read("payloads.php", &["released", "0.3", released.to_str().unwrap()], &file).await;
+    php.run_with_input("payloads.php", &["released", "0.3", released.to_str().unwrap()], &file).await;
 
     stack.until_decided(ways as usize).await;
     let expected: Vec<_> = (1..=ways).map(|id| (id, "2/310002".to_owned())).collect();
@@ -99,10 +99,10 @@ async fn jobs_that_only_php_can_read_become_dead_letters_with_a_remedy() {
     let Some((stack, php)) = open().await else { return };
     let mut worker = stack.worker().await;
     let file = php.home().join("event.json");
-    std::fs::write(&file, php.does("print.php", &["way-1"]).await).unwrap();
+    std::fs::write(&file, php.run_successfully("print.php", &["way-1"]).await).unwrap();
     let kinds = ["object-job", "encrypted-job", "encoded-twice", "nothing"];
     for kind in kinds {
-        php.read("payloads.php", &[kind], &file).await;
+        php.run_with_input("payloads.php", &[kind], &file).await;
     }
     let letters = eventually("all of them are dead letters", Duration::from_secs(60), async || {
         let letters = stack.world.rows(LETTERS, &["hostmatch_dead_letters.reason", "shape", "error"]).await;
