@@ -46,7 +46,7 @@ pub(crate) struct Sent {
 
 impl Sent {
     /// Returns the ids by which other spans link to this one.
-    pub(crate) fn named(&self) -> (String, String) {
+    pub(crate) fn link_ids(&self) -> (String, String) {
         (self.trace.clone(), self.id.clone())
     }
 
@@ -110,7 +110,7 @@ impl Collector {
     }
 
     /// Makes everything that `stack` starts from now on send its spans here, with a short delay.
-    pub(crate) fn receives_from(&self, stack: &mut Stack) {
+    pub(crate) fn collect_from(&self, stack: &mut Stack) {
         stack.set("traces.endpoint", &format!("http://{}", self.address));
         stack.variable("OTEL_BSP_SCHEDULE_DELAY", "100");
     }
@@ -133,11 +133,11 @@ impl Collector {
         self.kept.requests.load(Ordering::SeqCst)
     }
 
-    /// Waits for a span with this name that meets the condition.
-    pub(crate) async fn span(&self, what: &str, name: &str, is_it: impl Fn(&Sent) -> bool) -> Sent {
+    /// Waits for a span with this name for which `matches` is true; `what` describes it in the panic.
+    pub(crate) async fn span(&self, what: &str, name: &str, matches: impl Fn(&Sent) -> bool) -> Sent {
         let what = format!("the span {name:?} ({what})");
         eventually(&what, SOON, async || {
-            self.spans().into_iter().find(|span| span.name == name && is_it(span))
+            self.spans().into_iter().find(|span| span.name == name && matches(span))
         })
         .await
     }

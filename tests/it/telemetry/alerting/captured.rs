@@ -23,7 +23,7 @@ const TARGETS: [&str; 4] = [
 ];
 
 /// A salon with a real edge and a real worker.
-pub(super) struct Run {
+pub(super) struct MonitoredStack {
     stack: Stack,
     edge: Process,
     worker: Process,
@@ -34,7 +34,7 @@ pub(super) struct Run {
     sent: u32,
 }
 
-impl Run {
+impl MonitoredStack {
     pub(super) async fn start() -> Self {
         let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
         stack.set("edge.allow_unsigned", "true");
@@ -68,8 +68,8 @@ impl Run {
         .await;
     }
 
-    /// Creates appointments and sends their events through the edge, after `change` may have spoiled them;
-    /// waits until all are decided.
+    /// Creates appointments and sends their events through the edge, after `change` may have made them
+    /// invalid; waits until all events are decided.
     async fn send(&mut self, count: u32, change: impl Fn(u32, &mut Value)) {
         let client = crate::support::http_client();
         let mut events = Vec::new();
@@ -87,7 +87,7 @@ impl Run {
         assert_eq!(sent.status(), 202);
         let all = f64::from(self.sent);
         let done = |scrape: &Scrape| scrape.sum("hostmatch_events_processed_total") >= all;
-        Scrape::until(&self.metrics[1], "the worker has finished all of them", done).await;
+        Scrape::until(&self.metrics[1], "the worker has processed all events", done).await;
     }
 
     /// Returns the current metrics of edge and worker.
@@ -108,7 +108,7 @@ fn groups() -> Vec<String> {
     groups.map(ToOwned::to_owned).collect()
 }
 
-/// Returns the series that the rules name, from all scrapes, in the rule tester's notation: a counter grows
+/// Returns the series that the rules refer to, from all scrapes, in the rule tester's notation: a counter grows
 /// evenly from one scrape to the next, a gauge has its final value during the whole stage.
 fn series(scrapes: &[[Scrape; 2]]) -> Vec<Value> {
     let rules = read(RULES);
@@ -150,7 +150,7 @@ fn series(scrapes: &[[Scrape; 2]]) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
-    let mut run = Run::start().await;
+    let mut run = MonitoredStack::start().await;
     let mut scrapes = vec![run.scrape().await];
     run.send_good(60).await;
     scrapes.push(run.scrape().await);
@@ -173,7 +173,7 @@ async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
     assert_eq!(outcomes, [20.0; 4], "the invalid bookings have the expected outcomes");
     assert_eq!(ended("assigned") + ended("unchanged"), 140.0);
 
-    // Which targets fire at this hour.
+    // Expects exactly these targets to fire at this hour.
     let fire = |hour: u32, expected: &[&str]| {
         let samples = expected
             .iter()

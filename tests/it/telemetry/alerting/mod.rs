@@ -3,8 +3,8 @@
 
 mod captured;
 mod exposition;
-mod named;
 mod pages;
+mod references;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

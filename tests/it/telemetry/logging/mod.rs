@@ -1,7 +1,7 @@
 //! `docs/logging.md` lists all fields that exist, messages are constant, and no log ever has personal data
 //! or a secret.
 
-mod everything;
+mod full_run;
 mod personal;
 
 use std::collections::BTreeSet;
@@ -133,21 +133,21 @@ fn documents(text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_personal_on_sqlite_in_text() {
+async fn no_personal_data_on_sqlite_in_text() {
     everything::happens(Backend::Sqlite, "text").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_personal_on_mariadb_in_json() {
+async fn no_personal_data_on_mariadb_in_json() {
     documents(&everything::happens(Backend::MariaDb, "json").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_personal_on_postgresql_in_json() {
+async fn no_personal_data_on_postgresql_in_json() {
     documents(&everything::happens(Backend::Postgres, "json").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_personal_on_mariadb_in_text() {
+async fn no_personal_data_on_mariadb_in_text() {
     everything::happens(Backend::MariaDb, "text").await;
 }

@@ -12,7 +12,7 @@ const RETELL: &str = "/api/retell/webhook";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sample_ratio_of_zero_keeps_only_what_callers_keep() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     stack.set("traces.sample_ratio", "0");
     for n in 1..=3 {
         stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
@@ -41,7 +41,7 @@ async fn a_sample_ratio_of_zero_keeps_only_what_callers_keep() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_collector_no_span_is_sent_and_contexts_are_still_passed_on() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     // Off takes precedence over the standard's own variables.
     stack.set("traces.endpoint", "");
     stack.variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
@@ -124,7 +124,7 @@ async fn spans_that_do_not_fit_are_dropped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn configured_headers_are_sent_and_the_standards_variables_apply() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     std::fs::write(stack.home().join("headers"), "authorization=Bearer c0llect\nx-scope-orgid = salons\n")
         .unwrap();
     stack.set("traces.headers_file", "headers");

@@ -1,8 +1,8 @@
-//! Traces, as a collector receives them: one from the request to the commit; retries and replays linked to
-//! it; and none at all if tracing is off.
+//! Checks the traces that a collector receives: one trace from the request to the commit, retries and replays
+//! linked to it, and no trace at all if tracing is off.
 
-mod ways;
-mod again;
+mod entry_points;
+mod retries_and_replays;
 mod collectors;
 
 use hostmatch::queue::Message;
@@ -77,7 +77,7 @@ fn queue_name(stack: &Stack) -> String {
     }
 }
 
-fn nothing_personal(collector: &Collector) {
+fn assert_no_personal_data(collector: &Collector) {
     let bytes = collector.bytes();
     let text = String::from_utf8_lossy(&bytes);
     for personal in PERSONAL {

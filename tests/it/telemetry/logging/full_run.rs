@@ -1,4 +1,4 @@
-//! A full run at level `trace`: every entrance and every outcome of an event, faults on the way, and the
+//! A full run at level `trace`: every entry point and every outcome of an event, faults on the way, and the
 //! commands of operators; returns everything that was logged.
 
 use std::cell::RefCell;
@@ -38,7 +38,7 @@ struct Run {
 pub(super) async fn happens(backend: Backend, format: &str) -> String {
     let collector = Collector::start().await;
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     salon(&stack).await;
     for (key, value) in [
         ("traces.headers", &*format!("authorization={COLLECTORS}")),

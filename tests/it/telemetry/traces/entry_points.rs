@@ -1,9 +1,10 @@
-//! Every entrance: the request, an AMQP publisher, CloudEvents, a file, the spool.
+//! Trace context is continued from every entry point: an HTTP request, an AMQP publisher, CloudEvents, a file,
+//! and the spool.
 
 use serde_json::{Value, json};
 
 use super::{
-    CALLER, CONSUMER, PRODUCER, SERVER, TRACE, nothing_personal, open, post, put, queue_name, salon,
+    CALLER, CONSUMER, PRODUCER, SERVER, TRACE, assert_no_personal_data, open, post, put, queue_name, salon,
     traceparent, with_mara,
 };
 use crate::support::broker::Broker;
@@ -13,14 +14,14 @@ use crate::support::{Backend, GatewayShape, Stack, World};
 const RETELL: &str = "/api/retell/webhook";
 
 /// Returns the one span with this name in this trace.
-async fn in_trace(collector: &Collector, trace: &str, name: &str) -> Sent {
-    collector.span("in the trace", name, |span| span.trace == trace).await
+async fn span_in_trace(collector: &Collector, trace: &str, name: &str) -> Sent {
+    collector.span("of this trace", name, |span| span.trace == trace).await
 }
 
 on_engines!(one_trace_covers_the_request_to_the_commit);
 async fn one_trace_covers_the_request_to_the_commit(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     stack.world.appointment(1, 15, "Bk-1").await;
     let (mut edge, base) = stack.edge("edge").await;
     let mut worker = stack.worker().await;
@@ -30,7 +31,7 @@ async fn one_trace_covers_the_request_to_the_commit(backend: Backend) {
     assert_eq!(stack.world.assigned(1).await, "1/11");
 
     let queue = queue_name(&stack);
-    let request = in_trace(&collector, TRACE, "POST /api/retell/webhook").await;
+    let request = span_in_trace(&collector, TRACE, "POST /api/retell/webhook").await;
     assert_eq!((request.kind, request.parent.as_str()), (SERVER, CALLER), "{request:?}");
     assert_eq!(request.attribute("http.response.status_code"), "200");
     assert_eq!(request.attribute("http.route"), RETELL);
@@ -38,27 +39,27 @@ async fn one_trace_covers_the_request_to_the_commit(backend: Backend) {
     assert_eq!(request.resource["service.name"], "hostmatch");
 
     let destination = queue.replace(".bookings", ".events");
-    let publish = in_trace(&collector, TRACE, &format!("publish {destination}")).await;
+    let publish = span_in_trace(&collector, TRACE, &format!("publish {destination}")).await;
     assert_eq!((publish.kind, &publish.parent), (PRODUCER, &request.id));
     assert_eq!(publish.attribute("messaging.message.id"), "e-1");
 
-    let process = in_trace(&collector, TRACE, &format!("process {queue}")).await;
+    let process = span_in_trace(&collector, TRACE, &format!("process {queue}")).await;
     assert_eq!((process.kind, &process.parent), (CONSUMER, &publish.id));
     assert_eq!(process.attribute("hostmatch.event.id"), "e-1");
     assert_eq!(process.attribute("hostmatch.event.type"), "appointment.created");
     assert_eq!(process.attribute("hostmatch.outcome"), "assigned");
     assert_eq!(process.resource["hostmatch.role"], "worker");
-    let commit = in_trace(&collector, TRACE, "commit").await;
+    let commit = span_in_trace(&collector, TRACE, "commit").await;
     assert_eq!(commit.parent, process.id);
     assert!(process.nanos.start <= commit.nanos.start && commit.nanos.end <= process.nanos.end);
 
-    let batch = collector.span("of the message", &format!("batch {queue}"), |_| true).await;
+    let batch = collector.span("the batch of the message", &format!("batch {queue}"), |_| true).await;
     assert_ne!(batch.trace, TRACE);
     assert_eq!((batch.parent.as_str(), batch.attribute("messaging.batch.message_count")), ("", "1"));
-    assert_eq!(batch.links, [publish.named()]);
-    assert_eq!(process.links, [batch.named()]);
+    assert_eq!(batch.links, [publish.link_ids()]);
+    assert_eq!(process.links, [batch.link_ids()]);
     for step in ["decode", "load", "plan", "commit", "settle"] {
-        let span = in_trace(&collector, &batch.trace, step).await;
+        let span = span_in_trace(&collector, &batch.trace, step).await;
         assert_eq!(span.parent, batch.id, "{step}");
     }
 
@@ -68,7 +69,7 @@ async fn one_trace_covers_the_request_to_the_commit(backend: Backend) {
     assert_eq!(worker.wait_for_log("batch settled").await["trace_id"], batch.trace);
     assert_eq!(worker.stop().await, Some(0));
     assert_eq!(edge.stop().await, Some(0));
-    nothing_personal(&collector);
+    assert_no_personal_data(&collector);
     let spans = collector.spans();
     assert!(!spans.iter().any(|span| span.name.contains("health")), "{spans:?}");
 }
@@ -76,7 +77,7 @@ async fn one_trace_covers_the_request_to_the_commit(backend: Backend) {
 on_engines!(the_contexts_of_publishers_are_continued: sqlite, mariadb);
 async fn the_contexts_of_publishers_are_continued(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     for n in 1..=4 {
         stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
     }
@@ -98,44 +99,45 @@ async fn the_contexts_of_publishers_are_continued(backend: Backend) {
         ("cloudEvents:traceparent", &parent(3)),
     ];
     put(&stack, &binary, &with_mara(3)).await;
-    // The header is from the later hop.
-    let both = cloud(4, json!({ "traceparent": parent(99) }));
-    put(&stack, &[("traceparent", &parent(4))], &both).await;
+    // The header was set by a later hop, so it takes precedence over the event's attribute.
+    let with_both_contexts = cloud(4, json!({ "traceparent": parent(99) }));
+    put(&stack, &[("traceparent", &parent(4))], &with_both_contexts).await;
     let mut worker = stack.worker().await;
     stack.until_decided(4).await;
     for n in 1..=4_u32 {
         let trace = format!("{n:032x}");
-        let process = in_trace(&collector, &trace, &format!("process {}", queue_name(&stack))).await;
+        let process = span_in_trace(&collector, &trace, &format!("process {}", queue_name(&stack))).await;
         assert_eq!(process.parent, format!("{n:016x}"));
         assert_eq!(process.attribute("hostmatch.event.id"), format!("e-{n}"));
     }
     assert_eq!(worker.stop().await, Some(0));
-    nothing_personal(&collector);
+    assert_no_personal_data(&collector);
 }
 
-/// Over HTTP a CloudEvent may have an older context than the request.
+/// Over HTTP a CloudEvent may carry an older context than the request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cloudevents_over_http_are_linked_or_continued() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     let (mut edge, base) = stack.edge("edge").await;
-    let (far, near) = (traceparent("01"), format!("00-{}-{}-01", "ab".repeat(16), "cd".repeat(8)));
+    let (event_parent, request_parent) =
+        (traceparent("01"), format!("00-{}-{}-01", "ab".repeat(16), "cd".repeat(8)));
     let structured = json!({
-        "specversion": "1.0", "type": "appointment.created", "source": "/salon", "id": "e-1", "traceparent": far,
+        "specversion": "1.0", "type": "appointment.created", "source": "/salon", "id": "e-1", "traceparent": event_parent,
         "data": with_mara(1),
     });
     let kind = ("content-type", "application/cloudevents+json");
-    post(&base, "/v1/events", &[kind, ("traceparent", &near)], &structured).await;
-    let publish = in_trace(&collector, &"ab".repeat(16), "publish bookings").await;
+    post(&base, "/v1/events", &[kind, ("traceparent", &request_parent)], &structured).await;
+    let publish = span_in_trace(&collector, &"ab".repeat(16), "publish bookings").await;
     assert_eq!(publish.links, [(TRACE.to_owned(), CALLER.to_owned())]);
     let binary = [
         ("ce-specversion", "1.0"),
         ("ce-type", "appointment.created"),
         ("ce-id", "e-2"),
-        ("ce-traceparent", &far),
+        ("ce-traceparent", &event_parent),
     ];
     post(&base, "/v1/events", &binary, &with_mara(2)).await;
-    let request = in_trace(&collector, TRACE, "POST /v1/events").await;
+    let request = span_in_trace(&collector, TRACE, "POST /v1/events").await;
     assert_eq!(request.parent, CALLER);
     assert_eq!(edge.stop().await, Some(0));
 }
@@ -143,7 +145,7 @@ async fn cloudevents_over_http_are_linked_or_continued() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_event_of_a_file_starts_a_trace() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     for n in 1..=2 {
         stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
     }
@@ -151,14 +153,14 @@ async fn each_event_of_a_file_starts_a_trace() {
         .unwrap();
     let published = stack.command(&["publish", "events.json"]).output().unwrap();
     assert!(published.status.success(), "{published:?}");
-    // It has sent its spans before it ended.
+    // The command sends its spans before it exits.
     let published: Vec<Sent> =
         collector.spans().into_iter().filter(|span| span.name == "publish bookings").collect();
     assert_eq!(published.len(), 2);
     assert_ne!(published[0].trace, published[1].trace);
     stack.drain().await;
     for publish in published {
-        let process = in_trace(&collector, &publish.trace, "process bookings").await;
+        let process = span_in_trace(&collector, &publish.trace, "process bookings").await;
         assert_eq!((process.parent, publish.parent.as_str()), (publish.id, ""));
     }
 }
@@ -170,7 +172,7 @@ async fn the_spool_keeps_the_context() {
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     let mut stack = Stack::on(world, Some(broker.url())).await;
     open(&mut stack).await;
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     stack.world.appointment(1, 15, "Bk-1").await;
     let (mut edge, base) = stack.edge("edge").await;
     post(&base, RETELL, &[("traceparent", &traceparent("01"))], &with_mara(1)).await;
@@ -179,11 +181,11 @@ async fn the_spool_keeps_the_context() {
     let mut worker = stack.worker().await;
     stack.until_decided(1).await;
     let exchange = format!("{}.events", stack.config.prefix);
-    let publish = in_trace(&collector, TRACE, &format!("publish {exchange}")).await;
-    let process = in_trace(&collector, TRACE, &format!("process {}", queue_name(&stack))).await;
+    let publish = span_in_trace(&collector, TRACE, &format!("publish {exchange}")).await;
+    let process = span_in_trace(&collector, TRACE, &format!("process {}", queue_name(&stack))).await;
     assert_eq!(process.parent, publish.id);
-    let forwarded = |span: &Sent| span.links == [publish.named()] && !span.failed;
-    collector.span("linked", &format!("forward {exchange}"), forwarded).await;
+    let forwarded = |span: &Sent| span.links == [publish.link_ids()] && !span.failed;
+    collector.span("linked to the publish", &format!("forward {exchange}"), forwarded).await;
     assert_eq!(worker.stop().await, Some(0));
     assert_eq!(edge.stop().await, Some(0));
 }

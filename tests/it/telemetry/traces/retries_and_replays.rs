@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::{CONSUMER, TRACE, nothing_personal, post, put, queue_name, salon, traceparent, with_mara};
+use super::{CONSUMER, TRACE, assert_no_personal_data, post, put, queue_name, salon, traceparent, with_mara};
 use crate::support::collector::Collector;
 use crate::support::{Backend, eventually};
 
 on_engines!(another_attempt_is_a_linked_trace);
 async fn another_attempt_is_a_linked_trace(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     let (mut all, base) = stack.edge("all").await;
     post(&base, "/api/retell/webhook", &[("traceparent", &traceparent("01"))], &with_mara(1)).await;
     let name = format!("process {}", queue_name(&stack));
-    let first = collector.span("first attempt", &name, |span| span.trace == TRACE).await;
+    let first = collector.span("the first attempt", &name, |span| span.trace == TRACE).await;
     assert!(first.failed, "{first:?}");
     assert_eq!(first.attribute("error.type"), "appointment_not_found");
     assert_eq!((first.attribute("hostmatch.outcome"), first.attribute("hostmatch.attempt")), ("retry", "1"));
@@ -34,18 +34,18 @@ on_engines!(a_replay_is_a_linked_trace);
 async fn a_replay_is_a_linked_trace(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
     let told_nothing = stack.command(&["deadletters"]);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     stack.set("queue.retry_delays", "400ms");
     let (mut all, base) = stack.edge("all").await;
     post(&base, "/api/retell/webhook", &[("traceparent", &traceparent("01"))], &with_mara(1)).await;
     let name = format!("process {}", queue_name(&stack));
-    let first = collector.span("first attempt", &name, |span| span.trace == TRACE).await;
+    let first = collector.span("the first attempt", &name, |span| span.trace == TRACE).await;
     let published = (TRACE.to_owned(), first.parent.clone());
     let dead = |span: &crate::support::collector::Sent| span.attribute("hostmatch.outcome") == "dead_letter";
-    let dead = collector.span("given up", &name, dead).await;
+    let dead = collector.span("the dead-lettered attempt", &name, dead).await;
     assert!(dead.links.contains(&published) && dead.failed, "{dead:?}");
     let recorded = name.replace("process", "record").replace("bookings", "dead");
-    let recorded = collector.span("recorded", &recorded, |_| true).await;
+    let recorded = collector.span("the recording", &recorded, |_| true).await;
     assert_eq!(recorded.links, std::slice::from_ref(&published));
 
     stack.world.appointment(1, 15, "Bk-1").await;
@@ -70,19 +70,19 @@ async fn a_replay_is_a_linked_trace(backend: Backend) {
     run(&["replay", "--plan", &plan, "--yes", "--output", "json"]);
     assert_eq!(stack.world.assigned(1).await, "1/11");
     let replayed = |span: &crate::support::collector::Sent| span.attribute("hostmatch.replay") == plan;
-    let replayed = collector.span("replayed", &name, replayed).await;
+    let replayed = collector.span("the replay", &name, replayed).await;
     assert_eq!((replayed.parent.as_str(), replayed.attribute("hostmatch.outcome")), ("", "assigned"));
     assert!(replayed.trace != TRACE && replayed.trace != dead.trace);
     assert!(replayed.links.contains(&published), "{replayed:?}");
     assert_eq!(all.stop().await, Some(0));
-    nothing_personal(&collector);
+    assert_no_personal_data(&collector);
 }
 
 on_engines!(a_message_without_a_context_gets_one);
 /// The first attempt begins the trace to which the others are linked.
 async fn a_message_without_a_context_gets_one(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-    collector.receives_from(&mut stack);
+    collector.collect_from(&mut stack);
     put(&stack, &[], &with_mara(1)).await;
     let mut worker = stack.worker().await;
     let name = format!("process {}", queue_name(&stack));
@@ -91,6 +91,6 @@ async fn a_message_without_a_context_gets_one(backend: Backend) {
     };
     let (first, second) = (attempt("1").await, attempt("2").await);
     assert_eq!(first.parent, "");
-    assert!(second.trace != first.trace && second.links.contains(&first.named()), "{second:?}");
+    assert!(second.trace != first.trace && second.links.contains(&first.link_ids()), "{second:?}");
     assert_eq!(worker.stop().await, Some(0));
 }

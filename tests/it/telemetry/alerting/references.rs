@@ -1,10 +1,10 @@
-//! Everything that rules and dashboards name is exported: metrics, labels, and the label values in
-//! selectors. A selector without a match is no error to Prometheus; the alert is silent for ever.
+//! Every metric, label and label value that rules and dashboards refer to is exported. For Prometheus a selector
+//! that matches nothing is not an error: the alert just never fires.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::captured::Run;
+use super::captured::MonitoredStack;
 use super::exposition::{Exposition, pairs};
 use super::{DASHBOARDS, RULES, expressions, panels, read};
 use crate::support::Scrape;
@@ -12,11 +12,11 @@ use crate::support::Scrape;
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Labels that Prometheus itself adds.
-const PROMETHEUS: [&str; 4] = ["job", "instance", "alertname", "severity"];
+const PROMETHEUS_LABELS: [&str; 4] = ["job", "instance", "alertname", "severity"];
 /// Labels whose values do not all exist from the start.
-const OPEN: [&str; 1] = ["code"];
+const LABELS_WITH_LATE_VALUES: [&str; 1] = ["code"];
 /// Metrics that Prometheus itself exports.
-const ITS_OWN: [&str; 2] = ["up", "ALERTS"];
+const PROMETHEUS_METRICS: [&str; 2] = ["up", "ALERTS"];
 
 /// The exported metrics: for each its labels, and for each label its values.
 type Exported = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
@@ -34,7 +34,7 @@ fn exported(scrapes: &[Scrape]) -> Exported {
     all
 }
 
-/// Returns all expressions, each with its place.
+/// Returns all expressions, each with the file and panel that contain it.
 fn all_expressions() -> Vec<(String, String)> {
     let rules = read(RULES);
     // The lines of the rules are searched as a whole: apart from comments, only expressions contain metrics.
@@ -43,14 +43,14 @@ fn all_expressions() -> Vec<(String, String)> {
     let mut all = vec![(RULES.to_owned(), code.collect::<Vec<_>>().join("\n"))];
     for file in DASHBOARDS {
         for panel in panels(file) {
-            let place = format!("{file}: {}", panel["title"].as_str().unwrap());
-            all.extend(expressions(&panel).map(|expression| (place.clone(), expression.to_owned())));
+            let panel_title = format!("{file}: {}", panel["title"].as_str().unwrap());
+            all.extend(expressions(&panel).map(|expression| (panel_title.clone(), expression.to_owned())));
         }
     }
     all
 }
 
-/// Returns the metrics that `text` names, each with its selector in braces.
+/// Returns the metrics that `text` contains, each with its selector in braces.
 fn selectors(text: &str) -> Vec<(&str, &str)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut found = Vec::new();
@@ -61,7 +61,7 @@ fn selectors(text: &str) -> Vec<(&str, &str)> {
         let ours =
             name.starts_with("hostmatch_") || name.starts_with("hostmatch:") || name.starts_with("process_");
         let inside = after.strip_prefix('{').and_then(|inside| Some(&inside[..end_of_braces(inside)?]));
-        if ours || (ITS_OWN.contains(&name) && inside.is_some()) {
+        if ours || (PROMETHEUS_METRICS.contains(&name) && inside.is_some()) {
             found.push((name, inside.unwrap_or_default()));
         }
         rest = &after[inside.map_or(0, |inside| inside.len() + 2)..];
@@ -78,12 +78,17 @@ fn end_of_braces(text: &str) -> Option<usize> {
     })
 }
 
-/// Returns what this selector names although it is not exported.
-fn unknown(exported: &Exported, recorded: &BTreeSet<String>, name: &str, braces: &str) -> Vec<String> {
+/// Returns the metrics, labels and values in this selector that are not exported.
+fn find_unexported(
+    exported: &Exported,
+    recorded: &BTreeSet<String>,
+    name: &str,
+    braces: &str,
+) -> Vec<String> {
     if name.contains(':') {
         return if recorded.contains(name) { vec![] } else { vec![format!("{name} is not recorded")] };
     }
-    if ITS_OWN.contains(&name) {
+    if PROMETHEUS_METRICS.contains(&name) {
         return vec![];
     }
     let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
@@ -93,14 +98,15 @@ fn unknown(exported: &Exported, recorded: &BTreeSet<String>, name: &str, braces:
     let mut wrong = Vec::new();
     for (label, values) in pairs(&plain) {
         let Some(known) = labels.get(&label) else {
-            if !PROMETHEUS.contains(&label.as_str()) {
+            if !PROMETHEUS_LABELS.contains(&label.as_str()) {
                 wrong.push(format!("{name} has no label {label}"));
             }
             continue;
         };
         // A real pattern, such as 5.., may match anything.
-        let is_plain =
-            |value: &&str| !value.contains(['.', '*', '$', '+']) && !OPEN.contains(&label.as_str());
+        let is_plain = |value: &&str| {
+            !value.contains(['.', '*', '$', '+']) && !LABELS_WITH_LATE_VALUES.contains(&label.as_str())
+        };
         let values = values.split('|').filter(is_plain).filter(|value| !known.contains(*value));
         wrong.extend(values.map(|value| format!("{name}: {label} is never {value}")));
     }
@@ -118,37 +124,40 @@ fn selectors_are_found() {
         "hostmatch_x_total".to_owned(),
         BTreeMap::from([("a".to_owned(), BTreeSet::from(["b".to_owned()]))]),
     )]);
-    let wrong = unknown(&exported, &BTreeSet::new(), "hostmatch_x_total", "a=~\"b|e\",c=\"d\"");
+    let wrong = find_unexported(&exported, &BTreeSet::new(), "hostmatch_x_total", "a=~\"b|e\",c=\"d\"");
     assert_eq!(wrong, ["hostmatch_x_total: a is never e", "hostmatch_x_total has no label c"]);
-    assert_eq!(unknown(&exported, &BTreeSet::new(), "hostmatch_y", ""), ["hostmatch_y is not exported"]);
+    assert_eq!(
+        find_unexported(&exported, &BTreeSet::new(), "hostmatch_y", ""),
+        ["hostmatch_y is not exported"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_that_rules_and_dashboards_name_is_exported() {
+async fn everything_that_rules_and_dashboards_refer_to_is_exported() {
     let rules = read(RULES);
     let recorded = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
     let recorded: BTreeSet<String> = recorded.map(ToOwned::to_owned).collect();
     let expressions = all_expressions();
-    let named: usize = expressions.iter().map(|(_, text)| selectors(text).len()).sum();
-    assert!(named > 150, "the scan found only {named}");
+    let references: usize = expressions.iter().map(|(_, text)| selectors(text).len()).sum();
+    assert!(references > 150, "the scan found only {references} references");
 
-    let mut run = Run::start().await;
-    run.send_good(3).await;
+    let mut stack = MonitoredStack::start().await;
+    stack.send_good(3).await;
     // Sampled metrics appear with a delay.
-    let until = Instant::now() + WAIT_TIMEOUT;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     let missing = loop {
-        let exported = exported(&run.scrape().await);
-        let wrong = expressions.iter().flat_map(|(place, text)| {
+        let exported = exported(&stack.scrape().await);
+        let wrong = expressions.iter().flat_map(|(panel_title, text)| {
             let wrong = selectors(text).into_iter();
-            let wrong = wrong.flat_map(|(name, braces)| unknown(&exported, &recorded, name, braces));
-            wrong.map(|wrong| format!("{place}: {wrong}")).collect::<Vec<_>>()
+            let wrong = wrong.flat_map(|(name, braces)| find_unexported(&exported, &recorded, name, braces));
+            wrong.map(|wrong| format!("{panel_title}: {wrong}")).collect::<Vec<_>>()
         });
         let missing: BTreeSet<String> = wrong.collect();
-        if missing.is_empty() || Instant::now() > until {
+        if missing.is_empty() || Instant::now() > deadline {
             break missing;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert!(missing.is_empty(), "{missing:#?}");
-    run.stop().await;
+    stack.stop().await;
 }
