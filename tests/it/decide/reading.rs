@@ -1,4 +1,4 @@
-//! The rows that deciding and sampling read do not grow with the tables: no statement scans a whole table,
+//! The number of rows that deciding and sampling read does not grow with the tables: no statement scans a whole table,
 //! on any engine.
 //!
 //! MariaDB and PostgreSQL count the rows that they really read. For SQLite the test reads the query plans
@@ -12,15 +12,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Backend, GatewayShape, World, config, decide, event, host, settings_of};
 
-/// Rows in each table that no event here is about: a full scan reads more than everything else.
-pub(crate) const OTHERS: u32 = 4_000;
-/// There are more appointments: up to some thousand, PostgreSQL finds it cheapest to join all of them with
-/// the list of rows to write.
-const APPOINTMENTS: u32 = 10 * OTHERS;
+/// The number of unrelated rows in each table. A full scan of one table reads more rows than all other
+/// statements together.
+pub(crate) const UNRELATED_ROWS: u32 = 4_000;
+/// There must be more appointments, because with only a few thousand PostgreSQL finds it cheapest to join all
+/// of them with the list of rows to write.
+const APPOINTMENTS: u32 = 10 * UNRELATED_ROWS;
 
-/// Returns a database with one company that events are about and many other rows, and one connection to it,
-/// for which the servers count.
-pub(crate) async fn filled(backend: Backend) -> (World, Database) {
+/// Creates a database with one company that the events concern, and many unrelated rows. Returns it with a
+/// single connection, whose reads the servers count.
+pub(crate) async fn create_filled_database(backend: Backend) -> (World, Database) {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(1).await;
     for id in 2..=41 {
@@ -70,7 +71,7 @@ pub(crate) async fn filled(backend: Backend) -> (World, Database) {
         let row = |n: u32| {
             format!("({})", values.replace("{n}", &n.to_string()).replace("{c}", &(n % 40 + 2).to_string()))
         };
-        let count = if columns.starts_with("appointments ") { APPOINTMENTS } else { OTHERS };
+        let count = if columns.starts_with("appointments ") { APPOINTMENTS } else { UNRELATED_ROWS };
         let rows: Vec<String> = (1_001..=1_000 + count).map(row).collect();
         run(&database, &format!("INSERT INTO {columns} VALUES {}", rows.join(", "))).await;
     }
@@ -87,7 +88,8 @@ pub(crate) async fn filled(backend: Backend) -> (World, Database) {
 /// missing events.
 fn batches() -> [Vec<Value>; 3] {
     let (ada, bela) = (host(11, "Ada", "staff1@salon.example"), host(12, "Bela", "staff2@salon.example"));
-    let (nobody, named) = (host(13, "Nobody", "x@else.example"), host(14, "Carla Herbst", "y@else.example"));
+    let (nobody, known_by_name) =
+        (host(13, "Nobody", "x@else.example"), host(14, "Carla Herbst", "y@else.example"));
     let stranger = host(12, "Bela", "z@else.example");
     let mut cancelled = event("e9", "B1", 9, ada.clone());
     cancelled["event"] = json!("appointment.cancelled");
@@ -102,7 +104,7 @@ fn batches() -> [Vec<Value>; 3] {
             event("e1", "B1", 1, ada.clone()),
             event("e2", "B2", 2, stranger),
             event("e3", "B3", 3, nobody.clone()),
-            event("e4", "B4", 4, named.clone()),
+            event("e4", "B4", 4, known_by_name.clone()),
             event("e5", "B5", 5, json!([])),
         ],
         vec![
@@ -115,7 +117,7 @@ fn batches() -> [Vec<Value>; 3] {
             replaced,
         ],
         vec![
-            event("e12", "B11", 12, named),
+            event("e12", "B11", 12, known_by_name),
             event("e13", "B12", 13, without_id),
             event("e14", "B1", 0, ada.clone()),
             event("e15", "nowhere", 15, ada),
@@ -123,8 +125,8 @@ fn batches() -> [Vec<Value>; 3] {
     ]
 }
 
-/// Decides all of them over this connection.
-async fn decided(world: &World, database: &Database) {
+/// Decides all batches over this connection, and checks how many rows were read.
+async fn decide_all_batches(world: &World, database: &Database) {
     let processor = Processor::new(database.clone(), world.test.schema().await, &settings_of(&[]));
     // The first call sets up sessions and prepares statements, which reads rows too.
     hostmatch::decide::redecide_waiting(&processor).await.unwrap();
@@ -133,9 +135,10 @@ async fn decided(world: &World, database: &Database) {
     for batch in batches() {
         decide(&processor, &batch).await;
     }
-    let read = rows_read(database).await - again - (again - before);
-    if !(1..i64::from(OTHERS)).contains(&read) {
-        let (test, tables) = (&world.test, by_table(database).await);
+    let cost_of_counting = again - before;
+    let read = rows_read(database).await - again - cost_of_counting;
+    if !(1..i64::from(UNRELATED_ROWS)).contains(&read) {
+        let (test, tables) = (&world.test, most_read_tables(database).await);
         panic!("{test:?}: {read} rows were read, {tables:#?}");
     }
     assert_eq!(world.assigned(2).await, "2/12", "the waiting appointment was decided again");
@@ -143,8 +146,8 @@ async fn decided(world: &World, database: &Database) {
     assert_eq!(world.assigned(12).await, "3/-");
 }
 
-/// Counts the backlog over this connection, without the other rows.
-async fn counted(database: &Database) {
+/// Counts the backlog over this connection, and checks that the unrelated rows are not read.
+async fn count_backlog(database: &Database) {
     const NOW_MS: i64 = 1_000_000;
     let db = database.connection();
     let count = || async {
@@ -156,8 +159,9 @@ async fn counted(database: &Database) {
     let before = rows_read(database).await;
     let again = rows_read(database).await;
     let (letters, hosts, bookings) = count().await;
-    let read = rows_read(database).await - again - (again - before);
-    assert!((0..200).contains(&read), "{read} rows were read, {:#?}", by_table(database).await);
+    let cost_of_counting = again - before;
+    let read = rows_read(database).await - again - cost_of_counting;
+    assert!((0..200).contains(&read), "{read} rows were read, {:#?}", most_read_tables(database).await);
     assert!(letters == 0 && hosts < 10 && bookings < 10, "{letters} {hosts} {bookings}");
 }
 
@@ -165,7 +169,7 @@ pub(crate) async fn run(database: &Database, statement: &str) {
     database.connection().execute_unprepared(statement).await.unwrap();
 }
 
-/// Returns the rows read so far: on MariaDB by this session, on PostgreSQL in this database.
+/// Returns the number of rows read so far: on MariaDB by this session, on PostgreSQL in this database.
 pub(crate) async fn rows_read(database: &Database) -> i64 {
     let query = match database.backend() {
         sea_orm::DbBackend::MySql => {
@@ -181,8 +185,8 @@ pub(crate) async fn rows_read(database: &Database) -> i64 {
     number(database, query).await
 }
 
-/// Returns the tables from which PostgreSQL read most.
-pub(crate) async fn by_table(database: &Database) -> Vec<String> {
+/// Returns the tables from which PostgreSQL read the most rows.
+pub(crate) async fn most_read_tables(database: &Database) -> Vec<String> {
     let query = "SELECT CONCAT(relname, ': ', seq_tup_read, ' in scans, ', idx_tup_fetch, ' by indexes') AS reads \
                  FROM pg_stat_user_tables ORDER BY seq_tup_read + COALESCE(idx_tup_fetch, 0) DESC LIMIT 5";
     if database.backend() == sea_orm::DbBackend::Postgres {
@@ -205,19 +209,19 @@ async fn texts(database: &Database, query: &str, column: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_rows_that_deciding_reads_do_not_grow_with_the_tables() {
-    let (world, database) = filled(Backend::MariaDb).await;
-    decided(&world, &database).await;
-    counted(&database).await;
+async fn the_number_of_rows_that_deciding_reads_does_not_grow_with_the_tables() {
+    let (world, database) = create_filled_database(Backend::MariaDb).await;
+    decide_all_batches(&world, &database).await;
+    count_backlog(&database).await;
     database.close().await;
-    let (world, database) = filled(Backend::Postgres).await;
-    decided(&world, &database).await;
-    counted(&database).await;
+    let (world, database) = create_filled_database(Backend::Postgres).await;
+    decide_all_batches(&world, &database).await;
+    count_backlog(&database).await;
     let statements = texts(&database, "SELECT statement FROM pg_prepared_statements", "statement").await;
     database.close().await;
 
-    let (_world, database) = filled(Backend::Sqlite).await;
-    let mut asked = 0;
+    let (_world, database) = create_filled_database(Backend::Sqlite).await;
+    let mut explained = 0;
     for statement in statements.iter().filter(|one| one.starts_with("SELECT") && one.contains('$')) {
         // PostgreSQL estimates the rows of a range from its samples, and assumes all rows for a range that
         // starts at NULL.
@@ -227,7 +231,7 @@ async fn the_rows_that_deciding_reads_do_not_grow_with_the_tables() {
             let is_scan = step.starts_with("SCAN ") && !step.contains("CONSTANT ROW");
             assert!(!is_scan, "SQLite: {step}: {statement}");
         }
-        asked += 1;
+        explained += 1;
     }
-    assert!(asked >= 10, "only {asked} of {} statements", statements.len());
+    assert!(explained >= 10, "explained only {explained} of {} statements", statements.len());
 }

@@ -5,7 +5,7 @@ mod sent;
 
 mod shapes;
 mod sources;
-mod anything;
+mod arbitrary_input;
 mod fuzzing;
 mod wrapped;
 mod wrapped_sources;

@@ -95,7 +95,7 @@ async fn a_database_server_that_refuses_for_a_while(backend: Backend) {
 }
 
 async fn refuses(server: &Server, backend: Backend) {
-    let test = server.gateway().await;
+    let test = server.create_gateway().await;
     // A separate pool, so that the test has a connection when no other session gets one.
     let connection = sea_orm::Database::connect(&test.url).await.unwrap();
     let admin = Administrator { backend, connection };
@@ -153,7 +153,7 @@ async fn a_database_that_is_away_for_two_minutes(backend: Backend) {
 }
 
 async fn away(mut server: Server) {
-    let mut stack = server.stack().await;
+    let mut stack = server.create_stack().await;
     stack.set("worker.hold", if is_full() { "30s" } else { "2s" });
     let away = Duration::from_secs(if is_full() { 120 } else { 8 });
     let stream = Stream::new(if is_full() { 5_000 } else { 500 }, Mix::Decidable);
@@ -167,6 +167,6 @@ async fn away(mut server: Server) {
     server.stop().await;
     tokio::join!(ledger.publish(&stack, second), tokio::time::sleep(away));
     assert!(stack.queue.depth().await.unwrap().ready > 0, "the outage hit the middle");
-    server.run().await;
+    server.restart().await;
     end(stack, stream, ledger, worker).await;
 }

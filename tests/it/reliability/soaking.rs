@@ -1,4 +1,4 @@
-//! `cargo bench --bench soak`, for some seconds.
+//! Runs `cargo bench --bench soak` for a few seconds.
 
 #[path = "../../../benches/soak/soak/mod.rs"]
 mod soak;
@@ -10,17 +10,17 @@ use hostmatch::runtime::shutdown::Shutdown;
 
 use crate::support::{Backend, GatewayShape, Stack};
 
-const LENGTH: Duration = Duration::from_secs(9);
+const SOAK_DURATION: Duration = Duration::from_secs(9);
 
 fn config(stack: &Stack) -> Config {
     config::load_from(None, stack.variables(), &Overrides::default()).unwrap().config
 }
 
 async fn assert_soaked(config: Config) {
-    // Fails only if one is already installed.
+    // Fails only if a TLS provider is already installed.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
-    let report = soak::run(config, LENGTH, &Shutdown::new()).await.unwrap();
-    // In a process that is shared with other tests, as with `cargo test`, their memory counts too.
+    let report = soak::run(config, SOAK_DURATION, &Shutdown::new()).await.unwrap();
+    // In a process that is shared with other tests, as with `cargo test`, the memory of the others counts too.
     assert!(std::env::var_os("NEXTEST").is_none() || report.problem().is_none(), "{report}");
     assert_eq!(report.decided, report.events, "{report}");
     assert!(report.events > 20 && report.accepted > report.events, "some events were sent twice: {report}");
@@ -28,7 +28,7 @@ async fn assert_soaked(config: Config) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soak_on_nothing_installed() {
+async fn a_soak_without_any_server() {
     let stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     let mut config = config(&stack);
     let files = soak::in_files(&mut config).unwrap();
@@ -55,7 +55,7 @@ async fn a_soak_whose_events_are_refused_ends_immediately() {
 async fn a_soak_refuses_a_database_with_data() {
     let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     stack.world.company(1).await;
-    let refused = soak::run(config(&stack), LENGTH, &Shutdown::new()).await.unwrap_err();
+    let refused = soak::run(config(&stack), SOAK_DURATION, &Shutdown::new()).await.unwrap_err();
     assert!(refused.to_string().contains("contains companies"), "{refused}");
     assert_eq!(stack.world.count("appointments").await, 0);
 }

@@ -1,4 +1,5 @@
-//! Rows that hostmatch would not write, or that the database keeps: they affect no other row.
+//! Rows with values that hostmatch would never write, and rows that a trigger or rule protects from changes:
+//! neither affects other rows.
 
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ async fn salon(backend: Backend) -> World {
     world
 }
 
-on_engines!(a_row_with_an_unreadable_value_hides_no_other);
-async fn a_row_with_an_unreadable_value_hides_no_other(backend: Backend) {
+on_engines!(a_row_with_an_unreadable_value_does_not_hide_other_rows);
+async fn a_row_with_an_unreadable_value_does_not_hide_other_rows(backend: Backend) {
     let world = salon(backend).await;
     let db = world.test.db.connection();
     let import = || import::ActiveModel {
@@ -49,11 +50,11 @@ async fn a_row_with_an_unreadable_value_hides_no_other(backend: Backend) {
     let mut hosts: Vec<_> = decided(db, &Scope::All, period, (i64::MIN, i64::MIN), 10).await.unwrap();
     hosts.sort_by_key(|one| one.appointment);
     let hosts: Vec<_> = hosts.into_iter().map(|one| one.host).collect();
-    assert_eq!(hosts, [None, Some(HostId(7))], "{backend:?}: no valid host of Cal.com");
+    assert_eq!(hosts, [None, Some(HostId(7))], "{backend:?}: -1 is not a valid Cal.com host id");
 }
 
-on_engines!(a_word_is_read_unchanged_except_for_the_padding_of_char);
-async fn a_word_is_read_unchanged_except_for_the_padding_of_char(backend: Backend) {
+on_engines!(a_stored_value_is_read_unchanged_except_for_char_padding);
+async fn a_stored_value_is_read_unchanged_except_for_char_padding(backend: Backend) {
     let world = salon(backend).await;
     world.run("UPDATE calcom_host_mappings SET mapping_source = 'manual '").await;
     let source = async |test: &TestDatabase| {
@@ -61,7 +62,7 @@ async fn a_word_is_read_unchanged_except_for_the_padding_of_char(backend: Backen
         found.unwrap().mapping_source.unwrap()
     };
     assert_eq!(source(&world.test).await, Stored::Unknown("manual ".to_owned()), "{backend:?}");
-    // As a gateway may have created the columns.
+    // A gateway may have created these columns as CHAR.
     let retype = match backend {
         Backend::Sqlite => return,
         Backend::MariaDb => ["MODIFY mapping_source CHAR(32)", "MODIFY actor CHAR(255)"],
@@ -77,8 +78,8 @@ async fn a_word_is_read_unchanged_except_for_the_padding_of_char(backend: Backen
     assert_eq!(audit.actor.unwrap().as_str(), "worker", "{backend:?}");
 }
 
-on_engines!(rows_that_the_database_keeps_are_not_counted_and_not_purged_for_ever: sqlite, postgres);
-async fn rows_that_the_database_keeps_are_not_counted_and_not_purged_for_ever(backend: Backend) {
+on_engines!(rows_that_cannot_be_deleted_are_not_counted_and_do_not_keep_the_purge_running: sqlite, postgres);
+async fn rows_that_cannot_be_deleted_are_not_counted_and_do_not_keep_the_purge_running(backend: Backend) {
     let world = salon(backend).await;
     for (n, act, table) in [(1, "DELETE", "hostmatch_events"), (2, "UPDATE", "hostmatch_assignments")] {
         let keep = match backend {
@@ -94,14 +95,14 @@ async fn rows_that_the_database_keeps_are_not_counted_and_not_purged_for_ever(ba
         (events, purge_payloads(&world.test.db, i64::MAX).await.unwrap())
     };
     let purged = tokio::time::timeout(Duration::from_secs(20), purge).await;
-    assert_eq!(purged.expect("the purge never ends"), (0, 0), "{backend:?}");
+    assert_eq!(purged.expect("the purge did not end within 20 s"), (0, 0), "{backend:?}");
     let release = |n: u32, table: &str| match backend {
         Backend::Sqlite => format!("DROP TRIGGER kept_{n}"),
         _ => format!("DROP RULE kept_{n} ON {table}"),
     };
     world.run(&release(1, "hostmatch_events")).await;
     world.run(&release(2, "hostmatch_assignments")).await;
-    // PostgreSQL keeps its plan of a statement that did nothing.
+    // PostgreSQL caches the plan that the rule turned into a no-op, so this needs a new connection.
     let test = world.test.reconnected().await;
     assert_eq!(purge_events(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");
     assert_eq!(purge_payloads(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");

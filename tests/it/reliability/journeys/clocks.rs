@@ -1,4 +1,4 @@
-//! The whole way of a booking while the clocks of a server in Berlin change: the same processes decide the
+//! The full path of a booking while the clocks of a server in Berlin change: the same processes decide the
 //! first bookings before the change, and the others after it.
 //!
 //! On MariaDB the clock is real, and the change really happens: the server's zone has Berlin's offsets,
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use time::macros::{datetime, format_description};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use super::way::{WITHOUT_THEIR_APPOINTMENTS, the_whole_way_on};
+use super::full_path::{WITHOUT_THEIR_APPOINTMENTS, run_full_path_on};
 use crate::support::mariadb::MariaDb;
 use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url, eventually, is_full,
@@ -216,5 +216,5 @@ async fn migrated(test: TestDatabase, tables: Tables) -> TestDatabase {
 
 async fn crossing(test: TestDatabase, clocks: Clocks) {
     let stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
-    the_whole_way_on(stack, &["all"], Some(&clocks)).await;
+    run_full_path_on(stack, &["all"], Some(&clocks)).await;
 }

@@ -1,8 +1,8 @@
-//! Whole journeys of a booking: real processes of the real program, on real queues and databases, without
-//! faults (`way`, `clocks`) and with faults (`load`, `outages`, `spooled`, `stopping`).
+//! End-to-end tests: a booking passes through the real binary, a real queue and a real database, without faults
+//! (`full_path`, `clocks`) and with faults (`load`, `outages`, `spooled`, `stopping`).
 
 mod scenarios;
-mod way;
+mod full_path;
 mod clocks;
 mod load;
 mod outages;

@@ -46,7 +46,7 @@ async fn a_restarted_database_costs_nothing(backend: Backend) {
 }
 
 async fn restarted(mut server: Server) {
-    let stack = server.stack().await;
+    let stack = server.create_stack().await;
     let stream = Stream::new(1_000, Mix::Decidable);
     stream.open(&stack.world).await;
     let mut ledger = Ledger::open("database restarted, and killed", &stack).await;
@@ -54,10 +54,10 @@ async fn restarted(mut server: Server) {
     let disturbance = async {
         stack.until_decided(200).await;
         server.stop().await;
-        server.run().await;
+        server.restart().await;
         stack.until_decided(600).await;
         server.kill().await;
-        server.run().await;
+        server.restart().await;
     };
     tokio::join!(ledger.publish(&stack, &stream.events), disturbance);
     stack.until_decided(stream.len()).await;
@@ -76,7 +76,7 @@ async fn an_outage_longer_than_the_hold_returns_everything_and_counts_nothing(ba
 }
 
 async fn away_for_longer_than_the_hold(mut server: Server) {
-    let mut stack = server.stack().await;
+    let mut stack = server.create_stack().await;
     stack.set("worker.hold", "1s");
     // Small batches, so that the outage hits the middle.
     stack.set("worker.batch_size", "10");
@@ -92,7 +92,7 @@ async fn away_for_longer_than_the_hold(mut server: Server) {
     stack.wait_until_no_consumer("bookings").await;
     assert!(stack.queue.depth().await.unwrap().ready > 0, "the outage hit the middle");
     assert!(worker.is_running(), "{}", worker.stderr());
-    server.run().await;
+    server.restart().await;
     assert_eq!(worker.end().await.code(), Some(0), "{}", worker.stderr());
     assert!(!worker.logged("the database can be used again").is_empty(), "{}", worker.stderr());
     let counts = &worker.report()["counts"];

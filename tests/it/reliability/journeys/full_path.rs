@@ -1,5 +1,5 @@
-//! The whole way of a booking, through every entrance and to every outcome, on each combination of database
-//! and queue and both shapes of gateway; and no personal data in any log.
+//! The full path of a booking, from every entry point to every outcome, on each combination of database and
+//! queue and each shape of gateway. No log contains personal data.
 
 use serde_json::{Value, json};
 
@@ -16,42 +16,42 @@ pub(super) const WITHOUT_THEIR_APPOINTMENTS: [&str; 1] = ["DELETE FROM appointme
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_sqlite_with_the_embedded_queue() {
-    the_whole_way(Backend::Sqlite, GatewayShape::Roadmap, &["all"]).await;
+    run_full_path(Backend::Sqlite, GatewayShape::Roadmap, &["all"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_mariadb_with_rabbitmq() {
-    the_whole_way(Backend::MariaDb, GatewayShape::Roadmap, &["edge", "worker"]).await;
+    run_full_path(Backend::MariaDb, GatewayShape::Roadmap, &["edge", "worker"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgresql_with_rabbitmq() {
-    the_whole_way(Backend::Postgres, GatewayShape::Roadmap, &["edge", "worker"]).await;
+    run_full_path(Backend::Postgres, GatewayShape::Roadmap, &["edge", "worker"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_living_gateway_on_sqlite_with_the_embedded_queue_between_two_processes() {
-    the_whole_way(Backend::Sqlite, GatewayShape::Living, &["edge", "worker"]).await;
+    run_full_path(Backend::Sqlite, GatewayShape::Living, &["edge", "worker"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_living_gateway_on_mariadb_with_rabbitmq() {
-    the_whole_way(Backend::MariaDb, GatewayShape::Living, &["all"]).await;
+    run_full_path(Backend::MariaDb, GatewayShape::Living, &["all"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_living_gateway_on_postgresql_with_rabbitmq() {
-    the_whole_way(Backend::Postgres, GatewayShape::Living, &["all"]).await;
+    run_full_path(Backend::Postgres, GatewayShape::Living, &["all"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_production_gateway_on_mariadb_with_rabbitmq() {
-    the_whole_way(Backend::MariaDb, GatewayShape::Production(UpdatedAt::Instant), &["edge", "worker"]).await;
+    run_full_path(Backend::MariaDb, GatewayShape::Production(UpdatedAt::Instant), &["edge", "worker"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_production_gateway_on_postgresql_with_rabbitmq() {
-    the_whole_way(Backend::Postgres, GatewayShape::Production(UpdatedAt::Local), &["all"]).await;
+    run_full_path(Backend::Postgres, GatewayShape::Production(UpdatedAt::Local), &["all"]).await;
 }
 
 on_engines!(on_a_production_gateway_with_adopted_tables: mariadb, postgres);
@@ -60,16 +60,16 @@ async fn on_a_production_gateway_with_adopted_tables(backend: Backend) {
     let shape = GatewayShape::Production(UpdatedAt::Local);
     let test = TestDatabase::fresh(backend, shape).await.with_adopted().await;
     test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
-    the_whole_way_on(Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await, &["all"], None)
+    run_full_path_on(Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await, &["all"], None)
         .await;
 }
 
-async fn the_whole_way(backend: Backend, shape: GatewayShape, roles: &[&str]) {
-    the_whole_way_on(Stack::new(backend, shape).await, roles, None).await;
+async fn run_full_path(backend: Backend, shape: GatewayShape, roles: &[&str]) {
+    run_full_path_on(Stack::new(backend, shape).await, roles, None).await;
 }
 
-/// With `clocks`, they change after the first booking.
-pub(super) async fn the_whole_way_on(mut stack: Stack, roles: &[&str], clocks: Option<&Clocks>) {
+/// With `clocks`, the database's clocks change after the first booking.
+pub(super) async fn run_full_path_on(mut stack: Stack, roles: &[&str], clocks: Option<&Clocks>) {
     let backend = stack.world.test.backend;
     scenario::open_salon(&stack.world).await;
     std::fs::write(stack.home().join("secrets"), CALCOM_SECRET).unwrap();
@@ -139,11 +139,11 @@ pub(super) async fn the_whole_way_on(mut stack: Stack, roles: &[&str], clocks: O
     if let Some(clocks) = clocks {
         clocks.were_right(&stack.world).await;
     }
-    nothing_personal(&stack, &to);
+    assert_no_personal_data(&stack, &to);
 }
 
-/// Checks that the sender of every event is known, for every entrance, for decided events and for rejected
-/// ones.
+/// Checks that the sender of every event is recorded, for every entry point, for decided events and for
+/// rejected ones.
 fn publishers(stack: &Stack, webhook: &str, garbage: &str) {
     let events = json(&stack.command(&["events", "list", "--output", "json"]).output().unwrap());
     let all = [&events["rejected"], &events["events"]].map(|rows| rows.as_array().unwrap().clone()).concat();
@@ -253,7 +253,7 @@ async fn dead_letters(stack: &Stack, missing: &Value) {
 }
 
 /// Checks that the output of the processes has no data of events or staff, but has the ids.
-fn nothing_personal(stack: &Stack, to: &Sender<'_>) {
+fn assert_no_personal_data(stack: &Stack, to: &Sender<'_>) {
     let written = stack.written();
     assert!(written.contains("\"TRACE\"") || written.contains("\"DEBUG\""), "the log is verbose");
     assert!(written.contains("appointment_not_found"), "the log has the reason of the failure");

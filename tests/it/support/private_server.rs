@@ -11,7 +11,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// Starts a server with this limit of connections. Returns `None` if it is not installed: the caller
+    /// Starts a server with this connection limit. Returns `None` if the engine is not installed: the caller
     /// then has nothing to test.
     pub(crate) async fn start(backend: Backend, connections: u32) -> Option<Self> {
         match backend {
@@ -34,8 +34,8 @@ impl Server {
         }
     }
 
-    /// Creates a migrated gateway on it.
-    pub(crate) async fn gateway(&self) -> TestDatabase {
+    /// Creates a migrated gateway database on this server.
+    pub(crate) async fn create_gateway(&self) -> TestDatabase {
         let (url, backend) = match self {
             Self::MariaDb(server) => (server.url(), Backend::MariaDb),
             Self::Postgres(server) => (server.url(), Backend::Postgres),
@@ -43,23 +43,23 @@ impl Server {
         TestDatabase::migrated_on(url, backend, GatewayShape::Living).await
     }
 
-    /// Creates an installation on it, with short timeouts.
-    pub(crate) async fn stack(&self) -> Stack {
+    /// Creates an installation on this server, with short timeouts.
+    pub(crate) async fn create_stack(&self) -> Stack {
         let mut stack =
-            Stack::on(World::in_database(self.gateway().await, &[]).await, Some(amqp_url())).await;
+            Stack::on(World::in_database(self.create_gateway().await, &[]).await, Some(amqp_url())).await;
         stack.set("database.acquire_timeout", "1s");
         stack
     }
 
-    /// Starts it again with its existing data and waits until it accepts connections.
-    pub(crate) async fn run(&mut self) {
+    /// Starts the server again with its existing data, and waits until it accepts connections.
+    pub(crate) async fn restart(&mut self) {
         match self {
             Self::MariaDb(server) => server.run().await,
             Self::Postgres(server) => server.run().await,
         }
     }
 
-    /// Stops it cleanly.
+    /// Stops the server cleanly.
     pub(crate) async fn stop(&mut self) {
         match self {
             Self::MariaDb(server) => server.stop().await,
@@ -67,7 +67,7 @@ impl Server {
         }
     }
 
-    /// Kills it, as a power failure would.
+    /// Kills the server, as a power failure would.
     pub(crate) async fn kill(&mut self) {
         match self {
             Self::MariaDb(server) => server.kill().await,
