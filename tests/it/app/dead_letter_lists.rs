@@ -188,13 +188,13 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
             "{backend:?}"
         );
     }
-    // They get new numbers there, and none of the acts of this installation.
+    // They get new numbers there, and the history of this installation is not exported.
     let wanted: Vec<DeadLetter> =
         letters().into_iter().step_by(2).zip(1..).map(|(it, id)| DeadLetter { id, ..it.letter }).collect();
     let mut moved = dead_letters(&there.db, &Scope::All, &DeadLetterFilter::default(), 9).await.unwrap();
     moved.reverse();
     assert_eq!(moved, wanted);
-    // An import does not undo later decisions or deaths.
+    // An import does not undo later decisions or later dead letters.
     there.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
     there
         .run(&["UPDATE hostmatch_dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"])
@@ -262,7 +262,7 @@ async fn closed_letters_are_purged_after_their_time_and_open_ones_never(backend:
     assert_eq!(test.count("hostmatch_replay_items").await, 2);
     assert_eq!(test.count("hostmatch_dead_letter_action_letters").await, 1);
 
-    // The history of an open letter is kept, and so is a replay that waits for one.
+    // The history of an open letter is kept, and so is a replay that still waits for a letter.
     let old = act(1_500);
     act_on_letters(&test.db, &Scope::All, &[5], &old).await.unwrap();
     act_on_letters(&test.db, &Scope::All, &[5], &NewAct { action: LetterAction::Restore, ..old.clone() })

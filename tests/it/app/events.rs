@@ -1,5 +1,5 @@
-//! `hostmatch events`: which events are listed, in which order and for whom; following new ones; the
-//! details of one.
+//! Tests `hostmatch events`: which events it lists, in which order and for whom; how it follows new events;
+//! and the details of one event.
 
 use std::process::Output;
 use std::time::Duration;
@@ -177,8 +177,8 @@ async fn the_tail_shows_each_new_event_once(backend: Backend) {
         .await;
     };
     shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned"]).await;
-    // One of another company; one new; one that was decided before the last and committed later; and one
-    // that got another outcome.
+    // An event of another company, a new one, one that was decided before the last but committed later, and
+    // one that got another outcome.
     decided(&test, 8, "assigned").await;
     decided(&test, 9, "kept").await;
     shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept"]).await;

@@ -1,4 +1,5 @@
-//! `hostmatch match explain`: its output; and that it changes nothing and blocks no other session.
+//! Tests `hostmatch match explain`: its output, and that it neither changes anything nor blocks other
+//! sessions.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -87,7 +88,7 @@ async fn a_host_is_explained_strategy_by_strategy() {
     );
     assert!(lines[7].starts_with("What to do: if the suggestion is right"), "{}", lines[7]);
 
-    // The configured threshold applies, and no other company is searched.
+    // The configured threshold applies, and other companies are not searched.
     let lower = ["--company", "15", "--set", "matching.auto_accept=75", "--output", "json"];
     let reported = json(&explain(&world, &[&host[..], &lower].concat()));
     let decision = &reported["explanations"][0]["decision"];
@@ -121,7 +122,7 @@ async fn a_booking_is_explained_completely_and_nothing_is_written() {
         .collect();
     assert_eq!(results, ["nobody", "nobody", "taken", "not asked: it was decided above"]);
 
-    // Events of any kind, one per line, each explained alone.
+    // The file has events of any kind, one per line, and each is explained alone.
     let lines = [
         event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "frida@salon.example")),
         event("e-2", "Bk-first", 0, host(7, "Mara Lind", "mara@salon.example")),
@@ -204,7 +205,7 @@ async fn an_impossible_explanation_ends_with_its_exit_code() {
         assert!(stderr(&output).contains(text), "{arguments:?}: {}", stderr(&output));
         assert_eq!(stdout(&output), "");
     }
-    // Neither an appointment nor a company to search.
+    // There is neither an appointment nor a company to search.
     let reported =
         explanations(&world, &json!({ "uid": "Bk-none", "hosts": [{ "id": 7 }] }).to_string(), &[]);
     assert!(reported[0]["next"].as_str().unwrap().contains("--company"), "{reported:?}");
@@ -269,6 +270,6 @@ async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
 fn decoded(body: &[u8]) -> hostmatch::event::BookingEvent {
     match decode(&Envelope::new(body, 0)).unwrap() {
         Decoded::Event(event) => *event,
-        Decoded::Ignored(_) => panic!("this is a booking event"),
+        Decoded::Ignored(_) => panic!("the event was ignored"),
     }
 }

@@ -1,5 +1,5 @@
-//! `hostmatch staff hand-over`: hosts and future appointments in one act, without a person's own decisions;
-//! and its undo.
+//! Tests `hostmatch staff hand-over` and its undo: it hands over hosts and future appointments in one action,
+//! except those that a person decided.
 
 use std::process::Output;
 use std::time::Duration;
@@ -99,7 +99,8 @@ async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend
     assert_eq!(hosts(&world).await, ["11|2|admin"], "{backend:?}");
     let by = "calcom_host_mapping_audits WHERE actor = 'office:anna' AND reason = 'she leaves'";
     assert_eq!(world.count(by).await, 2, "{backend:?}: one deactivation and one activation");
-    // The assignment is ours, so a newer event changes it. That one then stays when the rest is undone.
+    // The assignment is ours, so a newer event changes it. This appointment then stays as it is when the rest
+    // is undone.
     let carla = host(12, "Mara Lind", "mara@salon.example");
     world.outcome_of(event("e-9", "Bk-2", 9, carla)).await;
     assert_eq!(world.assigned(2).await, "1/12", "{backend:?}");
@@ -129,7 +130,7 @@ fn is_lock_conflict(error: &AppError) -> bool {
     matches!(error, AppError::Store(StoreError::Conflict(_)))
 }
 
-/// On the server on which SKIP LOCKED and NOWAIT cannot be combined.
+/// Runs on the only server that cannot combine SKIP LOCKED and NOWAIT.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hand_over_yields_to_the_gateways_locks_and_to_an_earlier_decision() {
     let world = World::new(Backend::MariaDb, GatewayShape::Living).await;

@@ -1,4 +1,5 @@
-//! Mappings as files: exported, filled in, imported, undone; on every engine, and one company at a time.
+//! Tests mappings as files: they are exported, filled in, imported and undone, on every engine, and one
+//! company at a time.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -151,7 +152,7 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_undone(backend:
     let undone = json_report(&mappings(&world, &["import-undo", &second, "--yes", "--output", "json"]), 0);
     assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(1), &json!([])), "{backend:?}");
     assert_eq!(active(&world).await, [format!("15|7|1|{NAME}|manual")], "{backend:?}");
-    // Nothing blocks the older import now; and nothing is undone twice.
+    // The older import can be undone now, and nothing is undone twice.
     for count in [2, 2] {
         let undone =
             json_report(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 0);
@@ -174,8 +175,12 @@ async fn a_decision_made_during_an_import_is_not_overwritten() {
     command.env("HOSTMATCH_DATABASE__URL", &world.test.url);
     let mut importing = Process::start(command, home.path(), "import");
     let waits = async || world.has_waiting().await.then_some(());
-    eventually("it has read the mappings and waits for the host's lock", Duration::from_secs(60), waits)
-        .await;
+    eventually(
+        "the import has read the mappings and waits for the host's lock",
+        Duration::from_secs(60),
+        waits,
+    )
+    .await;
     let command = Command::Set(staff_of(&world, 2));
     let decision = Decision { may_be_new: true, ..Decision::new(key.company, key.host, command) };
     decide(&person, &schema, &anna(), &[decision]).await.unwrap().remove(0).unwrap();
@@ -250,7 +255,7 @@ async fn ten_thousand_lines_are_imported_and_37_invalid_ones_after_correction(ba
     assert_eq!(world.count("calcom_host_mappings").await, 9963, "{backend:?}");
     assert_eq!(world.count("calcom_host_mapping_audits").await, 9963, "{backend:?}");
 
-    // As a person would in a spreadsheet: a valid company, host and member of staff in each line.
+    // Fills in what a person would in a spreadsheet: a valid company, host and member of staff in each line.
     let bad = std::fs::read_to_string(&failed).unwrap();
     let mut lines = bad.trim_start_matches('\u{feff}').lines();
     let mut corrected = format!("{}\r\n", lines.next().unwrap());

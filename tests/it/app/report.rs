@@ -1,4 +1,4 @@
-//! `hostmatch report`: its counts, on every engine, and that companies never mix.
+//! Tests `hostmatch report`: its counts, on every engine, and that it never mixes companies.
 
 use serde_json::{Value, json};
 
@@ -26,8 +26,8 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
         world.appointment(id, if id == 8 { 16 } else { 15 }, &format!("Bk-{id}")).await;
     }
     let mara = || host(11, "Mara Lind", "mara@salon.example");
-    // One assigned by us. For the observed ones the other program chooses the same person, another person,
-    // nobody, somebody where we found nobody, and nobody either.
+    // We assign one. For the observed appointments the other program chooses the same person, another person,
+    // nobody, somebody although we found nobody, and nobody as we did.
     assert_eq!(world.outcome_of(event("e-1", "Bk-1", 1, mara())).await, "assigned");
     let watching = World::processor_on(&world.test, &[("worker.mode", "observe")]).await;
     let boris = || host(12, "Boris", "boris@salon.example");
@@ -69,7 +69,7 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
             )
         })
         .collect();
-    // Those found by the mapping and the e-mail only, at the same confidence.
+    // Only those that were found by the mapping and the e-mail, at the same confidence.
     assert_eq!(strategies, [r#""email" 95 2 1"#, r#""existing" 95 2 1"#], "{backend:?}");
     assert_eq!(reported["failed"]["reasons"], json!({ "below_threshold": 1, "unmatched": 1, "no_host": 1 }));
     assert_eq!(reported["failed"]["dead_letters"], json!({ "no_booking": 1 }));

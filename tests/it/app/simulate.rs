@@ -1,4 +1,4 @@
-//! `hostmatch match simulate`: its predictions, on every engine, and that it writes nothing.
+//! Tests `hostmatch match simulate`: its predictions, on every engine, and that it does not write anything.
 
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backe
         (&reported["more"], &reported["fewer"], &reported["another"]),
         (&json!(2), &json!(0), &json!(0))
     );
-    // The second booking of host 12 shows no name: its mapping comes from the first.
+    // The second booking of host 12 does not show a name: the host's mapping comes from the first.
     let strategies = json!({
         "email": { "matched": 2, "more": 0, "against_people": 1 },
         "manual": { "matched": 1, "more": 0, "against_people": 0 },
@@ -79,7 +79,7 @@ async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backe
     what.sort();
     assert_eq!(what, ["2 more", "3 against_mapping", "4 against_appointment", "5 more"], "{backend:?}");
 
-    // With the configured threshold nothing differs; a higher one finds fewer matches.
+    // With the configured threshold the result is the same; a higher threshold finds fewer matches.
     let same = simulate(&world, &["--company", "15"]);
     assert_eq!((&same["auto_accept"], &same["more"], &same["fewer"]), (&json!(80), &json!(0), &json!(0)));
     let fewer = simulate(&world, &["--auto-accept", "96", "--order", "manual,existing,name,email"]);

@@ -18,7 +18,7 @@ fn status(stack: &Stack, arguments: &[&str]) -> Output {
     stack.command(&[&["status"], arguments].concat()).output().unwrap()
 }
 
-/// Returns its JSON and its exit code.
+/// Returns the JSON and the exit code of `hostmatch status`.
 fn status_json(stack: &Stack, arguments: &[&str]) -> (Value, i32) {
     let output = status(stack, &[&["--output", "json"], arguments].concat());
     let code = output.status.code().unwrap();
@@ -77,7 +77,7 @@ async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
     .await;
     let what = format!("{backend:?}: {all:#}");
     assert_eq!((&all["state"], &all["assigning"], code), (&json!("attention"), &json!("yes"), 10), "{what}");
-    // Their age is in their headers.
+    // The age of the letters is in their headers.
     assert_eq!(codes(&all), ["slow", "unassigned_soon", "dead_letters_open"], "{what}");
     assert!(all["age"]["p50_ms"].as_i64() > Some(86_400_000), "{what}");
     let outcomes =
@@ -110,13 +110,13 @@ async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
     );
     assert_eq!((&one["pid"], &one["failed"]), (&json!(worker.id()), &json!(1)), "{what}");
 
-    // Another company sees only its own.
+    // Another company sees only its own counts.
     let (theirs, _) = status_json(&stack, &["--company", "16"]);
     assert_eq!(theirs["events"]["last_day"]["outcomes"], json!({ "unmatched": 1 }), "{theirs:#}");
     assert_eq!((&theirs["unassigned"]["all"], &theirs["inbox"]["open"]), (&json!(1), &json!(1)));
     assert_eq!(theirs["dead_letters"]["open"], 0, "{theirs:#}");
 
-    // The table for people has the same.
+    // The table for people shows the same values.
     let output = status(&stack, &[]);
     let text = stdout(&output);
     for line in [
@@ -180,7 +180,7 @@ async fn without_the_database_or_the_broker_status_shows_the_rest() {
     let (seen, code) = status_json(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (7, "queue_unreachable"), "{seen:#}");
     assert_eq!(seen["workers"].as_array().unwrap().len(), 1, "{seen:#}");
-    // A database that is reachable and silent.
+    // The database is reachable but does not respond.
     to_database.set(Mode::Stall);
     let (seen, code) = status_json(&stack, &[]);
     assert_eq!((code, codes(&seen)[0]), (8, "database_unreachable"), "{seen:#}");
@@ -228,7 +228,7 @@ async fn watching_continues_through_an_outage_and_exits_with_130() {
     assert!(!blocks.stdout().contains('\u{1b}'), "no terminal, no escapes");
 }
 
-/// Inserts workers as on fifty machines, with a heartbeat this many seconds ago.
+/// Inserts workers as if fifty machines ran them, with a heartbeat this many seconds ago.
 async fn workers(stack: &Stack, count: u32, seconds: u32) {
     let rows: Vec<String> = (1..=count)
         .map(|n| {
@@ -280,7 +280,7 @@ async fn workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_w
     worker.kill().await;
     assert_eq!(stack.world.count("hostmatch_workers").await, 2, "the killed worker could not deregister");
 
-    // As after a `migrate down`, or before a `migrate up`.
+    // This is the state after a `migrate down`, or before a `migrate up`.
     stack.world.run("DROP TABLE hostmatch_workers").await;
     let mut worker = stack.start(&["serve", "worker"]);
     worker

@@ -1,4 +1,4 @@
-//! The real program: results on stdout, everything else on stderr, exit codes.
+//! Runs the real binary: results go to stdout, everything else to stderr; exit codes.
 
 use std::process::Stdio;
 

@@ -35,7 +35,7 @@ fn shell(directory: &TempDir, line: &str) -> Output {
     Command::new("sh").args(["-c", line]).current_dir(directory).stdin(Stdio::null()).output().unwrap()
 }
 
-/// A demo that keeps running; a failing test does not leave it behind.
+/// A demo that keeps running until this is dropped, so that a failing test does not leave it behind.
 struct Kept(Child);
 
 impl Drop for Kept {
@@ -114,7 +114,7 @@ async fn the_suggested_commands_work() {
     let output = demo(&directory, &[]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
-    // The program's path has its length on this machine.
+    // The length of the program's path depends on the machine.
     let short = text.replace(env!("CARGO_BIN_EXE_hostmatch"), "hostmatch");
     assert!(short.lines().all(|line| line.chars().count() <= 100), "{short}");
     assert!(text.contains("All 10 bookings have the expected outcome."));

@@ -1,4 +1,5 @@
-//! `hostmatch publish`: formats, refusals with their place, all or nothing, exit codes.
+//! Tests `hostmatch publish`: formats, errors with their position in the file, all-or-nothing publishing, and
+//! exit codes.
 
 use std::process::{Output, Stdio};
 
@@ -32,7 +33,7 @@ impl Installation {
             .unwrap()
     }
 
-    /// Returns how many messages are in the queue.
+    /// Returns the number of messages in the queue.
     async fn waiting(&self) -> u64 {
         let mut flags = Overrides::default();
         flags.set("test", "queue.url", &self.queue);

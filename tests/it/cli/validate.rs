@@ -1,4 +1,5 @@
-//! `hostmatch validate`: every shape, errors and their places, data outside the body, nothing personal.
+//! Tests `hostmatch validate`: every shape, errors with JSON pointers, data outside the body, and that no
+//! personal data is printed.
 
 use std::path::PathBuf;
 use std::process::Output;

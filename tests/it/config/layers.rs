@@ -1,4 +1,4 @@
-//! Configuration: layers, refusals with key and origin, secrets that stay secret.
+//! Configuration: layers, errors with key and origin, and secrets that stay secret.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Configuration: its layers, refusals and warnings.
+//! Configuration: layers, errors and warnings.
 
 mod layers;
 mod warnings;

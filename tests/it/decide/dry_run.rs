@@ -145,7 +145,7 @@ async fn a_simulation_predicts_what_a_worker_does(backend: Backend) {
     assert_eq!(same["recorded"], same["simulated"], "{backend:?}: {same:#}");
     assert_eq!((&same["more"], &same["fewer"], &same["another"]), (&json!(0), &json!(0), &json!(0)));
 
-    // What a worker does that accepts a new match from 75 on.
+    // These are the effects of a worker that accepts a new match from 75 on.
     world.forget().await;
     let processor = World::processor_on(&world.test, &[("matching.auto_accept", "75")]).await;
     support::decide(&processor, &stream).await;

@@ -1,4 +1,5 @@
-//! Failing messages, a database that refuses, and settings: the effect of one event on the others.
+//! Tests the effect of one event on the others: failing messages, a database that refuses changes, and
+//! settings.
 
 use hostmatch::decide::DeliveryResult;
 

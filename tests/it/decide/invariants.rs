@@ -3,8 +3,8 @@
 //!
 //! The streams contain everything: two companies with the same hosts, hosts that match by e-mail, by name,
 //! nobody or two people, hosts that show their address only sometimes, hosts without an id, repeats, equal
-//! times, stamped events, cancellations, other tenants, missing appointments, several bookings in one
-//! event, and bytes that are no event.
+//! times, events without a time of their own, cancellations, other tenants, missing appointments, several
+//! bookings in one event, and bytes that are not an event.
 
 use std::sync::Arc;
 
@@ -233,7 +233,7 @@ fn several_workers_at_once_give_the_same_assignments(backend: Backend) {
                 let world = world.clone();
                 tokio::spawn(async move {
                     for batch in share.chunks(2) {
-                        // Deferred events come back, as they would from the queue.
+                        // Deferred events are delivered again, as the queue would do.
                         let mut left = batch.to_vec();
                         while !left.is_empty() {
                             let answers = decide(&world.processor, &left).await;

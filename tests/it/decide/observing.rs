@@ -1,5 +1,5 @@
-//! A worker that only observes decides and records everything and changes nothing of the gateway's; and the
-//! switch to assigning loses nothing and overwrites no decision of a person.
+//! A worker that only observes decides and records everything without changing the gateway's rows. The switch
+//! to assigning does not lose anything, and does not overwrite people's decisions.
 
 use hostmatch::decide::Processor;
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ async fn an_observer_changes_nothing_and_the_switch_loses_and_overwrites_nothing
     assert_eq!(said, expected.map(|outcome| format!("Done({outcome})")), "{backend:?}: again");
     assert_eq!(world.everything().await, rows, "{backend:?}: the same events leave the same rows");
 
-    // Another program continues meanwhile: it decides about 3, and clears 5.
+    // Meanwhile the other program continues: it assigns appointment 3, and clears 5.
     world.set_staff_externally(3, Some(2)).await;
     hostmatch::decide::write_observed(&watching).await.unwrap();
     assert_eq!(world.assigned(1).await, "-/-", "{backend:?}: an observer never switches");
@@ -95,7 +95,7 @@ async fn an_observer_changes_nothing_and_the_switch_loses_and_overwrites_nothing
     hostmatch::decide::write_observed(&world.processor).await.unwrap();
     assert_eq!(world.everything().await, rows, "{backend:?}: a second switch changes nothing");
 
-    // What the switch wrote is ours to change, what it kept is not.
+    // We may change what the switch wrote, but not what it kept.
     let boris = host(13, "Boris Kamm", "boris@salon.example");
     world.send(&[event("e-7", "Bk-1", 9, boris), event("e-8", "Bk-3", 9, mara())]).await;
     assert_eq!((world.assigned(1).await, world.assigned(3).await), ("2/13".into(), "2/11".into()));
@@ -110,7 +110,7 @@ async fn an_assignment_that_an_observer_would_withdraw_is_withdrawn_after_the_sw
         let stranger = host(99, "A Stranger", "stranger@else.example");
         decide(&watching, &[event(id, "Bk-1", at, stranger)]).await;
     }
-    // The second one has nothing new, and keeps its decision.
+    // The second event brings nothing new, so the decision stays.
     decide(&watching, &[event("e-2", "Bk-2", 1, mara())]).await;
     assert_eq!((world.assigned(1).await, world.assigned(2).await), ("1/11".into(), "1/11".into()));
     let rows =

@@ -1,5 +1,5 @@
-//! The number of rows that deciding and sampling read does not grow with the tables: no statement scans a whole table,
-//! on any engine.
+//! The number of rows that deciding and sampling read does not grow with the tables: no statement scans a
+//! whole table, on any engine.
 //!
 //! MariaDB and PostgreSQL count the rows that they really read. For SQLite the test reads the query plans
 //! of PostgreSQL's SELECTs, which are the same except for the locks.

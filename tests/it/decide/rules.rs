@@ -74,7 +74,7 @@ everywhere!(two_people_of_one_name_are_ambiguous, |world: World| async move {
 everywhere!(an_unknown_host_waits_and_is_assigned_when_it_becomes_known, |world: World| async move {
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, host(9, "Nobody Here", ""))).await, "unmatched");
     assert_eq!(world.assigned(1).await, "-/9");
-    // The same host, now with the address of a member of staff.
+    // The same host now has the address of a member of staff.
     assert_eq!(
         world.outcome_of(event("e2", "DEF456", 2, host(9, "Nobody Here", "BORIS@salon.example "))).await,
         "assigned"
@@ -191,7 +191,7 @@ everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async mov
     assert_eq!(mappings.len(), 2, "{mappings:?}");
     let audits = world.rows("calcom_host_mapping_audits", &["staff_id", "action"]).await;
     assert_eq!(audits, ["1|auto_matched", "1|updated", "3|auto_matched"]);
-    // And back: the worker's own mapping is reactivated, not created again.
+    // When the host changes back, the worker's own mapping is reactivated, not created again.
     world.staff_active(1, true).await;
     world.staff_active(3, false).await;
     assert_eq!(world.outcome_of(event("e3", "DEF456", 3, frida())).await, "assigned");
@@ -274,7 +274,7 @@ everywhere!(several_appointments_of_one_booking_are_for_a_person, |world: World|
         world.run("UPDATE appointments SET calcom_v2_booking_uid = 'ABC123' WHERE id = 3").await;
         assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "needs_review");
         assert_eq!(world.assigned(1).await, "-/-");
-        // The numeric id in a separate column.
+        // The numeric id is in a separate column.
         world.run("UPDATE appointments SET calcom_booking_id = 4711 WHERE id = 2").await;
         let number =
             json!({ "event": "appointment.created", "calcom_booking": { "id": 4711, "hosts": frida() } });

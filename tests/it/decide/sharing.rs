@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::support::{Backend, GatewayShape, World, event, host, load};
 
-/// Far longer than loading takes, far shorter than the lock timeout.
+/// Far longer than loading takes, and far shorter than the lock timeout.
 const SOON: Duration = Duration::from_secs(4);
 /// Enough time to get the lock if it is free.
 const MOMENT: Duration = Duration::from_millis(400);
@@ -73,7 +73,7 @@ async fn adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclus
     let changes = planned(&world, &one, &first, HostLockMode::Shared).await.unwrap();
     assert_eq!((changes.assignments.len(), changes.inbox.len()), (1, 0), "{backend:?}");
     let shared = timeout(SOON, planned(&world, &two, &second, HostLockMode::Shared)).await;
-    shared.expect("it does not wait for the other transaction").unwrap();
+    shared.expect("loading waited for the other transaction").unwrap();
     let third = event("e4", "B4", 4, nobody());
     {
         let lone = planned(&world, &alone, &third, HostLockMode::Exclusive);
@@ -101,8 +101,8 @@ async fn a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone(ba
     let seen = "SELECT last_seen_ms - first_seen_ms FROM hostmatch_inbox";
     let hours = world.test.number(seen).await / 3_600_000;
     assert_eq!(hours, 1, "{backend:?}: the row is up to date anyway");
-    // A person is hired: the host in the inbox is mapped, and the waiting appointments are decided in the
-    // same transaction.
+    // When a person is hired, the host in the inbox is mapped, and the waiting appointments are decided in
+    // the same transaction.
     world.staff(9, 1, "Nobody", "nobody@else.example").await;
     let known = event("e3", "B3", HOUR + 2, nobody());
     if backend != Backend::Sqlite {

@@ -1,5 +1,5 @@
-//! Columns are named through their entities, never by a string: no compiler finds a string that is
-//! misspelled or outdated after a rename.
+//! Code refers to columns through their entities, never by a string, because the compiler cannot detect a
+//! string that is misspelled or that a rename has made outdated.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ const NAMING: [&str; 20] = [
     ".value(",
 ];
 
-/// Calls that read a column; their first argument, a prefix, is empty.
+/// Calls that read a column. Their first argument is a prefix, which is empty.
 const READING: [&str; 2] = ["try_get(", "try_get_by("];
 
 /// Returns the calls in this code that name a column by a string.

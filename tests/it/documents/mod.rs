@@ -1,5 +1,5 @@
-//! The closed lists in the documentation equal those of the code; every command and every key of JSON
-//! output is described.
+//! Checks that the closed lists in the documentation equal those in the code, and that every command and
+//! every key of JSON output is described.
 
 mod column_names;
 mod gateway;

@@ -1,5 +1,5 @@
-//! The commands and statements of `docs/moving-in.md`, exactly as written, from the first inspection to the
-//! removal; with existing tables of ours, and without.
+//! Runs the commands and statements of `docs/moving-in.md`, exactly as written, from the first inspection to
+//! the removal, with and without existing tables of ours.
 
 use crate::support::adopted::Variant;
 use crate::support::program::{command, stderr, stdout};
@@ -18,7 +18,7 @@ fn blocks(text: &str) -> Vec<(String, String)> {
     blocks
 }
 
-/// Returns the commands that are named in the text outside of its blocks.
+/// Returns the commands that the text mentions outside of its code blocks.
 fn named(text: &str) -> Vec<String> {
     let prose: String = text.split("```").step_by(2).collect();
     let spans = prose.split('`').skip(1).step_by(2);

@@ -1,4 +1,4 @@
-//! Names use standard words: no item of ours has a name that CONTRIBUTING.md lists as one to avoid.
+//! Checks that no item has a name that CONTRIBUTING.md lists as one to avoid.
 
 use crate::documents::table;
 use crate::documents::tidy::{Source, files};

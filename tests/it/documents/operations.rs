@@ -1,5 +1,5 @@
-//! The commands of `docs/operations.md`, exactly as written: among them a backup, the loss of the decisions
-//! after it, and their recovery.
+//! Runs the commands of `docs/operations.md`, exactly as written: among them a backup, the loss of the
+//! decisions made after the backup, and their recovery.
 
 use std::process::Command;
 
@@ -59,7 +59,7 @@ async fn operate(backend: Backend) {
     stack.publish(before).await;
     stack.publish(&[event("boris", "Bk-1", 1, host(1_420_209, "boris kamm", ""))]).await;
     stack.drain().await;
-    // From shortly before the backup: events that are already known do no harm.
+    // Starts shortly before the backup: events that are already decided do no harm.
     let since = before[before.len() - 50..].iter().chain(after).map(|event| format!("{event}\n"));
     std::fs::write(stack.home().join("since.ndjson"), since.collect::<String>()).unwrap();
 
@@ -137,7 +137,7 @@ async fn appointments_of_recreated_staff_are_filled_on_request(backend: Backend)
     assert_eq!(world.assigned(1).await, "41/7");
 }
 
-/// Returns what was decided, from the tables that people and the gateway read, without our clocks.
+/// Returns the decisions in the tables that people and the gateway read, without our timestamps.
 async fn decided(stack: &Stack) -> std::collections::BTreeMap<&'static str, Vec<String>> {
     let mut all = stack.world.everything().await;
     all.retain(|table, _| !["hostmatch_events", "hostmatch_inbox"].contains(table));

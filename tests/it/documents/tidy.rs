@@ -1,4 +1,4 @@
-//! The shape of the code: layers, cycles, required and forbidden contents of files, links.
+//! Checks the structure of the code: layers, cycles, required and forbidden contents of files, and links.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     dependencies
 }
 
-/// Returns the first segments of the paths after `crate::`: one, or several in braces.
+/// Returns the first segment of the path after `crate::`, or of each path in braces.
 fn first_names(rest: &str) -> Vec<String> {
     let name =
         |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();

@@ -1,5 +1,5 @@
-//! `docs/walk.md`, the way of one booking: each function in it exists and names those below it, and the way
-//! is short.
+//! Checks `docs/walk.md`, which follows one booking: each function in it exists and calls those below it, and
+//! the path is short.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -7,7 +7,7 @@ use hostmatch::event::{Decoded, EVENT_TYPES};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::anything::{any_json, pointers};
+use super::arbitrary_input::{any_json, pointers};
 use super::sent::*;
 
 /// A compiled schema.

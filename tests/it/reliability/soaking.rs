@@ -20,7 +20,8 @@ async fn assert_soaked(config: Config) {
     // Fails only if a TLS provider is already installed.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     let report = soak::run(config, SOAK_DURATION, &Shutdown::new()).await.unwrap();
-    // In a process that is shared with other tests, as with `cargo test`, the memory of the others counts too.
+    // In a process that is shared with other tests, as with `cargo test`, the memory of the others counts
+    // too.
     assert!(std::env::var_os("NEXTEST").is_none() || report.problem().is_none(), "{report}");
     assert_eq!(report.decided, report.events, "{report}");
     assert!(report.events > 20 && report.accepted > report.events, "some events were sent twice: {report}");

@@ -24,7 +24,7 @@ fn same(world: &World, what: &str, found: Value, expected: Value) {
     assert_eq!(found, expected, "{:?} {what}: {}", world.test, serde_json::to_string_pretty(&found).unwrap());
 }
 
-/// Creates two bookings that wait for Boris (host 7), one of them in the future; nobody knows host 8.
+/// Creates two bookings that wait for Boris (host 7), one of them in the future. Host 8 is unknown.
 async fn waiting(world: &World) {
     let boris = || host(7, "boris kamm", "b@else.example");
     let sent = [
@@ -288,7 +288,7 @@ async fn one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conf
     with(&eleven, 3);
     let mapping = with(&fourteen, 0)["mapping"].to_string();
     assert_eq!(kind(), Value::Null, "{backend:?}");
-    // Carla's address, from whom a person took the host away.
+    // The host has the address of Carla, from whom a person has taken it away.
     let thirteen = staff_of(&world, 13).to_string();
     let set = ["mappings", "set", "--company", "1", "--host", "7", "--yes", "--repair", "none"];
     let carla = asked(&world, 0, &[&set[..], &["--staff", &thirteen]].concat())["mapping"].to_string();
@@ -298,7 +298,7 @@ async fn one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conf
     let list = seen(&world, &["inbox", "list", "--kind", "conflict"]);
     assert_eq!(list["hosts"].as_array().unwrap().len(), 1, "{list}");
     assert_eq!(seen(&world, &["inbox", "list", "--kind", "ambiguous"])["hosts"], json!([]));
-    // The suggestion can be accepted nevertheless: a person decides.
+    // The suggestion can still be accepted, because a person decides.
     assert_eq!(asked(&world, 0, &[&accept[..], &["--repair", "all"]].concat())["did"], "made");
     assert_eq!(world.assigned(12).await, "13/7", "{backend:?}");
     assert_ne!(mapping, carla);

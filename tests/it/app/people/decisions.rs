@@ -90,8 +90,8 @@ async fn people_map_replace_switch_and_revert(backend: Backend) {
     let taken = decides(&world, 7, Command::SwitchOn(made.mapping.unwrap())).await.unwrap_err();
     assert!(matches!(taken, Refusal::Taken { .. }), "{taken}");
 
-    // A change cannot be reverted after a newer one, even if both made the same mapping; it can when the
-    // newer ones have been reverted.
+    // A change cannot be reverted after a newer one, even if both led to the same mapping. It can be reverted
+    // once the newer changes have been reverted.
     let mut changes = Vec::new();
     for n in [12, 13, 12, 13] {
         let audits = decides(&world, 9, Command::Set(staff_of(&world, n))).await.unwrap().audits;

@@ -29,7 +29,7 @@ enum Act {
     Revert(usize),
     /// Decides a batch of events: appointment, host, and what the host shows.
     Batch(Vec<(u32, u32, u8)>),
-    /// Switches a member of staff in the gateway.
+    /// Activates or deactivates a member of staff in the gateway.
     Staff(u32, bool),
 }
 
@@ -48,7 +48,7 @@ fn actions() -> impl Strategy<Value = Vec<Act>> {
 
 type Table = BTreeMap<i64, Map<String, Value>>;
 
-/// Returns the table.
+/// Returns the mappings in the database.
 async fn table(world: &World, schema: &GatewaySchema) -> Table {
     let all =
         list_mappings(world.test.db.connection(), schema, &Scope::All, &MappingFilter::default(), 10_000)
@@ -65,7 +65,7 @@ async fn table(world: &World, schema: &GatewaySchema) -> Table {
     all.unwrap().into_iter().map(row).collect()
 }
 
-/// Returns the table as the audit trail gives it.
+/// Returns the mappings that result from replaying the audit trail.
 fn replayed(trail: &[AuditRow]) -> Table {
     let mut table = Table::new();
     for row in trail {

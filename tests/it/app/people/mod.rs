@@ -19,7 +19,7 @@ use hostmatch::store::{Database, GatewaySchema};
 
 use crate::support::{World, settings_of};
 
-/// Returns Anna as actor, as each of her audit rows names her.
+/// Returns Anna as the actor, under the name in her audit rows.
 pub(crate) fn anna() -> Act {
     Act::new(Author::new("cli:anna@office").unwrap())
 }
@@ -73,7 +73,7 @@ pub(crate) fn asked(world: &World, code: i32, arguments: &[&str]) -> serde_json:
     serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", reported()))
 }
 
-/// Does the same for a read-only command, which has no actor.
+/// Runs a read-only command, which has no actor, and returns its JSON.
 pub(crate) fn seen(world: &World, arguments: &[&str]) -> serde_json::Value {
     let output = run(world, &[arguments, &["--output", "json"]].concat());
     let reported = || format!("{:?} {arguments:?}: {output:?}", world.test);

@@ -26,7 +26,7 @@ on_engines!(of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error)
 async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(backend: Backend) {
     let world = salon(backend, GatewayShape::Living).await;
     let directory = tempfile::tempdir().unwrap();
-    // Both have read the state, and neither has decided yet.
+    // Both people have read the state, and neither has decided yet.
     let tx = holding(&world, 7).await;
     let mut people: Vec<Process> = [("anna", 11), ("boris", 12)]
         .map(|(name, staff)| {

@@ -17,7 +17,7 @@ fn boris() -> serde_json::Value {
     host(7, "boris kamm", "")
 }
 
-/// Returns what appointments and our rows about them contain.
+/// Returns the contents of the appointments and of our rows about them.
 async fn appointments(world: &World) -> (Vec<String>, Vec<String>) {
     let columns = [
         "appointment_id",
@@ -47,7 +47,7 @@ async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_th
         event("e5", "B14", 5, boris()),
     ];
     world.send(&sent).await;
-    // An earlier decision of a person.
+    // A person has made an earlier decision.
     world.set_staff_externally(12, Some(13)).await;
     let before = appointments(&world).await;
     let accept = ["inbox", "accept", "--company", "1", "--host", "7", "--repair", "all"];
@@ -98,7 +98,7 @@ async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) 
     world.run("UPDATE hostmatch_inbox SET ignored_until_ms = 1").await;
     assert_eq!(open(), 1, "{backend:?}");
     world.send(&[event("e3", "B13", 3, boris())]).await;
-    // Its row has nothing new and is not written: whether the day has come is computed on reading.
+    // The row has not changed and is not written: whether the ignore period has ended is computed on reading.
     assert_eq!(open(), 1, "{backend:?}");
     world.send(&[event("e4", "B11", 64, boris())]).await;
     assert_eq!((state().await.as_str(), open()), ("open", 1), "{backend:?}: an hour later it is open");
@@ -173,7 +173,7 @@ async fn a_large_repair_is_resumed_after_a_kill(backend: Backend) {
         let mut command = crate::support::program::command(arguments);
         command.env("HOSTMATCH_DATABASE__URL", &world.test.url).env("HOSTMATCH_CRASH_AT", "repair_part:1");
         let output = command.output().unwrap();
-        assert_eq!(output.status.code(), None, "it was not killed: {output:?}");
+        assert_eq!(output.status.code(), None, "the repair was not killed: {output:?}");
     };
     killed(&["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"]);
     assert_eq!(assigned().await, 250, "{backend:?}");

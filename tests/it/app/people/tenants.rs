@@ -1,4 +1,4 @@
-//! Every command with another company's ids: it finds nothing and changes nothing.
+//! Runs every command with another company's ids: it does not find or change anything.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ async fn no_command_of_one_company_reaches_another_companys_data(backend: Backen
     let mapping = accepted["mapping"].to_string();
     let audit = accepted["audits"][0].to_string();
     let repair = accepted["repair"]["id"].to_string();
-    // A booking of company 1 with the same host.
+    // This booking of company 1 has the same host.
     world.send(&[event("e3", "B11", 1, boris)]).await;
     let ours = staff_of(&world, 11).to_string();
     let before = world.everything().await;

@@ -1,5 +1,5 @@
-//! Letters that do not return, letters that no queue accepts, and processes that have lost a replay to
-//! another one.
+//! Replayed letters that do not return, letters that the queue does not accept, and processes whose replay
+//! was taken over by another process.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{
 use crate::support::program::{json, stderr, stdout};
 use crate::support::{Backend, Stack, eventually};
 
-/// Plans letters that can be decided by now. Returns the plan's id.
+/// Plans a replay of letters that can be decided now. Returns the plan's id.
 async fn planned(stack: &Stack, letters: u32) -> String {
     die(stack, &(1..=letters).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=letters {
@@ -40,7 +40,7 @@ async fn lose(stack: &Stack, id: &str, letters: usize) {
     let mut lost = 0;
     while lost < letters {
         let Gathered::Batch(batch) = consumer.next_batch(&Shutdown::new(), None).await.unwrap() else {
-            panic!("there are copies")
+            panic!("the queue has no copies")
         };
         let some = batch.deliveries().len();
         batch.settle(vec![Disposition::Ack; some]).await.unwrap();
@@ -125,7 +125,8 @@ async fn a_process_that_lost_its_replay_changes_nothing_and_omitted_letters_stay
     let act = NewAct { at_ms: 10, ..NewAct::new(LetterAction::Pause, "cli:me@here") };
     let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
     assert!(begin_replay(db, id, ("a", 20), &Beginning::First(terms), &act).await.unwrap());
-    // The transaction that begins the replay records them: a process that continues it omits them too.
+    // The transaction that begins the replay records these letters, so a process that continues it also omits
+    // them.
     let results = "SELECT result FROM hostmatch_replay_items ORDER BY result IS NULL";
     assert_eq!(stack.world.test.texts(results).await, ["left", "NULL"], "{backend:?}");
 

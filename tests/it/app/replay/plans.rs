@@ -1,4 +1,4 @@
-//! What a plan freezes, what it predicts, and whether that happens.
+//! Tests what a plan freezes and predicts, and that its predictions come true.
 
 use serde_json::json;
 
@@ -143,7 +143,7 @@ async fn changes_between_plan_and_replay_are_reported_and_new_letters_stay(backe
 on_engines!(a_plan_applies_each_letters_effect_to_the_next);
 async fn a_plan_applies_each_letters_effect_to_the_next(backend: Backend) {
     let stack = salon(backend).await;
-    // The newer event of one appointment died first, and is replayed first.
+    // The newer event of one appointment was dead-lettered first, and is replayed first.
     die(&stack, &[with_mara(1, 90)]).await;
     stack.publish(&[with_mara(1, 60)]).await;
     stack.drain().await;

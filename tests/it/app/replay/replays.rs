@@ -1,4 +1,4 @@
-//! Canaries, stopping, pausing, cancelling, and who may end a letter.
+//! Canaries, stopping, pausing, cancelling, and who may close a letter.
 
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ async fn a_replay_stops_in_the_middle_when_too_many_fail() {
 
 on_engines!(a_replay_is_paused_resumed_and_cancelled_by_other_processes);
 async fn a_replay_is_paused_resumed_and_cancelled_by_other_processes(backend: Backend) {
-    // So many that this rate takes half a minute: the replay is running at each step, even on a slow machine.
+    // At this rate so many letters take half a minute: the replay is running at each step, even on a slow
+    // machine.
     const LETTERS: u32 = 60;
     let stack = salon(backend).await;
     die(&stack, &(1..=LETTERS).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
@@ -93,7 +94,7 @@ async fn a_replay_is_paused_resumed_and_cancelled_by_other_processes(backend: Ba
     let again = run(&stack, &["replays", "resume", &id]);
     assert_eq!(again.status.code(), Some(6));
     assert!(stderr(&again).contains("is cancelled"), "{}", stderr(&again));
-    // Copies in flight at the time of the cancel arrive nevertheless.
+    // Copies that were in flight at the time of the cancel still arrive.
     eventually("no copy is in flight", WAIT_TIMEOUT, async || {
         states(&stack).await.iter().all(|(state, _)| state != "replaying").then_some(())
     })
@@ -154,7 +155,7 @@ async fn the_copy_is_the_original_message_with_actor_and_reason_of_the_replay(ba
     let mut replay = stack.start(&arguments);
     let mut consumer = stack.queue.consumer(Source::Bookings, BatchLimits { size: 9, bytes: 1 << 20 });
     let Gathered::Batch(batch) = consumer.next_batch(&Shutdown::new(), None).await.unwrap() else {
-        panic!("there is a copy")
+        panic!("the queue has no copy")
     };
     let copy = batch.deliveries()[0].clone();
     assert_eq!((copy.attempt, copy.first_seen_ms), (0, 1_772_323_200_000), "{backend:?}");

@@ -1,5 +1,5 @@
-//! A gateway changes its appointments while workers at full load change the same ones: it gets no error
-//! that it would not get alone, and its decisions stay.
+//! A gateway changes its appointments while workers at full load change the same ones: the gateway gets only
+//! errors that it would also get alone, and its decisions stay.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,11 +14,11 @@ use crate::support::{Backend, GatewayShape, Process, Stack, TestDatabase, Update
 
 const COMPANIES: u32 = 3;
 const APPOINTMENTS: u32 = 120;
-/// Per company: hosts, and people whom only the gateway assigns.
+/// For each company, the number of hosts, and of people whom only the gateway assigns.
 const HOSTS: u32 = 6;
 const OWN: u32 = 3;
 
-/// What the gateway does.
+/// The behaviour of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gateway {
     /// It assigns by its own rules, to its own people.
@@ -74,7 +74,7 @@ async fn beside_each_other(test: TestDatabase, does: Gateway) {
     let mut gateway = start(&stack, 2, does);
     let mut published = 0;
     while gateway.is_running() {
-        // Enough that no worker ever waits for events, and no more.
+        // Just enough that no worker ever waits for events.
         if stack.queue.depth().await.unwrap().ready < 200 {
             published += 1;
             stack.publish(&events(published, does)).await;
@@ -117,8 +117,8 @@ async fn beside_each_other(test: TestDatabase, does: Gateway) {
     mappings_stay(&stack, &[&alone, &beside], does).await;
 }
 
-/// Returns how often a session has waited for a row on this server so far, and for how long in ms.
-/// PostgreSQL does not count that.
+/// Returns the number of times that a session has waited for a row on this server so far, and the total wait
+/// in ms. PostgreSQL does not count such waits.
 async fn waits(stack: &Stack) -> [i64; 2] {
     if stack.world.test.backend != Backend::MariaDb {
         return [0; 2];
@@ -159,7 +159,7 @@ async fn decisions_stay(stack: &Stack, reports: &[&Value], last: u32, does: Gate
         assert_eq!(host, host_of(id, last, does).to_string(), "{id}: {outcome}");
         let person = decided.get(&id).map(|person| person.trim_start_matches('0'));
         match person {
-            // A person whom both the gateway and we choose may come from us by now.
+            // A person whom both the gateway and we choose may have been set by us in the meantime.
             Some(person) if number(person) % 100 <= HOSTS && outcome != "kept" => {
                 assert!(["assigned", "unchanged"].contains(&outcome), "{id}: {outcome}");
             }

@@ -42,7 +42,7 @@ async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
     let earlier = staff_and_times(world).await;
     publish_rounds(&stack, 1..=ROUNDS / 2, ("Omar Falk", "omar@salon.example")).await;
     assert_eq!(world.assigned(9004).await, "902/5002", "{what}");
-    // One goes on leave, another comes back, so that the superseded mapping counts again.
+    // One person goes on leave and another returns, so that the superseded mapping counts again.
     switch(world, "FALSE", "TRUE").await;
     publish_rounds(&stack, ROUNDS / 2 + 1..=ROUNDS, ("Lena Brandt", "lena@salon.example")).await;
     switch(world, "TRUE", "FALSE").await;
@@ -100,8 +100,8 @@ async fn switch(world: &World, omar: &str, lena: &str) {
     }
 }
 
-/// Publishes all events of these rounds and waits for their decisions; `who` is behind the host whose
-/// mapping does not apply.
+/// Publishes all events of these rounds and waits for their decisions. `who` is the person behind the host
+/// whose mapping does not apply.
 async fn publish_rounds(stack: &Stack, rounds: std::ops::RangeInclusive<u32>, who: (&str, &str)) {
     for round in rounds {
         let one = |id: u32, host: Value| {
@@ -116,7 +116,7 @@ async fn publish_rounds(stack: &Stack, rounds: std::ops::RangeInclusive<u32>, wh
             one(9008, host(5001, "M.", "m@elsewhere.example")),
         ];
         if round <= ROUNDS / 2 {
-            // These have no more bookings while their person is away.
+            // These hosts get no bookings while their person is on leave.
             hosts.push(one(9003, host(5004, "O.", "omar@elsewhere.example")));
             hosts.push(one(9005, host(5003, "Omar Falk", "omar@salon.example")));
         }

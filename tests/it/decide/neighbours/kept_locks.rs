@@ -1,5 +1,5 @@
-//! A session of the gateway keeps a lock for a long time: that delays only the bookings that need the
-//! locked row, uses up no attempt, and they are decided when the lock is released.
+//! A session of the gateway keeps a lock for a long time. This delays only the bookings that need the locked
+//! row. It does not use up their attempts, and they are decided when the lock is released.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn only_one_waits(backend: Backend, lock: &str) {
     stack.publish(&events).await;
     let all = usize::try_from(BOOKINGS).unwrap();
     stack.until_decided(all - 1).await;
-    // More often than a failing event is tried.
+    // The event is tried more often than a failing event would be.
     let tries = stack.config.retry_delays.len() + 2;
     eventually("the event is deferred repeatedly", SOON, async || {
         (worker.logged(PUT_OFF).len() >= tries).then_some(())

@@ -1,4 +1,4 @@
-//! Under every SQL mode of the server we decide the same and write the same rows.
+//! The server's SQL mode affects neither our decisions nor the rows that we write.
 
 use serde_json::json;
 

@@ -9,7 +9,7 @@ use crate::support::adopted::{Variant, rows, tables};
 use crate::support::mariadb::MariaDb;
 use crate::support::{Backend, GatewayShape, TestDatabase, UpdatedAt, World, event, host};
 
-/// Moments around both changes, and the local time in Berlin.
+/// Times (UTC) around both changes, with the local time in Berlin.
 const MOMENTS: [(&str, &str); 6] = [
     ("2026-03-29T00:59:59Z", "2026-03-29 01:59:59"),
     ("2026-03-29T01:00:00Z", "2026-03-29 03:00:00"),
@@ -84,7 +84,7 @@ async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
             let world = salon(test).await;
             assert_eq!(world.outcome_of(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
             let sql = "SELECT CONCAT(updated_at, ' ', UNIX_TIMESTAMP(updated_at) = UNIX_TIMESTAMP()) FROM appointments";
-            // As the gateway sees it: its sessions use the server's zone.
+            // Read as the gateway reads it: its sessions use the server's zone.
             let written = world.test.texts_in("SYSTEM", sql).await.remove(0);
             let (written, exact) = written.rsplit_once(' ').unwrap();
             assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
@@ -106,7 +106,7 @@ async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
 async fn database_at(test: TestDatabase, moment: &str) -> TestDatabase {
     let name = test.name();
     test.run(&[
-        // Found before the server's own function.
+        // This function is found before the server's own one.
         "CREATE SCHEMA clock".to_owned(),
         format!(
             "CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql STABLE AS \
@@ -139,7 +139,7 @@ async fn on_postgresql_the_time_of_a_change_is_the_one_the_gateway_would_write()
 }
 
 on_engines!(which_event_is_newer_does_not_depend_on_local_time: mariadb, postgres);
-/// In local time the older of these events is an hour later, or at the same time.
+/// In local time the older of these events is an hour later than the newer one, or at the same time.
 async fn which_event_is_newer_does_not_depend_on_local_time(backend: Backend) {
     for (older, newer) in [
         ("2026-10-25T02:45:00+02:00", "2026-10-25T02:15:00+01:00"),

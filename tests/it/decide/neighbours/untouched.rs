@@ -86,7 +86,7 @@ pub(super) async fn furnish(test: &TestDatabase) {
     for n in 1..=APPOINTMENTS + 10 {
         let (column, reference) = reference(n);
         let company = if n == 59 { 2 } else { 1 };
-        // Some already have a member of staff: the gateway decided so.
+        // Some already have a member of staff, whom the gateway has chosen.
         let staff = if n % 10 == 0 { id(4) } else { "NULL".to_owned() };
         sql.push(format!(
             "INSERT INTO appointments (id, company_id, staff_id, {column}, metadata, starts_at, updated_at, deleted_at) \
@@ -107,7 +107,7 @@ fn reference(n: u32) -> (&'static str, String) {
         0 => ("calcom_booking_id", format!("{}", 900_000 + n)),
         1 => ("calcom_v2_booking_id", format!("Uid{n}")),
         2 => ("calcom_v2_booking_id", format!("{}", 800_000 + n)),
-        // Two that differ only in case: this one, and the one four numbers further.
+        // Two references differ only in case: this one, and the one four numbers further.
         _ if n % 8 == 3 => ("calcom_v2_booking_uid", format!("case{}", n / 8)),
         _ => ("calcom_v2_booking_uid", format!("CASE{}", n / 8)),
     }
@@ -139,7 +139,7 @@ pub(super) fn events(round: u32) -> Vec<Value> {
     (1..=APPOINTMENTS).map(one).collect()
 }
 
-/// Returns what we may write of every appointment: `staff/host`, and the time of the last change.
+/// Returns the values that we may write in every appointment: `staff/host`, and the time of the last change.
 pub(super) async fn staff_and_times(world: &World) -> BTreeMap<u32, (String, String)> {
     let rows = world.rows("appointments", &["id", "staff_id", "calcom_host_id", "updated_at"]).await;
     let one = |row: &String| {
@@ -170,7 +170,7 @@ pub(super) async fn decided(world: &World, before: &BTreeMap<u32, (String, Strin
         };
         let what = format!("{:?}: {n}: {:?}", world.test, rows.get(&n));
         match n {
-            // A cancellation, another company's event, no booking at all; and appointments without an event.
+            // The event is a cancellation, is another company's, or has no booking; or there was no event.
             57 | 58 | 60.. => {
                 assert_eq!(now[&n], before[&n], "{what}");
                 continue;

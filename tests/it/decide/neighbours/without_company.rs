@@ -15,9 +15,9 @@ use crate::support::{Backend, World, event, host};
 
 const JANA: u32 = 901;
 const OMAR: u32 = 902;
-/// Inactive.
+/// An inactive member of staff.
 const LENA: u32 = 903;
-/// In another company than the others.
+/// A member of staff of another company.
 const MARA: u32 = 904;
 
 /// Returns adopted tables: mapping 1 gives host 5001 to Jana, the other company gives it to Mara.
@@ -64,7 +64,7 @@ async fn two_conflicting_mappings_need_a_person_and_no_other_company_sees_them(b
     let places =
         [JANA, OMAR].map(|n| inbox[0].find(staff(n).trim_matches('\'')).or(inbox[0].find(&n.to_string())));
     assert!(places[0].is_some() && places[0] < places[1], "{backend:?}: {inbox:?}");
-    // It is not read repeatedly while nothing has changed.
+    // The appointment is not read again while nothing has changed.
     let waiting = store::waiting(world.test.db.connection(), &world.test.schema().await, 10).await.unwrap();
     assert_eq!(waiting, [], "{backend:?}");
     redecide(&world).await;
@@ -120,8 +120,8 @@ async fn a_mapping_without_a_company_counts_for_the_company_of_its_staff(backend
 }
 
 on_engines!(a_mapping_that_the_gateway_created_first_is_theirs: mariadb, postgres);
-/// Between our read and our INSERT the gateway created the same mapping: it is theirs, no record claims it
-/// as ours, and so `down` keeps it.
+/// Between our read and our INSERT the gateway creates the same mapping: it belongs to the gateway, we do not
+/// record it as ours, and so `down` keeps it.
 async fn a_mapping_that_the_gateway_created_first_is_theirs(backend: Backend) {
     let world = adopted(backend).await;
     they_map(&world, 6001, JANA, "auto_email").await;

@@ -43,7 +43,7 @@ async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_o
         Proxy::start(&Proxy::target(&broker.url())).await,
     );
     php.set_broker(&to_php.url(&broker.url()));
-    // Without a spool, which would accept the event.
+    // The edge has no spool, which would accept the event.
     for (key, value) in [("edge.allow_unsigned", "true"), ("edge.spool", ""), ("queue.confirm_timeout", "5s")]
     {
         stack.set(key, value);
@@ -52,7 +52,7 @@ async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_o
     let (mut edge, address) = stack.edge("edge").await;
     let address = address.trim_start_matches("http://").to_owned();
 
-    // The broker has both events, and its confirms do not arrive; then it dies.
+    // The broker has received both events, but its confirms do not arrive; then it is killed.
     to_php.plan(When::Answers(ACK), Fault::Stall);
     to_edge.plan(When::Answers(ACK), Fault::Stall);
     let by_edge = event("e-edge", "by-edge");
@@ -73,7 +73,7 @@ async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_o
     let away = php.run("publish.php", &["by-php", "e-php"]).await;
     assert_eq!(away.status.code(), Some(1), "the broker is still down");
 
-    // The same events again, with the same ids.
+    // Publish the same events again, with the same ids.
     broker.run().await;
     to_php.set(crate::support::proxy::Mode::Pass);
     to_edge.set(crate::support::proxy::Mode::Pass);

@@ -1,5 +1,5 @@
-//! The gateway's side: docs/gateway.md with real PHP, Laravel's own queue and database code, php-amqplib,
-//! real brokers and real databases.
+//! Tests docs/gateway.md, the gateway's side, with real PHP, Laravel's own queue and database code,
+//! php-amqplib, real brokers and real databases.
 //!
 //! Laravel's driver for RabbitMQ and Horizon are stand-ins, written after their source
 //! (tests/php/driver.php), because Debian packages neither.

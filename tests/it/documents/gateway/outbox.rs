@@ -1,5 +1,5 @@
-//! The outbox on every engine: it publishes nothing of a transaction that is rolled back, loses nothing
-//! while the broker is away, and is not blocked by an event that is never accepted.
+//! Tests the outbox on every engine: it publishes nothing from a transaction that is rolled back, loses
+//! nothing while the broker is unreachable, and is not blocked by an event that is never accepted.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ async fn nothing_is_lost_or_blocked(backend: Backend) {
     // The document's own script: an appointment and its event, which is published after the commit.
     php.run_successfully("book.php", &["booked"]).await;
     assert_eq!(stack.world.count("hostmatch_outbox").await, 0);
-    // And by HTTP, instead of the publisher.
+    // Publish by HTTP, instead of through the publisher.
     stack.set("edge.allow_unsigned", "true");
     let (mut edge, address) = stack.edge("edge").await;
     php.set("HOSTMATCH_EDGE", &address);

@@ -1,5 +1,5 @@
 //! The confirmed publisher: every event that RabbitMQ does not accept is reported with its reason, and a
-//! connection that broke meanwhile is replaced.
+//! connection that broke in the meantime is replaced.
 
 use serde_json::{Value, json};
 

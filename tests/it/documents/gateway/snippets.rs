@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use super::php::Php;
 
-/// A block of the document.
+/// A PHP block of the document.
 pub(super) struct Snippet {
-    /// Its path in an application.
+    /// The path of the file in an application.
     pub(super) path: String,
     pub(super) text: String,
 }
 
-/// Returns all of them, in the order of the document.
+/// Returns all snippets, in the order of the document.
 pub(super) fn all() -> Vec<Snippet> {
     let document = document();
     let blocks = document.split("```php\n").skip(1).map(|rest| rest.split("```").next().unwrap());
@@ -36,7 +36,7 @@ fn document() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gateway.md")).unwrap()
 }
 
-/// Which tests run or load each of them.
+/// The tests that run or load each snippet.
 const TESTED: [(&str, &str); 20] = [
     ("event.php", "all that publish"),
     ("post.php", "ways, ten_minutes"),

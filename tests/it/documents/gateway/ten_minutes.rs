@@ -1,5 +1,5 @@
-//! "Ten minutes", and RabbitMQ after it, exactly as in the document, by a user who has the program and PHP;
-//! only the ports are changed.
+//! Follows "Ten minutes", and the part about RabbitMQ after it, exactly as the document says, with only the
+//! program and PHP installed; only the ports are changed.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::{Process, eventually};
 #[tokio::test]
 async fn the_first_ten_minutes_work_as_written() {
     let Some(mut broker) = Broker::prepare() else { return };
-    // Only for its files: what runs here runs without what the other tests load.
+    // Only its files are used: the scripts here run without what prepend.php loads for the other tests.
     let Some(application) = Php::application("hostmatch.events") else { return };
     let home = application.home();
     let port = free_port().to_string();

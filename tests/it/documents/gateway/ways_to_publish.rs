@@ -1,4 +1,4 @@
-//! Every way to publish really gives the same assignment; a job that only PHP can read becomes a dead
+//! Every way to publish an event leads to the same assignment. A job that only PHP can read becomes a dead
 //! letter with a remedy.
 
 use std::time::Duration;
@@ -32,7 +32,7 @@ async fn open() -> Option<(Stack, Php)> {
     Some((stack, php))
 }
 
-/// Sends Cal.com's webhook about this booking of Jonas.
+/// Sends Cal.com's webhook about this booking with Jonas.
 async fn calcom(edge: &str, uid: &str) {
     let body = format!(
         r#"{{"triggerEvent":"BOOKING_CREATED","createdAt":"2026-03-01T08:14:03.120Z","payload":{{"uid":"{uid}",
@@ -69,7 +69,7 @@ async fn every_way_to_publish_gives_the_same_assignment() {
     calcom(&edge, "way-7").await;
     horizon.run_successfully("push.php", &["way-8"]).await;
     horizon.run_successfully("push-raw.php", &["way-9"]).await;
-    // A delayed job, and one that a PHP worker released: they pass through a queue of Laravel's, with
+    // A delayed job, and a job that a PHP worker released, pass through one of Laravel's queues, which adds
     // x-death.
     let event = php.run_successfully("print.php", &["way-10"]).await;
     let file = php.home().join("event.json");

@@ -1,5 +1,5 @@
-//! No outsider can forge a log line: line breaks, escape sequences and very long texts in input stay inside
-//! one line. And no password from a URL is logged.
+//! Outsiders cannot forge log lines: line breaks, escape sequences and very long texts in input stay inside
+//! one line. Passwords in URLs are not logged.
 
 use hostmatch::queue::Message;
 use serde_json::json;
@@ -51,7 +51,7 @@ async fn hostile_events(format: &str) {
             .header("user-agent", strange);
         sent.send().await.unwrap();
     }
-    // And past the edge, directly into the queue.
+    // The same text is published directly to the queue, without the edge.
     let mut messages: Vec<Message> = hostile.iter().map(|event| message(event.to_string())).collect();
     let odd = Message {
         body: b"\x1b[2J\nINJECTED".to_vec().into(),

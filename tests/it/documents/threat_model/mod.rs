@@ -1,5 +1,5 @@
-//! The promises of `docs/threat-model.md`: encrypted connections with verified certificates, minimal rights
-//! on the broker, and logs that no outsider can forge.
+//! Tests the promises of `docs/threat-model.md`: encrypted connections with verified certificates, minimal
+//! rights on the broker, and logs that no outsider can forge.
 
 mod logs;
 mod rights;

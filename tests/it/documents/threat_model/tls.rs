@@ -1,4 +1,5 @@
-//! Encrypted connections to broker and database: they work, and a wrong certificate is refused.
+//! Tests encrypted connections to the broker and to the database: they work, and a wrong certificate is
+//! refused.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,5 +1,5 @@
-//! End-to-end tests: a booking passes through the real binary, a real queue and a real database, without faults
-//! (`full_path`, `clocks`) and with faults (`load`, `outages`, `spooled`, `stopping`).
+//! End-to-end tests: a booking passes through the real binary, a real queue and a real database, without
+//! faults (`full_path`, `clocks`) and with faults (`load`, `outages`, `spooled`, `stopping`).
 
 mod scenarios;
 mod full_path;

@@ -108,8 +108,8 @@ fn groups() -> Vec<String> {
     groups.map(ToOwned::to_owned).collect()
 }
 
-/// Returns the series that the rules refer to, from all scrapes, in the rule tester's notation: a counter grows
-/// evenly from one scrape to the next, a gauge has its final value during the whole stage.
+/// Returns the series that the rules refer to, from all scrapes, in the rule tester's notation: a counter
+/// grows evenly from one scrape to the next, a gauge has its final value during the whole stage.
 fn series(scrapes: &[[Scrape; 2]]) -> Vec<Value> {
     let rules = read(RULES);
     let mut values: BTreeMap<String, (bool, Vec<Option<f64>>)> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Every metric, label and label value that rules and dashboards refer to is exported. For Prometheus a selector
-//! that matches nothing is not an error: the alert just never fires.
+//! Every metric, label and label value that rules and dashboards refer to is exported. For Prometheus a
+//! selector that matches nothing is not an error: the alert just never fires.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -43,8 +43,8 @@ fn all_expressions() -> Vec<(String, String)> {
     let mut all = vec![(RULES.to_owned(), code.collect::<Vec<_>>().join("\n"))];
     for file in DASHBOARDS {
         for panel in panels(file) {
-            let panel_title = format!("{file}: {}", panel["title"].as_str().unwrap());
-            all.extend(expressions(&panel).map(|expression| (panel_title.clone(), expression.to_owned())));
+            let source = format!("{file}: {}", panel["title"].as_str().unwrap());
+            all.extend(expressions(&panel).map(|expression| (source.clone(), expression.to_owned())));
         }
     }
     all
@@ -147,10 +147,10 @@ async fn everything_that_rules_and_dashboards_refer_to_is_exported() {
     let deadline = Instant::now() + WAIT_TIMEOUT;
     let missing = loop {
         let exported = exported(&stack.scrape().await);
-        let wrong = expressions.iter().flat_map(|(panel_title, text)| {
+        let wrong = expressions.iter().flat_map(|(source, text)| {
             let wrong = selectors(text).into_iter();
             let wrong = wrong.flat_map(|(name, braces)| find_unexported(&exported, &recorded, name, braces));
-            wrong.map(|wrong| format!("{panel_title}: {wrong}")).collect::<Vec<_>>()
+            wrong.map(|wrong| format!("{source}: {wrong}")).collect::<Vec<_>>()
         });
         let missing: BTreeSet<String> = wrong.collect();
         if missing.is_empty() || Instant::now() > deadline {

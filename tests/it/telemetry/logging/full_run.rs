@@ -35,7 +35,7 @@ struct Run {
 }
 
 /// Runs all of it; returns what was logged.
-pub(super) async fn happens(backend: Backend, format: &str) -> String {
+pub(super) async fn record(backend: Backend, format: &str) -> String {
     let collector = Collector::start().await;
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     collector.collect_from(&mut stack);

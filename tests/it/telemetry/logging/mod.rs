@@ -134,20 +134,20 @@ fn documents(text: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_personal_data_on_sqlite_in_text() {
-    everything::happens(Backend::Sqlite, "text").await;
+    full_run::record(Backend::Sqlite, "text").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_personal_data_on_mariadb_in_json() {
-    documents(&everything::happens(Backend::MariaDb, "json").await);
+    documents(&full_run::record(Backend::MariaDb, "json").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_personal_data_on_postgresql_in_json() {
-    documents(&everything::happens(Backend::Postgres, "json").await);
+    documents(&full_run::record(Backend::Postgres, "json").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_personal_data_on_mariadb_in_text() {
-    everything::happens(Backend::MariaDb, "text").await;
+    full_run::record(Backend::MariaDb, "text").await;
 }

@@ -1,5 +1,5 @@
-//! Trace context is continued from every entry point: an HTTP request, an AMQP publisher, CloudEvents, a file,
-//! and the spool.
+//! Trace context is continued from every entry point: an HTTP request, an AMQP publisher, CloudEvents, a
+//! file, and the spool.
 
 use serde_json::{Value, json};
 
