@@ -19,8 +19,8 @@ impl Mapping {
     /// Returns the database's error, for example that another session has inserted the unique key meanwhile.
     pub(crate) async fn first_or_create(&self, tx: &impl ConnectionTrait) -> Result<bool, DbErr> {
         let Self { host, staff } = self;
-        let is_it = format!("calcom_host_id = {host} AND staff_id = '{staff}'");
-        let query = format!("SELECT id FROM calcom_host_mappings WHERE {is_it}");
+        let condition = format!("calcom_host_id = {host} AND staff_id = '{staff}'");
+        let query = format!("SELECT id FROM calcom_host_mappings WHERE {condition}");
         if tx.query_one_raw(Statement::from_string(tx.get_database_backend(), query)).await?.is_some() {
             return Ok(false);
         }
@@ -32,7 +32,7 @@ impl Mapping {
         .await?;
         tx.execute_unprepared(&format!(
             "INSERT INTO calcom_host_mapping_audits (mapping_id, action, changed_at, reason) \
-             SELECT id, 'auto_matched', CURRENT_TIMESTAMP, 'the gateway''s own' FROM calcom_host_mappings WHERE {is_it}"
+             SELECT id, 'auto_matched', CURRENT_TIMESTAMP, 'the gateway''s own' FROM calcom_host_mappings WHERE {condition}"
         ))
         .await?;
         Ok(true)

@@ -50,11 +50,11 @@ fn letters() -> Vec<NewDeadLetter> {
     (1..=6).map(letter).collect()
 }
 
-async fn recorded(backend: Backend) -> TestDatabase {
-    recorded_in(TestDatabase::migrated(backend, GatewayShape::Roadmap).await).await
+async fn record_letters(backend: Backend) -> TestDatabase {
+    record_letters_in(TestDatabase::migrated(backend, GatewayShape::Roadmap).await).await
 }
 
-async fn recorded_in(test: TestDatabase) -> TestDatabase {
+async fn record_letters_in(test: TestDatabase) -> TestDatabase {
     for letter in letters() {
         insert_dead_letters(&test.db, &[letter]).await.unwrap();
     }
@@ -98,7 +98,7 @@ async fn every_filter_works_alone_and_combined(backend: Backend) {
         (text("ÄRGER"), &[]),
         (both, &[3, 5]),
     ];
-    let test = recorded(backend).await;
+    let test = record_letters(backend).await;
     for (filter, wanted) in &cases {
         let found = dead_letter_ids(&test.db, &Scope::All, filter).await.unwrap();
         assert_eq!(found, *wanted, "{backend:?}: {filter:?}");
@@ -115,7 +115,7 @@ async fn every_filter_works_alone_and_combined(backend: Backend) {
 
 #[tokio::test]
 async fn groups_are_found_by_prefix_under_any_collation() {
-    let test = recorded_in(TestDatabase::migrated_in_dictionary_order().await).await;
+    let test = record_letters_in(TestDatabase::migrated_in_dictionary_order().await).await;
     for (prefix, wanted) in [("aaaa", 6), ("aaaa1", 3), ("aaaa1111", 3), ("aaab", 0), ("aaaa11110", 0)] {
         let group = DeadLetterFilter { fingerprint: Some(prefix.into()), ..DeadLetterFilter::default() };
         assert_eq!(dead_letter_ids(&test.db, &Scope::All, &group).await.unwrap().len(), wanted, "{prefix}");
@@ -129,7 +129,7 @@ async fn groups_are_found_by_prefix_under_any_collation() {
 
 on_engines!(groups_are_sorted_by_urgency_and_paged);
 async fn groups_are_sorted_by_urgency_and_paged(backend: Backend) {
-    let test = recorded(backend).await;
+    let test = record_letters(backend).await;
     test.run(&["UPDATE hostmatch_dead_letters SET state = 'resolved' WHERE id = 1"]).await;
     let open = DeadLetterFilter { state: Some(LetterState::Open), ..DeadLetterFilter::default() };
     let all = groups(&test.db, &Scope::All, &open, 0, 9).await.unwrap();
@@ -144,7 +144,7 @@ async fn groups_are_sorted_by_urgency_and_paged(backend: Backend) {
 
 #[tokio::test]
 async fn lists_have_other_formats_and_no_limit() {
-    let test = recorded(Backend::Sqlite).await;
+    let test = record_letters(Backend::Sqlite).await;
     let csv = run(&test, &["list", "--format", "csv", "--code", "malformed"]);
     let lines: Vec<&str> = stdout(&csv).lines().collect();
     assert_eq!(lines.len(), 4, "{}", stdout(&csv));
@@ -170,7 +170,7 @@ async fn lists_have_other_formats_and_no_limit() {
 on_engines!(letters_move_to_another_installation_with_every_byte);
 async fn letters_move_to_another_installation_with_every_byte(backend: Backend) {
     let (here, there) =
-        (recorded(backend).await, TestDatabase::migrated(backend, GatewayShape::Living).await);
+        (record_letters(backend).await, TestDatabase::migrated(backend, GatewayShape::Living).await);
     let exported = run(&here, &["export", "--company", "15"]);
     assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
     let acts = "SELECT action FROM hostmatch_dead_letter_actions";
@@ -215,7 +215,7 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
 
 on_engines!(any_number_of_letters_is_closed_by_one_act);
 async fn any_number_of_letters_is_closed_by_one_act(backend: Backend) {
-    let test = recorded(backend).await;
+    let test = record_letters(backend).await;
     let act = NewAct { at_ms: 1, ..NewAct::new(LetterAction::Discard, "cli:me@here") };
     let ids: Vec<i64> = (1..=2_500).collect();
     let acted = act_on_letters(&test.db, &Scope::All, &ids, &act).await.unwrap();
@@ -226,7 +226,7 @@ async fn any_number_of_letters_is_closed_by_one_act(backend: Backend) {
 
 on_engines!(closed_letters_are_purged_after_their_time_and_open_ones_never);
 async fn closed_letters_are_purged_after_their_time_and_open_ones_never(backend: Backend) {
-    let test = recorded(backend).await;
+    let test = record_letters(backend).await;
     let act = |at_ms| NewAct { at_ms, ..NewAct::new(LetterAction::Discard, "cli:me@here") };
     act_on_letters(&test.db, &Scope::All, &[1, 2], &act(1_000)).await.unwrap();
     act_on_letters(&test.db, &Scope::All, &[3], &act(2_000)).await.unwrap();

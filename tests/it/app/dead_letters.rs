@@ -63,7 +63,7 @@ fn booking() -> Vec<u8> {
     .into_bytes()
 }
 
-async fn recorded(letters: &[NewDeadLetter]) -> TestDatabase {
+async fn record_letters(letters: &[NewDeadLetter]) -> TestDatabase {
     let test = TestDatabase::migrated(Backend::Sqlite, GatewayShape::Roadmap).await;
     for letter in letters {
         insert_dead_letters(&test.db, std::slice::from_ref(letter)).await.unwrap();
@@ -85,7 +85,7 @@ async fn the_list_has_pages_and_filters() {
     let letters: Vec<_> = (1..=5)
         .map(|number| letter(number, if number < 4 { "malformed" } else { "no_company" }, b"{}"))
         .collect();
-    let test = recorded(&letters).await;
+    let test = record_letters(&letters).await;
     let json_list = |arguments: &[&str]| run(&test, &[&["list", "--output", "json"], arguments].concat());
     assert_eq!(ids(&json_list(&[])), [5, 4, 3, 2, 1]);
     assert_eq!(ids(&json_list(&["--reason", "malformed", "--company", "16"])), [3, 1]);
@@ -108,7 +108,7 @@ async fn the_list_has_pages_and_filters() {
 
 #[tokio::test]
 async fn a_letter_is_shown_with_its_timeline_and_without_personal_data() {
-    let test = recorded(&[letter(1, "appointment_not_found", &booking())]).await;
+    let test = record_letters(&[letter(1, "appointment_not_found", &booking())]).await;
     let table = run(&test, &["show", "1"]);
     assert_eq!(table.status.code(), Some(0), "{}", stderr(&table));
     let text = stdout(&table);
@@ -186,7 +186,7 @@ async fn raw_bytes_never_reach_a_terminal_unescaped() {
     let mut by_broker = letter(2, "appointment_not_found", b"\xff\x1b]0;owned\x07");
     (by_broker.letter.reason, by_broker.letter.attempts) = ("delivery_limit".into(), 3);
     let no_json = "{\"name\": \"Jane Roe\u{9b}31m\u{202e}".as_bytes();
-    let test = recorded(&[letter(1, "malformed", no_json), by_broker]).await;
+    let test = record_letters(&[letter(1, "malformed", no_json), by_broker]).await;
     for id in ["1", "2"] {
         let hidden = run(&test, &["show", id]);
         assert!(stdout(&hidden).contains("not shown without --reveal"), "{}", stdout(&hidden));

@@ -14,7 +14,7 @@ use crate::support::{Backend, Event, GatewayShape, Process, TestDatabase, eventu
 
 /// Records events 1 to 6, decided one second apart: odd ones of company 15, even ones of company 16; the
 /// first and the fourth were rejected.
-async fn recorded(backend: Backend) -> TestDatabase {
+async fn record_events(backend: Backend) -> TestDatabase {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     for n in 1..=6 {
         let rejected = n == 1 || n == 4;
@@ -40,8 +40,8 @@ async fn recorded(backend: Backend) -> TestDatabase {
                 headers: "{}".into(),
                 body: vec![0],
                 first_seen_ms: 1_772_323_200_000,
-                last_failed_ms: at(n),
-                recorded_ms: at(n),
+                last_failed_ms: decided_ms_of(n),
+                recorded_ms: decided_ms_of(n),
             },
             shape: Some("native".into()),
             publisher: Some("salon app".into()),
@@ -50,20 +50,20 @@ async fn recorded(backend: Backend) -> TestDatabase {
         if rejected {
             insert_dead_letters(&test.db, &[letter]).await.unwrap();
         } else {
-            decided(&test, n, "assigned").await;
+            record_decision(&test, n, "assigned").await;
         }
     }
     test
 }
 
-fn at(n: i64) -> i64 {
+fn decided_ms_of(n: i64) -> i64 {
     1_772_323_200_000 + 1000 * n
 }
 
-async fn decided(test: &TestDatabase, n: i64, outcome: &str) {
+async fn record_decision(test: &TestDatabase, n: i64, outcome: &str) {
     let number = u32::try_from(n).unwrap();
     let (id, appointment) = (format!("Ev-{n}"), Some((16 - number % 2, number)));
-    let decided_ms = at(n);
+    let decided_ms = decided_ms_of(n);
     test.event(Event { id: &id, kind: "BOOKING_CREATED", outcome, appointment, decided_ms }).await;
 }
 
@@ -77,7 +77,7 @@ fn ids(rows: &Value) -> Vec<&str> {
 
 on_engines!(rejected_events_come_first_and_pages_follow);
 async fn rejected_events_come_first_and_pages_follow(backend: Backend) {
-    let test = recorded(backend).await;
+    let test = record_events(backend).await;
     let list = |arguments: &[&str]| json(&run(&test, &[&["list", "--output", "json"], arguments].concat()));
     let all = list(&[]);
     assert_eq!(ids(&all["rejected"]), ["Ev-4", "Ev-1"], "{backend:?}");
@@ -126,7 +126,7 @@ async fn rejected_events_come_first_and_pages_follow(backend: Backend) {
 
 on_engines!(an_event_is_shown_with_its_dead_letter_to_its_own_company_only);
 async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend: Backend) {
-    let test = recorded(backend).await;
+    let test = record_events(backend).await;
     let show = |arguments: &[&str]| run(&test, &[&["show", "--output", "json"], arguments].concat());
     let reported = json(&show(&["Ev-4", "--company", "16"]));
     assert_eq!(reported["dead_letters"][0]["error"], "no appointment has this booking", "{backend:?}");
@@ -159,7 +159,7 @@ async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend:
 
 on_engines!(the_tail_shows_each_new_event_once);
 async fn the_tail_shows_each_new_event_once(backend: Backend) {
-    let test = recorded(backend).await;
+    let test = record_events(backend).await;
     let home = tempfile::tempdir().unwrap();
     let mut tail = command(&["events", "tail", "--company", "15", "--lines", "2", "--output", "json"]);
     tail.env("HOSTMATCH_DATABASE__URL", &test.url);
@@ -179,15 +179,15 @@ async fn the_tail_shows_each_new_event_once(backend: Backend) {
     shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned"]).await;
     // An event of another company, a new one, one that was decided before the last but committed later, and
     // one that got another outcome.
-    decided(&test, 8, "assigned").await;
-    decided(&test, 9, "kept").await;
+    record_decision(&test, 8, "assigned").await;
+    record_decision(&test, 9, "kept").await;
     shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept"]).await;
-    decided(&test, 7, "stale").await;
+    record_decision(&test, 7, "stale").await;
     let four = ["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept", "Ev-7 stale"];
     shown(&mut tail, &four).await;
     let again = format!(
         "UPDATE hostmatch_events SET outcome = 'assigned', decided_ms = {} WHERE event_id = 'Ev-1'",
-        at(20)
+        decided_ms_of(20)
     );
     test.run(&[again]).await;
     shown(&mut tail, &[&four[..], &["Ev-1 assigned"]].concat()).await;

@@ -222,7 +222,7 @@ async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
     let world = salon(backend, shape).await;
     let (db, schema) = (&world.test.db, world.test.schema().await);
     let sent = event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "")).to_string();
-    let event = decoded(sent.as_bytes());
+    let event = decode_event(sent.as_bytes());
     let locks = world.count("hostmatch_host_locks").await;
 
     // A worker is in the middle of a transaction. (SQLite's readers see the state before it, as they must.)
@@ -267,7 +267,7 @@ async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
     assert_eq!(world.count("hostmatch_host_locks").await, locks);
 }
 
-fn decoded(body: &[u8]) -> hostmatch::event::BookingEvent {
+fn decode_event(body: &[u8]) -> hostmatch::event::BookingEvent {
     match decode(&Envelope::new(body, 0)).unwrap() {
         Decoded::Event(event) => *event,
         Decoded::Ignored(_) => panic!("the event was ignored"),

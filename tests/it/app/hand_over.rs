@@ -34,7 +34,7 @@ async fn hosts(world: &World) -> Vec<String> {
     world.rows("calcom_host_mappings WHERE is_active", &columns).await
 }
 
-async fn all(world: &World) -> Vec<String> {
+async fn assignments(world: &World) -> Vec<String> {
     world.appointments().await.into_values().collect()
 }
 
@@ -63,7 +63,7 @@ async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend
             json!(if n == 3 { "2026-02-01T09:00:00Z" } else { "2026-03-02T09:00:00Z" });
         world.outcome_of(event).await;
     }
-    let before = (all(&world).await, hosts(&world).await);
+    let before = (assignments(&world).await, hosts(&world).await);
     assert_eq!(before.0, ["1/11", "1/11", "1/11", "1/11", "1/-"], "{backend:?}");
     let (mara, boris, gone, foreign) = (id(&world, 1), id(&world, 2), id(&world, 3), id(&world, 9));
     let over = |company: &str, from: &str, to: &str, more: &[&str]| {
@@ -77,7 +77,11 @@ async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend
     };
     assert_eq!((ids(&shown["appointments"]), ids(&shown["left"])), (vec![1, 2], vec![4]), "{backend:?}");
     assert_eq!((&shown["hosts"], &shown["undated"]), (&json!([11]), &json!(1)), "{backend:?}: {shown}");
-    assert_eq!((all(&world).await, hosts(&world).await), before, "{backend:?}: the dry run changes nothing");
+    assert_eq!(
+        (assignments(&world).await, hosts(&world).await),
+        before,
+        "{backend:?}: the dry run changes nothing"
+    );
     assert_eq!(over("15", &mara, &boris, &[]).status.code(), Some(4), "it asks for confirmation");
     for (company, from, to) in [
         ("16", &mara, &boris),
@@ -89,13 +93,13 @@ async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend
         let refused = over(company, from, to, &["--yes"]);
         assert_eq!(refused.status.code(), Some(6), "{backend:?} {company} {from} {to}: {}", stdout(&refused));
     }
-    assert_eq!((all(&world).await, hosts(&world).await), before, "{backend:?}: refused");
+    assert_eq!((assignments(&world).await, hosts(&world).await), before, "{backend:?}: refused");
 
     let done = json_report(
         &over("15", &mara, &boris, &["--yes", "--actor", "office:anna", "--reason", "she leaves"]),
         0,
     );
-    assert_eq!(all(&world).await, ["2/11", "2/11", "1/11", "1/11", "1/-"], "{backend:?}");
+    assert_eq!(assignments(&world).await, ["2/11", "2/11", "1/11", "1/11", "1/-"], "{backend:?}");
     assert_eq!(hosts(&world).await, ["11|2|admin"], "{backend:?}");
     let by = "calcom_host_mapping_audits WHERE actor = 'office:anna' AND reason = 'she leaves'";
     assert_eq!(world.count(by).await, 2, "{backend:?}: one deactivation and one activation");
@@ -113,7 +117,7 @@ async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend
     let back = json_report(&undo("15"), 5);
     assert_eq!((&back["hosts"], &back["appointments"]), (&json!([11]), &json!([1])), "{backend:?}: {back}");
     assert_eq!((&back["hosts_left"], &back["appointments_left"]), (&json!([]), &json!([2])));
-    assert_eq!(all(&world).await, ["1/11", "1/12", "1/11", "1/11", "1/-"], "{backend:?}");
+    assert_eq!(assignments(&world).await, ["1/11", "1/12", "1/11", "1/11", "1/-"], "{backend:?}");
     let restored = hosts(&world).await;
     assert_eq!(restored, ["11|1|auto_email", "12|1|auto_email"], "{backend:?}");
     assert_eq!(undo("15").status.code(), Some(6), "{backend:?}: once");
@@ -151,7 +155,7 @@ async fn a_hand_over_yields_to_the_gateways_locks_and_to_an_earlier_decision() {
     assert!(is_lock_conflict(&refused), "{refused}");
     gateway.rollback().await.unwrap();
     assert_eq!(
-        (all(&world).await, hosts(&world).await),
+        (assignments(&world).await, hosts(&world).await),
         (vec!["1/11".into()], vec!["11|1|auto_email".into()])
     );
     assert_eq!(world.count("hostmatch_hand_overs").await, 0);
@@ -167,7 +171,10 @@ async fn a_hand_over_yields_to_the_gateways_locks_and_to_an_earlier_decision() {
     });
     let handed = handed.unwrap();
     assert_eq!((handed.hosts.len(), handed.appointments.len()), (0, 1));
-    assert_eq!((all(&world).await, hosts(&world).await), (vec!["2/11".into()], vec!["11|3|admin".into()]));
+    assert_eq!(
+        (assignments(&world).await, hosts(&world).await),
+        (vec!["2/11".into()], vec!["11|3|admin".into()])
+    );
 
     let number = handed.hand_over.unwrap();
     let gateway = at_work(&world).await;
@@ -175,6 +182,9 @@ async fn a_hand_over_yields_to_the_gateways_locks_and_to_an_earlier_decision() {
     assert!(is_lock_conflict(&refused), "{refused}");
     gateway.rollback().await.unwrap();
     undo_hand_over(&context, number, None).await.unwrap();
-    assert_eq!((all(&world).await, hosts(&world).await), (vec!["1/11".into()], vec!["11|3|admin".into()]));
+    assert_eq!(
+        (assignments(&world).await, hosts(&world).await),
+        (vec!["1/11".into()], vec!["11|3|admin".into()])
+    );
     context.close().await;
 }

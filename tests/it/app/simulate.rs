@@ -40,7 +40,7 @@ async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backe
     {
         world.outcome_of(event(&format!("e-{id}"), &format!("Bk-{id}"), 1, of)).await;
     }
-    let before = world.everything().await;
+    let before = world.all_decided_rows().await;
 
     let reported = simulate(&world, &["--auto-accept", "75", "--company", "15"]);
     assert_eq!(
@@ -91,7 +91,7 @@ async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backe
     assert_eq!((&other["bookings"], &other["differences"][0]["simulated"]["len"]), (&json!(1), &Value::Null));
     assert_eq!(other["differences"].as_array().unwrap().len(), 1, "{backend:?}");
 
-    assert_eq!(world.everything().await, before, "{backend:?}: the simulation writes nothing");
+    assert_eq!(world.all_decided_rows().await, before, "{backend:?}: the simulation writes nothing");
     world.run("UPDATE hostmatch_assignments SET payload = NULL").await;
     let gone = simulate(&world, &["--company", "15"]);
     assert_eq!((&gone["bookings"], &gone["not_kept"]), (&json!(0), &json!(5)), "{backend:?}");

@@ -34,7 +34,7 @@ impl Installation {
     }
 
     /// Returns the number of messages in the queue.
-    async fn waiting(&self) -> u64 {
+    async fn queued_messages(&self) -> u64 {
         let mut flags = Overrides::default();
         flags.set("test", "queue.url", &self.queue);
         let config = load_from(None, std::iter::empty(), &flags).unwrap().config;
@@ -63,7 +63,7 @@ async fn an_object_an_array_and_lines_are_published() {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let report = json(&output);
         assert_eq!((&report["published"], &report["valid"]), (&json!(count), &json!(count)));
-        assert_eq!(desk.waiting().await, count);
+        assert_eq!(desk.queued_messages().await, count);
     }
 }
 
@@ -76,7 +76,7 @@ async fn a_dry_run_checks_and_publishes_nothing() {
     assert!(row("line 1").contains("appointment.created") && row("line 1").contains("valid"));
     assert!(row("line 2").contains("nothing to act on"));
     assert!(stdout(&output).contains("1 valid, 1 with nothing to act on, 0 invalid"));
-    assert_eq!(desk.waiting().await, 0);
+    assert_eq!(desk.queued_messages().await, 0);
 }
 
 #[tokio::test]
@@ -91,12 +91,12 @@ async fn one_invalid_event_stops_all_unless_it_is_skipped() {
     assert_eq!(report["events"][1]["status"], "invalid");
     assert_eq!(report["events"][1]["place"], "line 2");
     assert!(report["events"][1]["pointer"].as_str().unwrap().starts_with("/calcom_booking"));
-    assert_eq!(desk.waiting().await, 0);
+    assert_eq!(desk.queued_messages().await, 0);
 
     let output = desk.publish(&["--skip-invalid"]);
     assert_eq!(output.status.code(), Some(5));
     assert!(stdout(&output).lines().any(|line| line.starts_with("line 2") && line.contains("invalid")));
-    assert_eq!(desk.waiting().await, 2);
+    assert_eq!(desk.queued_messages().await, 2);
 }
 
 #[test]

@@ -43,7 +43,7 @@ async fn a_plan_and_an_explanation_predict_what_a_worker_does(backend: Backend) 
         let predicted = world.processor.dry_run().predict(messages).await.unwrap();
         assert_eq!(predicted.len(), some.len());
         for (event, predicted) in some.iter().zip(predicted) {
-            let explained = explained(&context, event).await;
+            let explained = explain_event(&context, event).await;
             let done = world.send(from_ref(event)).await.remove(0);
             assert_eq!(predicted.result, done, "{backend:?}: {event}");
             compared += compare(&world, event, &explained, &done).await;
@@ -52,7 +52,7 @@ async fn a_plan_and_an_explanation_predict_what_a_worker_does(backend: Backend) 
     assert!(compared > 600, "{backend:?}: only {compared} explanations were compared");
 }
 
-async fn explained(context: &AppContext, event: &Value) -> Vec<ExplanationView> {
+async fn explain_event(context: &AppContext, event: &Value) -> Vec<ExplanationView> {
     let delivery = delivery(event);
     let subject = match decode(&Envelope::new(&delivery.message.body, delivery.first_seen_ms)) {
         Ok(Decoded::Event(event)) => Subject::Event(event, None),

@@ -106,7 +106,7 @@ fn any_split_into_batches_leaves_the_same_rows(backend: Backend) {
             for event in &stream {
                 one_by_one.extend(world.send(std::slice::from_ref(event)).await);
             }
-            let expected = world.everything().await;
+            let expected = world.all_decided_rows().await;
             world.forget().await;
             let (mut rest, mut answers) = (&stream[..], Vec::new());
             for cut in &cuts {
@@ -116,7 +116,7 @@ fn any_split_into_batches_leaves_the_same_rows(backend: Backend) {
             }
             answers.extend(world.send(rest).await);
             prop_assert_eq!(answers, one_by_one);
-            prop_assert_eq!(world.everything().await, expected);
+            prop_assert_eq!(world.all_decided_rows().await, expected);
             Ok(())
         })
     });
@@ -179,7 +179,7 @@ fn show(value: &mut Value) {
 }
 
 /// Returns what must not depend on the order of arrival: appointments, active mappings, open inbox items.
-async fn decided(world: &World) -> Vec<Vec<String>> {
+async fn read_decisions(world: &World) -> Vec<Vec<String>> {
     let mut all = vec![world.rows("appointments", &["id", "staff_id", "calcom_host_id"]).await];
     let mappings = ["company_id", "calcom_host_id", "staff_id", "is_active"];
     all.push(world.rows("calcom_host_mappings", &mappings).await);
@@ -204,12 +204,12 @@ fn any_order_of_arrival_gives_the_same_assignments(backend: Backend) {
             let shuffled: Vec<Value> = shuffled.into_iter().filter(|event| stream.contains(event)).collect();
             world.forget().await;
             world.send(&stream).await;
-            let expected = decided(&world).await;
+            let expected = read_decisions(&world).await;
             world.forget().await;
             for batch in shuffled.chunks(size) {
                 world.send(batch).await;
             }
-            prop_assert_eq!(decided(&world).await, expected);
+            prop_assert_eq!(read_decisions(&world).await, expected);
             Ok(())
         })
     });
@@ -226,7 +226,7 @@ fn several_workers_at_once_give_the_same_assignments(backend: Backend) {
             let stream = distinct(stream);
             world.forget().await;
             world.send(&stream).await;
-            let expected = decided(&world).await;
+            let expected = read_decisions(&world).await;
             world.forget().await;
             let workers = (0..4).map(|n| {
                 let share: Vec<Value> = stream.iter().skip(n).step_by(4).cloned().collect();
@@ -255,7 +255,7 @@ fn several_workers_at_once_give_the_same_assignments(backend: Backend) {
             // An event that waited for a host, and was locked while the host became known, is left to
             // housekeeping.
             hostmatch::decide::redecide_waiting(&world.processor).await.unwrap();
-            prop_assert_eq!(decided(&world).await, expected);
+            prop_assert_eq!(read_decisions(&world).await, expected);
             Ok(())
         })
     });
@@ -321,9 +321,9 @@ fn committing_twice_leaves_the_same_rows(backend: Backend) {
             world.send(&before).await;
             let changes = plan(&world, &stream).await;
             write(&world, &changes).await;
-            let once = world.everything().await;
+            let once = world.all_decided_rows().await;
             write(&world, &changes).await;
-            prop_assert_eq!(world.everything().await, once);
+            prop_assert_eq!(world.all_decided_rows().await, once);
             Ok(())
         })
     });

@@ -75,10 +75,10 @@ async fn an_observer_changes_nothing_and_the_switch_loses_and_overwrites_nothing
         ]
     );
     assert_eq!(world.count("hostmatch_inbox").await, 1);
-    let rows = world.everything().await;
+    let rows = world.all_decided_rows().await;
     said = outcomes(&watching, &events).await;
     assert_eq!(said, expected.map(|outcome| format!("Done({outcome})")), "{backend:?}: again");
-    assert_eq!(world.everything().await, rows, "{backend:?}: the same events leave the same rows");
+    assert_eq!(world.all_decided_rows().await, rows, "{backend:?}: the same events leave the same rows");
 
     // Meanwhile the other program continues: it assigns appointment 3, and clears 5.
     world.set_staff_externally(3, Some(2)).await;
@@ -91,9 +91,9 @@ async fn an_observer_changes_nothing_and_the_switch_loses_and_overwrites_nothing
     assert_eq!(world.count("calcom_host_mapping_audits").await, 1, "{backend:?}");
     let whose = world.rows("hostmatch_assignments", &["appointment_id", "staff_id", "observed"]).await;
     assert_eq!(whose, ["1|1|-", "2|-|-", "3|-|-", "4|2|-", "5|-|-", "6|-|-"], "{backend:?}");
-    let rows = world.everything().await;
+    let rows = world.all_decided_rows().await;
     hostmatch::decide::write_observed(&world.processor).await.unwrap();
-    assert_eq!(world.everything().await, rows, "{backend:?}: a second switch changes nothing");
+    assert_eq!(world.all_decided_rows().await, rows, "{backend:?}: a second switch changes nothing");
 
     // We may change what the switch wrote, but not what it kept.
     let boris = host(13, "Boris Kamm", "boris@salon.example");

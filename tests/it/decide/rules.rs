@@ -235,9 +235,9 @@ everywhere!(
 everywhere!(
     a_database_that_can_be_used_passes_the_probe_and_keeps_nothing_of_it,
     |world: World| async move {
-        let before = world.everything().await;
+        let before = world.all_decided_rows().await;
         world.processor.probe().await.unwrap();
-        assert_eq!(world.everything().await, before);
+        assert_eq!(world.all_decided_rows().await, before);
         assert_eq!(world.count("hostmatch_host_locks").await, 0);
         world.run("DROP TABLE hostmatch_inbox").await;
         world.processor.probe().await.unwrap_err();
@@ -318,10 +318,10 @@ everywhere!(several_bookings_in_one_event_are_decided_each_on_its_own, |world: W
 everywhere!(the_same_event_twice_leaves_the_same_rows, |world: World| async move {
     let events = [event("e1", "ABC123", 1, frida()), event("e2", "DEF456", 1, host(9, "Nobody", ""))];
     world.send(&events).await;
-    let before = world.everything().await;
+    let before = world.all_decided_rows().await;
     for batch in [&events[..], &events[..1], &events[1..]] {
         world.send(batch).await;
-        assert_eq!(world.everything().await, before);
+        assert_eq!(world.all_decided_rows().await, before);
     }
 });
 

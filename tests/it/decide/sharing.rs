@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::support::{Backend, GatewayShape, World, event, host, load};
 
 /// Far longer than loading takes, and far shorter than the lock timeout.
-const SOON: Duration = Duration::from_secs(4);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(4);
 /// Enough time to get the lock if it is free.
 const MOMENT: Duration = Duration::from_millis(400);
 
@@ -32,7 +32,7 @@ fn read(body: &Value) -> BookingEvent {
 }
 
 /// Loads and plans one event in an open transaction; returns whether the plan may be committed in it.
-async fn planned(
+async fn load_and_plan(
     world: &World,
     tx: &DatabaseTransaction,
     body: &Value,
@@ -70,19 +70,19 @@ async fn adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclus
     let [one, two, alone] = [(); 3].map(|()| world.test.db.begin());
     let (one, two, alone) = (one.await.unwrap(), two.await.unwrap(), alone.await.unwrap());
     let (first, second) = (event("e2", "B2", 2, nobody()), event("e3", "B3", 3, nobody()));
-    let changes = planned(&world, &one, &first, HostLockMode::Shared).await.unwrap();
+    let changes = load_and_plan(&world, &one, &first, HostLockMode::Shared).await.unwrap();
     assert_eq!((changes.assignments.len(), changes.inbox.len()), (1, 0), "{backend:?}");
-    let shared = timeout(SOON, planned(&world, &two, &second, HostLockMode::Shared)).await;
+    let shared = timeout(LOAD_TIMEOUT, load_and_plan(&world, &two, &second, HostLockMode::Shared)).await;
     shared.expect("loading waited for the other transaction").unwrap();
     let third = event("e4", "B4", 4, nobody());
     {
-        let lone = planned(&world, &alone, &third, HostLockMode::Exclusive);
+        let lone = load_and_plan(&world, &alone, &third, HostLockMode::Exclusive);
         tokio::pin!(lone);
         assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for both transactions");
         one.rollback().await.unwrap();
         assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for the other transaction");
         two.rollback().await.unwrap();
-        timeout(SOON, lone).await.expect("no other transaction is left").unwrap();
+        timeout(LOAD_TIMEOUT, lone).await.expect("no other transaction is left").unwrap();
     }
     alone.rollback().await.unwrap();
 }
@@ -93,7 +93,7 @@ async fn a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone(ba
     let later = event("e2", "B2", HOUR + 1, nobody());
     if backend != Backend::Sqlite {
         let tx = world.test.db.begin().await.unwrap();
-        let refused = planned(&world, &tx, &later, HostLockMode::Shared).await;
+        let refused = load_and_plan(&world, &tx, &later, HostLockMode::Shared).await;
         assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: the inbox row changes");
         tx.rollback().await.unwrap();
     }
@@ -107,7 +107,7 @@ async fn a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone(ba
     let known = event("e3", "B3", HOUR + 2, nobody());
     if backend != Backend::Sqlite {
         let tx = world.test.db.begin().await.unwrap();
-        let refused = planned(&world, &tx, &known, HostLockMode::Shared).await;
+        let refused = load_and_plan(&world, &tx, &known, HostLockMode::Shared).await;
         assert!(matches!(refused, Err(StoreError::SharedHost)), "{backend:?}: a mapping is created");
         tx.rollback().await.unwrap();
     }

@@ -19,7 +19,7 @@ fn blocks(text: &str) -> Vec<(String, String)> {
 }
 
 /// Returns the commands that the text mentions outside of its code blocks.
-fn named(text: &str) -> Vec<String> {
+fn mentioned_commands(text: &str) -> Vec<String> {
     let prose: String = text.split("```").step_by(2).collect();
     let spans = prose.split('`').skip(1).step_by(2);
     spans.filter(|span| span.starts_with("hostmatch ")).map(|span| span.replace('\n', " ")).collect()
@@ -91,7 +91,7 @@ async fn do_what_they_say(test: TestDatabase, adopts: bool) {
         }
     }
     assert!(commands.len() >= 15 && queries >= 2, "{commands:?}, {queries} queries");
-    for named in named(&text) {
+    for named in mentioned_commands(&text) {
         assert!(commands.iter().any(|line| line.starts_with(&named)), "{named} was not run: {commands:#?}");
     }
     // Existing tables are given back, and nothing else is left.

@@ -90,17 +90,17 @@ async fn operate(backend: Backend) {
             _ if line.contains("dump --single") || line.starts_with("pg_dump") => {
                 stack.publish(after).await;
                 stack.drain().await;
-                lost = Some((stack.decided().await, decided(&stack).await));
+                lost = Some((stack.decided().await, read_decisions(&stack).await));
             }
             _ if line.contains("< gateway.sql") || line.starts_with("pg_restore") => {
                 let (events, rows) = lost.as_ref().unwrap();
                 assert!(stack.decided().await < events - 100, "this is not the older database");
-                assert_ne!(decided(&stack).await, *rows);
+                assert_ne!(read_decisions(&stack).await, *rows);
             }
             "hostmatch serve worker --until-empty" => {
                 let (events, rows) = lost.as_ref().unwrap();
                 assert_eq!(stack.decided().await, *events);
-                assert_eq!(decided(&stack).await, *rows, "{backend:?}");
+                assert_eq!(read_decisions(&stack).await, *rows, "{backend:?}");
             }
             _ if line.contains("$EDGE/health/ready") => says("\"status\":\"ready\""),
             _ if line.starts_with("hostmatch match explain") => says("1420209"),
@@ -138,8 +138,8 @@ async fn appointments_of_recreated_staff_are_filled_on_request(backend: Backend)
 }
 
 /// Returns the decisions in the tables that people and the gateway read, without our timestamps.
-async fn decided(stack: &Stack) -> std::collections::BTreeMap<&'static str, Vec<String>> {
-    let mut all = stack.world.everything().await;
+async fn read_decisions(stack: &Stack) -> std::collections::BTreeMap<&'static str, Vec<String>> {
+    let mut all = stack.world.all_decided_rows().await;
     all.retain(|table, _| !["hostmatch_events", "hostmatch_inbox"].contains(table));
     all
 }

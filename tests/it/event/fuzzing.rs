@@ -68,7 +68,7 @@ fn corpus() -> Vec<Vec<u8>> {
 }
 
 /// Applies one to four changes of the kinds that fuzzers use.
-fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
+fn mutate(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
     let mut bytes = corpus[numbers.below(corpus.len())].clone();
     for _ in 0..=numbers.below(4) {
         let at = numbers.below(bytes.len() + 1);
@@ -104,7 +104,7 @@ fn mutated_fixtures_keep_the_decoders_promises() {
     let (mut numbers, begin) = (Numbers(0x5EED), Instant::now());
     let bound = if is_full() { BOUND * 30 } else { BOUND };
     for number in 0..if is_full() { u32::MAX } else { MUTATIONS } {
-        let input = mutated(&corpus, &mut numbers);
+        let input = mutate(&corpus, &mut numbers);
         let kept = std::panic::catch_unwind(|| promises::keeps(&input));
         assert!(kept.is_ok(), "mutation {number}: {}", String::from_utf8_lossy(&input));
         if begin.elapsed() > bound {

@@ -16,9 +16,9 @@ fn all_sources() -> Value {
     })
 }
 
-fn removed(body: &mut Value, pointer: &str) -> Vec<u8> {
-    let (place, key) = pointer.rsplit_once('/').unwrap();
-    body.pointer_mut(place).unwrap().as_object_mut().unwrap().remove(key).unwrap();
+fn remove_value(body: &mut Value, pointer: &str) -> Vec<u8> {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    body.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
     body.to_string().into()
 }
 
@@ -61,15 +61,15 @@ fn the_id_is_cloudevents_then_the_events_then_the_messages_then_laravels_then_a_
     (sent.message_id, sent.correlation_id) = (Some("message".to_owned()), Some("correlation".to_owned()));
     let id = |sent: &Sent| sent.event().id.as_str().to_owned();
     assert_eq!(id(&sent), "cloudevents");
-    sent.body = removed(&mut body, "/data/id");
+    sent.body = remove_value(&mut body, "/data/id");
     assert_eq!(id(&sent), "event");
-    sent.body = removed(&mut body, "/data/data/event_id");
+    sent.body = remove_value(&mut body, "/data/data/event_id");
     assert_eq!(id(&sent), "message");
     sent.message_id = None;
     assert_eq!(id(&sent), "correlation");
     sent.correlation_id = Some(" ".to_owned());
     assert_eq!(id(&sent), "laravel");
-    sent.body = removed(&mut body, "/uuid");
+    sent.body = remove_value(&mut body, "/uuid");
     assert!(id(&sent).starts_with("sha256:"));
     body["data"]["id"] = json!(17);
     sent.body = body.to_string().into();
@@ -88,11 +88,11 @@ fn the_time_is_the_bookings_then_the_events_then_cloudevents_then_when_it_was_pu
         (time.ms, time.is_inferred)
     };
     assert_eq!(at(&sent), (3_000, false));
-    sent.body = removed(&mut body, "/data/data/calcom_booking/updatedAt");
+    sent.body = remove_value(&mut body, "/data/data/calcom_booking/updatedAt");
     assert_eq!(at(&sent), (4_000, false));
-    sent.body = removed(&mut body, "/data/data/occurred_at");
+    sent.body = remove_value(&mut body, "/data/data/occurred_at");
     assert_eq!(at(&sent), (5_000, false));
-    sent.body = removed(&mut body, "/data/time");
+    sent.body = remove_value(&mut body, "/data/time");
     assert_eq!(at(&sent), (7_500, true));
     body["pushedAt"] = json!(4_000_000_000_000_i64);
     sent.body = body.to_string().into();

@@ -33,7 +33,7 @@ async fn server() -> String {
 }
 
 /// Answers one request with these bytes and closes the connection; returns the `host:port`.
-async fn answering(bytes: &'static [u8]) -> String {
+async fn serve_one_response(bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
@@ -76,8 +76,8 @@ async fn failures_are_distinguished_and_contain_no_secret() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (nobody, silent_address) =
         (format!("127.0.0.1:{}", free_port()), silent.local_addr().unwrap().to_string());
-    let half = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
-    let strange = answering(b"SSH-2.0-OpenSSH\r\n").await;
+    let half = serve_one_response(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
+    let strange = serve_one_response(b"SSH-2.0-OpenSSH\r\n").await;
     for (address, timeout, expected) in [
         (nobody, TIMEOUT, "Unconnected: Connection refused"),
         (silent_address, Duration::from_secs(1), "Timeout: did not answer within 1 s"),

@@ -44,7 +44,7 @@ fn staff(test: &TestDatabase) -> String {
     if test.shape == GatewayShape::Living { format!("'{STAFF}'") } else { "10".into() }
 }
 
-fn mapping(test: &TestDatabase, host: i64, active: bool) -> String {
+fn insert_mapping(test: &TestDatabase, host: i64, active: bool) -> String {
     format!(
         "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, calcom_email, \
          mapping_source, is_active) VALUES (7, {}, {host}, 'Mara Lindqvist', 'mara@salon.example', 'auto_email', \
@@ -142,7 +142,7 @@ async fn up_and_down_and_up_leave_the_gateway_as_it_was(backend: Backend) {
         assert_eq!(names.len(), 18, "{test:?}");
         let migrated = schema(&test).await;
         test.run(&[
-            mapping(&test, 1420, true),
+            insert_mapping(&test, 1420, true),
             "INSERT INTO hostmatch_host_locks VALUES (7, 1420)".into(),
             "UPDATE appointments SET calcom_host_id = 1420 WHERE id = 100".into(),
         ])
@@ -255,11 +255,11 @@ async fn a_host_has_one_active_mapping_in_a_company(backend: Backend) {
             GatewayShape::Living => ("'6f1c2b34-0000-4000-8000-00000000000b'", "name) VALUES ({id}, 7, 'B')"),
             _ => ("11", "first_name, last_name) VALUES ({id}, 7, 'B', 'B')"),
         };
-        let other = |active: bool| mapping(&test, 1420, active).replace(&staff(&test), id);
+        let other = |active: bool| insert_mapping(&test, 1420, active).replace(&staff(&test), id);
         test.run(&[
             format!("INSERT INTO staff (id, company_id, {names}").replace("{id}", id),
-            mapping(&test, 1420, true),
-            mapping(&test, 1421, false),
+            insert_mapping(&test, 1420, true),
+            insert_mapping(&test, 1421, false),
             other(false),
         ])
         .await;
@@ -281,7 +281,7 @@ async fn audits_outlive_their_mapping_and_mappings_follow_their_staff(backend: B
         let test = TestDatabase::migrated(backend, shape).await;
         fill(&test).await;
         test.run(&[
-            mapping(&test, 1420, true),
+            insert_mapping(&test, 1420, true),
             format!(
                 "INSERT INTO calcom_host_mapping_audits (mapping_id, company_id, calcom_host_id, staff_id, \
                  action, changed_by, actor) SELECT id, 7, 1420, {}, 'created', 3, 'user:3' \

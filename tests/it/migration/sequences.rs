@@ -38,7 +38,7 @@ fn new_host() -> serde_json::Value {
     event("e1", "bk-100", 1, host(1420, "Omar Falk", "omar@salon.example"))
 }
 
-async fn lagging(test: &TestDatabase) -> Vec<String> {
+async fn lagging_tables(test: &TestDatabase) -> Vec<String> {
     let found = migration::lagging_sequences(test.db.connection()).await.unwrap();
     found.into_iter().map(|one| one.table).collect()
 }
@@ -59,9 +59,9 @@ async fn rows_that_a_lagging_sequence_blocks_are_retried_and_reported() {
         assert_eq!(world.assigned(100).await, "-/-", "{table}");
         assert_eq!(world.count("hostmatch_assignments").await, 0);
 
-        assert_eq!(lagging(&world.test).await, [table]);
+        assert_eq!(lagging_tables(&world.test).await, [table]);
         migration::up(world.test.db.connection()).await.unwrap();
-        assert_eq!(lagging(&world.test).await, Vec::<String>::new());
+        assert_eq!(lagging_tables(&world.test).await, Vec::<String>::new());
         assert_eq!(world.outcome_of(new_host()).await, "assigned", "{table}");
         let reported = "SELECT COUNT(*) FROM calcom_host_mapping_audits a JOIN calcom_host_mappings m \
                     ON m.id = a.mapping_id WHERE m.calcom_host_id = 1420";
@@ -94,7 +94,7 @@ async fn a_user_who_may_not_set_a_sequence_gets_an_error_that_lists_what_was_don
     // The printed statement repairs it.
     world.run(text.lines().find(|line| line.starts_with("DO $$")).unwrap()).await;
     assert_eq!(up().0, Some(0));
-    assert_eq!(lagging(&world.test).await, Vec::<String>::new());
+    assert_eq!(lagging_tables(&world.test).await, Vec::<String>::new());
     drop(world);
 }
 
@@ -118,11 +118,11 @@ async fn the_sequence_of_an_adopted_table_is_set_by_the_adoption() {
         if !owned {
             test.run(&["ALTER SEQUENCE calcom_host_mappings_id_seq OWNED BY NONE"]).await;
         }
-        assert_eq!(lagging(&test).await, ["calcom_host_mappings"], "{owned}");
+        assert_eq!(lagging_tables(&test).await, ["calcom_host_mappings"], "{owned}");
         let printed = migration::sql(test.db.connection(), true).await.unwrap();
         assert!(printed.iter().any(|sql| sql.contains("setval")), "{printed:#?}");
         migration::adopt(test.db.connection()).await.unwrap();
-        assert_eq!(lagging(&test).await, Vec::<String>::new());
+        assert_eq!(lagging_tables(&test).await, Vec::<String>::new());
         let next = "SELECT nextval('calcom_host_mappings_id_seq') - max(id) FROM calcom_host_mappings";
         assert_eq!(test.number(next).await, 1, "{owned}");
     }

@@ -10,8 +10,8 @@ use hostmatch::runtime::shutdown::Shutdown;
 
 use self::settling::*;
 use super::rig::{
-    LIMITS, LONGER, Rig, SOON, all, assert_idle, batch, bodies, drain, full_batch, headers, message, retry,
-    settled_in,
+    LIMITS, LONGER, Rig, WAIT_TIMEOUT, all, assert_idle, batch, bodies, drain, full_batch, headers, message,
+    retry, settled_in,
 };
 use crate::support::eventually;
 
@@ -120,7 +120,7 @@ async fn depth_counts_messages_by_state(rig: &Rig) {
         ((depth.ready, depth.waiting, depth.dead) == (1, 1, 1)).then_some(())
     })
     .await;
-    eventually("the waiting message is ready", SOON, async || {
+    eventually("the waiting message is ready", WAIT_TIMEOUT, async || {
         let depth = rig.queue.depth().await.unwrap();
         ((depth.ready, depth.waiting, depth.dead) == (2, 0, 1)).then_some(())
     })
@@ -199,7 +199,8 @@ async fn gathering_ends_on_shutdown_and_when_idle(rig: &Rig) {
     let waiting = tokio::spawn(async move { consumer.next_batch(&stop, None).await.map(|g| (g, consumer)) });
     tokio::task::yield_now().await;
     shutdown.cancel();
-    let (gathered, mut consumer) = tokio::time::timeout(SOON, waiting).await.unwrap().unwrap().unwrap();
+    let (gathered, mut consumer) =
+        tokio::time::timeout(WAIT_TIMEOUT, waiting).await.unwrap().unwrap().unwrap();
     assert!(matches!(gathered, Gathered::Stopped));
     rig.publish(&["late"]).await;
     let gathered = consumer.next_batch(&shutdown, None).await.unwrap();

@@ -9,8 +9,8 @@ use hostmatch::runtime::shutdown::Shutdown;
 use lapin::options::QueueDeleteOptions;
 
 use super::rig::{
-    LIMITS, Rig, SHORT, SOON, all, assert_idle, batch, bodies, config, drain, full_batch, headers, message,
-    retry,
+    LIMITS, Rig, SHORT, WAIT_TIMEOUT, all, assert_idle, batch, bodies, config, drain, full_batch, headers,
+    message, retry,
 };
 use crate::support::broker::Broker;
 use crate::support::cleanup::connect;
@@ -38,8 +38,10 @@ async fn a_cut_connection_is_reopened_and_consumed_from() {
         proxy.cut();
         let body = format!("after cut {round}");
         let publisher = rig.queue.publisher();
-        eventually("published again", SOON, async || publisher.publish(vec![message(&body)]).await.ok())
-            .await;
+        eventually("published again", WAIT_TIMEOUT, async || {
+            publisher.publish(vec![message(&body)]).await.ok()
+        })
+        .await;
         // A publish or an acknowledgement that was cut off in the middle creates duplicates, nothing worse.
         while drain(&mut consumer, 1).await != [body.as_str()] {}
     }
@@ -59,7 +61,8 @@ async fn a_batch_whose_connection_was_cut_is_redelivered() {
     ] {
         let in_hand = batch(&mut consumer).await;
         proxy.cut();
-        eventually("the cut is detected", SOON, async || (!health.is_consuming()).then_some(())).await;
+        eventually("the cut is detected", WAIT_TIMEOUT, async || (!health.is_consuming()).then_some(()))
+            .await;
         let settled = all(in_hand, disposition.clone()).await;
         assert_eq!((settled.lost, settled.acked), (1, 0), "{disposition:?}: {settled:?}");
         if matches!(disposition, Disposition::DeadLetter { .. }) {
@@ -84,11 +87,13 @@ async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
     proxy.set(Mode::StallUpstream);
     let settling = tokio::spawn(all(in_hand, retry(SHORT)));
     let publisher = rig.queue.publisher();
-    eventually("the publisher drops its connection", SOON, async || (!publisher.is_ready()).then_some(()))
-        .await;
+    eventually("the publisher drops its connection", WAIT_TIMEOUT, async || {
+        (!publisher.is_ready()).then_some(())
+    })
+    .await;
     proxy.cut();
     proxy.set(Mode::Pass);
-    let settled = tokio::time::timeout(SOON, settling).await.unwrap().unwrap();
+    let settled = tokio::time::timeout(WAIT_TIMEOUT, settling).await.unwrap().unwrap();
     assert_eq!(settled.retried + settled.lost, 1, "{settled:?}");
     let again = batch(&mut consumer).await;
     assert_eq!(bodies(again.deliveries()), ["one"]);
@@ -130,7 +135,10 @@ async fn an_unanswered_publish_times_out_and_the_next_one_works() {
     assert_eq!(error, PublishError::Timeout);
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     proxy.set(Mode::Pass);
-    eventually("published again", SOON, async || publisher.publish(vec![message("after")]).await.ok()).await;
+    eventually("published again", WAIT_TIMEOUT, async || {
+        publisher.publish(vec![message("after")]).await.ok()
+    })
+    .await;
     let mut consumer = rig.work();
     let mut seen = BTreeSet::new();
     while !seen.contains("after") {
@@ -149,12 +157,13 @@ async fn a_silent_connection_is_detected_by_its_heartbeat() {
     // An acknowledgement that was lost in the silence creates a duplicate.
     let consuming = tokio::spawn(async move { while drain(&mut consumer, 1).await != ["after"] {} });
     proxy.set(Mode::Stall);
-    eventually("not consuming", SOON, async || (!health.is_consuming()).then_some(())).await;
+    eventually("not consuming", WAIT_TIMEOUT, async || (!health.is_consuming()).then_some(())).await;
     proxy.cut();
     proxy.set(Mode::Pass);
     let publisher = rig.queue.publisher();
-    eventually("published", SOON, async || publisher.publish(vec![message("after")]).await.ok()).await;
-    tokio::time::timeout(SOON, consuming).await.unwrap().unwrap();
+    eventually("published", WAIT_TIMEOUT, async || publisher.publish(vec![message("after")]).await.ok())
+        .await;
+    tokio::time::timeout(WAIT_TIMEOUT, consuming).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,7 +173,7 @@ async fn settling_on_a_silent_connection_times_out() {
     let mut consumer = rig.work();
     let in_hand = batch(&mut consumer).await;
     proxy.set(Mode::Stall);
-    let settled = tokio::time::timeout(SOON, all(in_hand, retry(SHORT))).await.unwrap();
+    let settled = tokio::time::timeout(WAIT_TIMEOUT, all(in_hand, retry(SHORT))).await.unwrap();
     assert_eq!(settled.lost + settled.released, 1, "{settled:?}");
     proxy.cut();
     proxy.set(Mode::Pass);
@@ -243,7 +252,7 @@ async fn a_broker_without_memory_refuses_quickly_but_still_gets_acknowledgements
     broker.run().await;
     let queue = Queue::open(&config).await.unwrap();
     let publisher = queue.publisher();
-    eventually("published", SOON, async || publisher.publish(vec![message("one")]).await.ok()).await;
+    eventually("published", WAIT_TIMEOUT, async || publisher.publish(vec![message("one")]).await.ok()).await;
     let mut consumer = queue.consumer(Source::Bookings, LIMITS);
     let in_hand = batch(&mut consumer).await;
     broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
@@ -256,7 +265,8 @@ async fn a_broker_without_memory_refuses_quickly_but_still_gets_acknowledgements
     assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
     assert_eq!(all(in_hand, Disposition::Ack).await.acked, 1);
     broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
-    eventually("published again", SOON, async || publisher.publish(vec![message("two")]).await.ok()).await;
+    eventually("published again", WAIT_TIMEOUT, async || publisher.publish(vec![message("two")]).await.ok())
+        .await;
     let mut seen = drain(&mut consumer, 2).await;
     seen.sort();
     assert_eq!(seen, ["two", "unsure"], "an unconfirmed message may arrive nevertheless");
@@ -273,7 +283,8 @@ async fn oversized_and_cancelled_publishes_affect_no_others() {
     broker.control(&["eval", lower]).await;
     let queue = Queue::open(&QueueConfig { url: Secret::new(broker.url()), ..config("") }).await.unwrap();
     let publisher = queue.publisher();
-    eventually("published", SOON, async || publisher.publish(vec![message("first")]).await.ok()).await;
+    eventually("published", WAIT_TIMEOUT, async || publisher.publish(vec![message("first")]).await.ok())
+        .await;
     let mut wanted = BTreeSet::from(["first".to_owned()]);
     let mut publishing = Vec::new();
     for n in 0..600 {
@@ -302,7 +313,7 @@ async fn oversized_and_cancelled_publishes_affect_no_others() {
         }
         if is_late {
             let again = async || publisher.publish(vec![message(&format!("m{n}"))]).await.ok();
-            eventually("published again", SOON, again).await;
+            eventually("published again", WAIT_TIMEOUT, again).await;
         } else {
             assert_eq!(published, Ok(()), "{n}");
         }
@@ -323,7 +334,7 @@ async fn a_user_without_rights_gets_an_error_that_names_them() {
     broker.control(&["set_permissions", "guest", "^$", ".*", ".*"]).await;
     let config = QueueConfig { url: Secret::new(broker.url()), ..config("") };
     let queue = Queue::open(&config).await.unwrap();
-    let error = eventually("the broker answers", SOON, async || {
+    let error = eventually("the broker answers", WAIT_TIMEOUT, async || {
         queue.depth().await.err().map(|error| error.to_string()).filter(|error| error.contains("ACCESS"))
     })
     .await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hostmatch::queue::{Batch, BatchLimits, Disposition, Queue, QueueError, Source};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
-use super::rig::{LIMITS, Rig, SOON, all, assert_idle, batch, bodies, config, drain, message};
+use super::rig::{LIMITS, Rig, WAIT_TIMEOUT, all, assert_idle, batch, bodies, config, drain, message};
 use crate::support::eventually;
 
 async fn sqlite(rig: &Rig) -> DatabaseConnection {
@@ -68,7 +68,7 @@ async fn a_write_waits_for_another_process() {
     assert_eq!(early.unwrap().unwrap().ready, 0, "reading continues meanwhile");
     assert!(!publishing.is_finished());
     other.execute_unprepared("COMMIT").await.unwrap();
-    tokio::time::timeout(SOON, publishing).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, publishing).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

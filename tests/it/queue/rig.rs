@@ -15,7 +15,7 @@ pub(super) use crate::support::cleanup::{clean, connect};
 use crate::support::{amqp_url, eventually, unique};
 
 /// Enough for a slow machine; a passing test never waits this long.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// So many bytes that the prefetch has the configured value from the start.
 pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 64 << 20 };
@@ -72,7 +72,8 @@ impl Rig {
 
     pub(super) async fn publish(&self, bodies: &[&str]) {
         let publisher = self.queue.publisher();
-        eventually("the publisher is connected", SOON, async || publisher.is_ready().then_some(())).await;
+        eventually("the publisher is connected", WAIT_TIMEOUT, async || publisher.is_ready().then_some(()))
+            .await;
         publisher.publish(bodies.iter().map(|body| message(body)).collect()).await.unwrap();
     }
 
@@ -95,9 +96,9 @@ pub(super) fn message(body: &str) -> Message {
 
 /// Returns the next batch; panics if none arrives.
 pub(super) async fn batch(consumer: &mut Consumer) -> Batch {
-    match consumer.next_batch(&Shutdown::new(), Some(SOON)).await.unwrap() {
+    match consumer.next_batch(&Shutdown::new(), Some(WAIT_TIMEOUT)).await.unwrap() {
         Gathered::Batch(batch) => batch,
-        Gathered::Idle => panic!("nothing arrived within {SOON:?}"),
+        Gathered::Idle => panic!("nothing arrived within {WAIT_TIMEOUT:?}"),
         Gathered::Stopped => panic!("stopped without a request"),
     }
 }
@@ -144,7 +145,7 @@ pub(super) fn headers(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// Waits until all published messages are ready: on a broker a consumer may be faster than the publisher.
 pub(super) async fn settled_in(rig: &Rig, count: u64) {
-    eventually("everything published is ready", SOON, async || {
+    eventually("everything published is ready", WAIT_TIMEOUT, async || {
         (rig.queue.depth().await.unwrap().ready == count).then_some(())
     })
     .await;
@@ -153,7 +154,7 @@ pub(super) async fn settled_in(rig: &Rig, count: u64) {
 /// Waits until all are delivered or ready: a broker delivers before the consumer asks, the file only when
 /// it asks.
 pub(super) async fn delivered_or_ready(rig: &Rig, count: u64) {
-    eventually("all messages are delivered or ready", SOON, async || {
+    eventually("all messages are delivered or ready", WAIT_TIMEOUT, async || {
         let depth = rig.queue.depth().await.unwrap();
         (depth.ready == if depth.in_flight.is_some() { count } else { 0 }).then_some(())
     })

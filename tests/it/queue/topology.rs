@@ -7,7 +7,9 @@ use hostmatch::queue::{Disposition, Message, Queue, QueueError, topology};
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::rig::{Rig, SHORT, SOON, all, batch, bodies, clean, config, connect, drain, message, retry};
+use super::rig::{
+    Rig, SHORT, WAIT_TIMEOUT, all, batch, bodies, clean, config, connect, drain, message, retry,
+};
 use crate::support::{amqp_url, eventually};
 
 #[tokio::test]
@@ -136,7 +138,7 @@ async fn only_unroutable_messages_are_published_again_not_those_a_full_queue_ref
     let error = verifying.publisher().publish(vec![keyed("both"), keyed("nowhere")]).await.unwrap_err();
     assert!(error.to_string().contains("full"), "{error}");
     let passive_only = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let copies = eventually("a copy has arrived", SOON, async || {
+    let copies = eventually("a copy has arrived", WAIT_TIMEOUT, async || {
         let beside =
             channel.queue_declare(name("beside").into(), passive_only, FieldTable::default()).await.unwrap();
         Some(beside.message_count()).filter(|count| *count > 0)
@@ -158,11 +160,11 @@ async fn a_queue_deleted_under_the_consumer_is_created_and_consumed_again() {
     channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     let consuming = tokio::spawn(async move { drain(&mut consumer, 1).await });
     let publisher = rig.queue.publisher();
-    eventually("published after the queue was created again", SOON, async || {
+    eventually("published after the queue was created again", WAIT_TIMEOUT, async || {
         publisher.publish(vec![message("after")]).await.ok()
     })
     .await;
-    assert_eq!(tokio::time::timeout(SOON, consuming).await.unwrap().unwrap(), ["after"]);
+    assert_eq!(tokio::time::timeout(WAIT_TIMEOUT, consuming).await.unwrap().unwrap(), ["after"]);
 }
 
 #[tokio::test]
@@ -189,7 +191,7 @@ async fn a_message_with_an_unroutable_copy_is_not_acknowledged() {
     let wait = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT.as_millis());
     channel.queue_delete(wait.into(), QueueDeleteOptions::default()).await.unwrap();
     // Refused at first; then the wait queue is created again and accepts the copy.
-    let settled = tokio::time::timeout(SOON, all(in_hand, retry(SHORT))).await.unwrap();
+    let settled = tokio::time::timeout(WAIT_TIMEOUT, all(in_hand, retry(SHORT))).await.unwrap();
     assert_eq!(settled.retried, 1, "{settled:?}");
     let again = batch(&mut consumer).await;
     assert_eq!((bodies(again.deliveries()), again.deliveries()[0].attempt), (vec!["precious".to_owned()], 1));

@@ -7,7 +7,7 @@ use hostmatch::config::QueueConfig;
 use hostmatch::queue::{Disposition, Gathered, Source};
 use hostmatch::runtime::shutdown::Shutdown;
 
-use super::rig::{LIMITS, Rig, SOON, all, batch, bodies, config, drain, settled_in};
+use super::rig::{LIMITS, Rig, WAIT_TIMEOUT, all, batch, bodies, config, drain, settled_in};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{amqp_url, eventually};
 
@@ -46,9 +46,10 @@ async fn an_exhausted_subscription_is_opened_again() {
         }
         consumer
     });
-    eventually("the consumer is not healthy", SOON, async || (!health.is_consuming()).then_some(())).await;
+    eventually("the consumer is not healthy", WAIT_TIMEOUT, async || (!health.is_consuming()).then_some(()))
+        .await;
     proxy.set(Mode::Pass);
-    let consumer = tokio::time::timeout(SOON, consuming).await.unwrap().unwrap();
+    let consumer = tokio::time::timeout(WAIT_TIMEOUT, consuming).await.unwrap().unwrap();
     assert!(health.is_consuming(), "healthy again");
     drop(consumer);
     settled_in(&rig, 0).await;
@@ -64,13 +65,15 @@ async fn a_one_way_silent_connection_is_detected_before_its_heartbeats() {
         assert_eq!(drain(&mut consumer, 1).await, ["before"]);
         proxy.set(mode);
         let consuming = tokio::spawn(async move { while drain(&mut consumer, 1).await != ["after"] {} });
-        eventually("the consumer is not healthy", SOON, async || (!health.is_consuming()).then_some(()))
-            .await;
+        eventually("the consumer is not healthy", WAIT_TIMEOUT, async || {
+            (!health.is_consuming()).then_some(())
+        })
+        .await;
         proxy.set(Mode::Pass);
         let publisher = rig.queue.publisher();
         let after = || vec![super::rig::message("after")];
-        eventually("published", SOON, async || publisher.publish(after()).await.ok()).await;
-        tokio::time::timeout(SOON, consuming).await.unwrap().unwrap();
+        eventually("published", WAIT_TIMEOUT, async || publisher.publish(after()).await.ok()).await;
+        tokio::time::timeout(WAIT_TIMEOUT, consuming).await.unwrap().unwrap();
     }
 }
 

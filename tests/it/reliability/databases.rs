@@ -12,7 +12,7 @@ use crate::support::{
 const HOLDS: &str = "the database cannot be used: holding the batch, counting no attempt";
 
 /// How long each connection of the crowd waits for admission.
-const SOON: Duration = Duration::from_millis(500);
+const ADMISSION_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Checks that everything was done once, and that no event has lost an attempt.
 async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
@@ -131,7 +131,7 @@ async fn refuses(server: &Server, backend: Backend) {
 /// Occupies every connection, including the worker's, so that it needs new ones.
 async fn crowd(url: &str, admin: &Administrator) -> Vec<DatabaseConnection> {
     let mut options = sea_orm::ConnectOptions::new(url);
-    options.connect_timeout(SOON).acquire_timeout(SOON).sqlx_logging(false);
+    options.connect_timeout(ADMISSION_TIMEOUT).acquire_timeout(ADMISSION_TIMEOUT).sqlx_logging(false);
     let mut crowd = Vec::new();
     admin.end_sessions().await;
     // A session that was reported to end may still occupy its connection.

@@ -16,7 +16,7 @@ async fn a_full_disk_under_sqlite_costs_nothing() {
     stream.open(&stack.world).await;
     let mut ledger = Ledger::open("disk full", &stack).await;
     ledger.publish(&stack, &stream.events).await;
-    let mut worker = stack.limited(small_files(), &["serve", "worker"]);
+    let mut worker = stack.start_through(small_files(), &["serve", "worker"]);
     worker.wait_for_log("the database cannot be used: holding the batch, counting no attempt").await;
     make_room(&worker);
     stack.until_decided(stream.len()).await;
@@ -52,7 +52,7 @@ async fn a_full_disk_under_the_embedded_queue_costs_nothing() {
     let stream = Stream::new(600, Mix::Decidable);
     stream.open(&stack.world).await;
     let mut ledger = Ledger::open("disk of the embedded queue full", &stack).await;
-    let mut edge = stack.limited(small_files(), &["serve", "edge", "--listen", "127.0.0.1:0"]);
+    let mut edge = stack.start_through(small_files(), &["serve", "edge", "--listen", "127.0.0.1:0"]);
     let address = edge.wait_for_log("the edge is listening").await["address"].as_str().unwrap().to_owned();
     let events: Vec<Value> =
         stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
@@ -63,7 +63,7 @@ async fn a_full_disk_under_the_embedded_queue_costs_nothing() {
     assert!(refused.is_empty(), "there is room again: {}", edge.stderr());
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 
-    let mut worker = stack.limited(small_files(), &["serve", "worker"]);
+    let mut worker = stack.start_through(small_files(), &["serve", "worker"]);
     worker.wait_for_log("no messages can be read; trying again").await;
     make_room(&worker);
     stack.until_idle().await;

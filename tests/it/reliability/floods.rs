@@ -187,8 +187,8 @@ async fn two_workers_and_a_person_on_the_same_host() {
         stack.publish(&rounds[1]).await;
         stack.until_decided(2 * count as usize).await;
         stack.publish(&rounds[2]).await;
-        rounds.iter().flatten().for_each(|event| ledger.sent(event, true));
-        picked.iter().for_each(|id| ledger.by_hand(*id));
+        rounds.iter().flatten().for_each(|event| ledger.record_sent(event, true));
+        picked.iter().for_each(|id| ledger.record_manual_change(*id));
         stack.until_decided(3 * count as usize).await;
         stack.until_idle().await;
         for worker in &mut workers {

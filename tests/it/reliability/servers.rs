@@ -212,7 +212,7 @@ async fn a_series_of_deadlocks_costs_nothing(backend: Backend) {
     })
     .await;
     assert!(!stack.is_empty().await, "{backend:?}: the deadlocks hit the middle");
-    uncounted(&worker);
+    assert_no_attempt_counted(&worker);
     end(stack, stream, ledger, worker).await;
 }
 
@@ -241,7 +241,7 @@ async fn rival(stack: &Stack) {
 }
 
 /// Checks that no event has lost an attempt, and that none is dead.
-fn uncounted(worker: &Process) {
+fn assert_no_attempt_counted(worker: &Process) {
     for said in ["an event is tried again later", "an event became a dead letter"] {
         let lines = worker.logged(said);
         assert!(lines.is_empty(), "{lines:?}");
@@ -264,10 +264,10 @@ async fn locks_kept_by_another_session_cost_no_attempt(backend: Backend) {
         (given_up > stack.config.retry_delays.len() + 1 && began.elapsed() > all).then_some(())
     })
     .await;
-    uncounted(&worker);
+    assert_no_attempt_counted(&worker);
     lock.rollback().await.unwrap();
     stack.until_decided(stream.len()).await;
-    uncounted(&worker);
+    assert_no_attempt_counted(&worker);
     end(stack, stream, ledger, worker).await;
 }
 
@@ -288,6 +288,6 @@ async fn one_connection_for_several_pipelines_is_enough(backend: Backend) {
     .await;
     lock.rollback().await.unwrap();
     stack.until_decided(stream.len()).await;
-    uncounted(&worker);
+    assert_no_attempt_counted(&worker);
     end(stack, stream, ledger, worker).await;
 }

@@ -32,7 +32,7 @@ async fn salon(backend: Backend) -> World {
     world
 }
 
-fn starting(mut event: Value, start: &str) -> Value {
+fn with_start(mut event: Value, start: &str) -> Value {
     event["calcom_booking"]["start"] = json!(start);
     event
 }
@@ -59,9 +59,9 @@ async fn bookings_without_staff_are_counted_by_when_they_start(backend: Backend)
             event("e-4", "Bk-4", 1, json!([])),
             event("e-5", "Bk-5", 1, mara()),
             event("e-6", "Bk-6", 1, nobody()),
-            starting(event("e-7", "Bk-7", 1, nobody()), "2026-03-01T09:59:00Z"),
-            starting(event("e-8", "Bk-8", 1, nobody()), "2026-03-04T09:00:00Z"),
-            starting(event("e-9", "Bk-9", 1, nobody()), "2026-04-04T09:00:00Z"),
+            with_start(event("e-7", "Bk-7", 1, nobody()), "2026-03-01T09:59:00Z"),
+            with_start(event("e-8", "Bk-8", 1, nobody()), "2026-03-04T09:00:00Z"),
+            with_start(event("e-9", "Bk-9", 1, nobody()), "2026-04-04T09:00:00Z"),
             cancelled(&event("e-10", "Bk-10", 1, nobody()), "c-10"),
             cancelled(&alive_again, "c-11"),
             event("e-12", "Bk-12", 1, nobody()),

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseTransaction, Statement};
 
 use crate::support::{Backend, GatewayShape, TestDatabase, config};
 
-async fn refused(test: &TestDatabase, statement: &str) -> StoreError {
+async fn refused_by(test: &TestDatabase, statement: &str) -> StoreError {
     test.db.connection().execute_unprepared(statement).await.unwrap_err().into()
 }
 
@@ -108,16 +108,17 @@ async fn refused_data_has_its_own_error_class_and_is_never_quoted(backend: Backe
         all.push("INSERT INTO people VALUES ('jane.secret', 'other', NULL)");
     }
     for statement in all {
-        let error = refused(&test, statement).await;
+        let error = refused_by(&test, statement).await;
         assert_eq!(error.kind(), StoreErrorKind::Rejected, "{statement}: {error}");
         assert!(!format!("{error} {error:?}").contains("jane.secret"), "{statement}: {error:?}");
         assert!(std::error::Error::source(&error).is_none());
     }
     for statement in ["SELECT * FROM nobody", "SELECT nowhere FROM people"] {
-        let error = refused(&test, statement).await;
+        let error = refused_by(&test, statement).await;
         assert_eq!(error.kind(), StoreErrorKind::Schema, "{statement}: {error}");
     }
-    let duplicate = refused(&test, "INSERT INTO people VALUES (2, 'jane.secret@salon.example', NULL)").await;
+    let duplicate =
+        refused_by(&test, "INSERT INTO people VALUES (2, 'jane.secret@salon.example', NULL)").await;
     let place = if backend == Backend::Sqlite { "people.email" } else { "one_address" };
     assert!(duplicate.to_string().contains(place), "{duplicate}");
 }

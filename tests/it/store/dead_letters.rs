@@ -32,7 +32,7 @@ async fn a_letter_that_fails_again_shows_its_newest_attempt_and_is_open(backend:
 }
 
 /// Returns a letter whose copy is in flight, and the copy's tag.
-async fn in_flight(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
+async fn create_letter_in_flight(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
     let first = letter("a", Some("ev-1"), "appointment_not_found");
     insert_dead_letters(&test.db, std::slice::from_ref(&first)).await.unwrap();
     let id = test.number("SELECT id FROM hostmatch_dead_letters").await;
@@ -62,7 +62,7 @@ async fn in_flight(test: &TestDatabase) -> (NewDeadLetter, Replayed) {
 on_engines!(a_failed_copy_ends_its_replay_whatever_is_in_the_same_batch);
 async fn a_failed_copy_ends_its_replay_whatever_is_in_the_same_batch(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-    let (first, tag) = in_flight(&test).await;
+    let (first, tag) = create_letter_in_flight(&test).await;
     let other = failed_at(&first, first.letter.last_failed_ms + 1);
     // Another copy of the same message becomes a dead letter: this one is still in flight.
     insert_dead_letters(&test.db, std::slice::from_ref(&other)).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_failed_copy_ends_its_replay_whatever_is_in_the_same_batch(backend: Ba
 on_engines!(a_replay_is_visible_only_with_access_to_all_its_letters);
 async fn a_replay_is_visible_only_with_access_to_all_its_letters(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-    let (_, tag) = in_flight(&test).await;
+    let (_, tag) = create_letter_in_flight(&test).await;
     let company = |id| Scope::of(Some(CompanyId(id)));
     let nobodys = "UPDATE hostmatch_dead_letters SET company_id = NULL";
     for (before, scope, is_seen) in [
@@ -103,7 +103,7 @@ async fn a_replay_is_visible_only_with_access_to_all_its_letters(backend: Backen
 on_engines!(a_copy_whose_letter_was_deleted_is_recorded_as_a_new_letter);
 async fn a_copy_whose_letter_was_deleted_is_recorded_as_a_new_letter(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
-    let (first, tag) = in_flight(&test).await;
+    let (first, tag) = create_letter_in_flight(&test).await;
     test.run(&["DELETE FROM hostmatch_dead_letters"]).await;
     let copy = NewDeadLetter { replayed: Some(tag), ..first };
     assert_eq!(insert_dead_letters(&test.db, &[copy]).await.unwrap(), 1, "{backend:?}");

@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Stack, eventually};
 
-const SOON: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A span as it was received.
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ impl Collector {
     /// Waits for a span with this name for which `matches` is true; `what` describes it in the panic.
     pub(crate) async fn span(&self, what: &str, name: &str, matches: impl Fn(&Sent) -> bool) -> Sent {
         let what = format!("the span {name:?} ({what})");
-        eventually(&what, SOON, async || {
+        eventually(&what, WAIT_TIMEOUT, async || {
             self.spans().into_iter().find(|span| span.name == name && matches(span))
         })
         .await

@@ -2,7 +2,7 @@
 //!
 //! ```ignore
 //! let mut ledger = Ledger::open("broker restarted", &stack).await; // before anything is sent
-//! ledger.publish(&stack, &events).await;      // or `sent`, for events that enter another way
+//! ledger.publish(&stack, &events).await;      // or `record_sent`, for events that enter another way
 //! …                                           // the fault, and the recovery from it
 //! ledger.close(&stack).await;                 // when no worker runs any more
 //! ```
@@ -28,7 +28,7 @@ pub(crate) struct Ledger {
     sent: BTreeMap<String, usize>,
     accepted: BTreeMap<String, usize>,
     /// Changes of an appointment's staff by a person.
-    by_hand: BTreeMap<i64, i64>,
+    manual_changes: BTreeMap<i64, i64>,
 }
 
 /// What is wrong, as text; empty if nothing is.
@@ -47,7 +47,7 @@ impl Ledger {
             began: Instant::now(),
             sent: BTreeMap::new(),
             accepted: BTreeMap::new(),
-            by_hand: BTreeMap::new(),
+            manual_changes: BTreeMap::new(),
         }
     }
 
@@ -55,12 +55,12 @@ impl Ledger {
     pub(crate) async fn publish(&mut self, stack: &Stack, events: &[Value]) {
         stack.publish(events).await;
         for event in events {
-            self.sent(event, true);
+            self.record_sent(event, true);
         }
     }
 
     /// Records that an event was sent and, with `accepted`, that the receiver confirmed it.
-    pub(crate) fn sent(&mut self, event: &Value, accepted: bool) {
+    pub(crate) fn record_sent(&mut self, event: &Value, accepted: bool) {
         *self.sent.entry(identity(event)).or_default() += 1;
         if accepted {
             *self.accepted.entry(identity(event)).or_default() += 1;
@@ -76,7 +76,7 @@ impl Ledger {
         for event in events {
             let answer = client.post(&url).json(event).send().await;
             let accepted = answer.is_ok_and(|answer| answer.status().is_success());
-            self.sent(event, accepted);
+            self.record_sent(event, accepted);
             if !accepted {
                 refused.push(event.clone());
             }
@@ -85,8 +85,8 @@ impl Ledger {
     }
 
     /// Records that a person changed the staff of this appointment.
-    pub(crate) fn by_hand(&mut self, appointment: u32) {
-        *self.by_hand.entry(appointment.into()).or_default() += 1;
+    pub(crate) fn record_manual_change(&mut self, appointment: u32) {
+        *self.manual_changes.entry(appointment.into()).or_default() += 1;
     }
 
     /// Counts, writes the row of the report, and fails if anything was lost or happened twice. Call it when
@@ -116,7 +116,7 @@ impl Ledger {
             stack.world.rows("hostmatch_events WHERE outcome <> 'dead_letter'", &["event_id"]).await;
         let decided: BTreeSet<String> = decided.into_iter().collect();
         let dead = self.dead(&stack.world).await;
-        let queued = queued(stack).await;
+        let queued = drain_queues(stack).await;
         for id in self.accepted.keys() {
             if !decided.contains(id) && !dead.contains_key(id) && !queued.contains(id) {
                 findings.lost.push(format!("{id} is neither decided, nor dead, nor in a queue"));
@@ -169,7 +169,7 @@ impl Ledger {
         let events = count("hostmatch_events WHERE appointment_id IS NOT NULL").await;
         for (appointment, changes) in count("staff_changes").await {
             let of = |counts: &BTreeMap<i64, i64>| counts.get(&appointment).copied().unwrap_or(0);
-            let most = of(&events) + of(&self.by_hand);
+            let most = of(&events) + of(&self.manual_changes);
             if changes > most {
                 let what = "changes of staff, and reason for";
                 findings.duplicated.push(format!("appointment {appointment}: {changes} {what} {most}"));
@@ -189,7 +189,7 @@ fn identity_of(body: &[u8]) -> String {
 }
 
 /// Takes all messages out of the queues and returns them.
-async fn queued(stack: &Stack) -> BTreeSet<String> {
+async fn drain_queues(stack: &Stack) -> BTreeSet<String> {
     let time_limit = Duration::from_secs(60);
     let depth = || async { stack.queue.depth().await.unwrap() };
     // A broker that was away may not be reachable again yet.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::eventually;
 
 /// Enough for a slow machine; a passing test never waits this long.
-const SOON: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running program. Dropping it kills it; its output stays in its directory.
 pub(crate) struct Process {
@@ -40,7 +40,7 @@ impl Process {
 
     /// Waits until the process has ended by itself.
     pub(crate) async fn end(&mut self) -> ExitStatus {
-        self.ends_within(SOON).await
+        self.ends_within(WAIT_TIMEOUT).await
     }
 
     /// Does the same with another time limit.
@@ -93,7 +93,7 @@ impl Process {
 
     /// Waits until it logs this message, and returns the line.
     pub(crate) async fn wait_for_log(&mut self, message: &str) -> Value {
-        eventually(message, SOON, async || {
+        eventually(message, WAIT_TIMEOUT, async || {
             let said = self.logged(message).pop();
             assert!(said.is_some() || self.is_running(), "{message}: the process ended: {}", self.stderr());
             said

@@ -52,7 +52,7 @@ impl Scrape {
     }
 
     /// Returns the samples of this metric, by the values of their labels, separated by blanks.
-    pub(crate) fn all(&self, name: &str) -> BTreeMap<String, f64> {
+    pub(crate) fn samples_of(&self, name: &str) -> BTreeMap<String, f64> {
         let values = |labels: &str| {
             labels.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>().join(" ")
         };
@@ -64,13 +64,13 @@ impl Scrape {
     }
 
     /// Returns the samples that are not 0, as `values of labels: number`.
-    pub(crate) fn counted(&self, name: &str) -> Vec<String> {
-        let all = self.all(name).into_iter().filter(|(_, value)| *value != 0.0);
+    pub(crate) fn nonzero_samples(&self, name: &str) -> Vec<String> {
+        let all = self.samples_of(name).into_iter().filter(|(_, value)| *value != 0.0);
         all.map(|(labels, value)| format!("{labels}: {value}")).collect()
     }
 
     /// Returns the sum of all samples of this metric.
     pub(crate) fn sum(&self, name: &str) -> f64 {
-        self.all(name).values().sum()
+        self.samples_of(name).values().sum()
     }
 }

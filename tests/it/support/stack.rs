@@ -129,7 +129,7 @@ impl Stack {
     }
 
     /// Starts the program through `runner`, a command that runs its own arguments at the end.
-    pub(crate) fn limited(&self, mut runner: Command, arguments: &[&str]) -> Process {
+    pub(crate) fn start_through(&self, mut runner: Command, arguments: &[&str]) -> Process {
         let command = self.command(arguments);
         runner.arg(command.get_program()).args(command.get_args());
         runner.envs(self.environment.iter().cloned()).current_dir(self.home());

@@ -152,7 +152,7 @@ impl World {
     }
 
     /// Returns everything that deciding writes, without values that always differ (ids, clocks).
-    pub(crate) async fn everything(&self) -> BTreeMap<&'static str, Vec<String>> {
+    pub(crate) async fn all_decided_rows(&self) -> BTreeMap<&'static str, Vec<String>> {
         let mut all = BTreeMap::new();
         for (table, columns) in TABLES {
             let rows = self.rows(table, &columns.split(' ').collect::<Vec<_>>()).await;

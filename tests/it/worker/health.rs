@@ -14,7 +14,7 @@ use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, event, 
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-async fn asked(base: &str) -> (StatusCode, Value) {
+async fn get_readiness(base: &str) -> (StatusCode, Value) {
     let client = crate::support::http_client();
     let response = client.get(format!("{base}/health/ready")).send().await.unwrap();
     (response.status(), response.json().await.unwrap())
@@ -22,7 +22,7 @@ async fn asked(base: &str) -> (StatusCode, Value) {
 
 async fn until(base: &str, code: StatusCode, reason: &str) {
     eventually(&format!("{code} {reason}"), WAIT_TIMEOUT, async || {
-        let (status, reported) = asked(base).await;
+        let (status, reported) = get_readiness(base).await;
         let reasons = reported["reasons"].as_array().cloned().unwrap_or_default();
         let fits = reasons.iter().any(|reported| reported.as_str().unwrap().contains(reason));
         (status == code && (fits || (reason.is_empty() && reasons.is_empty()))).then_some(())
@@ -74,7 +74,7 @@ async fn an_edge_keeps_accepting_and_reports_that_its_worker_does_not_work() {
     let worker = base_of(&mut both).await;
     until(&edge, StatusCode::OK, "the worker has not started yet").await;
     until(&worker, StatusCode::SERVICE_UNAVAILABLE, "the worker has not started yet").await;
-    assert_eq!(asked(&edge).await.1["status"], "degraded");
+    assert_eq!(get_readiness(&edge).await.1["status"], "degraded");
     proxy.set(Mode::Pass);
     until(&edge, StatusCode::OK, "").await;
     until(&worker, StatusCode::OK, "").await;
@@ -166,7 +166,7 @@ async fn a_worker_reports_each_part_and_since_when(backend: Backend) {
         let (line, code) = healthcheck(&stack, &["--url", &base]);
         assert_eq!((line.starts_with("not_ready: the database"), code), (true, Some(1)), "{line}");
         assert_eq!(healthcheck(&stack, &["--live", "--url", &base]), ("live".to_owned(), Some(0)));
-        let reported = asked(&base).await.1.to_string();
+        let reported = get_readiness(&base).await.1.to_string();
         assert!(!reported.contains("root") && !reported.contains("postgres"), "{reported}");
         proxy.set(Mode::Pass);
         until_check(&base, "database", "ok", StatusCode::OK).await;

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{asked, run, seen, staff_of, starting};
+use super::{read_for_json, run, run_for_json, staff_of, with_start};
 use crate::app::people::decisions::salon;
 use crate::support::program::{stderr, stdout};
 use crate::support::{Backend, GatewayShape, World, event, host};
@@ -25,11 +25,11 @@ fn same(world: &World, what: &str, found: Value, expected: Value) {
 }
 
 /// Creates two bookings that wait for Boris (host 7), one of them in the future. Host 8 is unknown.
-async fn waiting(world: &World) {
+async fn create_waiting_bookings(world: &World) {
     let boris = || host(7, "boris kamm", "b@else.example");
     let sent = [
         event("e1", "B11", 1, boris()),
-        starting(event("e2", "B12", 2, boris()), "2099-03-02T09:00:00Z"),
+        with_start(event("e2", "B12", 2, boris()), "2099-03-02T09:00:00Z"),
         event("e3", "B13", 3, host(8, "Nobody", "")),
     ];
     world.send(&sent).await;
@@ -45,7 +45,7 @@ on_engines!(the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail);
 async fn the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail(backend: Backend) {
     let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
     let world = salon(backend, shape).await;
-    waiting(&world).await;
+    create_waiting_bookings(&world).await;
     inbox(&world);
     let (mapping, audit) = decisions_and_repairs(&world).await;
     mappings_and_audits(&world, mapping, audit);
@@ -69,25 +69,29 @@ fn inbox(world: &World) {
         "next_booking": "<time>", "last_booking": "<time>", "first_seen": "<time>", "last_seen": "<time>",
         "suggestions": [suggestion],
     });
-    let list = seen(world, &["inbox", "list", "--kind", "suggestion"]);
+    let list = read_for_json(world, &["inbox", "list", "--kind", "suggestion"]);
     same(world, "inbox list", list, json!({ "hosts": [line], "next_skip": null }));
-    let page = seen(world, &["inbox", "list", "--company", "1", "--limit", "1"]);
+    let page = read_for_json(world, &["inbox", "list", "--company", "1", "--limit", "1"]);
     assert_eq!((&page["hosts"][0]["host"], &page["next_skip"]), (&json!(7), &json!(1)), "soonest first");
-    let page = seen(world, &["inbox", "list", "--company", "1", "--limit", "1", "--skip", "1"]);
+    let page = read_for_json(world, &["inbox", "list", "--company", "1", "--limit", "1", "--skip", "1"]);
     assert_eq!((&page["hosts"][0]["kind"], &page["next_skip"]), (&json!("unknown"), &Value::Null));
 
-    let ignored = asked(world, 0, &to(&["inbox", "ignore"], &["--reason", "a test", "--until", "14d"]));
+    let ignored =
+        run_for_json(world, 0, &to(&["inbox", "ignore"], &["--reason", "a test", "--until", "14d"]));
     let expected =
         json!({ "did": "ignored", "company": 1, "host": 7, "until": "<time>", "reason": "a test" });
     same(world, "inbox ignore", ignored, expected);
-    let shown = seen(world, &to(&["inbox", "show"], &[]));
+    let shown = read_for_json(world, &to(&["inbox", "show"], &[]));
     assert_eq!(shown["host"]["ignored_by"], "cli:anna@office", "{shown}");
-    assert_eq!(seen(world, &["inbox", "list", "--company", "1"])["hosts"].as_array().unwrap().len(), 1);
-    let reopened = asked(world, 0, &to(&["inbox", "reopen"], &[]));
+    assert_eq!(
+        read_for_json(world, &["inbox", "list", "--company", "1"])["hosts"].as_array().unwrap().len(),
+        1
+    );
+    let reopened = run_for_json(world, 0, &to(&["inbox", "reopen"], &[]));
     same(world, "inbox reopen", reopened, json!({ "did": "reopened", "company": 1, "host": 7 }));
-    assert_eq!(asked(world, 0, &to(&["inbox", "reopen"], &[]))["did"], "unchanged");
+    assert_eq!(run_for_json(world, 0, &to(&["inbox", "reopen"], &[]))["did"], "unchanged");
 
-    let mut shown = seen(world, &to(&["inbox", "show"], &[]));
+    let mut shown = read_for_json(world, &to(&["inbox", "show"], &[]));
     assert_eq!(shown["next"], "hostmatch inbox accept --company 1 --host 7");
     let act = |action: &str, why: Value, until: Value| json!({ "at": "<time>", "action": action, "by": "cli:anna@office", "why": why, "until": until });
     let acts =
@@ -103,7 +107,7 @@ fn inbox(world: &World) {
 /// Returns the mapping and its audit row.
 async fn decisions_and_repairs(world: &World) -> (i64, i64) {
     let counts = json!({ "future": 1, "past": 1, "unknown": 0 });
-    let accepted = asked(world, 0, &to(&["inbox", "accept"], &["--repair", "future"]));
+    let accepted = run_for_json(world, 0, &to(&["inbox", "accept"], &["--repair", "future"]));
     let mapping = accepted["mapping"].as_i64().unwrap();
     let audit = accepted["audits"][0].as_i64().unwrap();
     let repair = json!({
@@ -120,22 +124,23 @@ async fn decisions_and_repairs(world: &World) -> (i64, i64) {
     same(world, "inbox accept", accepted, expected);
     assert_eq!((world.assigned(11).await, world.assigned(12).await), ("-/7".into(), "12/7".into()));
 
-    let preview = seen(world, &to(&["repair", "preview"], &[]));
+    let preview = read_for_json(world, &to(&["repair", "preview"], &[]));
     let expected = json!({
         "company": 1, "host": 7, "staff": staff(world, 12), "staff_name": "Boris Kamm", "future": [],
         "past": [{ "appointment": 11, "starts": "<time>", "booking": "B11" }], "unknown": [],
     });
     same(world, "repair preview", preview, expected);
-    let applied = asked(world, 0, &to(&["repair", "apply"], &["--scope", "all", "--yes", "--reason", "old"]));
+    let applied =
+        run_for_json(world, 0, &to(&["repair", "apply"], &["--scope", "all", "--yes", "--reason", "old"]));
     let id = applied["repair"]["id"].to_string();
     assert_eq!(applied["repair"]["counts"]["done"], 1, "{applied}");
-    let undone = asked(world, 0, &["repair", "undo", &id, "--yes"]);
+    let undone = run_for_json(world, 0, &["repair", "undo", &id, "--yes"]);
     assert_eq!(undone["repair"]["state"], "undone", "{undone}");
     let undone = timeless(undone["repair"].clone());
-    let shown = seen(world, &["repair", "show", &id]);
+    let shown = read_for_json(world, &["repair", "show", &id]);
     let items = json!([{ "appointment": 11, "starts": "<time>", "state": "undone", "reason": null }]);
     same(world, "repair show", shown, json!({ "repair": undone, "items": items }));
-    let repairs = seen(world, &["repair", "list", "--company", "1", "--host", "7"]);
+    let repairs = read_for_json(world, &["repair", "list", "--company", "1", "--host", "7"]);
     assert_eq!(timeless(repairs["repairs"][0].clone()), undone);
     assert_eq!((&repairs["next_before"], repairs["repairs"].as_array().unwrap().len()), (&Value::Null, 2));
 
@@ -148,7 +153,7 @@ fn mappings_and_audits(world: &World, mapping: i64, audit: i64) {
         "staff": staff(world, 12), "staff_name": "Boris Kamm", "source": "manual", "confidence": 100,
         "active": true, "staff_valid": true, "last_used": "<time>", "last_audit": audit,
     });
-    let list = seen(world, &["mappings", "list", "--source", "manual", "--confidence", ">=100"]);
+    let list = read_for_json(world, &["mappings", "list", "--source", "manual", "--confidence", ">=100"]);
     same(world, "mappings list", list, json!({ "mappings": [entry], "next_before": null }));
     let made = json!({
         "company_id": 1, "is_active": true, "mapping_source": "manual", "confidence_score": 100,
@@ -161,14 +166,20 @@ fn mappings_and_audits(world: &World, mapping: i64, audit: i64) {
         "old": null, "new": made,
     });
     let number = mapping.to_string();
-    let shown = seen(world, &["mappings", "show", &number]);
+    let shown = read_for_json(world, &["mappings", "show", &number]);
     let counts = json!({ "future": 0, "past": 1, "unknown": 0 });
     same(world, "mappings show", shown, json!({ "mapping": entry, "waiting": counts, "history": [row] }));
-    let history = seen(world, &["mappings", "history", &number]);
+    let history = read_for_json(world, &["mappings", "history", &number]);
     same(world, "mappings history", history, json!({ "history": [row] }));
-    let trail = seen(world, &["audit", "list", "--actor", "cli:*", "--since", "1h", "--company", "1"]);
+    let trail =
+        read_for_json(world, &["audit", "list", "--actor", "cli:*", "--since", "1h", "--company", "1"]);
     same(world, "audit list", trail, json!({ "audits": [row], "next_before": null }));
-    assert_eq!(seen(world, &["audit", "list", "--until", "1h"])["audits"], json!([]), "{:?}", world.test);
+    assert_eq!(
+        read_for_json(world, &["audit", "list", "--until", "1h"])["audits"],
+        json!([]),
+        "{:?}",
+        world.test
+    );
     let exported = run(world, &["audit", "export", "--action", "created"]);
     let exported: Value = serde_json::from_str(stdout(&exported).trim()).unwrap();
     same(world, "audit export", exported, row);
@@ -179,24 +190,24 @@ async fn changes(world: &World, mapping: i64) {
     // Replacing a mapping asks for confirmation, or needs --yes.
     let third = staff_of(world, 13).to_string();
     let set = ["mappings", "set", "--company", "1", "--host", "7", "--staff", &third];
-    assert_eq!(asked(world, 4, &set)["error"]["code"], "needs_confirmation");
-    let replaced = asked(world, 0, &[&set[..], &["--yes", "--repair", "none"]].concat());
+    assert_eq!(run_for_json(world, 4, &set)["error"]["code"], "needs_confirmation");
+    let replaced = run_for_json(world, 0, &[&set[..], &["--yes", "--repair", "none"]].concat());
     let before = json!([{
         "mapping": mapping, "staff": staff(world, 12), "staff_name": "Boris Kamm", "source": "manual",
         "confidence": 100,
     }]);
     assert_eq!((&replaced["did"], &replaced["before"]), (&json!("replaced"), &before));
     let last = replaced["audits"][1].to_string();
-    let reverted = asked(world, 0, &["mappings", "revert", &last]);
+    let reverted = run_for_json(world, 0, &["mappings", "revert", &last]);
     assert_eq!((&reverted["did"], &reverted["mapping"]), (&json!("reverted"), &json!(mapping)), "{reverted}");
-    assert_eq!(asked(world, 0, &["mappings", "revert", &last])["did"], "unchanged");
-    assert_eq!(asked(world, 0, &["mappings", "deactivate", &number])["did"], "switched_off");
-    assert_eq!(asked(world, 6, &["mappings", "revert", &last])["error"]["code"], "not_allowed");
-    assert_eq!(asked(world, 0, &["mappings", "deactivate", &number])["did"], "unchanged");
-    assert_eq!(asked(world, 0, &["mappings", "reactivate", &number])["did"], "switched_on");
+    assert_eq!(run_for_json(world, 0, &["mappings", "revert", &last])["did"], "unchanged");
+    assert_eq!(run_for_json(world, 0, &["mappings", "deactivate", &number])["did"], "switched_off");
+    assert_eq!(run_for_json(world, 6, &["mappings", "revert", &last])["error"]["code"], "not_allowed");
+    assert_eq!(run_for_json(world, 0, &["mappings", "deactivate", &number])["did"], "unchanged");
+    assert_eq!(run_for_json(world, 0, &["mappings", "reactivate", &number])["did"], "switched_on");
     let eleven = staff_of(world, 11).to_string();
     let assign = ["inbox", "assign", "--company", "1", "--host", "8", "--staff", &eleven, "--repair", "all"];
-    let assigned = asked(world, 0, &assign);
+    let assigned = run_for_json(world, 0, &assign);
     assert_eq!((&assigned["did"], &assigned["repair"]["counts"]["done"]), (&json!("made"), &json!(1)));
     assert_eq!(world.assigned(13).await, "11/8");
 }
@@ -209,11 +220,11 @@ async fn filters_of_mappings_find_their_problems(backend: Backend) {
     let twelve = staff_of(&world, 12).to_string();
     for (host, staff) in [("8", &eleven), ("9", &twelve)] {
         let set = ["mappings", "set", "--company", "1", "--host", host, "--staff", staff, "--unseen"];
-        asked(&world, 0, &set);
+        run_for_json(&world, 0, &set);
     }
     world.staff_active(12, false).await;
     let hosts = |filter: &[&str]| {
-        let list = seen(&world, &[&["mappings", "list"], filter].concat());
+        let list = read_for_json(&world, &[&["mappings", "list"], filter].concat());
         let all = list["mappings"].as_array().unwrap().iter().map(|row| row["host"].as_i64().unwrap());
         all.collect::<Vec<_>>()
     };
@@ -227,7 +238,7 @@ async fn filters_of_mappings_find_their_problems(backend: Backend) {
     assert_eq!(hosts(&["--staff", "nobody"]), [] as [i64; 0]);
     assert_eq!(hosts(&["--company", "2"]), [] as [i64; 0]);
     assert_eq!(hosts(&["--active", "false"]), [] as [i64; 0]);
-    let page = seen(&world, &["mappings", "list", "--limit", "2"]);
+    let page = read_for_json(&world, &["mappings", "list", "--limit", "2"]);
     let before = page["next_before"].to_string();
     assert_eq!(hosts(&["--before", &before]), [7]);
 }
@@ -235,7 +246,7 @@ async fn filters_of_mappings_find_their_problems(backend: Backend) {
 #[tokio::test]
 async fn tables_explain_and_suggest_the_next_command() {
     let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
-    waiting(&world).await;
+    create_waiting_bookings(&world).await;
     let says = |arguments: &[&str], parts: &[&str]| {
         let output = run(&world, arguments);
         let text = format!("{}{}", stdout(&output), stderr(&output));
@@ -278,28 +289,29 @@ async fn one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conf
     let world = salon(backend, GatewayShape::Living).await;
     world.staff(14, 1, "Boris Kamm", "").await;
     world.send(&[event("e1", "B11", 1, host(7, "boris kamm", ""))]).await;
-    let kind = || seen(&world, &["inbox", "list"])["hosts"][0]["kind"].clone();
+    let kind = || read_for_json(&world, &["inbox", "list"])["hosts"][0]["kind"].clone();
     assert_eq!(kind(), "ambiguous", "{backend:?}");
     let [eleven, twelve, fourteen] = [11, 12, 14].map(|n| staff_of(&world, n).to_string());
     let accept = to(&["inbox", "accept"], &[]);
-    let reported = asked(&world, 2, &accept)["error"]["message"].to_string();
+    let reported = run_for_json(&world, 2, &accept)["error"]["message"].to_string();
     assert!(reported.contains(&format!("--staff ({twelve}, {fourteen})")), "{reported}");
-    let with = |staff: &str, code: i32| asked(&world, code, &[&accept[..], &["--staff", staff]].concat());
+    let with =
+        |staff: &str, code: i32| run_for_json(&world, code, &[&accept[..], &["--staff", staff]].concat());
     with(&eleven, 3);
     let mapping = with(&fourteen, 0)["mapping"].to_string();
     assert_eq!(kind(), Value::Null, "{backend:?}");
     // The host has the address of Carla, from whom a person has taken it away.
     let thirteen = staff_of(&world, 13).to_string();
     let set = ["mappings", "set", "--company", "1", "--host", "7", "--yes", "--repair", "none"];
-    let carla = asked(&world, 0, &[&set[..], &["--staff", &thirteen]].concat())["mapping"].to_string();
-    asked(&world, 0, &["mappings", "deactivate", &carla]);
+    let carla = run_for_json(&world, 0, &[&set[..], &["--staff", &thirteen]].concat())["mapping"].to_string();
+    run_for_json(&world, 0, &["mappings", "deactivate", &carla]);
     world.send(&[event("e2", "B12", 2, host(7, "C", "carla@salon.example"))]).await;
     assert_eq!(kind(), "conflict", "{backend:?}");
-    let list = seen(&world, &["inbox", "list", "--kind", "conflict"]);
+    let list = read_for_json(&world, &["inbox", "list", "--kind", "conflict"]);
     assert_eq!(list["hosts"].as_array().unwrap().len(), 1, "{list}");
-    assert_eq!(seen(&world, &["inbox", "list", "--kind", "ambiguous"])["hosts"], json!([]));
+    assert_eq!(read_for_json(&world, &["inbox", "list", "--kind", "ambiguous"])["hosts"], json!([]));
     // The suggestion can still be accepted, because a person decides.
-    assert_eq!(asked(&world, 0, &[&accept[..], &["--repair", "all"]].concat())["did"], "made");
+    assert_eq!(run_for_json(&world, 0, &[&accept[..], &["--repair", "all"]].concat())["did"], "made");
     assert_eq!(world.assigned(12).await, "13/7", "{backend:?}");
     assert_ne!(mapping, carla);
 }

@@ -66,7 +66,7 @@ async fn table(world: &World, schema: &GatewaySchema) -> Table {
 }
 
 /// Returns the mappings that result from replaying the audit trail.
-fn replayed(trail: &[AuditRow]) -> Table {
+fn replay_trail(trail: &[AuditRow]) -> Table {
     let mut table = Table::new();
     for row in trail {
         let fields = table.entry(row.mapping.unwrap()).or_default();
@@ -86,7 +86,7 @@ async fn trail(world: &World, schema: &GatewaySchema) -> Vec<AuditRow> {
 }
 
 /// Performs one action. If it was a revert, returns the reverted audit rows.
-async fn does(world: &World, schema: &GatewaySchema, n: usize, action: &Act) -> Option<Vec<AuditRow>> {
+async fn perform(world: &World, schema: &GatewaySchema, n: usize, action: &Act) -> Option<Vec<AuditRow>> {
     let all = table(world, schema).await;
     let nth = |n: usize| all.keys().nth(n % all.len().max(1)).copied();
     let host_of = |id: i64| all[&id]["calcom_host_id"].as_i64().unwrap();
@@ -167,9 +167,9 @@ fn the_replayed_trail_equals_the_table_and_every_revert_restores() {
                 }
                 for (n, action) in actions.iter().enumerate() {
                     let before = table(&world, &schema).await;
-                    let taken_back = does(&world, &schema, n, action).await;
+                    let taken_back = perform(&world, &schema, n, action).await;
                     let (now, trail) = (table(&world, &schema).await, trail(&world, &schema).await);
-                    prop_assert_eq!(&replayed(&trail), &now, "after {:?}", action);
+                    prop_assert_eq!(&replay_trail(&trail), &now, "after {:?}", action);
                     if let Some(taken_back) = taken_back {
                         is_restored(&taken_back, &before, &now)?;
                         reverted.set(reverted.get() + 1);

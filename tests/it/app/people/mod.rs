@@ -65,7 +65,7 @@ pub(crate) fn run(world: &World, arguments: &[&str]) -> std::process::Output {
 }
 
 /// Returns the program's JSON; `code` is the expected exit code.
-pub(crate) fn asked(world: &World, code: i32, arguments: &[&str]) -> serde_json::Value {
+pub(crate) fn run_for_json(world: &World, code: i32, arguments: &[&str]) -> serde_json::Value {
     let output = run(world, &[arguments, &["--output", "json", "--actor", "cli:anna@office"]].concat());
     let text = if code == 0 || code == 5 { &output.stdout } else { &output.stderr };
     let reported = || format!("{:?} {arguments:?}: {output:?}", world.test);
@@ -74,7 +74,7 @@ pub(crate) fn asked(world: &World, code: i32, arguments: &[&str]) -> serde_json:
 }
 
 /// Runs a read-only command, which has no actor, and returns its JSON.
-pub(crate) fn seen(world: &World, arguments: &[&str]) -> serde_json::Value {
+pub(crate) fn read_for_json(world: &World, arguments: &[&str]) -> serde_json::Value {
     let output = run(world, &[arguments, &["--output", "json"]].concat());
     let reported = || format!("{:?} {arguments:?}: {output:?}", world.test);
     assert_eq!(output.status.code(), Some(0), "{}", reported());
@@ -82,7 +82,7 @@ pub(crate) fn seen(world: &World, arguments: &[&str]) -> serde_json::Value {
 }
 
 /// Returns `event` with this start of its meeting.
-pub(crate) fn starting(mut event: serde_json::Value, start: &str) -> serde_json::Value {
+pub(crate) fn with_start(mut event: serde_json::Value, start: &str) -> serde_json::Value {
     event["calcom_booking"]["start"] = start.into();
     event
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::starting;
+use super::with_start;
 use crate::support::program::{command, stderr, stdout};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
@@ -18,7 +18,7 @@ async fn salon(backend: Backend) -> World {
     let boris = || host(1_420_209, "boris kamm", "");
     let sent = [
         event("e1", "Bk-1", 1, boris()),
-        starting(event("e2", "Bk-2", 2, boris()), "2099-03-02T09:00:00Z"),
+        with_start(event("e2", "Bk-2", 2, boris()), "2099-03-02T09:00:00Z"),
         event("e3", "Bk-3", 3, host(1_420_310, "Front Desk", "")),
         event("e4", "Bk-4", 4, host(1_420_555, "Test", "")),
     ];
@@ -124,14 +124,15 @@ async fn a_dead_letter_that_needs_a_person_names_the_command() {
     };
     hostmatch::store::insert_dead_letters(&world.test.db, &[letter]).await.unwrap();
     world.appointment(9, 15, "Bk-9").await;
-    let shown = super::seen(&world, &["deadletters", "show", "1"]);
+    let shown = super::read_for_json(&world, &["deadletters", "show", "1"]);
     let set = "hostmatch mappings set --unseen --company 15 --host 1420999 --staff ID";
     assert_eq!(
         (&shown["cure"]["foretold"], &shown["cure"]["commands"][1]),
         (&"unmatched".into(), &set.into()),
         "{shown}"
     );
-    let explained = super::seen(&world, &["match", "explain", "--host", "1420999", "--company", "15"]);
+    let explained =
+        super::read_for_json(&world, &["match", "explain", "--host", "1420999", "--company", "15"]);
     let next = explained["explanations"][0]["next"].as_str().unwrap();
     assert!(
         next.ends_with("hostmatch mappings set --company 15 --host 1420999 --staff ID [--unseen]"),

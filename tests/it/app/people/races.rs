@@ -14,7 +14,7 @@ use crate::support::program::command;
 use crate::support::{Backend, GatewayShape, Process, World, event, eventually, host};
 
 /// Locks the host until the transaction ends.
-async fn holding(world: &World, host: i64) -> DatabaseTransaction {
+async fn lock_host(world: &World, host: i64) -> DatabaseTransaction {
     let tx = world.test.db.begin().await.unwrap();
     store::lock_hosts(&tx, &world.test.schema().await, &[HostKey::new(CompanyId(1), HostId(host))].into())
         .await
@@ -27,7 +27,7 @@ async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(bac
     let world = salon(backend, GatewayShape::Living).await;
     let directory = tempfile::tempdir().unwrap();
     // Both people have read the state, and neither has decided yet.
-    let tx = holding(&world, 7).await;
+    let tx = lock_host(&world, 7).await;
     let mut people: Vec<Process> = [("anna", 11), ("boris", 12)]
         .map(|(name, staff)| {
             let staff = staff_of(&world, staff).to_string();

@@ -8,7 +8,7 @@ use hostmatch::store::{RepairRow, RepairScope, RepairState};
 use sea_orm::ConnectionTrait as _;
 
 use super::decisions::salon;
-use super::{asked, context_on, decides, staff_of};
+use super::{context_on, decides, run_for_json, staff_of};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
 const KEY: HostKey = HostKey::new(CompanyId(1), HostId(7));
@@ -51,7 +51,7 @@ async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_th
     world.set_staff_externally(12, Some(13)).await;
     let before = appointments(&world).await;
     let accept = ["inbox", "accept", "--company", "1", "--host", "7", "--repair", "all"];
-    let accepted = asked(&world, 0, &accept);
+    let accepted = run_for_json(&world, 0, &accept);
     let repair = accepted["repair"]["id"].to_string();
     assert_eq!((&accepted["waiting"]["past"], &accepted["repair"]["counts"]["done"]), (&2.into(), &2.into()));
     let all = world.appointments().await;
@@ -63,21 +63,27 @@ async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_th
         world.rows("hostmatch_assignments WHERE staff_id IS NOT NULL", &["strategy", "outcome"]).await;
     assert_eq!(strategies, ["manual|assigned", "manual|assigned"], "{backend:?}");
 
-    let undone = asked(&world, 0, &["repair", "undo", &repair, "--yes", "--company", "1"]);
+    let undone = run_for_json(&world, 0, &["repair", "undo", &repair, "--yes", "--company", "1"]);
     assert_eq!(
         (&undone["repair"]["state"], &undone["repair"]["counts"]["undone"]),
         (&"undone".into(), &2.into())
     );
     assert_eq!(appointments(&world).await, before, "{backend:?}");
-    assert_eq!(asked(&world, 6, &["repair", "undo", &repair, "--yes"])["error"]["code"], "not_allowed");
+    assert_eq!(
+        run_for_json(&world, 6, &["repair", "undo", &repair, "--yes"])["error"]["code"],
+        "not_allowed"
+    );
 
     // A second repair; this time a person, and a newer event, come before the undo.
-    let applied =
-        asked(&world, 0, &["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"]);
+    let applied = run_for_json(
+        &world,
+        0,
+        &["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"],
+    );
     let repair = applied["repair"]["id"].to_string();
     world.set_staff_externally(11, Some(13)).await;
     world.send(&[event("e6", "B14", 9, boris())]).await;
-    let undone = asked(&world, 5, &["repair", "undo", &repair, "--yes"]);
+    let undone = run_for_json(&world, 5, &["repair", "undo", &repair, "--yes"]);
     assert_eq!(undone["repair"]["counts"]["kept"], 2, "{undone}");
     let all = world.appointments().await;
     assert_eq!((all[&11].as_str(), all[&12].as_str(), all[&14].as_str()), ("13/7", "13/7", "12/7"));
@@ -88,12 +94,12 @@ async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) 
     let world = salon(backend, GatewayShape::Living).await;
     world.send(&[event("e1", "B11", 1, boris())]).await;
     let ignore = ["inbox", "ignore", "--company", "1", "--host", "7", "--reason", "left us"];
-    asked(&world, 2, &[&ignore[..], &["--until", "2020-01-01"]].concat());
-    asked(&world, 0, &[&ignore[..], &["--until", "1d"]].concat());
+    run_for_json(&world, 2, &[&ignore[..], &["--until", "2020-01-01"]].concat());
+    run_for_json(&world, 0, &[&ignore[..], &["--until", "1d"]].concat());
     world.send(&[event("e2", "B12", 2, boris())]).await;
     let state = async || world.rows("hostmatch_inbox", &["state"]).await.remove(0);
     assert_eq!(state().await, "ignored", "{backend:?}");
-    let open = || super::seen(&world, &["inbox", "list"])["hosts"].as_array().unwrap().len();
+    let open = || super::read_for_json(&world, &["inbox", "list"])["hosts"].as_array().unwrap().len();
     assert_eq!(open(), 0, "{backend:?}");
     world.run("UPDATE hostmatch_inbox SET ignored_until_ms = 1").await;
     assert_eq!(open(), 1, "{backend:?}");
@@ -105,7 +111,7 @@ async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) 
     // A mapped host needs no decision, so there is nothing to ignore.
     decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     assert_eq!((state().await.as_str(), open()), ("resolved", 0), "{backend:?}");
-    asked(&world, 6, &ignore);
+    run_for_json(&world, 6, &ignore);
 }
 
 on_engines!(locked_appointments_are_reported_and_can_be_resumed: mariadb, postgres);
@@ -116,7 +122,7 @@ async fn locked_appointments_are_reported_and_can_be_resumed(backend: Backend) {
     let gateway = world.test.db.begin().await.unwrap();
     gateway.execute_unprepared("SELECT id FROM appointments WHERE id = 11 FOR UPDATE").await.unwrap();
     let apply = ["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"];
-    let applied = asked(&world, 5, &apply);
+    let applied = run_for_json(&world, 5, &apply);
     assert_eq!(
         (&applied["repair"]["state"], &applied["repair"]["counts"]["pending"]),
         (&"running".into(), &1.into())
@@ -124,7 +130,7 @@ async fn locked_appointments_are_reported_and_can_be_resumed(backend: Backend) {
     assert_eq!(world.assigned(12).await, "12/7", "{backend:?}");
     gateway.rollback().await.unwrap();
     let repair = applied["repair"]["id"].to_string();
-    let applied = asked(&world, 0, &["repair", "apply", &repair]);
+    let applied = run_for_json(&world, 0, &["repair", "apply", &repair]);
     assert_eq!(
         (&applied["repair"]["state"], &applied["repair"]["counts"]["done"]),
         (&"done".into(), &2.into())
@@ -177,12 +183,12 @@ async fn a_large_repair_is_resumed_after_a_kill(backend: Backend) {
     };
     killed(&["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"]);
     assert_eq!(assigned().await, 250, "{backend:?}");
-    let applied = asked(&world, 0, &["repair", "apply", "1"]);
+    let applied = run_for_json(&world, 0, &["repair", "apply", "1"]);
     assert_eq!(applied["repair"]["counts"]["done"], MANY, "{applied}");
     assert_eq!(assigned().await, i64::from(MANY), "{backend:?}");
     killed(&["repair", "undo", "1", "--yes"]);
     assert_eq!(assigned().await, i64::from(MANY) - 250, "{backend:?}");
-    let undone = asked(&world, 0, &["repair", "undo", "1", "--yes"]);
+    let undone = run_for_json(&world, 0, &["repair", "undo", "1", "--yes"]);
     assert_eq!(undone["repair"]["counts"]["undone"], MANY, "{undone}");
     assert_eq!(appointments(&world).await, before, "{backend:?}");
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::decisions::salon;
-use super::{asked, seen, staff_of};
+use super::{read_for_json, run_for_json, staff_of};
 use crate::support::{Backend, GatewayShape, event, host};
 
 on_engines!(no_command_of_one_company_reaches_another_companys_data);
@@ -13,17 +13,18 @@ async fn no_command_of_one_company_reaches_another_companys_data(backend: Backen
     let boris = host(7, "boris kamm", "");
     world.send(&[event("e1", "B21", 1, boris.clone()), event("e2", "B22", 2, host(8, "N", ""))]).await;
     let theirs = staff_of(&world, 22).to_string();
-    let accepted = asked(&world, 0, &["inbox", "accept", "--company", "2", "--host", "7", "--repair", "all"]);
+    let accepted =
+        run_for_json(&world, 0, &["inbox", "accept", "--company", "2", "--host", "7", "--repair", "all"]);
     let mapping = accepted["mapping"].to_string();
     let audit = accepted["audits"][0].to_string();
     let repair = accepted["repair"]["id"].to_string();
     // This booking of company 1 has the same host.
     world.send(&[event("e3", "B11", 1, boris)]).await;
     let ours = staff_of(&world, 11).to_string();
-    let before = world.everything().await;
+    let before = world.all_decided_rows().await;
 
     let c = |code: i32, arguments: &[&str]| {
-        let reported = asked(&world, code, &[arguments, &["--company", "1"]].concat());
+        let reported = run_for_json(&world, code, &[arguments, &["--company", "1"]].concat());
         assert!(!reported.to_string().contains(&theirs), "{backend:?} {arguments:?}: {reported}");
     };
     for what in ["deactivate", "reactivate"] {
@@ -32,7 +33,7 @@ async fn no_command_of_one_company_reaches_another_companys_data(backend: Backen
     c(3, &["mappings", "revert", &audit]);
     for (host, staff) in [("7", &theirs), ("7", &"nobody".to_owned()), ("8", &ours)] {
         let reported =
-            asked(&world, 3, &["mappings", "set", "--company", "1", "--host", host, "--staff", staff]);
+            run_for_json(&world, 3, &["mappings", "set", "--company", "1", "--host", host, "--staff", staff]);
         assert!(!reported.to_string().contains("Boris"), "{reported}");
     }
     for what in ["accept", "reopen"] {
@@ -40,14 +41,14 @@ async fn no_command_of_one_company_reaches_another_companys_data(backend: Backen
     }
     c(3, &["inbox", "ignore", "--host", "8", "--reason", "x"]);
     c(3, &["inbox", "assign", "--host", "8", "--staff", &ours]);
-    asked(&world, 3, &["inbox", "accept", "--company", "1", "--host", "7", "--staff", &theirs]);
-    asked(&world, 3, &["inbox", "assign", "--company", "1", "--host", "7", "--staff", &theirs]);
+    run_for_json(&world, 3, &["inbox", "accept", "--company", "1", "--host", "7", "--staff", &theirs]);
+    run_for_json(&world, 3, &["inbox", "assign", "--company", "1", "--host", "7", "--staff", &theirs]);
     c(3, &["repair", "apply", &repair]);
     c(3, &["repair", "undo", &repair, "--yes"]);
     c(6, &["repair", "apply", "--host", "7", "--yes"]);
 
     let nothing = |arguments: &[&str], list: &str| {
-        let reported = seen(&world, &[arguments, &["--company", "1"]].concat());
+        let reported = read_for_json(&world, &[arguments, &["--company", "1"]].concat());
         assert_eq!(reported[list], json!([]), "{backend:?} {arguments:?}");
     };
     nothing(&["mappings", "list"], "mappings");
@@ -64,6 +65,6 @@ async fn no_command_of_one_company_reaches_another_companys_data(backend: Backen
         let output = super::run(&world, &[looked, &["--company", "1"]].concat());
         assert_eq!(output.status.code(), Some(3), "{backend:?} {looked:?}: {output:?}");
     }
-    assert_eq!(world.everything().await, before, "{backend:?}");
+    assert_eq!(world.all_decided_rows().await, before, "{backend:?}");
     assert_eq!(world.assigned(21).await, "22/7", "{backend:?}");
 }

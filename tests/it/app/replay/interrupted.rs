@@ -88,7 +88,7 @@ async fn worker_dies_at(backend: Backend, point: &str) {
     assert!(stack.is_empty().await, "{point}");
 }
 
-async fn all(backend: Backend, usual: &str, usual_of_worker: &str) {
+async fn kill_at_each_point(backend: Backend, usual: &str, usual_of_worker: &str) {
     for point in POINTS {
         if is_full() || point == usual {
             is_killed_at(backend, point, 4).await;
@@ -103,15 +103,15 @@ async fn all(backend: Backend, usual: &str, usual_of_worker: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replay_is_continued_on_mariadb() {
-    all(Backend::MariaDb, "replay_published", "after_commit").await;
+    kill_at_each_point(Backend::MariaDb, "replay_published", "after_commit").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replay_is_continued_on_postgresql() {
-    all(Backend::Postgres, "replay_claimed", "before_commit").await;
+    kill_at_each_point(Backend::Postgres, "replay_claimed", "before_commit").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replay_is_continued_on_sqlite_with_the_embedded_queue() {
-    all(Backend::Sqlite, "replay_published", "after_commit").await;
+    kill_at_each_point(Backend::Sqlite, "replay_published", "after_commit").await;
 }

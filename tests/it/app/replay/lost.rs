@@ -18,7 +18,7 @@ use crate::support::program::{json, stderr, stdout};
 use crate::support::{Backend, Stack, eventually};
 
 /// Plans a replay of letters that can be decided now. Returns the plan's id.
-async fn planned(stack: &Stack, letters: u32) -> String {
+async fn plan_replay(stack: &Stack, letters: u32) -> String {
     die(stack, &(1..=letters).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=letters {
         appears(stack, n).await;
@@ -51,7 +51,7 @@ async fn lose(stack: &Stack, id: &str, letters: usize) {
 on_engines!(letters_whose_copies_are_lost_can_be_sent_again);
 async fn letters_whose_copies_are_lost_can_be_sent_again(backend: Backend) {
     let stack = salon(backend).await;
-    let id = planned(&stack, 3).await;
+    let id = plan_replay(&stack, 3).await;
     lose(&stack, &id, 3).await;
     stack.world.run("UPDATE hostmatch_replay_items SET sent_ms = 1").await;
     let shown = run(&stack, &["replays", "show", &id]);
@@ -68,7 +68,7 @@ async fn letters_whose_copies_are_lost_can_be_sent_again(backend: Backend) {
 on_engines!(letters_that_are_given_up_are_open_again_and_can_be_replayed);
 async fn letters_that_are_given_up_are_open_again_and_can_be_replayed(backend: Backend) {
     let stack = salon(backend).await;
-    let id = planned(&stack, 3).await;
+    let id = plan_replay(&stack, 3).await;
     lose(&stack, &id, 3).await;
     assert_eq!(run(&stack, &["replays", "cancel", &id]).status.code(), Some(0));
     assert_eq!(states(&stack).await, [("replaying".to_owned(), 3)], "cancelling alone waits for them");
@@ -156,7 +156,7 @@ async fn a_process_that_lost_its_replay_changes_nothing_and_omitted_letters_stay
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_that_ends_early_releases_the_rest_in_the_same_transaction() {
     let stack = salon(Backend::Sqlite).await;
-    let id = planned(&stack, 2).await.parse().unwrap();
+    let id = plan_replay(&stack, 2).await.parse().unwrap();
     let (from, to) = (&[ReplayState::Planned][..], ReplayState::Cancelled);
     let turn = Turn { from, to, because: None, lease: None, act: None, now_ms: 1 };
     assert!(set_state(&stack.world.test.db, id, turn).await.unwrap());

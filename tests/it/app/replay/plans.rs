@@ -40,14 +40,14 @@ async fn five_kinds(stack: &Stack, each: u32) {
 async fn goes_as_planned(backend: Backend, each: u32) {
     let stack = salon(backend).await;
     five_kinds(&stack, each).await;
-    let before = stack.world.everything().await;
+    let before = stack.world.all_decided_rows().await;
     let (id, report) = plan(&stack, &["--all"]);
     let n = i64::from(each);
     assert_eq!(report["letters"], 5 * n);
     assert_eq!(report["foretold"], counts(&[("assigned", 2 * n), ("failed", 2 * n), ("stale", n)]));
     assert_eq!(report["failures_foretold"], counts(&[("malformed", n), ("tenant_mismatch", n)]));
     assert_eq!(report["strategies"]["manual"], n, "{report}");
-    assert_eq!(stack.world.everything().await, before, "a plan changes nothing");
+    assert_eq!(stack.world.all_decided_rows().await, before, "a plan changes nothing");
     assert_eq!(states(&stack).await, [("open".to_owned(), 5 * n)]);
 
     let worker = stack.worker().await;

@@ -67,7 +67,7 @@ async fn beside_each_other(test: TestDatabase, does: Gateway) {
     let begun = waits(&stack).await;
     let alone = gateway(&stack, 1, does).await;
     let waited_alone = waits(&stack).await;
-    undisturbed(&alone);
+    assert_undisturbed(&alone);
     assert_eq!(alone["duplicates"], 0, "{alone}");
 
     let mut workers = [stack.worker().await, stack.worker().await];
@@ -101,7 +101,7 @@ async fn beside_each_other(test: TestDatabase, does: Gateway) {
         .unwrap();
     }
     writeln!(out, "{} events meanwhile", published * APPOINTMENTS).unwrap();
-    undisturbed(&beside);
+    assert_undisturbed(&beside);
 
     // One more event about every appointment, when no other program writes.
     published += 1;
@@ -135,7 +135,7 @@ async fn waits(stack: &Stack) -> [i64; 2] {
 
 /// Checks that the only error is that a mapping already exists: every transaction that was begun is
 /// committed.
-fn undisturbed(report: &Value) {
+fn assert_undisturbed(report: &Value) {
     let fared = [&report["deadlocks"], &report["lock_wait_timeouts"], &report["other_errors"]];
     assert_eq!(fared, [&json!(0), &json!(0), &json!([])], "{report}");
     assert!(report["decisions"].as_object().unwrap().len() > 50, "{report}");

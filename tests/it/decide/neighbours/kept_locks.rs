@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Backend, GatewayShape, Process, Stack, UpdatedAt, event, eventually, host};
 
-const SOON: Duration = Duration::from_secs(120);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 const PUT_OFF: &str = "another session keeps rows locked: these events are deferred";
 const BOOKINGS: u32 = 20;
 
@@ -26,13 +26,13 @@ async fn a_locked_person_delays_only_bookings_with_them(backend: Backend) {
 async fn only_one_waits(backend: Backend, lock: &str) {
     let (stack, events) = salon(backend).await;
     let mut worker = stack.worker().await;
-    let theirs = locked(&stack, lock).await;
+    let theirs = lock_rows(&stack, lock).await;
     stack.publish(&events).await;
     let all = usize::try_from(BOOKINGS).unwrap();
     stack.until_decided(all - 1).await;
     // The event is tried more often than a failing event would be.
     let tries = stack.config.retry_delays.len() + 2;
-    eventually("the event is deferred repeatedly", SOON, async || {
+    eventually("the event is deferred repeatedly", WAIT_TIMEOUT, async || {
         (worker.logged(PUT_OFF).len() >= tries).then_some(())
     })
     .await;
@@ -53,7 +53,7 @@ async fn a_locked_table_delays_everything_and_counts_no_attempt() {
     ] {
         let (mut stack, events) = salon(backend).await;
         stack.set("database.statement_timeout", "1s");
-        let theirs = locked(&stack, lock).await;
+        let theirs = lock_rows(&stack, lock).await;
         let mut worker = stack.worker().await;
         stack.publish(&events).await;
         worker.wait_for_log("the database cannot be used: holding the batch, counting no attempt").await;
@@ -87,7 +87,7 @@ async fn salon(backend: Backend) -> (Stack, Vec<Value>) {
     (stack, (1..=BOOKINGS).map(one).collect())
 }
 
-async fn locked(stack: &Stack, statement: &str) -> DatabaseTransaction {
+async fn lock_rows(stack: &Stack, statement: &str) -> DatabaseTransaction {
     let theirs = stack.world.test.db.begin().await.unwrap();
     theirs.execute_unprepared(statement).await.unwrap();
     theirs

@@ -19,7 +19,7 @@ const MOMENTS: [(&str, &str); 6] = [
     ("2026-10-25T02:00:00Z", "2026-10-25 03:00:00"),
 ];
 
-fn booked(id: &str, updated_at: &str, who: Value) -> Value {
+fn booking_event(id: &str, updated_at: &str, who: Value) -> Value {
     json!({
         "event": "appointment.updated", "event_id": id,
         "calcom_booking": {
@@ -82,7 +82,10 @@ async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
             let shape = GatewayShape::Production(updated_at);
             let test = TestDatabase::migrated_on(url.clone(), Backend::MariaDb, shape).await;
             let world = salon(test).await;
-            assert_eq!(world.outcome_of(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
+            assert_eq!(
+                world.outcome_of(booking_event("e1", "2026-01-01T00:00:00Z", frida())).await,
+                "assigned"
+            );
             let sql = "SELECT CONCAT(updated_at, ' ', UNIX_TIMESTAMP(updated_at) = UNIX_TIMESTAMP()) FROM appointments";
             // Read as the gateway reads it: its sessions use the server's zone.
             let written = world.test.texts_in("SYSTEM", sql).await.remove(0);
@@ -126,7 +129,10 @@ async fn on_postgresql_the_time_of_a_change_is_the_one_the_gateway_would_write()
             let shape = GatewayShape::Production(updated_at);
             let test = database_at(TestDatabase::migrated(Backend::Postgres, shape).await, moment).await;
             let world = salon(test).await;
-            assert_eq!(world.outcome_of(booked("e1", "2026-01-01T00:00:00Z", frida())).await, "assigned");
+            assert_eq!(
+                world.outcome_of(booking_event("e1", "2026-01-01T00:00:00Z", frida())).await,
+                "assigned"
+            );
             let sql = "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS') FROM appointments";
             let written = world.test.texts_in("Europe/Berlin", sql).await.remove(0);
             assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
@@ -149,13 +155,17 @@ async fn which_event_is_newer_does_not_depend_on_local_time(backend: Backend) {
     ] {
         let shape = GatewayShape::Production(UpdatedAt::Local);
         let world = salon(TestDatabase::migrated(backend, shape).await).await;
-        assert_eq!(world.outcome_of(booked("new", newer, frida())).await, "assigned", "{newer}");
-        assert_eq!(world.outcome_of(booked("old", older, nadja())).await, "stale", "{older} after {newer}");
+        assert_eq!(world.outcome_of(booking_event("new", newer, frida())).await, "assigned", "{newer}");
+        assert_eq!(
+            world.outcome_of(booking_event("old", older, nadja())).await,
+            "stale",
+            "{older} after {newer}"
+        );
         assert_eq!(world.assigned(1).await, "1/1001");
         world.forget().await;
-        assert_eq!(world.outcome_of(booked("old", older, nadja())).await, "assigned", "{older}");
+        assert_eq!(world.outcome_of(booking_event("old", older, nadja())).await, "assigned", "{older}");
         assert_eq!(
-            world.outcome_of(booked("new", newer, frida())).await,
+            world.outcome_of(booking_event("new", newer, frida())).await,
             "assigned",
             "{newer} after {older}"
         );

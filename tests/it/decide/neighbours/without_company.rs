@@ -21,7 +21,7 @@ const LENA: u32 = 903;
 const MARA: u32 = 904;
 
 /// Returns adopted tables: mapping 1 gives host 5001 to Jana, the other company gives it to Mara.
-async fn adopted(backend: Backend) -> World {
+async fn create_adopted_gateway(backend: Backend) -> World {
     let test = gateway(backend, Variant::Living).await;
     migration::adopt(test.db.connection()).await.unwrap();
     let world = World::in_database(test, &[]).await;
@@ -43,7 +43,7 @@ async fn they_map(world: &World, host: u32, whom: u32, source: &str) {
 }
 
 /// Decides a booking of the appointment with a host that only a mapping resolves.
-async fn booked(world: &World, appointment: u32, with: u32) -> String {
+async fn decide_booking(world: &World, appointment: u32, with: u32) -> String {
     let (id, booking) = (format!("e-{appointment}"), format!("bk-{appointment}"));
     world.outcome_of(event(&id, &booking, 1, host(with, "Somebody Else", "else@elsewhere.example"))).await
 }
@@ -54,9 +54,9 @@ async fn redecide(world: &World) {
 
 on_engines!(two_conflicting_mappings_need_a_person_and_no_other_company_sees_them: mariadb, postgres);
 async fn two_conflicting_mappings_need_a_person_and_no_other_company_sees_them(backend: Backend) {
-    let world = adopted(backend).await;
+    let world = create_adopted_gateway(backend).await;
     they_map(&world, 5001, OMAR, "auto_email").await;
-    assert_eq!(booked(&world, 9010, 5001).await, "needs_review", "{backend:?}");
+    assert_eq!(decide_booking(&world, 9010, 5001).await, "needs_review", "{backend:?}");
     assert_eq!(world.assigned(9010).await, "-/5001", "{backend:?}");
     let inbox = world.rows("hostmatch_inbox", &["company_id", "host_id", "kind", "suggestions"]).await;
     assert_eq!(inbox.len(), 1, "{backend:?}: {inbox:?}");
@@ -69,7 +69,7 @@ async fn two_conflicting_mappings_need_a_person_and_no_other_company_sees_them(b
     assert_eq!(waiting, [], "{backend:?}");
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "-/5001", "{backend:?}");
-    assert_eq!(booked(&world, 9019, 5001).await, "assigned", "{backend:?}");
+    assert_eq!(decide_booking(&world, 9019, 5001).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(9019).await, "904/5001", "{backend:?}: the other company's");
     // The remaining person is used, and the waiting appointment follows.
     world
@@ -81,11 +81,11 @@ async fn two_conflicting_mappings_need_a_person_and_no_other_company_sees_them(b
 
 on_engines!(a_mapping_without_a_company_counts_for_the_company_of_its_staff: mariadb, postgres);
 async fn a_mapping_without_a_company_counts_for_the_company_of_its_staff(backend: Backend) {
-    let world = adopted(backend).await;
+    let world = create_adopted_gateway(backend).await;
     // A mapping of the other company does not count here; and a waiting appointment is decided when a
     // mapping is created later.
     they_map(&world, 6001, MARA, "auto_email").await;
-    assert_eq!(booked(&world, 9010, 6001).await, "unmatched", "{backend:?}");
+    assert_eq!(decide_booking(&world, 9010, 6001).await, "unmatched", "{backend:?}");
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "-/6001", "{backend:?}");
     // An unknown source counts as a match if it begins like one.
@@ -95,11 +95,11 @@ async fn a_mapping_without_a_company_counts_for_the_company_of_its_staff(backend
 
     // A person's mapping takes precedence over that of a match, in whatever order they were written.
     they_map(&world, 5001, OMAR, "manual").await;
-    assert_eq!(booked(&world, 9011, 5001).await, "assigned", "{backend:?}");
+    assert_eq!(decide_booking(&world, 9011, 5001).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(9011).await, "902/5001", "{backend:?}");
     they_map(&world, 6002, OMAR, "admin").await;
     they_map(&world, 6002, JANA, "auto_email").await;
-    assert_eq!(booked(&world, 9012, 6002).await, "assigned", "{backend:?}");
+    assert_eq!(decide_booking(&world, 9012, 6002).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(9012).await, "902/6002", "{backend:?}");
 
     // Mappings that no longer count make room for one that does.
@@ -123,7 +123,7 @@ on_engines!(a_mapping_that_the_gateway_created_first_is_theirs: mariadb, postgre
 /// Between our read and our INSERT the gateway creates the same mapping: it belongs to the gateway, we do not
 /// record it as ours, and so `down` keeps it.
 async fn a_mapping_that_the_gateway_created_first_is_theirs(backend: Backend) {
-    let world = adopted(backend).await;
+    let world = create_adopted_gateway(backend).await;
     they_map(&world, 6001, JANA, "auto_email").await;
     let schema = world.test.schema().await;
     let changes = ChangeSet { mappings: vec![insert(6001), insert(6002)], ..ChangeSet::default() };

@@ -69,7 +69,7 @@ async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_o
     assert_eq!(reported.status.code(), Some(1), "PHP reports the failure: {}", stderr(&reported));
     assert!(stderr(&reported).contains("not confirmed"), "{}", stderr(&reported));
     assert_eq!(refused.len(), 1, "the edge refuses the event");
-    ledger.sent(&event("e-php", "by-php"), false);
+    ledger.record_sent(&event("e-php", "by-php"), false);
     let away = php.run("publish.php", &["by-php", "e-php"]).await;
     assert_eq!(away.status.code(), Some(1), "the broker is still down");
 
@@ -78,7 +78,7 @@ async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_o
     to_php.set(crate::support::proxy::Mode::Pass);
     to_edge.set(crate::support::proxy::Mode::Pass);
     php.run_successfully("publish.php", &["by-php", "e-php"]).await;
-    ledger.sent(&event("e-php", "by-php"), true);
+    ledger.record_sent(&event("e-php", "by-php"), true);
     eventually("the edge accepts the event", Duration::from_secs(60), async || {
         ledger.post(&address, std::slice::from_ref(&by_edge)).await.is_empty().then_some(())
     })

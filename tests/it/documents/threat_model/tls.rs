@@ -42,10 +42,10 @@ impl Authority {
 
 /// Publishes one event, trusting this authority.
 fn publish(directory: &Path, url: &str, root: &Path) -> Output {
-    publishing(directory, url, root).output().unwrap()
+    publish_command(directory, url, root).output().unwrap()
 }
 
-fn publishing(directory: &Path, url: &str, root: &Path) -> Command {
+fn publish_command(directory: &Path, url: &str, root: &Path) -> Command {
     let event = directory.join("event.json");
     let text = r#"{"event": "appointment.created", "event_id": "tls-1", "calcom_booking": {"uid": "u"}}"#;
     std::fs::write(&event, text).unwrap();
@@ -92,7 +92,7 @@ async fn the_trace_collector_is_reached_encrypted_and_an_untrusted_one_is_refuse
     let (collector, port) = Collector::encrypted(&ours.certificate, &ours.key).await;
     let traced = |host: &str, root: &Path| {
         let url = format!("sqlite://{}", home.path().join("queue.db").display());
-        let mut publish = publishing(home.path(), &url, root);
+        let mut publish = publish_command(home.path(), &url, root);
         let output =
             publish.env("HOSTMATCH_TRACES__ENDPOINT", format!("https://{host}:{port}")).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -125,11 +125,11 @@ async fn the_database_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let address = with_database(&server.url(), "mysql");
     let with = |mode: &str, root: &Path| format!("ssl-mode={mode}&ssl-ca={}", root.display());
     for mode in ["VERIFY_CA", "VERIFY_IDENTITY"] {
-        believed(&address, &with(mode, &ours.root));
-        refused(&address, "localhost", &with(mode, &strange.root), "certificate");
+        assert_trusted(&address, &with(mode, &ours.root));
+        assert_refused(&address, "localhost", &with(mode, &strange.root), "certificate");
     }
-    refused(&address, "127.0.0.1", &with("VERIFY_IDENTITY", &ours.root), "certificate");
-    refused(&address, "localhost", "ssl-mode=DISABLED", "");
+    assert_refused(&address, "127.0.0.1", &with("VERIFY_IDENTITY", &ours.root), "certificate");
+    assert_refused(&address, "localhost", "ssl-mode=DISABLED", "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,14 +149,14 @@ async fn postgresql_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let address = server.url();
     let with = |mode: &str, root: &Path| format!("sslmode={mode}&sslrootcert={}", root.display());
     for mode in ["verify-ca", "verify-full"] {
-        believed(&address, &with(mode, &ours.root));
-        refused(&address, "localhost", &with(mode, &strange.root), "certificate");
+        assert_trusted(&address, &with(mode, &ours.root));
+        assert_refused(&address, "localhost", &with(mode, &strange.root), "certificate");
     }
     // The certificate is for localhost: in one mode a trusted authority suffices.
     let by_number = status(&address, "127.0.0.1", &with("verify-ca", &ours.root));
     assert_eq!(by_number.status.code(), Some(10), "{}", stderr(&by_number));
-    refused(&address, "127.0.0.1", &with("verify-full", &ours.root), "certificate");
-    refused(&address, "localhost", "sslmode=disable", "no encryption");
+    assert_refused(&address, "127.0.0.1", &with("verify-full", &ours.root), "certificate");
+    assert_refused(&address, "localhost", "sslmode=disable", "no encryption");
 }
 
 /// Runs `migrate status` on the database at this address, with this name.
@@ -168,12 +168,12 @@ fn status(address: &str, host: &str, options: &str) -> Output {
 }
 
 /// Checks that the connection was trusted, and that migrations are pending.
-fn believed(address: &str, options: &str) {
+fn assert_trusted(address: &str, options: &str) {
     let well = status(address, "localhost", options);
     assert_eq!(well.status.code(), Some(10), "{options}: {}", stderr(&well));
 }
 
-fn refused(address: &str, host: &str, options: &str, why: &str) {
+fn assert_refused(address: &str, host: &str, options: &str, why: &str) {
     let refused = status(address, host, options);
     assert_eq!(refused.status.code(), Some(8), "{host} {options}: {}", stderr(&refused));
     assert!(stderr(&refused).contains(why), "{host} {options}: {}", stderr(&refused));

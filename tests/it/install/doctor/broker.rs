@@ -17,7 +17,7 @@ use crate::support::broker::Broker;
 use crate::support::cleanup::connect;
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually};
 
-const SOON: Duration = Duration::from_secs(30);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn clinic(broker: &Broker, management: &str) -> Clinic {
     let test = TestDatabase::migrated(Backend::Sqlite, GatewayShape::Roadmap).await;
@@ -26,8 +26,8 @@ async fn clinic(broker: &Broker, management: &str) -> Clinic {
 
 impl Clinic {
     /// Creates the topology without consumers.
-    async fn made(self) -> Self {
-        eventually("the queues exist", SOON, async || self.stack.queue.depth().await.ok()).await;
+    async fn with_topology(self) -> Self {
+        eventually("the queues exist", WAIT_TIMEOUT, async || self.stack.queue.depth().await.ok()).await;
         self
     }
 
@@ -90,7 +90,7 @@ async fn missing_topology_is_found_with_and_without_the_management_api(broker: &
     report.only(&["exchange_missing", "queue_missing"]);
     assert_eq!(report.findings().len(), 6, "{:#}", report.json);
 
-    let mut clinic = clinic.made().await;
+    let mut clinic = clinic.with_topology().await;
     clinic.doctor(&[]).finds("no_consumers", ".bookings", "hostmatch serve worker").only(&["no_consumers"]);
     let channel = clinic.channel().await;
     let (work, exchange) = (clinic.name("bookings"), clinic.name("events"));
@@ -110,7 +110,7 @@ async fn missing_topology_is_found_with_and_without_the_management_api(broker: &
 }
 
 async fn other_arguments_are_named_with_both_values(broker: &Broker, management: &str) {
-    let mut clinic = clinic(broker, management).await.made().await;
+    let mut clinic = clinic(broker, management).await.with_topology().await;
     clinic.set("queue.delivery_limit", "20");
     for api in [management, ""] {
         clinic.set("queue.management_url", api);
@@ -132,11 +132,11 @@ async fn other_arguments_are_named_with_both_values(broker: &Broker, management:
 }
 
 async fn dead_letters_without_a_recorder_are_found(broker: &Broker, management: &str) {
-    let clinic = clinic(broker, management).await.made().await;
+    let clinic = clinic(broker, management).await.with_topology().await;
     let channel = clinic.channel().await;
     let (to, options) = (clinic.name("dead"), BasicPublishOptions::default());
     channel.basic_publish("".into(), to.into(), options, b"{}", BasicProperties::default()).await.unwrap();
-    let found = eventually("the dead letter is found", SOON, async || {
+    let found = eventually("the dead letter is found", WAIT_TIMEOUT, async || {
         let report = clinic.doctor(&[]);
         report.codes().contains(&"dead_letters_stuck").then_some(report)
     })
@@ -145,7 +145,7 @@ async fn dead_letters_without_a_recorder_are_found(broker: &Broker, management: 
 }
 
 async fn a_consumer_timeout_shorter_than_the_hold_is_found(broker: &Broker, management: &str) {
-    let clinic = clinic(broker, management).await.made().await;
+    let clinic = clinic(broker, management).await.with_topology().await;
     let topology = Topology::new(&clinic.stack.config).unwrap();
     let spec = topology.queues.iter().find(|queue| queue.name == topology.work).unwrap();
     let channel = clinic.channel().await;
@@ -168,7 +168,7 @@ async fn a_consumer_timeout_shorter_than_the_hold_is_found(broker: &Broker, mana
 }
 
 async fn each_missing_right_is_named_and_the_printed_command_grants_it(broker: &Broker, management: &str) {
-    let mut clinic = clinic(broker, management).await.made().await;
+    let mut clinic = clinic(broker, management).await.with_topology().await;
     broker.control(&["add_user", "salon", "hush"]).await;
     clinic.set("queue.url", &broker.url().replace("guest:guest", "salon:hush"));
     clinic.set("queue.management_url", &management.replace("http://", "http://guest:guest@"));
@@ -199,7 +199,7 @@ async fn each_missing_right_is_named_and_the_printed_command_grants_it(broker: &
 }
 
 async fn the_limits_of_the_broker_are_found(broker: &Broker, management: &str) {
-    let mut clinic = clinic(broker, management).await.made().await;
+    let mut clinic = clinic(broker, management).await.with_topology().await;
     clinic.set("edge.body_limit", "3MiB");
     clinic.set("worker.pipelines", "40");
     let report = clinic.doctor(&[]);
@@ -211,9 +211,9 @@ async fn the_limits_of_the_broker_are_found(broker: &Broker, management: &str) {
 }
 
 async fn a_memory_alarm_is_found_over_amqp_alone_too(broker: &Broker, management: &str) {
-    let mut clinic = clinic(broker, management).await.made().await;
+    let mut clinic = clinic(broker, management).await.with_topology().await;
     broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
-    let report = eventually("the alarm is found", SOON, async || {
+    let report = eventually("the alarm is found", WAIT_TIMEOUT, async || {
         let report = clinic.doctor(&[]);
         report.codes().contains(&"broker_alarm").then_some(report)
     })
@@ -224,14 +224,14 @@ async fn a_memory_alarm_is_found_over_amqp_alone_too(broker: &Broker, management
     let report = clinic.doctor(&[]);
     report.finds("broker_blocked", "127.0.0.1", "rabbitmq-diagnostics");
     broker.control(&["set_vm_memory_high_watermark", "0.6"]).await;
-    eventually("the alarm is over", SOON, async || {
+    eventually("the alarm is over", WAIT_TIMEOUT, async || {
         (!clinic.doctor(&[]).codes().contains(&"broker_blocked")).then_some(())
     })
     .await;
 }
 
 async fn a_management_api_that_gives_no_answer_is_found(broker: &Broker, management: &str) {
-    let mut clinic = clinic(broker, management).await.made().await;
+    let mut clinic = clinic(broker, management).await.with_topology().await;
     broker.control(&["add_user", "nobody", "hush"]).await;
     broker.control(&["add_user", "half", "hush"]).await;
     broker.control(&["set_permissions", "half", "^$", "^$", "^$"]).await;

@@ -111,7 +111,7 @@ async fn dangerous_settings_for_remote_servers_are_found_while_these_are_unreach
         for (key, value) in *settings {
             clinic.set(key, value);
         }
-        let report = if *code == "disk_nearly_full" { clinic.asked(&[]) } else { clinic.doctor(&[]) };
+        let report = if *code == "disk_nearly_full" { clinic.report(&[]) } else { clinic.doctor(&[]) };
         report.finds(code, subject, remedy);
         let away = if settings[0].0 == "queue.url" { "broker_unreachable" } else { "database_unreachable" };
         report.finds(away, "hush".trim_start_matches("hush"), "hostmatch config show");

@@ -22,8 +22,8 @@ async fn run_doctor(url: &str, settings: &[(&str, &str)]) -> Report {
     clinic.doctor(&["--role", "worker"])
 }
 
-async fn migrated(backend: Backend) -> TestDatabase {
-    TestDatabase::migrated(backend, GatewayShape::Roadmap).await
+async fn create_migrated(backend: Backend) -> TestDatabase {
+    TestDatabase::create_migrated(backend, GatewayShape::Roadmap).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +47,7 @@ async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
     let report = inspect(&test).await;
     report.finds("migrations_pending", "", "hostmatch migrate up").only(&["migrations_pending"]);
 
-    let test = migrated(backend).await;
+    let test = create_migrated(backend).await;
     let newer =
         |name: &str| format!("INSERT INTO hostmatch_migrations (version, applied_at) VALUES ('{name}', 1)");
     // Additions of a newer program are no problem.
@@ -57,7 +57,7 @@ async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
     let report = inspect(&test).await;
     report.finds("migrations_newer", "", "hostmatch migrate down").only(&["migrations_newer"]);
 
-    let test = migrated(backend).await;
+    let test = create_migrated(backend).await;
     test.run(&["DROP TABLE hostmatch_inbox_actions"]).await;
     let report = inspect(&test).await;
     report.finds("migrations_halfway", "", "hostmatch_migrations");
@@ -65,7 +65,7 @@ async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
 
 on_engines!(a_missing_index_is_found_with_the_statement_that_creates_it);
 async fn a_missing_index_is_found_with_the_statement_that_creates_it(backend: Backend) {
-    let test = migrated(backend).await;
+    let test = create_migrated(backend).await;
     assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
     let drops = match backend {
         Backend::MariaDb => [
@@ -91,7 +91,7 @@ async fn a_missing_index_is_found_with_the_statement_that_creates_it(backend: Ba
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sequence_that_lags_is_found_until_migrating_has_set_it() {
-    let test = migrated(Backend::Postgres).await;
+    let test = create_migrated(Backend::Postgres).await;
     test.run(&["INSERT INTO calcom_host_mapping_audits (id, action, actor) VALUES (40, 'created', 'cli:x')"])
         .await;
     let report = inspect(&test).await;
@@ -133,7 +133,7 @@ async fn hostmatch_migrates(test: &TestDatabase) {
 
 on_engines!(staff_without_addresses_are_found);
 async fn staff_without_addresses_are_found(backend: Backend) {
-    let test = migrated(backend).await;
+    let test = create_migrated(backend).await;
     match backend {
         Backend::Sqlite => {
             test.run(&["DROP INDEX staff_company_email_index", "CREATE INDEX s ON staff (company_id)"]).await;
@@ -155,10 +155,10 @@ async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
         Backend::MariaDb => GatewayShape::Production(UpdatedAt::Local),
         _ => GatewayShape::Roadmap,
     };
-    let test = TestDatabase::migrated(backend, shape).await;
+    let test = TestDatabase::create_migrated(backend, shape).await;
     let report = run_doctor(&test.url, &[("gateway.timezone", "Europe/Nowhere")]).await;
     report.finds("timezone_unknown", "", "gateway.timezone");
-    let test = migrated(backend).await;
+    let test = create_migrated(backend).await;
     let later = match backend {
         Backend::MariaDb => "UTC_TIMESTAMP() + INTERVAL 2 HOUR",
         Backend::Postgres => "(now() AT TIME ZONE 'UTC') + INTERVAL '2 hours'",
@@ -175,7 +175,7 @@ async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_server_is_found() {
-    let test = migrated(Backend::Postgres).await;
+    let test = create_migrated(Backend::Postgres).await;
     let name = test.texts("SELECT current_database()::text").await.remove(0);
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
     inspect(&test).await.finds("database_read_only", "", "primary").only(&["database_read_only"]);
@@ -213,7 +213,7 @@ async fn a_server_with_few_connections_is_found(backend: Backend) {
 
 on_engines!(a_write_that_fails_despite_all_rights_is_found_by_a_probe);
 async fn a_write_that_fails_despite_all_rights_is_found_by_a_probe(backend: Backend) {
-    let test = migrated(backend).await;
+    let test = create_migrated(backend).await;
     let refuses = match backend {
         Backend::Sqlite => vec![
             "CREATE TRIGGER no BEFORE INSERT ON hostmatch_host_locks BEGIN SELECT RAISE(ABORT, 'no'); END"

@@ -60,10 +60,10 @@ impl Clinic {
 
     /// Returns the doctor's report, without findings about the disk on which the tests run.
     fn doctor(&self, arguments: &[&str]) -> Report {
-        self.asked(&[&ROOM[..], arguments].concat())
+        self.report(&[&ROOM[..], arguments].concat())
     }
 
-    fn asked(&self, arguments: &[&str]) -> Report {
+    fn report(&self, arguments: &[&str]) -> Report {
         let output = self.run(&[&["doctor", "--output", "json"], arguments].concat());
         let report = Report { code: output.status.code(), json: json(&output) };
         report.is_whole();
@@ -117,9 +117,9 @@ impl Report {
     /// Checks that the finding is there, with this subject and this remedy, and that the exit code is as
     /// documented.
     fn finds(&self, code: &str, subject: &str, remedy: &str) -> &Self {
-        let is_meant =
+        let is_expected =
             |one: &&Value| one["code"] == code && one["subject"].as_str().unwrap().contains(subject);
-        let finding = self.findings().iter().find(is_meant);
+        let finding = self.findings().iter().find(is_expected);
         let finding = finding.unwrap_or_else(|| panic!("{code} on {subject} is missing: {:#}", self.json));
         let text = |key: &str| finding[key].as_str().unwrap();
         assert!(text("remedy").contains(remedy), "{code}: {remedy}: {finding:#}");

@@ -35,9 +35,9 @@ pub(super) async fn policies_that_interfere_are_found_and_those_that_do_not_are_
             async || {
                 let report = clinic.doctor(&[]);
                 // A policy takes effect queue by queue.
-                let is_meant = |one: &Value| one["subject"].as_str().unwrap().contains(subject);
-                let is_there = report.codes() == [code] && report.findings().iter().any(is_meant);
-                is_there.then_some(report)
+                let is_expected = |one: &Value| one["subject"].as_str().unwrap().contains(subject);
+                let is_found = report.codes() == [code] && report.findings().iter().any(is_expected);
+                is_found.then_some(report)
             },
         )
         .await;

@@ -1,6 +1,6 @@
 //! The rights that `gateway grants` prints suffice if our tables already exist, with the gateway's rows.
 
-use crate::install::privileges::{gateway, grant, printed, run};
+use crate::install::privileges::{gateway, grant, print_grants, run};
 use crate::support::adopted::adopted;
 use crate::support::{Backend, User};
 
@@ -30,7 +30,7 @@ async fn the_printed_rights_suffice_to_adopt_and_give_back(backend: Backend) {
     assert_eq!(code, Some(0), "{test:?}: {text}");
 
     // PostgreSQL shows the journal to a user without the right to read it: that must be corrected.
-    let statements = printed(&test, &inspects, "inspect");
+    let statements = print_grants(&test, &inspects, "inspect");
     let (journal, others): (Vec<_>, Vec<_>) =
         statements.into_iter().partition(|statement| statement.contains("hostmatch_journal"));
     assert_eq!(journal.len(), 1, "{test:?}");

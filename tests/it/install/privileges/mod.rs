@@ -40,7 +40,7 @@ pub(crate) async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
 }
 
 /// Returns the statements that the program prints for an administrator.
-pub(crate) fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
+pub(crate) fn print_grants(test: &TestDatabase, user: &User, role: &str) -> Vec<String> {
     let output = command(&["gateway", "grants", "--role", role, "--user", &user.name, "--output", "json"])
         .env("HOSTMATCH_DATABASE__URL", &test.url)
         .output()
@@ -52,7 +52,7 @@ pub(crate) fn printed(test: &TestDatabase, user: &User, role: &str) -> Vec<Strin
 
 /// Grants this user exactly the rights of the role.
 pub(crate) async fn grant(test: &TestDatabase, user: &User, role: &str) {
-    test.run(&printed(test, user, role)).await;
+    test.run(&print_grants(test, user, role)).await;
 }
 
 /// Runs the program as this user; returns its exit code and its output.
@@ -186,15 +186,15 @@ async fn without_any_single_right_something_fails_clearly(backend: Backend) {
     migration::up(test.db.connection()).await.unwrap();
     grant(&test, &user, "run").await;
     let rights: Vec<(String, String)> =
-        printed(&test, &user, "run").iter().flat_map(|statement| single(statement)).collect();
+        print_grants(&test, &user, "run").iter().flat_map(|statement| single(statement)).collect();
     assert!(rights.len() > 20, "{rights:?}");
     let world = World::in_database(test, &[]).await;
     world.company(15).await;
-    everything(&world, &user, 1).await.unwrap();
+    run_everything(&world, &user, 1).await.unwrap();
     let mut superfluous = Vec::new();
     for (n, (revoke, again)) in (2..).zip(&rights) {
         world.run(revoke).await;
-        match everything(&world, &user, n).await {
+        match run_everything(&world, &user, n).await {
             Ok(()) => superfluous.push(revoke),
             Err(text) => {
                 let clear = ["denied", "hostmatch migrate up", "there is no table", "has no", "no column"];
@@ -204,11 +204,11 @@ async fn without_any_single_right_something_fails_clearly(backend: Backend) {
         world.run(again).await;
     }
     assert!(superfluous.is_empty(), "{backend:?}: {superfluous:#?}");
-    everything(&world, &user, 1000).await.unwrap();
+    run_everything(&world, &user, 1000).await.unwrap();
 }
 
 /// Runs everything that a running program does in the database, on its own rows.
-async fn everything(world: &World, user: &User, n: u32) -> Result<(), String> {
+async fn run_everything(world: &World, user: &User, n: u32) -> Result<(), String> {
     let reported = |error: hostmatch::store::StoreError| error.to_string();
     for (staff, name) in [(2 * n, "First Person"), (2 * n + 1, "Second Person")] {
         world.staff(staff, 15, name, &format!("p{staff}@salon.example")).await;
@@ -318,7 +318,7 @@ async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(ba
             assert!(text.contains(lack), "{lack}: {text}");
         }
     };
-    let statements = printed(&test, &user, "migrate");
+    let statements = print_grants(&test, &user, "migrate");
     match backend {
         Backend::MariaDb => refused(&["REFERENCES on companies", "REFERENCES on appointments"]),
         _ => refused(&["CREATE on the schema", "ownership of appointments", "REFERENCES on staff"]),
@@ -372,14 +372,14 @@ fn grants_are_printed_without_a_database_and_quote_every_name() {
         json(&output)["grants"].clone()
     };
     let hostile = ["--user", "x`; DROP \"y\" '", "--host", "a`b", "--database", "g`w\"\\", "--role", "run"];
-    let mysql = printed("mysql", &hostile)[0]["statements"][0].clone();
+    let mysql = print_grants("mysql", &hostile)[0]["statements"][0].clone();
     assert_eq!(mysql, "GRANT SELECT (id) ON `g``w\"\\`.`companies` TO `x``; DROP \"y\" '`@`a``b`");
-    let postgres = printed("postgres", &hostile)[0]["statements"][0].clone();
+    let postgres = print_grants("postgres", &hostile)[0]["statements"][0].clone();
     assert_eq!(postgres, "GRANT USAGE ON SCHEMA \"public\" TO \"x`; DROP \"\"y\"\" '\"");
-    let all = printed("mariadb", &[]);
+    let all = print_grants("mariadb", &[]);
     let roles: Vec<_> = all.as_array().unwrap().iter().map(|one| one["role"].clone()).collect();
     assert_eq!(roles, [json!("inspect"), json!("migrate"), json!("run")]);
-    let none = printed("sqlite", &["--role", "run"]);
+    let none = print_grants("sqlite", &["--role", "run"]);
     assert_eq!(none[0]["statements"], json!([]));
     assert!(none[0]["notes"][0].as_str().unwrap().contains("no users"));
 }

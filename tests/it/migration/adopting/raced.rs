@@ -12,7 +12,7 @@ use crate::support::adopted::{Variant, staff};
 use crate::support::breakpoint::Side;
 use crate::support::{Backend, TestDatabase, eventually};
 
-const SOON: Duration = Duration::from_secs(120);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A second active mapping of host 5001, next to mapping 1; it becomes mapping 6.
 fn second() -> String {
@@ -29,12 +29,12 @@ const OFF: &str =
     "UPDATE calcom_host_mappings SET is_active = FALSE, updated_at = '2026-02-02 11:00:00' WHERE id = 6";
 
 /// Holds the program's first statement until the gateway has written; returns the program's output.
-async fn raced(test: &TestDatabase) -> String {
+async fn adopt_during_write(test: &TestDatabase) -> String {
     let (breakpoint, mut child) = through(test, &["migrate", "up", "--adopt"], 1, Side::Before).await;
     breakpoint.reached().await;
     test.run(&[second()]).await;
     breakpoint.release();
-    eventually("the program has ended", SOON, async || child.try_wait().unwrap()).await;
+    eventually("the program has ended", WAIT_TIMEOUT, async || child.try_wait().unwrap()).await;
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(6), "{test:?}: {text}");
@@ -46,7 +46,7 @@ async fn raced(test: &TestDatabase) -> String {
 #[tokio::test]
 async fn on_mariadb_a_stopped_adoption_continues_after_the_row_is_corrected() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
-    let text = raced(&test).await;
+    let text = adopt_during_write(&test).await;
     assert!(text.contains("half-way") && text.contains("migrate down --all"), "{text}");
     for _ in 0..2 {
         let again = migration::adopt(test.db.connection()).await.unwrap_err();
@@ -65,7 +65,7 @@ async fn on_mariadb_a_stopped_adoption_continues_after_the_row_is_corrected() {
 async fn on_mariadb_a_stopped_adoption_can_be_taken_back() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
     let before = state(&test).await;
-    raced(&test).await;
+    adopt_during_write(&test).await;
     migration::down(test.db.connection(), None).await.unwrap();
     let (row, shape): (Vec<_>, Vec<_>) =
         state(&test).await.into_iter().partition(|line| line.starts_with("calcom_host_mappings: [6,"));
@@ -77,7 +77,7 @@ async fn on_mariadb_a_stopped_adoption_can_be_taken_back() {
 async fn on_postgresql_a_refused_adoption_changes_nothing() {
     let test = gateway(Backend::Postgres, Variant::Living).await;
     let before = state(&test).await;
-    let text = raced(&test).await;
+    let text = adopt_during_write(&test).await;
     assert!(text.contains("nothing was changed"), "{text}");
     test.run(&["DELETE FROM calcom_host_mappings WHERE id = 6"]).await;
     same("rolled back", &state(&test).await, &before);

@@ -9,7 +9,7 @@ use crate::support::adopted::{Variant, staff};
 use crate::support::program::{command, json, stderr};
 use crate::support::{Backend, GatewayShape, TestDatabase};
 
-fn mapping(staff_number: u32, host: i64) -> String {
+fn insert_mapping(staff_number: u32, host: i64) -> String {
     format!(
         "INSERT INTO calcom_host_mappings (staff_id, calcom_host_id, calcom_name, calcom_email, mapping_source) \
          VALUES ({}, {host}, 'x', 'x@salon.example', 'manual')",
@@ -19,7 +19,7 @@ fn mapping(staff_number: u32, host: i64) -> String {
 
 /// Checks that adoption is refused with and without permission to adopt, that these words are in the error,
 /// and that nothing changed.
-async fn refused(test: &TestDatabase, words: &[&str]) {
+async fn assert_adoption_refused(test: &TestDatabase, words: &[&str]) {
     let before = state(test).await;
     let found = migration::examine(test.db.connection()).await.unwrap();
     for done in [migration::up(test.db.connection()).await, migration::adopt(test.db.connection()).await] {
@@ -45,7 +45,7 @@ async fn keys_and_checks_that_would_refuse_our_rows_are_named(backend: Backend) 
         "ALTER TABLE calcom_host_mappings ADD CONSTRAINT known CHECK (calcom_host_id > 5)".to_owned(),
     ])
     .await;
-    refused(&test, &["unique key one_mail", "idx_active on other columns", "known"]).await;
+    assert_adoption_refused(&test, &["unique key one_mail", "idx_active on other columns", "known"]).await;
 }
 
 on_engines!(rows_that_violate_our_constraints_are_named: mariadb, postgres);
@@ -53,18 +53,18 @@ async fn rows_that_violate_our_constraints_are_named(backend: Backend) {
     let test = gateway(backend, Variant::Bare).await;
     test.run(&[
         // 6 and 7: two people for one host; 8 and 9: the same person twice; 10 and 11: not a Cal.com host.
-        mapping(901, 5010),
-        mapping(902, 5010),
-        mapping(901, 5011),
-        mapping(901, 5011),
-        mapping(901, 4_294_967_296),
-        mapping(901, 0),
+        insert_mapping(901, 5010),
+        insert_mapping(902, 5010),
+        insert_mapping(901, 5011),
+        insert_mapping(901, 5011),
+        insert_mapping(901, 4_294_967_296),
+        insert_mapping(901, 0),
         // 12: no such person.
-        mapping(999, 5012),
+        insert_mapping(999, 5012),
         "INSERT INTO calcom_host_mapping_audits (mapping_id, action) VALUES (4711, 'created')".into(),
     ])
     .await;
-    refused(
+    assert_adoption_refused(
         &test,
         &[
             "company 901, host 5010: mappings 6, 7",
@@ -82,7 +82,7 @@ on_engines!(a_mapping_of_another_company_than_its_staff_is_named: mariadb, postg
 async fn a_mapping_of_another_company_than_its_staff_is_named(backend: Backend) {
     let test = gateway(backend, Variant::Living).await;
     test.run(&["UPDATE calcom_host_mappings SET company_id = 902 WHERE id = 1"]).await;
-    refused(&test, &["another company", "mapping 1\n"]).await;
+    assert_adoption_refused(&test, &["another company", "mapping 1\n"]).await;
     // After a person has corrected it, adoption succeeds.
     test.run(&["UPDATE calcom_host_mappings SET company_id = 901 WHERE id = 1"]).await;
     migration::adopt(test.db.connection()).await.unwrap();
@@ -103,12 +103,12 @@ async fn unrelated_tables_with_our_names_are_not_adopted(backend: Backend) {
     for (statement, word) in cases {
         let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
         test.run(&[statement]).await;
-        refused(&test, &[word]).await;
+        assert_adoption_refused(&test, &[word]).await;
     }
     let test = gateway(backend, Variant::Living).await;
     test.run(&["ALTER TABLE calcom_host_mappings ADD COLUMN shop_id INT NOT NULL DEFAULT 3"]).await;
     test.run(&["ALTER TABLE calcom_host_mappings ALTER COLUMN shop_id DROP DEFAULT"]).await;
-    refused(&test, &["the column shop_id, which requires a value"]).await;
+    assert_adoption_refused(&test, &["the column shop_id, which requires a value"]).await;
 }
 
 on_engines!(each_obstacle_to_adoption_is_named: mariadb, postgres);
@@ -157,7 +157,7 @@ async fn each_obstacle_to_adoption_is_named(backend: Backend) {
     for (statements, word) in cases {
         let test = gateway(backend, Variant::Bare).await;
         test.run(&statements).await;
-        refused(&test, &[word]).await;
+        assert_adoption_refused(&test, &[word]).await;
     }
 }
 
@@ -165,7 +165,7 @@ async fn each_obstacle_to_adoption_is_named(backend: Backend) {
 async fn nothing_is_adopted_on_sqlite() {
     let test = TestDatabase::fresh(Backend::Sqlite, GatewayShape::Living).await;
     test.run(&["ALTER TABLE appointments ADD COLUMN calcom_host_id INT NULL"]).await;
-    refused(&test, &["SQLite"]).await;
+    assert_adoption_refused(&test, &["SQLite"]).await;
 }
 
 on_engines!(adoption_does_not_wait_for_another_sessions_long_transaction: mariadb, postgres);

@@ -13,7 +13,7 @@ use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, User, World, amqp_url, event, eventually, host,
 };
 
-const SOON: Duration = Duration::from_secs(120);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Creates a gateway whose tables, including ours, belong to a separate user.
 async fn owned(backend: Backend, variant: Variant, owner: &User) -> TestDatabase {
@@ -83,7 +83,7 @@ async fn a_worker_runs(world: World, user: &User, what: &str) -> TestDatabase {
         .map(|(id, host)| event(&format!("e-{id}"), &format!("bk-{id}"), 1, host.clone()))
         .collect();
     stack.publish(&events).await;
-    eventually("all events are decided", SOON, async || {
+    eventually("all events are decided", WAIT_TIMEOUT, async || {
         (stack.decided().await >= i64::try_from(events.len()).unwrap()).then_some(())
     })
     .await;
@@ -98,7 +98,7 @@ async fn a_worker_runs(world: World, user: &User, what: &str) -> TestDatabase {
 }
 
 /// Checks that this user is refused on a read-only server, and that nothing was changed.
-async fn refused(test: &TestDatabase, url: &str, why: &str) {
+async fn assert_refused(test: &TestDatabase, url: &str, why: &str) {
     let before = state(test).await;
     let output = command(&["migrate", "up", "--adopt"]).env("HOSTMATCH_DATABASE__URL", url).output().unwrap();
     let text = format!("{}{}", stdout(&output), stderr(&output));
@@ -123,7 +123,7 @@ async fn a_read_only_mariadb_is_refused() {
     ])
     .await;
     server.set("read_only = 1").await;
-    refused(&test, &test.url.replace("root@", "adopts@"), "read_only is ON").await;
+    assert_refused(&test, &test.url.replace("root@", "adopts@"), "read_only is ON").await;
 }
 
 #[tokio::test]
@@ -131,5 +131,5 @@ async fn a_read_only_postgresql_is_refused() {
     let test = gateway(Backend::Postgres, Variant::Living).await;
     let name = test.name().to_owned();
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
-    refused(&test, &test.url, "default_transaction_read_only is on").await;
+    assert_refused(&test, &test.url, "default_transaction_read_only is on").await;
 }

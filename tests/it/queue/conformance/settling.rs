@@ -6,7 +6,7 @@ use std::time::Instant;
 use hostmatch::queue::{BatchLimits, Disposition, Message, Settled, Source, header};
 
 use super::super::rig::{
-    LONGER, Rig, SHORT, SOON, all, assert_idle, batch, bodies, delivered_or_ready, drain, full_batch,
+    LONGER, Rig, SHORT, WAIT_TIMEOUT, all, assert_idle, batch, bodies, delivered_or_ready, drain, full_batch,
     headers, message, retry, settled_in,
 };
 use crate::support::eventually;
@@ -148,7 +148,7 @@ pub(super) async fn pause_returns_everything_and_consuming_continues(rig: &Rig) 
     let count = in_hand.deliveries().len();
     consumer.pause().await;
     assert!(!consumer.is_consuming());
-    eventually("all three are ready again", SOON, async || {
+    eventually("all three are ready again", WAIT_TIMEOUT, async || {
         (rig.queue.depth().await.unwrap().ready == 3).then_some(())
     })
     .await;

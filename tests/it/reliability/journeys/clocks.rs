@@ -170,21 +170,21 @@ async fn on_mariadb(tables: Tables) {
     for (updated_at, change) in runs(tables) {
         let shape = GatewayShape::Production(updated_at);
         let test =
-            migrated(TestDatabase::fresh_on(server.url(), Backend::MariaDb, shape).await, tables).await;
+            create_tables(TestDatabase::fresh_on(server.url(), Backend::MariaDb, shape).await, tables).await;
         // On a busy machine everything takes longer.
         let soon = Duration::from_secs(10).max(begun.elapsed().min(Duration::from_secs(60)));
         let at = OffsetDateTime::now_utc() + soon;
         server.stop().await;
         server.run_in(change.zone(at)).await;
         let clocks = Clocks { change, comes: Comes::At(at) };
-        crossing(test.reconnected().await, clocks).await;
+        run_across_change(test.reconnected().await, clocks).await;
     }
 }
 
 async fn on_postgresql(tables: Tables) {
     for (updated_at, change) in runs(tables) {
         let shape = GatewayShape::Production(updated_at);
-        let test = migrated(TestDatabase::fresh(Backend::Postgres, shape).await, tables).await;
+        let test = create_tables(TestDatabase::fresh(Backend::Postgres, shape).await, tables).await;
         let to_change = (change.in_berlin() - OffsetDateTime::now_utc()).whole_milliseconds();
         let to_change = i64::try_from(to_change).unwrap();
         let hour = 3_600_000;
@@ -198,11 +198,11 @@ async fn on_postgresql(tables: Tables) {
         ])
         .await;
         let clocks = Clocks { change, comes: Comes::Forward(ahead) };
-        crossing(test.reconnected().await, clocks).await;
+        run_across_change(test.reconnected().await, clocks).await;
     }
 }
 
-async fn migrated(test: TestDatabase, tables: Tables) -> TestDatabase {
+async fn create_tables(test: TestDatabase, tables: Tables) -> TestDatabase {
     match tables {
         Tables::Fresh => drop(migration::up(test.db.connection()).await.unwrap()),
         Tables::Adopted => {
@@ -214,7 +214,7 @@ async fn migrated(test: TestDatabase, tables: Tables) -> TestDatabase {
     test
 }
 
-async fn crossing(test: TestDatabase, clocks: Clocks) {
+async fn run_across_change(test: TestDatabase, clocks: Clocks) {
     let stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
     run_full_path_on(stack, &["all"], Some(&clocks)).await;
 }

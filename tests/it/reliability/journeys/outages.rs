@@ -42,10 +42,10 @@ on_engines!(a_restarted_database_costs_nothing: mariadb, postgres);
 async fn a_restarted_database_costs_nothing(backend: Backend) {
     // If the server is not installed, there is nothing to restart.
     let Some(server) = Server::start(backend, CONNECTIONS).await else { return };
-    restarted(server).await;
+    restart_during_run(server).await;
 }
 
-async fn restarted(mut server: Server) {
+async fn restart_during_run(mut server: Server) {
     let stack = server.create_stack().await;
     let stream = Stream::new(1_000, Mix::Decidable);
     stream.open(&stack.world).await;

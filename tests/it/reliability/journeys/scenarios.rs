@@ -16,7 +16,7 @@ use crate::support::{Process, Stack, World, eventually};
 pub(super) const CALCOM_SECRET: &str = "whsec_journeys";
 pub(super) const RETELL: &str = "/api/retell/webhook";
 pub(super) const CALCOM: &str = "/webhooks/calcom";
-const SOON: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Creates two salons that each have a namesake, and all their appointments except the late one.
 pub(super) async fn open_salon(world: &World) {
@@ -204,7 +204,7 @@ pub(super) async fn name_only(to: &Sender<'_>) {
 pub(super) async fn late_appointment(to: &Sender<'_>) {
     to.post(&native("late-1", "uid-late", json!([{ "id": 1_420_209, "email": "frida@salon.example" }])))
         .await;
-    eventually("the event waits for another attempt", SOON, async || {
+    eventually("the event waits for another attempt", WAIT_TIMEOUT, async || {
         (to.stack.queue.depth().await.unwrap().waiting > 0).then_some(())
     })
     .await;

@@ -37,7 +37,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_order() {
     };
     futures_util::future::join_all((0..SENDERS).map(sender)).await;
     for n in 0..BOOKINGS * EACH {
-        ledger.sent(&event(n / EACH, n % EACH), true);
+        ledger.record_sent(&event(n / EACH, n % EACH), true);
     }
     let ready = client.get(format!("{base}/health/ready")).send().await.unwrap();
     assert_eq!(ready.status(), 200, "a load balancer must keep sending");

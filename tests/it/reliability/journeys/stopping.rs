@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually, is_full};
 
-const SOON: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns how many deliveries the worker has finished, from its last line.
-fn finished(worker: &Process) -> u64 {
+fn finished_deliveries(worker: &Process) -> u64 {
     let counts = worker.logged("the worker has stopped").remove(0)["counts"].as_str().unwrap().to_owned();
     let counts: BTreeMap<String, u64> = serde_json::from_str(&counts).unwrap();
     counts
@@ -40,7 +40,7 @@ async fn stopped_under_full_load(backend: Backend) {
     assert!(depth.ready > 0, "the worker stopped in the middle: {depth:?}");
 
     let report = stack.drain().await;
-    let both = finished(&worker) + report["finished"].as_u64().unwrap();
+    let both = finished_deliveries(&worker) + report["finished"].as_u64().unwrap();
     assert_eq!(both, stream.events.len() as u64, "no finished event is delivered again: {report}");
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
@@ -71,7 +71,7 @@ async fn a_file_of_events_is_drained_and_the_worker_ends_by_itself() {
 /// Returns a worker that is blocked in the middle of its transactions, with all events in hand.
 async fn stuck_worker(stack: &Stack, events: usize) -> Process {
     let worker = stack.worker().await;
-    eventually("the worker has all events in hand", SOON, async || {
+    eventually("the worker has all events in hand", WAIT_TIMEOUT, async || {
         (stack.queue.depth().await.unwrap().ready == 0).then_some(())
     })
     .await;
@@ -113,7 +113,7 @@ async fn nothing_is_acknowledged_before_its_commit() {
             assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
             assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
         }
-        eventually(&format!("all events are back in the queue after {signal}"), SOON, async || {
+        eventually(&format!("all events are back in the queue after {signal}"), WAIT_TIMEOUT, async || {
             (stack.queue.depth().await.unwrap().ready == count as u64).then_some(())
         })
         .await;

@@ -161,7 +161,7 @@ async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
     run.stop().await;
 
     let worker = &scrapes[3][1];
-    let processed = worker.all("hostmatch_events_processed_total");
+    let processed = worker.samples_of("hostmatch_events_processed_total");
     let ended = |outcome: &str| -> f64 {
         processed
             .iter()

@@ -20,7 +20,7 @@ use crate::support::{Backend, GatewayShape, Stack, eventually};
 /// The most verbose level, for libraries too.
 const LOUD: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,hyper_util=trace,rustls=trace,reqwest=trace,tower_http=trace";
 
-const SOON: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 const RETELL: &str = "/api/retell/webhook";
 const CALCOM: &str = "/webhooks/calcom";
@@ -57,7 +57,7 @@ pub(super) async fn record(backend: Backend, format: &str) -> String {
     run.token = run.command(0, &["token", "create", "--name", "salon app"]).trim().to_owned();
     let mut edge = run.stack.start(&["serve", "edge", "--listen", "127.0.0.1:0"]);
     let mut worker = run.stack.start(&["serve", "worker"]);
-    run.base = eventually("the edge listens", SOON, async || {
+    run.base = eventually("the edge listens", WAIT_TIMEOUT, async || {
         let text = edge.stderr();
         let line = text.lines().find(|line| line.contains("the edge is listening"))?;
         let port: String =
@@ -128,7 +128,7 @@ impl Run {
     }
 
     async fn until(&self, table: &str, rows: i64) {
-        eventually(&format!("{rows} rows in {table}"), SOON, async || {
+        eventually(&format!("{rows} rows in {table}"), WAIT_TIMEOUT, async || {
             (self.stack.world.count(table).await >= rows).then_some(())
         })
         .await;
@@ -225,12 +225,12 @@ impl Run {
         let world = &self.stack.world;
         world.run("ALTER TABLE appointments RENAME TO appointments_away").await;
         self.event(&native("e-12", "uid-12", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
-        eventually("the worker holds its batch", SOON, async || {
+        eventually("the worker holds its batch", WAIT_TIMEOUT, async || {
             self.logs().contains("the database cannot be used").then_some(())
         })
         .await;
         world.run("ALTER TABLE appointments_away RENAME TO appointments").await;
-        eventually("the event is decided in the end", SOON, async || {
+        eventually("the event is decided in the end", WAIT_TIMEOUT, async || {
             (world.assigned(12).await == "1/2000001").then_some(())
         })
         .await;
@@ -254,7 +254,7 @@ impl Run {
             self.event(&native(&event, &uid, (3_000_000 + i64::try_from(n).unwrap(), name, STRANGE_ADDRESS)))
                 .await;
         }
-        eventually("one of them is refused", SOON, async || {
+        eventually("one of them is refused", WAIT_TIMEOUT, async || {
             self.logs().contains("the database refused a transaction").then_some(())
         })
         .await;

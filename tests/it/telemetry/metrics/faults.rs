@@ -18,8 +18,8 @@ async fn an_event_that_is_refused_counts_once() {
         scrape.sum("hostmatch_events_processed_total") + scrape.sum("hostmatch_event_retries_total") == 8.0
     };
     let scrape = Scrape::until(&Scrape::base(&mut worker).await, "all events are settled", all).await;
-    assert_eq!(scrape.counted("hostmatch_event_retries_total"), ["refused: 1"]);
-    assert_eq!(scrape.all("hostmatch_matches_total")["none error"], 1.0);
+    assert_eq!(scrape.nonzero_samples("hostmatch_event_retries_total"), ["refused: 1"]);
+    assert_eq!(scrape.samples_of("hostmatch_matches_total")["none error"], 1.0);
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
@@ -40,7 +40,10 @@ async fn a_database_that_answers_and_cannot_be_used_is_not_up() {
         .await;
     stack.world.set_staff_externally(1, Some(2)).await;
     let scrape = Scrape::until(&base, "another sample", waits(0.0)).await;
-    assert_eq!((scrape.value("hostmatch_db_up"), scrape.all("hostmatch_sample_up")["database"]), (0.0, 1.0));
+    assert_eq!(
+        (scrape.value("hostmatch_db_up"), scrape.samples_of("hostmatch_sample_up")["database"]),
+        (0.0, 1.0)
+    );
 
     stack.world.run("ALTER TABLE staff_away RENAME TO staff").await;
     Scrape::until(&base, "the database can be used again", |scrape| scrape.value("hostmatch_db_up") == 1.0)

@@ -84,9 +84,9 @@ fn assert_begun(scrape: &Scrape, lists: &[&[Series]], is_rabbitmq: bool) {
             continue;
         }
         match series.kind {
-            Kind::Counter => assert_eq!(scrape.sum(name), 0.0, "{name}: {:?}", scrape.all(name)),
+            Kind::Counter => assert_eq!(scrape.sum(name), 0.0, "{name}: {:?}", scrape.samples_of(name)),
             Kind::Histogram(_) => assert_eq!(scrape.sum(&format!("{name}_count")), 0.0, "{name}"),
-            Kind::Gauge => assert!(scrape.all(name).values().all(|value| !value.is_nan()), "{name}"),
+            Kind::Gauge => assert!(scrape.samples_of(name).values().all(|value| !value.is_nan()), "{name}"),
         }
     }
     assert_eq!(
@@ -102,19 +102,20 @@ async fn every_documented_series_is_there_from_the_start(backend: Backend) {
     let stack = salon(backend).await;
     let (both, worker_series) = (both(), worker::SERIES.concat());
     let is_sampled = |scrape: &Scrape| {
-        let up = scrape.all("hostmatch_sample_up");
-        let connected = !is_rabbitmq || scrape.all("hostmatch_amqp_connected").get("consume") == Some(&1.0);
+        let up = scrape.samples_of("hostmatch_sample_up");
+        let connected =
+            !is_rabbitmq || scrape.samples_of("hostmatch_amqp_connected").get("consume") == Some(&1.0);
         up["database"] + up["queue"] == 2.0 && connected
     };
     let mut worker = stack.worker().await;
     let scrape = Scrape::until(&Scrape::base(&mut worker).await, "a sample", is_sampled).await;
     assert_begun(&scrape, &[&both, &worker_series], is_rabbitmq);
-    assert_eq!(scrape.counted("hostmatch_build_info"), ["0.1.0 unknown worker: 1"]);
+    assert_eq!(scrape.nonzero_samples("hostmatch_build_info"), ["0.1.0 unknown worker: 1"]);
     assert_eq!(scrape.value("hostmatch_db_up"), 1.0);
     assert_eq!(scrape.value("hostmatch_worker_pipelines"), 1.0);
     assert_eq!(scrape.value("hostmatch_auto_accept_threshold_ratio"), 0.8);
     let types = hostmatch::event::EVENT_TYPES.len() + 1;
-    assert_eq!(scrape.all("hostmatch_events_processed_total").len(), types * 11);
+    assert_eq!(scrape.samples_of("hostmatch_events_processed_total").len(), types * 11);
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 
     let (mut edge, public) = stack.edge("edge").await;
@@ -198,7 +199,7 @@ async fn every_event_is_counted_exactly(backend: Backend) {
     stack.world.set_staff_externally(3, Some(2)).await;
     let fewer = |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == 3.0;
     let scrape = Scrape::until(&at_worker, "one booking fewer", fewer).await;
-    assert_eq!(scrape.counted("hostmatch_unassigned_bookings"), ["7d: 1", "all: 2"]);
+    assert_eq!(scrape.nonzero_samples("hostmatch_unassigned_bookings"), ["7d: 1", "all: 2"]);
     if backend == Backend::MariaDb {
         replay(&stack, &at_worker).await;
     }
@@ -209,7 +210,7 @@ async fn every_event_is_counted_exactly(backend: Backend) {
 
 fn assert_worker(scrape: &Scrape, backend: Backend) {
     let is = |name: &str, expected: &[&str]| {
-        assert_eq!(scrape.counted(&format!("hostmatch_{name}")), expected, "{name} on {backend:?}");
+        assert_eq!(scrape.nonzero_samples(&format!("hostmatch_{name}")), expected, "{name} on {backend:?}");
     };
     is(
         "events_processed_total",
@@ -285,11 +286,11 @@ async fn replay(stack: &Stack, at_worker: &str) {
     let plan = run(&plan)["plan"].to_string();
     run(&["deadletters", "replay", "--plan", &plan, "--rate", "100/s", "--yes", "--output", "json"]);
     let left = |scrape: &Scrape| {
-        !scrape.counted("hostmatch_replays_total").is_empty()
+        !scrape.nonzero_samples("hostmatch_replays_total").is_empty()
             && scrape.sum("hostmatch_dead_letters_open") == 2.0
     };
     let after = Scrape::until(at_worker, "the replayed letter is finished", left).await;
-    assert_eq!(after.counted("hostmatch_replays_total"), ["assigned: 1"]);
+    assert_eq!(after.nonzero_samples("hostmatch_replays_total"), ["assigned: 1"]);
     let more = |name: &str| after.sum(name) - before.sum(name);
     assert_eq!(more("hostmatch_events_processed_total"), 1.0);
     assert_eq!(more("hostmatch_event_age_seconds_count"), 0.0, "a replay counts no age");
@@ -297,7 +298,7 @@ async fn replay(stack: &Stack, at_worker: &str) {
 
 fn assert_edge(scrape: &Scrape) {
     let is = |name: &str, expected: &[&str]| {
-        assert_eq!(scrape.counted(&format!("hostmatch_{name}")), expected, "{name}");
+        assert_eq!(scrape.nonzero_samples(&format!("hostmatch_{name}")), expected, "{name}");
     };
     is(
         "http_requests_total",
@@ -326,7 +327,7 @@ async fn an_outage_leaves_no_outdated_gauge() {
     let base = Scrape::base(&mut worker).await;
     let up = |of: &str, is: f64| {
         let of = of.to_owned();
-        move |scrape: &Scrape| scrape.all("hostmatch_sample_up")[&of] == is
+        move |scrape: &Scrape| scrape.samples_of("hostmatch_sample_up")[&of] == is
     };
     Scrape::until(&base, "samples", |scrape| up("database", 1.0)(scrape) && up("queue", 1.0)(scrape)).await;
 
@@ -335,7 +336,7 @@ async fn an_outage_leaves_no_outdated_gauge() {
     let scrape = Scrape::until(&base, "the database is away", up("database", 0.0)).await;
     assert_eq!(scrape.value("hostmatch_db_up"), 0.0);
     for name in ["dead_letters_open", "inbox_items", "inbox_oldest_item_age_seconds", "unassigned_bookings"] {
-        let reported = scrape.all(&format!("hostmatch_{name}"));
+        let reported = scrape.samples_of(&format!("hostmatch_{name}"));
         assert!(
             !reported.is_empty() && reported.values().all(|value| value.is_nan()),
             "{name}: {reported:?}"
@@ -350,18 +351,18 @@ async fn an_outage_leaves_no_outdated_gauge() {
     to_broker.cut();
     // The gauges are set one after another, and a scrape may come between two of them.
     let away = |scrape: &Scrape| {
-        let messages = scrape.all("hostmatch_queue_messages");
+        let messages = scrape.samples_of("hostmatch_queue_messages");
         up("queue", 0.0)(scrape) && messages.len() == 3 && messages.values().all(|value| value.is_nan())
     };
     let scrape =
         Scrape::until(&base, "the broker is away, and the number of waiting messages is unknown", away).await;
-    assert_eq!(scrape.all("hostmatch_amqp_connected")["consume"], 0.0);
+    assert_eq!(scrape.samples_of("hostmatch_amqp_connected")["consume"], 0.0);
     to_broker.set(Mode::Pass);
     let back = |scrape: &Scrape| {
-        up("queue", 1.0)(scrape) && scrape.all("hostmatch_amqp_connected")["consume"] == 1.0
+        up("queue", 1.0)(scrape) && scrape.samples_of("hostmatch_amqp_connected")["consume"] == 1.0
     };
     let scrape = Scrape::until(&base, "the broker is back", back).await;
-    assert!(scrape.all("hostmatch_amqp_reconnects_total")["consume"] >= 1.0);
+    assert!(scrape.samples_of("hostmatch_amqp_reconnects_total")["consume"] >= 1.0);
     assert_eq!(scrape.sum("hostmatch_queue_messages"), 0.0);
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
@@ -389,7 +390,10 @@ async fn an_event_redelivered_after_a_crash_is_counted_once(backend: Backend) {
     stack.publish(&[one(3)]).await;
     let scrape = Scrape::until(&base, "the others", processed(2.0)).await;
     let expected = ["appointment.created assigned: 1", "appointment.created unchanged: 1"];
-    assert_eq!(scrape.counted("hostmatch_events_processed_total"), expected);
-    assert_eq!(scrape.counted("hostmatch_batches_total").last().map(String::as_str), Some("drained: 1"));
+    assert_eq!(scrape.nonzero_samples("hostmatch_events_processed_total"), expected);
+    assert_eq!(
+        scrape.nonzero_samples("hostmatch_batches_total").last().map(String::as_str),
+        Some("drained: 1")
+    );
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
