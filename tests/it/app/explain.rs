@@ -234,7 +234,7 @@ async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
     let loading = load(&reader, &schema, &lookups, Purpose::ReadOnly);
     let (seen, _) = tokio::time::timeout(Duration::from_secs(5), loading)
         .await
-        .expect("it waits for the worker")
+        .expect("explaining waited for the worker")
         .unwrap();
     assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
     assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);

@@ -78,7 +78,7 @@ async fn compare(
             DeliveryResult::Done(outcome) => (Delivery::Done, Some(outcome.as_str())),
             DeliveryResult::Retry(reason, _) => (Delivery::Retry, Some(reason.as_str())),
             DeliveryResult::Dead(reason, _) => (Delivery::DeadLetter, Some(reason.as_str())),
-            DeliveryResult::Deferred => panic!("no other session is active"),
+            DeliveryResult::Deferred => panic!("an event was deferred although no other session is active"),
         };
         assert_eq!(said, is, "{of}");
     }

@@ -82,7 +82,10 @@ async fn adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclus
         one.rollback().await.unwrap();
         assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for the other transaction");
         two.rollback().await.unwrap();
-        timeout(LOAD_TIMEOUT, lone).await.expect("no other transaction is left").unwrap();
+        timeout(LOAD_TIMEOUT, lone)
+            .await
+            .expect("loading waited although no other transaction was left")
+            .unwrap();
     }
     alone.rollback().await.unwrap();
 }

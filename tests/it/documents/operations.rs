@@ -94,7 +94,10 @@ async fn operate(backend: Backend) {
             }
             _ if line.contains("< gateway.sql") || line.starts_with("pg_restore") => {
                 let (events, rows) = lost.as_ref().unwrap();
-                assert!(stack.decided().await < events - 100, "this is not the older database");
+                assert!(
+                    stack.decided().await < events - 100,
+                    "the database was not restored to the older state"
+                );
                 assert_ne!(read_decisions(&stack).await, *rows);
             }
             "hostmatch serve worker --until-empty" => {

@@ -1,4 +1,5 @@
-//! `/v1/events`: one event, arrays, lines; all or nothing.
+//! Tests `/v1/events` with single events, arrays and JSON lines: a request is accepted as a whole or not at
+//! all.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -67,7 +68,7 @@ async fn one_malformed_event_refuses_the_whole_request() {
         let text = document["detail"].as_str().unwrap();
         assert!(text.contains(detail) && !text.contains("Mara"), "{body}: {text}");
     }
-    // Each unreadable event of several is reported with its place.
+    // If several events are unreadable, each is reported with its position.
     let moved = r#"{"event":"appointment.moved","calcom_booking":{"uid":"u1"}}"#;
     let body = format!("[{bad},{good},{moved}]");
     let (_, document) = problem(send(&site, json, body).await).await;

@@ -1,4 +1,5 @@
-//! CloudEvents over HTTP: structured, batched and binary; and what headers must not do.
+//! Tests CloudEvents over HTTP, structured, batched and binary, and that their headers have no unwanted
+//! effects.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +86,7 @@ async fn only_attribute_headers_are_passed_on() {
             "{name}"
         );
     }
-    // On other routes they mean nothing: a webhook's signature does not cover them.
+    // Other routes ignore these headers, because a webhook's signature does not cover them.
     let signature = hmac(CALCOM_SECRET, &[&fixture("calcom-created")]);
     let headers =
         [("x-cal-signature-256", signature.as_str()), ("ce-specversion", "1.0"), ("ce-id", "forged")];

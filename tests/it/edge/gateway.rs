@@ -1,4 +1,4 @@
-//! The gateway's own event: who may post it, and the resulting message.
+//! Tests the gateway's own event: who may post it, and the resulting message.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The limits: size, time, concurrent requests; outages, stopping, health.
+//! Tests the edge's limits (size, time, concurrent requests), outages, stopping and health.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ async fn a_head_over_the_limit_is_refused_and_the_connection_closed() {
         let mut stream = site.connect().await;
         let head =
             format!("GET /health/live HTTP/1.1\r\nhost: edge.example\r\n{fields}connection: close\r\n\r\n");
-        // It may be refused before all of it is sent.
+        // The request may be refused before all of it is sent.
         let _ = stream.write_all(head.as_bytes()).await;
         let mut answer = vec![0; 12];
         stream.read_exact(&mut answer).await.unwrap();
@@ -129,7 +129,9 @@ async fn a_silent_connection_is_closed() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), drops).await.expect("the slow head ends");
+    tokio::time::timeout(Duration::from_secs(20), drops)
+        .await
+        .expect("the connection with the slow head was not closed");
     // HTTP/2 is disabled: pings alone could keep such a connection open.
     let mut stream = site.connect().await;
     let pings = async {
@@ -139,7 +141,7 @@ async fn a_silent_connection_is_closed() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), pings).await.expect("pings keep a connection open");
+    tokio::time::timeout(Duration::from_secs(20), pings).await.expect("pings kept the connection open");
     // A client that sends something in time can send further requests.
     let mut stream = site.connect().await;
     for _ in 0..8 {
@@ -183,7 +185,7 @@ async fn a_request_in_progress_is_answered_before_the_edge_stops() {
 
 #[tokio::test]
 async fn without_a_broker_or_spool_every_event_is_refused() {
-    // A port that was free a moment ago, without a listener.
+    // This port was free a moment ago, and nothing listens on it.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("amqp://guest:s3cret@127.0.0.1:{port}");
     let site = Site::on(tempfile::tempdir().unwrap(), &url, |_| {}).await;

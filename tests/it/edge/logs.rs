@@ -1,4 +1,4 @@
-//! What the log shows, and what it must not show.
+//! Tests the contents of the edge's log, and that it has no personal data.
 
 use super::site::*;
 
@@ -13,8 +13,8 @@ async fn no_log_line_shows_anything_of_a_person_or_a_secret() {
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    // With only one subscriber, tracing caches the interest of the thread that reaches a callsite first,
-    // which may be another test's without a subscriber. With two it asks both.
+    // With only one subscriber, tracing caches the interest of the thread that first reaches a callsite, and
+    // that thread may belong to another test without a subscriber. With two subscribers, tracing asks both.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let site = Site::open().await;
     let body = fixture("calcom-created");
@@ -30,7 +30,7 @@ async fn no_log_line_shows_anything_of_a_person_or_a_secret() {
     site.close().await;
     let text = lines.text();
     assert!(text.contains("01KHX3M6ZQ8T0C4V6B2N8P1R5S") && text.contains("/v1/events"), "ids are logged");
-    // Also the lines of other crates, which appear at a more verbose level.
+    // This includes the lines of other crates, which appear at a more verbose level.
     for secret in ["Mara", "Ole", "salon-nord", "kunde.example", TOKEN, CALCOM_SECRET, &signature] {
         let shown: Vec<_> = text.lines().filter(|line| line.contains(secret)).collect();
         assert!(shown.is_empty(), "{secret} in {shown:?}");

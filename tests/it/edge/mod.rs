@@ -1,5 +1,5 @@
-//! The HTTP edge over real HTTP, with a real queue behind it: accepted events are in the queue, refused
-//! ones are not, and every refusal states its reason.
+//! Tests the edge over real HTTP, with a real queue behind it: accepted events are in the queue, refused
+//! events are not, and every refusal states its reason.
 
 pub(crate) mod site;
 

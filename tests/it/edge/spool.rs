@@ -22,7 +22,7 @@ use crate::support::proxy::{Mode, Proxy};
 use crate::support::report::{self, Row};
 use crate::support::{amqp_url, eventually, unique};
 
-/// Enough for a slow machine; a passing test never waits this long.
+/// Long enough for a slow machine; a passing test never waits this long.
 pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// An edge with a spool, and a broker that can be cut off.
@@ -36,7 +36,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// Opens it connected.
+    /// Starts the edge with a connected broker.
     pub(super) async fn open(change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
         Self::on(&amqp_url(), change).await
     }
@@ -61,7 +61,7 @@ impl Rig {
         rig
     }
 
-    /// Cuts the broker off and waits until the edge has noticed.
+    /// Cuts off the broker and waits until the edge has noticed it.
     pub(super) async fn take_away(&self) {
         self.proxy.set(Mode::Refuse);
         self.proxy.cut();
@@ -96,7 +96,7 @@ impl Rig {
         .await;
     }
 
-    /// Writes the row of this scenario in the report; these events were accepted and have been received.
+    /// Writes the row of this scenario in the report. These events were accepted and have been received.
     pub(super) async fn close_as(self, scenario: &str, accepted: &[String]) {
         self.received.report(scenario, self.began, self.attempted.get(), accepted);
         self.close().await;
@@ -167,7 +167,7 @@ impl Received {
         assert_eq!(lost, 0, "{scenario}");
     }
 
-    /// Returns the ids in the order of first arrival: repeats after an unconfirmed publish change nothing.
+    /// Returns the ids in the order of first arrival: repeats after an unconfirmed publish do not count.
     pub(super) fn first_comings(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
         self.ids.iter().filter(|id| seen.insert(id.as_str())).cloned().collect()
@@ -197,7 +197,7 @@ async fn an_outage_does_not_change_the_order_of_events() {
     assert!(body["spool"]["bytes"].as_u64().unwrap() > 40 * 512, "{body}");
     assert_eq!(body["reasons"].as_array().unwrap().len(), 2, "{body}");
     rig.proxy.set(Mode::Pass);
-    // During the whole reconnect and drain.
+    // This holds during the whole reconnect and drain.
     while rig.ready().await.1["status"] != "ready" {
         more(&rig, 5).await;
         assert!(next.get() < 100_000, "the edge is never ready again");
@@ -217,7 +217,7 @@ async fn only_the_first_requests_wait_for_a_silent_broker() {
     let mut rig = Rig::open(|_, queue| queue.confirm_timeout = Duration::from_secs(4)).await;
     rig.proxy.set(Mode::StallUpstream);
     let ids = numbered(60);
-    // The edge has not noticed yet: these wait for their confirms together.
+    // The edge has not noticed the outage yet: these events wait for their confirms together.
     let together = ids[..10].iter().map(|id| rig.accepted(id));
     futures_util::future::join_all(together).await;
     let others = async {
@@ -225,8 +225,10 @@ async fn only_the_first_requests_wait_for_a_silent_broker() {
             rig.accepted(id).await;
         }
     };
-    // One confirm timeout each would take twice as long.
-    tokio::time::timeout(Duration::from_secs(100), others).await.expect("each waits for the silent broker");
+    // A confirm timeout for each event in turn would take twice as long.
+    tokio::time::timeout(Duration::from_secs(100), others)
+        .await
+        .expect("each event waited for the silent broker in turn");
     assert_eq!(rig.ready().await.1["status"], "degraded");
     rig.proxy.set(Mode::Pass);
     rig.until("ready").await;
@@ -302,7 +304,7 @@ async fn a_memory_alarm_and_a_size_limit_of_the_broker_lose_nothing() {
         rig.accepted(id).await;
     }
     assert_eq!(rig.ready().await.1["status"], "degraded");
-    // Two messages that the broker will never accept, in the middle: others do not wait behind them.
+    // Two messages in the middle will never be accepted by the broker: the others do not wait behind them.
     for id in ["large-1", "large-2"] {
         let large = event(id).replace("uid-1", &"x".repeat(3000));
         assert_eq!(rig.site.post(RETELL, &[], large).await.status(), StatusCode::OK);

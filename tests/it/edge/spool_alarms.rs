@@ -1,4 +1,4 @@
-//! The alarms of the spool, near a limit and at it: the health route and the log of the real program.
+//! Tests the spool's alarms, near a limit and at it, in the health route and in the log of the real binary.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::{Process, eventually, unique};
 const NEARLY: &str = "the spool is nearly full: repair the connection to the queue, or make room";
 const REFUSED: &str = "the spool accepts no events: they are refused while the queue is away";
 
-/// An edge that never had a broker.
+/// An edge that has never reached a broker.
 struct Alone {
     edge: Process,
     base: String,
@@ -96,7 +96,7 @@ async fn the_log_names_the_limit_that_is_near_or_reached() {
     let line = old.edge.wait_for_log(REFUSED).await;
     assert!(line["problem"].as_str().unwrap().contains("edge.spool_max_age"), "{line}");
     assert_eq!(line["level"], "ERROR");
-    // At most once a minute.
+    // The line is logged at most once a minute.
     let (again, began) = (Duration::from_secs(3), tokio::time::Instant::now());
     eventually("the edge has checked again", WAIT_TIMEOUT, async || (began.elapsed() > again).then_some(()))
         .await;

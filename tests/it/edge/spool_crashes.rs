@@ -26,7 +26,7 @@ use crate::support::{Process, amqp_url, eventually, unique};
 
 const SENDERS: usize = 16;
 
-/// The real program as a process that a test can kill, and a broker that can be cut off.
+/// The real binary as a process that a test can kill, and a broker that can be cut off.
 struct Crashing {
     proxy: Proxy,
     behind: QueueConfig,
@@ -38,7 +38,7 @@ struct Crashing {
 }
 
 impl Crashing {
-    /// Opens it with the broker cut off.
+    /// Starts the edge with the broker cut off.
     async fn open() -> Self {
         let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
         proxy.set(Mode::Refuse);
@@ -74,7 +74,7 @@ impl Crashing {
         (edge, format!("http://{}", line["address"].as_str().unwrap()))
     }
 
-    /// Returns whether the event got a 200; false also if the edge has died.
+    /// Returns whether the event got a 200. Also returns false if the edge has died.
     async fn is_accepted(&self, base: &str, body: String) -> bool {
         self.attempted.fetch_add(1, Ordering::SeqCst);
         let sent = self.client.post(format!("{base}{RETELL}")).body(body).send().await;
@@ -82,7 +82,7 @@ impl Crashing {
     }
 
     /// Posts from many senders, each in the order of its own numbers, until an event is not accepted or
-    /// each has sent `each`. Adds what was accepted.
+    /// each has sent `each` events. Adds the accepted events.
     async fn send(&self, base: &str, round: usize, each: usize, accepted: &Mutex<Vec<String>>) {
         let sender = async |sender: usize| {
             for n in 0..each {
@@ -109,7 +109,7 @@ impl Crashing {
     }
 }
 
-/// Returns how many messages are in a spool that no process has open.
+/// Returns the number of messages in a spool that no process has open.
 async fn left_in(spool: &Path) -> i64 {
     let database = Database::connect(format!("sqlite://{}", spool.display())).await.unwrap();
     let query = Statement::from_string(DbBackend::Sqlite, "SELECT count(*) FROM messages");
@@ -161,7 +161,7 @@ async fn an_edge_killed_while_it_forwards_forwards_the_rest_after_a_restart() {
     let queue = hostmatch::queue::Queue::open(&rig.behind).await.unwrap();
     let depth = async || queue.depth().await.unwrap().ready;
     let mut caught = 0;
-    // On a fast machine it may have finished before the kill: then the test tries again.
+    // On a fast machine the edge may have finished before the kill: then the test tries again.
     for round in 1..=8 {
         rig.proxy.set(Mode::Refuse);
         let (mut edge, base) = rig.start().await;
@@ -208,8 +208,8 @@ async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
     assert_eq!(received.ids, accepted, "each event once");
 }
 
-/// A part that ends by itself ends the edge, so that a supervisor restarts it: otherwise events would wait
-/// for ever.
+/// If a task of the edge ends by itself, the whole edge stops, so that a supervisor restarts it. Otherwise
+/// events would wait forever.
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
@@ -235,7 +235,7 @@ async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
     }
 }
 
-/// A request in progress when a part fails is still answered, as when the edge is asked to stop.
+/// A request that is in progress when a task of the edge fails is still answered, as during a normal stop.
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_that_panics_interrupts_no_request() {

@@ -1,4 +1,5 @@
-//! Silent failures below the spool: a file that hangs, a broker that is reachable and accepts nothing.
+//! Silent failures behind the spool: a file that hangs, and a broker that is reachable but accepts no
+//! messages.
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ async fn while_the_file_hangs_the_number_of_held_requests_is_limited() {
     let ids = ["a", "b", "c", "d"];
     let answers = join_all(ids.iter().map(|id| rig.post(id))).await;
     assert_eq!(answers, [StatusCode::SERVICE_UNAVAILABLE; 4], "each request is answered in time");
-    // They have been answered, and their bodies still wait for the disk.
+    // The requests have been answered, and their bodies still wait for the disk.
     assert_eq!(rig.post("one more").await, StatusCode::TOO_MANY_REQUESTS);
     eventually(
         "the health route reports that nothing would be accepted",
@@ -100,7 +101,7 @@ async fn a_reachable_broker_that_accepts_nothing_is_reported_when_the_spool_is_f
         }
         assert!(accepted.len() < 1_000, "the broker still accepts");
     }
-    // The edge is connected and refusing the whole time: it must not look ready in between.
+    // The edge is connected and refuses events the whole time: it must not look ready in between.
     for _ in 0..20 {
         let (status, reported) = rig.ready().await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{reported}");

@@ -83,7 +83,7 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
         assert!(installation.status(path, &all, &event(None)).await.is_success(), "{path}");
     }
 
-    // For one route.
+    // A token for one route.
     let retell = installation.create(&["--name", "calls", "--scope", "retell", "--expires", "never"]);
     assert_eq!(installation.status(RETELL, &retell, &event(None)).await, StatusCode::OK);
     let (status, document) = problem(installation.post(EVENTS, &retell, &event(None)).await).await;
@@ -92,7 +92,7 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
         (StatusCode::FORBIDDEN, &json!("urn:hostmatch:problem:forbidden"))
     );
 
-    // For one company: events of another company or of none are refused, alone or among others.
+    // A token for one company: events of another company or of none are refused, alone or among others.
     let salon = installation.create(&["--name", "salon app", "--company", "15,17"]);
     assert_eq!(installation.status(EVENTS, &salon, &event(Some(15))).await, StatusCode::ACCEPTED);
     for (path, body, pointer) in [
@@ -100,7 +100,7 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
         (EVENTS, event(None), json!("")),
         (EVENTS, json!([event(Some(15)), event(Some(16))]), json!("/1")),
         (EVENTS, json!({"triggerEvent": "BOOKING_CREATED", "payload": {"uid": "u1"}}), json!("")),
-        // The company on the wrapping is not the one that is read.
+        // The company in the wrapper is not the one that counts.
         (
             EVENTS,
             json!({"specversion": "1.0", "id": "c", "company_id": 15, "data": event(Some(16))}),
@@ -129,7 +129,7 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
         "the event has nothing to act on"
     );
 
-    // For a limited time.
+    // A token for a limited time.
     let brief = installation.create(&["--name", "brief", "--expires", "1s"]);
     let over =
         crate::support::eventually("the token has expired", std::time::Duration::from_secs(20), async || {
@@ -141,7 +141,7 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(document["detail"].as_str().unwrap().contains("expired"), "{document}");
 
-    // The list has no secret and no hash.
+    // The list contains neither secrets nor hashes.
     let listed = installation.token(&["list"]);
     assert!(stdout(&listed).contains("gateway #1") && !stdout(&listed).contains(&all));
     let listed = json(&installation.token(&["list", "--output", "json"]));
@@ -152,7 +152,7 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
     assert_eq!((&of("calls")["scopes"], &of("calls")["expires"]), (&json!(["retell"]), &Value::Null));
     assert_eq!((&of("brief")["state"], &of("gateway")["state"]), (&json!("expired"), &json!("active")));
 
-    // A revoked token is unknown immediately; nothing else changes, and a link stays a link.
+    // A revoked token is unknown immediately. Nothing else changes, and a symbolic link stays a link.
     let id = of("salon app")["id"].as_str().unwrap().to_owned();
     let mode = std::fs::Permissions::from_mode(0o640);
     std::fs::set_permissions(installation.home.path().join("tokens"), mode).unwrap();
@@ -204,7 +204,7 @@ async fn one_token_over_its_rate_gets_429_and_others_do_not() {
         }
         assert_eq!(response.status(), StatusCode::ACCEPTED);
     }
-    let response = reported.expect("the token is rate-limited");
+    let response = reported.expect("the token was not rate-limited");
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!(problem(response).await.1["type"], "urn:hostmatch:problem:too-fast");
     assert_eq!(

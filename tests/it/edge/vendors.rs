@@ -1,5 +1,5 @@
-//! Signatures as the vendors create them: Retell's compared with its published SDK, Cal.com's with vectors
-//! that other code created.
+//! Tests signatures as the vendors create them: Retell's are compared with its published SDK, Cal.com's with
+//! test vectors that other code created.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::site::*;
 
-/// Returns the directory in which scripts/test puts Retell's SDK. If it is missing, the test fails unless
-/// that is permitted.
+/// Returns the directory in which scripts/test puts Retell's SDK. If it is missing and
+/// `HOSTMATCH_TEST_SKIP_RETELL_SDK` is not set, the test fails.
 fn sdk() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/retell-sdk");
     let is_installed = folder.join("retell/lib/webhook_auth.py").exists();
@@ -20,7 +20,7 @@ fn sdk() -> Option<PathBuf> {
     is_installed.then_some(folder)
 }
 
-/// Returns the SDK's verdict on each case.
+/// Returns for each case whether the SDK accepts the signature.
 fn ask(sdk: &Path, cases: &Value) -> Vec<Value> {
     let mut asking = Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/retell/sdk.py"))
@@ -58,7 +58,7 @@ async fn the_edge_and_retells_sdk_agree_on_signatures() {
         cases.push(json!({"body": body, "key": "key_of_nobody", "at_ms": now}));
     }
     let signed = ask(&sdk, &json!(cases));
-    // Altered signatures, which the SDK verifies too.
+    // Altered signatures are verified with the SDK, too.
     let good = signed[0]["header"].as_str().unwrap();
     let (time, digest) = good.split_once(",d=").unwrap();
     for header in [

@@ -1,4 +1,4 @@
-//! Retell's and Cal.com's webhooks: signatures, and that content is never refused.
+//! Tests Retell's and Cal.com's webhooks: signatures are checked, and content is never refused.
 
 use hostmatch::config::Secret;
 use reqwest::StatusCode;

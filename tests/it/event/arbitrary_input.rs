@@ -1,4 +1,4 @@
-//! Any bytes give a result, never a panic.
+//! Any bytes lead to a result, and never to a panic.
 
 use hostmatch::event::{Decoded, TYPE_HEADER};
 use proptest::prelude::*;

@@ -13,7 +13,7 @@ mod promises;
 const MUTATIONS: u32 = 30_000;
 const BOUND: Duration = Duration::from_secs(10);
 
-/// Words that the decoder reads: inserted anywhere, they lead into more of its branches.
+/// Keys and values that the decoder knows: inserted anywhere, they lead into more of its branches.
 const DICTIONARY: [&str; 24] = [
     "\"specversion\":\"1.0\",",
     "\"specversion\":\"0.3\",",
@@ -78,7 +78,7 @@ fn mutate(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
             1 => drop(bytes.drain(at..end)),
             2 => drop(bytes.splice(at..at, bytes[at..end].to_vec())),
             3 => {
-                // From another input: what follows the same kind of bracket.
+                // Text from another input that follows the same kind of bracket.
                 let other = &corpus[numbers.below(corpus.len())];
                 let from = numbers.below(other.len());
                 let to = (from + numbers.below(200)).min(other.len());
@@ -87,7 +87,7 @@ fn mutate(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
             4 => bytes.truncate(at),
             _ => {
                 // Text after a bracket or a comma is likely to be read.
-                let place = bytes[at..].iter().position(|byte| matches!(byte, b'{' | b',' | b'['));
+                let position = bytes[at..].iter().position(|byte| matches!(byte, b'{' | b',' | b'['));
                 let place = place.map_or(at, |offset| at + offset + 1);
                 drop(bytes.splice(place..place, DICTIONARY[numbers.below(DICTIONARY.len())].bytes()));
             }

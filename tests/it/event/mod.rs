@@ -1,5 +1,5 @@
-//! Decoding: every shape has a fixture and its expected reading; every error has its place and reason; and
-//! no input makes the decoder panic.
+//! Tests decoding: every shape has a fixture with its expected result, every error has its JSON pointer and
+//! reason, and no input makes the decoder panic.
 
 mod sent;
 

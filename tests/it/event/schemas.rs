@@ -24,7 +24,7 @@ impl Schema {
         Self { schemas, index }
     }
 
-    /// Returns why the schema refuses this body, if it does.
+    /// Returns the reason for which the schema refuses this body, or `None` if it accepts it.
     fn refuses(&self, body: &Value) -> Option<String> {
         self.schemas.validate(body, self.index).err().map(|error| format!("{error:#}"))
     }
@@ -155,7 +155,7 @@ fn the_schema_covers_the_corner_cases() {
     all.agrees(&native(&json!(many))).unwrap();
 }
 
-/// Every name on the wrapping, around every kind of event.
+/// Every type in the wrapper, around every kind of event.
 #[test]
 fn the_schema_covers_the_types_named_by_wrappings() {
     let all = Schema::compile(contract::event_schema());

@@ -1,4 +1,4 @@
-//! Every shape is read as expected, and every error is reported with its place.
+//! Every shape is read as expected, and every error is reported with its JSON pointer.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The sources of an event's type, id and time, and their precedence.
+//! Tests the sources of an event's type, id and time, and their precedence.
 
 use hostmatch::event::{EventId, MalformedKind, TYPE_HEADER};
 use serde_json::json;

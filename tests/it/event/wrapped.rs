@@ -35,7 +35,7 @@ impl Fixture {
         sent
     }
 
-    /// Returns the reading, preceded by the id by which repeats are recognized.
+    /// Returns the decoded event, preceded by the id by which repeats are recognized.
     fn read(&self) -> Vec<String> {
         let decoded = self.sent().decode();
         let id = match &decoded {
@@ -244,7 +244,7 @@ fn jobs_that_only_php_can_read_are_refused_with_a_remedy() {
 fn the_shape_is_recognized_in_the_documented_order() {
     use hostmatch::event::Shape;
     let event = native(&json!({"uid": "u1"}));
-    // A body with the marks of all shapes; each step removes the first of them.
+    // The body has the distinguishing keys of all shapes; each step removes the first of them.
     let mut body = event.clone();
     body["specversion"] = json!("1.0");
     body["job"] = json!("appointment.created");

@@ -1,4 +1,4 @@
-//! Type, id and time of wrapped events: which source takes precedence.
+//! Tests which source takes precedence for the type, id and time of wrapped events.
 
 use serde_json::{Value, json};
 

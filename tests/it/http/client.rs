@@ -1,4 +1,4 @@
-//! The one HTTP client: what it sends, what it accepts, and how it describes a failing server.
+//! Tests the shared HTTP client: what it sends and accepts, and how it describes a failing server.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn server() -> String {
     address
 }
 
-/// Answers one request with these bytes and closes the connection; returns the `host:port`.
+/// Answers one request with these bytes and closes the connection. Returns the `host:port`.
 async fn serve_one_response(bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

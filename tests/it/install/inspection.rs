@@ -1,5 +1,5 @@
-//! `hostmatch gateway inspect`: its findings in every state of a database, and that it changes nothing; and
-//! that migrating refuses a schema that it would only break.
+//! Tests `hostmatch gateway inspect`: its findings in every state of a database, and that it does not change
+//! anything. Also tests that a migration refuses a schema that it would only break.
 
 use std::process::Output;
 

@@ -1,5 +1,5 @@
-//! `hostmatch topology`: showing the wanted topology, comparing it with a broker, creating what is missing,
-//! exporting it.
+//! Tests `hostmatch topology`: it shows the expected topology, compares it with a broker, creates missing
+//! queues and exchanges, and exports the topology.
 
 use std::path::Path;
 use std::process::Output;
@@ -12,7 +12,7 @@ use crate::support::cleanup::{Cleanup, connect};
 use crate::support::program::{command, json, stderr, stdout};
 use crate::support::{amqp_url, unique};
 
-/// The program on this queue; it removes what it leaves on the shared broker.
+/// Runs the program on its own queues, and removes them from the shared broker when dropped.
 struct Site {
     url: String,
     prefix: String,

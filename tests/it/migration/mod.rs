@@ -1,4 +1,4 @@
-//! Up, down and refusals, on every engine and every shape of gateway.
+//! Tests `up`, `down` and their refusals, on every engine and every shape of gateway.
 
 pub(crate) mod adopting;
 mod sequences;
@@ -186,7 +186,7 @@ async fn the_printed_statements_do_what_up_does(backend: Backend) {
         same(&test, schema(&test).await, &wanted);
         assert!(migration::status(test.db.connection()).await.unwrap().iter().all(|one| one.applied));
     }
-    // Without a database: for a gateway as the baseline creates it.
+    // Without a database the SQL is for a gateway as the baseline creates it.
     let wanted = schema(&TestDatabase::migrated(backend, GatewayShape::Roadmap).await).await;
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
     test.run(&migration::sql_for(test.db.backend())).await;

@@ -1,4 +1,4 @@
-//! PostgreSQL's sequences behind imported ids: they cause no loss, and `migrate up` sets them.
+//! PostgreSQL sequences that are behind imported ids do not cause any loss, and `migrate up` sets them.
 
 use hostmatch::decide::DeliveryResult;
 
@@ -107,7 +107,7 @@ async fn other_engines_continue_ids_after_the_rows(backend: Backend) {
     assert_eq!(world.test.number(reported).await, 1, "{backend:?}");
 }
 
-/// A `serial`, and a sequence that only the column's default names.
+/// Tests a `serial` column, and a sequence that only the column's default refers to.
 #[tokio::test]
 async fn the_sequence_of_an_adopted_table_is_set_by_the_adoption() {
     for owned in [true, false] {

@@ -178,5 +178,5 @@ pub(super) async fn full_batch(rig: &Rig, consumer: &mut Consumer, wanted: &[&st
         all(full, Disposition::Ack).await;
         drain(consumer, missing).await;
     }
-    panic!("never all in one batch");
+    panic!("the messages never arrived in one batch");
 }

@@ -162,7 +162,7 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     let work = Work { finished: 3, retried: 2, failed: 1, settled_seconds: Some(2) };
     record_heartbeat(database, &me, Duration::from_secs(5), work).await?;
     let reported = workers(database).await?;
-    let mine = reported.iter().find(|row| row.worker == me).expect("it has reported itself");
+    let mine = reported.iter().find(|row| row.worker == me).expect("the worker has no row");
     assert_eq!(Work { settled_seconds: None, ..mine.work }, Work { settled_seconds: None, ..work });
     let near = |age: u64, seconds: u64| age.abs_diff(seconds) <= 1;
     assert!(near(mine.seen_seconds, 0) && near(mine.up_seconds, 1) && !mine.gone, "{mine:?}");

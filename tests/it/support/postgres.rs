@@ -132,7 +132,7 @@ fn give_to_server(path: &Path) {
 fn other_user() -> Option<(u32, u32)> {
     let number = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().parse().expect("there is a user postgres")
+        String::from_utf8(output.stdout).unwrap().trim().parse().expect("the user postgres does not exist")
     };
     (number(&["-u"]) == 0).then(|| (number(&["-u", "postgres"]), number(&["-g", "postgres"])))
 }

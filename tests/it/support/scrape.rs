@@ -48,7 +48,7 @@ impl Scrape {
 
     /// Returns the sample of this series, which must exist.
     pub(crate) fn value(&self, series: &str) -> f64 {
-        *self.samples.get(series).unwrap_or_else(|| panic!("there is no {series}"))
+        *self.samples.get(series).unwrap_or_else(|| panic!("the series {series} is missing"))
     }
 
     /// Returns the samples of this metric, by the values of their labels, separated by blanks.

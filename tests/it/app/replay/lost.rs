@@ -55,7 +55,7 @@ async fn letters_whose_copies_are_lost_can_be_sent_again(backend: Backend) {
     lose(&stack, &id, 3).await;
     stack.world.run("UPDATE hostmatch_replay_items SET sent_ms = 1").await;
     let shown = run(&stack, &["replays", "show", &id]);
-    assert!(stdout(&shown).contains("--resend"), "it names the remedy: {}", stdout(&shown));
+    assert!(stdout(&shown).contains("--resend"), "the remedy is missing: {}", stdout(&shown));
     let worker = stack.worker().await;
     let mut resumed = stack.start(&["deadletters", "replays", "resume", &id, "--resend", "--output", "json"]);
     assert_eq!(resumed.ends_within(Duration::from_secs(60)).await.code(), Some(0), "{}", resumed.stderr());

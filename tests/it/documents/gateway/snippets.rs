@@ -17,7 +17,7 @@ pub(super) fn all() -> Vec<Snippet> {
     let blocks = document.split("```php\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let named = |text: &str| {
         let comment = text.lines().nth(1).and_then(|line| line.strip_prefix("// "));
-        let path = comment.unwrap_or_else(|| panic!("a block without a name: {text}")).to_owned();
+        let path = comment.unwrap_or_else(|| panic!("a block has no name: {text}")).to_owned();
         Snippet { path, text: text.to_owned() }
     };
     blocks.map(named).collect()

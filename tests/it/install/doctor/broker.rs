@@ -1,5 +1,5 @@
-//! The broker: unreachable, refusing, short of resources, or with another topology. On a private RabbitMQ
-//! node, because the tests disturb it.
+//! Tests findings about a broker that is unreachable, refuses requests, is short of resources, or has another
+//! topology. The tests use a private RabbitMQ node, because they disturb it.
 
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ async fn missing_topology_is_found_with_and_without_the_management_api(broker: &
     report.finds("binding_missing", ".events -> ", "hostmatch topology apply");
     report.only(&["binding_missing", "no_consumers"]);
 
-    // Without the API the state is unknown, not green.
+    // Without the management API the state is unknown, not green.
     clinic.set("queue.management_url", "");
     let report = clinic.doctor(&[]);
     report.only(&["no_consumers"]);

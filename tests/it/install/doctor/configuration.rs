@@ -1,4 +1,4 @@
-//! Valid but dangerous values; and files, folders and disks.
+//! Tests findings about valid but dangerous settings, and about files, folders and disks.
 
 use std::fs::{Permissions, set_permissions, write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use super::{Clinic, ROOM, SECRET};
 use crate::support::Backend;
 use crate::support::program::{json, stdout};
 
-/// Settings, and the finding that they cause: code, subject, remedy.
+/// Settings, and the finding that they cause: code, subject and remedy.
 type Seed = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
 
 const WITH_A_FILE: &[Seed] = &[
@@ -51,8 +51,8 @@ async fn dangerous_values_are_found_and_nothing_else() {
     }
 }
 
-/// With a broker or a database on another machine (which does not answer here).
-const ELSEWHERE: &[Seed] = &[
+/// Settings with a broker or a database on another machine (which does not answer here).
+const REMOTE_SERVERS: &[Seed] = &[
     (&[("queue.url", "amqp://u:hush@broker.invalid")], "broker_unencrypted", "queue.url", "amqps://"),
     (
         &[("queue.url", "amqps://guest:guest@broker.invalid")],
@@ -104,7 +104,7 @@ const ELSEWHERE: &[Seed] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dangerous_settings_for_remote_servers_are_found_while_these_are_unreachable() {
-    for (settings, code, subject, remedy) in ELSEWHERE {
+    for (settings, code, subject, remedy) in REMOTE_SERVERS {
         let mut clinic = Clinic::embedded(Backend::Sqlite).await;
         clinic.set("queue.connect_timeout", "1s");
         clinic.set("database.acquire_timeout", "1s");

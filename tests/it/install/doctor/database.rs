@@ -1,4 +1,4 @@
-//! The gateway's database, on every engine on which a fault can occur.
+//! Tests findings about the gateway's database, on every engine on which a fault can occur.
 
 use super::{Clinic, Report};
 use crate::install::privileges::{gateway, grant};
@@ -50,7 +50,7 @@ async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
     let test = create_migrated(backend).await;
     let newer =
         |name: &str| format!("INSERT INTO hostmatch_migrations (version, applied_at) VALUES ('{name}', 1)");
-    // Additions of a newer program are no problem.
+    // Additions of a newer program are not a problem.
     test.run(&[newer("m9998_more")]).await;
     assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
     test.run(&[newer("m9999_contract_less")]).await;

@@ -1,4 +1,4 @@
-//! An edge on another machine.
+//! Tests findings about an edge on another machine.
 
 use super::Clinic;
 use crate::support::Backend;
@@ -17,7 +17,7 @@ async fn a_remote_edge_is_checked_with_the_requests_of_its_callers() {
         .only(&["edge_unreachable"]);
     clinic.doctor(&["--edge", "hooks.example"]).finds("edge_unreachable", "--edge", "URL");
 
-    // Its queue is unreachable: it answers, and accepts events into its spool.
+    // The edge's queue is unreachable: the edge responds, and accepts events into its spool.
     clinic.set("queue.url", "amqp://guest:hush@127.0.0.1:1");
     let (mut edge, url) = clinic.stack.edge("edge").await;
     clinic.set("queue.url", clinic.stack.config.url.expose().to_owned().as_str());

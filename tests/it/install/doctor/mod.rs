@@ -1,4 +1,5 @@
-//! The doctor: each seeded fault is found, with a remedy; a healthy installation is green and silent.
+//! Tests the doctor: it finds each seeded fault and shows a remedy, and has no findings on a healthy
+//! installation.
 
 mod configuration;
 mod database;
@@ -16,7 +17,7 @@ use crate::support::broker::Broker;
 use crate::support::program::{json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, Process, Server, Stack, TestDatabase, World, eventually};
 
-/// Used for every secret; must never be shown.
+/// The value of every secret. It must never be shown.
 const SECRET: &str = "hush-hush-hush-hush-hush-hush-hush";
 
 const ROOM: [&str; 4] = ["--accept", "disk_nearly_full", "--accept", "disk_full"];
@@ -107,7 +108,7 @@ impl Report {
         found.unwrap_or_else(|| panic!("{code} is missing: {:#}", self.json))
     }
 
-    /// Returns why this code was not checked.
+    /// Returns the reason for which this code was not checked.
     fn why_not(&self, code: &str) -> &str {
         let all = self.json["not_checked"].as_array().unwrap();
         let one = all.iter().find(|one| one["code"] == code);

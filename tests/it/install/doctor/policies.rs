@@ -1,4 +1,4 @@
-//! Policies that an administrator made for other queues.
+//! Tests findings about policies that an administrator made for other queues.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(super) async fn policies_that_interfere_are_found_and_those_that_do_not_are_
         report.finds(code, subject, "policy");
         broker.control(&["clear_policy", "everything"]).await;
     }
-    // Irrelevant policies, or ones no shorter than a wait queue's own arguments.
+    // These policies are irrelevant, or their limits are no shorter than a wait queue's own arguments.
     let waits = format!("^{}\\.bookings\\.retry", clinic.stack.config.prefix);
     broker
         .control(&["set_policy", "--apply-to", "queues", "waits", &waits, r#"{"message-ttl":3600000}"#])

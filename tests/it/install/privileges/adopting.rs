@@ -45,7 +45,7 @@ async fn the_printed_rights_suffice_to_adopt_and_give_back(backend: Backend) {
     test.run(&journal).await;
     let (_, text) = run(&test, &inspects, &["gateway", "inspect"]);
     assert!(text.contains("nothing: everything exists") && !text.contains("NOT READY"), "{test:?}: {text}");
-    // This user gets the rights for giving back only now. (On PostgreSQL only the owner may drop.)
+    // This user gets the rights for `down` only now. (On PostgreSQL only the owner may drop a table.)
     let back = if backend == Backend::Postgres { &migrates } else { &takes_back };
     grant(&test, back, "migrate").await;
     let (code, text) = run(&test, back, &["migrate", "down", "--all", "--yes"]);

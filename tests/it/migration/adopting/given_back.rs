@@ -1,5 +1,5 @@
-//! Adopted tables are given back: after an interrupted way down and up again, together with what the
-//! gateway has written since, and without losing a row.
+//! Adopted tables are given back without losing a row: after an interrupted `down` and another `up`, together
+//! with the rows that the gateway has written since.
 
 use migration::MigrateError;
 
@@ -123,7 +123,8 @@ async fn a_row_that_does_not_fit_the_old_shape_is_named_and_none_is_lost(backend
     let before = of_gateway(&state(&test).await);
     migration::adopt(test.db.connection()).await.unwrap();
     let world = World::in_database(test, &[]).await;
-    // Our mappings have a source that the old shape does not know: they are removed and block nothing.
+    // Our mappings have a source that the old shape does not know: they are removed, and do not prevent
+    // `down`.
     assigned(&world, 9003, 5002, "omar@salon.example").await;
     let test = world.test;
     let audit =

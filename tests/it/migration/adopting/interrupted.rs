@@ -50,7 +50,7 @@ async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side)
     }
 }
 
-/// At which statements a normal run kills `up`: every n-th, to resume it, and to take it back immediately.
+/// The statements at which a normal run kills `up`: every n-th, to resume it, or to undo it immediately.
 struct Sample {
     resumed: usize,
     taken_back: usize,
@@ -60,7 +60,7 @@ const EACH: Sample = Sample { resumed: 1, taken_back: 5 };
 const MANY: Sample = Sample { resumed: 2, taken_back: 3 };
 const SOME: Sample = Sample { resumed: 6, taken_back: 9 };
 
-/// Kills `up` at each statement; then resumes it, and kills it there again and takes it back.
+/// Kills `up` at each statement and resumes it; then kills it there again and undoes it.
 async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sample: Sample) {
     let connection = test.db.connection();
     let before = state(test).await;
@@ -193,7 +193,7 @@ async fn an_interrupted_down_is_finished_before_anything_else() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
     let connection = test.db.connection();
     migration::adopt(connection).await.unwrap();
-    // After the program has recorded what it is about to take back.
+    // The program is killed after it has recorded what it is about to undo.
     assert!(killed(&test, &["migrate", "down", "--all", "--yes"], 60, Side::After).await);
     let error = migration::adopt(connection).await.unwrap_err().to_string();
     assert!(error.contains("migrate down"), "{error}");

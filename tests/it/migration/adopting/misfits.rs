@@ -1,5 +1,5 @@
-//! A row of the gateway's that does not fit an old shape is never truncated, whichever program wrote it,
-//! whenever, and however the server is configured.
+//! A row that does not fit into the gateway's old columns is never truncated, whichever program wrote it, at
+//! whatever time, and however the server is configured.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn an_audit_without_an_actor_is_not_truncated(backend: Backend) {
     assert_eq!(test.number(kept).await, 1, "{backend:?}");
 }
 
-/// An interrupted way down does not check again before it continues, and the server would only warn.
+/// An interrupted `down` does not check the rows again before it continues, and the server would only warn.
 #[tokio::test]
 async fn a_row_is_not_truncated_on_a_mariadb_without_strict_mode() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;

@@ -1,5 +1,5 @@
-//! The gateway writes a row that prevents adoption after the check for such rows: the row is named on every
-//! run, and both ways out work. Also tests what the gateway can no longer write after adoption.
+//! After the check for rows that prevent adoption, the gateway writes such a row: every run reports the row,
+//! and both remedies work. Also tests which rows the gateway can no longer write after adoption.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ async fn on_postgresql_a_refused_adoption_changes_nothing() {
 }
 
 on_engines!(after_adoption_the_gateway_cannot_write_a_second_active_mapping: mariadb, postgres);
-/// The gateway continues to map hosts itself: what the keys then refuse, as docs/adopting.md says.
+/// The gateway continues to map hosts itself: the keys refuse the rows that docs/adopting.md lists.
 async fn after_adoption_the_gateway_cannot_write_a_second_active_mapping(backend: Backend) {
     let test = gateway(backend, Variant::Living).await;
     migration::adopt(test.db.connection()).await.unwrap();

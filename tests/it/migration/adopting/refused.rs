@@ -1,4 +1,4 @@
-//! What prevents adoption is found before anything is changed, and is named with its rows.
+//! Obstacles to adoption are found before anything is changed, and are reported with their rows.
 
 use migration::MigrateError;
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
@@ -17,8 +17,8 @@ fn insert_mapping(staff_number: u32, host: i64) -> String {
     )
 }
 
-/// Checks that adoption is refused with and without permission to adopt, that these words are in the error,
-/// and that nothing changed.
+/// Checks that adoption is refused with and without `--adopt`, that the error contains these texts, and that
+/// nothing changed.
 async fn assert_adoption_refused(test: &TestDatabase, words: &[&str]) {
     let before = state(test).await;
     let found = migration::examine(test.db.connection()).await.unwrap();
@@ -59,7 +59,7 @@ async fn rows_that_violate_our_constraints_are_named(backend: Backend) {
         insert_mapping(901, 5011),
         insert_mapping(901, 4_294_967_296),
         insert_mapping(901, 0),
-        // 12: no such person.
+        // 12: the member of staff does not exist.
         insert_mapping(999, 5012),
         "INSERT INTO calcom_host_mapping_audits (mapping_id, action) VALUES (4711, 'created')".into(),
     ])
@@ -177,7 +177,7 @@ async fn adoption_does_not_wait_for_another_sessions_long_transaction(backend: B
     let error = migration::up(test.db.connection()).await.unwrap_err();
     assert!(matches!(error, MigrateError::Busy { .. }), "{backend:?}: {error}");
     long.rollback().await.unwrap();
-    // A second run succeeds, and all of it can be taken back.
+    // A second run succeeds, and all of the adoption can be undone.
     migration::up(test.db.connection()).await.unwrap();
     migration::down(test.db.connection(), None).await.unwrap();
     same(&format!("{backend:?}"), &state(&test).await, &before);

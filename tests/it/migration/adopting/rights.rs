@@ -1,4 +1,4 @@
-//! Adoption with only the rights that `hostmatch gateway grants` prints; and on a server that is read-only.
+//! Tests adoption with only the rights that `hostmatch gateway grants` prints, and on a read-only server.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ async fn a_read_only_mariadb_is_refused() {
     let name = test.name();
     test.run(&[
         "CREATE USER adopts@'127.0.0.1'".to_owned(),
-        // All rights except the one to write on a read-only server.
+        // The user has all rights except the one to write on a read-only server.
         format!("GRANT ALL ON {name}.* TO adopts@'127.0.0.1'"),
     ])
     .await;

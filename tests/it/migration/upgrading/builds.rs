@@ -1,4 +1,5 @@
-//! Two builds, before and after a migration, side by side on one queue and one schema, upgrading and back.
+//! Runs two builds, from before and after a migration, side by side on one queue and one schema, while
+//! upgrading and while going back.
 //!
 //! The older one is the program in `HOSTMATCH_TEST_OLD_PROGRAM`; without it nothing is tested here, which
 //! `scripts/test` reports at its end. `scripts/rolling-upgrade` builds it. If there is no migration between
@@ -15,16 +16,16 @@ use super::{complaints, done_by};
 use crate::support::program::{stderr, stdout};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually};
 
-/// Enough for all the changes below; the rest is published at once.
+/// Enough events for all the changes below; the rest is published at once.
 const EVENTS: u32 = 8000;
-/// This many are published together at this interval, while no more than the backlog wait.
+/// This many events are published together at this interval, as long as no more than the backlog are waiting.
 const CHUNK: usize = 4;
-const EVERY: Duration = Duration::from_millis(50);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 const BACKLOG: usize = 300;
 /// Events decided between two changes.
 const BETWEEN: i64 = 60;
 
-/// Warnings of both builds without a fault: about this test's settings, and about dead letters.
+/// Warnings that both builds log without any fault: about this test's settings, and about dead letters.
 const EXPECTED: [&str; 4] = [
     "edge.allow_unsigned is on",
     "an event became a dead letter",
@@ -52,7 +53,7 @@ struct Site {
 }
 
 impl Site {
-    /// Creates it with the tables of the older program.
+    /// Creates an installation with the tables of the older program.
     async fn new(mut stack: Stack, older: PathBuf) -> Self {
         stack.set("edge.allow_unsigned", "true");
         let site = Self { stack, older };
@@ -119,7 +120,7 @@ impl Load<'_> {
     /// Makes a change while events arrive, and lets some more of them be decided after it.
     async fn during<T>(&mut self, change: impl Future<Output = T>) -> T {
         tokio::pin!(change);
-        let mut tick = tokio::time::interval(EVERY);
+        let mut tick = tokio::time::interval(PUBLISH_INTERVAL);
         let changed = loop {
             tokio::select! {
                 changed = &mut change => break changed,
@@ -155,7 +156,7 @@ impl Load<'_> {
         self.ledger.publish(&self.site.stack, &rest).await;
     }
 
-    /// Publishes the rest and ends.
+    /// Publishes the remaining events and ends.
     async fn end(mut self) -> Ledger {
         self.ledger.publish(&self.site.stack, &self.events[self.next..]).await;
         self.ledger
@@ -172,7 +173,7 @@ async fn side_by_side(backend: Backend) {
     let mut load = Load { site: &site, ledger, events: &stream.events, next: 0, edges: &edges };
     let mut gone: Vec<Process> = Vec::new();
 
-    // Before the change: the older program alone.
+    // Before the change, the older program runs alone.
     let mut workers = vec![site.worker(old).await, site.worker(old).await];
     let (mut old_edge, address) = site.edge("a.db", old).await;
     edges.borrow_mut().push(address);
@@ -219,7 +220,7 @@ async fn side_by_side(backend: Backend) {
     }
     gone.push(old_edge);
 
-    // And the way back: only the program, not the tables.
+    // Going back replaces only the program, not the tables.
     let back = load.during(site.worker(old)).await;
     let (edge, address) = load.during(site.edge("a.db", old)).await;
     edges.borrow_mut().splice(.., [address]);
@@ -272,7 +273,7 @@ on_engines!(events_kept_in_a_file_by_one_build_are_forwarded_by_the_other: sqlit
 async fn events_kept_in_a_file_by_one_build_are_forwarded_by_the_other(backend: Backend) {
     let Some(older) = older() else { return };
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-    // Not the file that the test's own program has already created.
+    // This is not the file that the test's own program has already created.
     let queue = format!("sqlite://{}", stack.home().join("made-by-the-older.db").display());
     if backend == Backend::Sqlite {
         stack.set("queue.url", &queue);

@@ -1,8 +1,8 @@
-//! Replacing a running program by a newer one, and back: docs/upgrading.md.
+//! Tests docs/upgrading.md: a running program is replaced by a newer one, and by the older one again.
 //!
-//! `builds` does it with two real builds, which needs `scripts/rolling-upgrade`. The others test its
-//! requirements on every run: `newer` runs this program on tables and messages of a newer one, created by
-//! hand, `older` on those of an older one.
+//! `builds` does this with two real builds, which needs `scripts/rolling-upgrade`. The others test its
+//! requirements on every run: `newer` runs this program on tables and messages of a newer one, which the test
+//! creates by hand, and `older` on those of an older one.
 
 mod before_baseline;
 mod builds;

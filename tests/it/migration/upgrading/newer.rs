@@ -11,7 +11,8 @@ use super::{complaints, done_by};
 use crate::support::program::{json as document, stderr, stdout};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Stack, Stream, event, eventually, host};
 
-/// Returns what a newer program's migration may do to our tables: optional columns, an index, a table.
+/// Returns the changes that a newer program's migration may make to our tables: optional columns, an index, a
+/// table.
 fn migrated_further() -> Vec<String> {
     let mut statements: Vec<String> = migration::TABLES
         .iter()
@@ -40,7 +41,7 @@ async fn runs_on_newer_tables(backend: Backend) {
     stack.until_decided(third / 2).await;
     let migrating = async {
         for statement in migrated_further() {
-            // As `migrate up` does: try again while another session has locked the table.
+            // Tries again while another session has locked the table, as `migrate up` does.
             eventually(&statement, std::time::Duration::from_secs(60), async || {
                 stack.world.test.db.connection().execute_unprepared(&statement).await.ok()
             })
@@ -139,7 +140,7 @@ async fn additions_of_a_newer_program_to_a_message_are_passed_on(backend: Backen
 }
 
 on_engines!(unknown_values_of_a_newer_program_are_read);
-/// Unknown words in this program's closed lists are read, and processing continues.
+/// Values outside of this program's closed lists are read, and processing continues.
 async fn unknown_values_of_a_newer_program_are_read(backend: Backend) {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     let stream = Stream::new(200, Mix::All);
@@ -208,7 +209,7 @@ async fn unknown_values_of_a_newer_program_are_read(backend: Backend) {
             stderr(&output)
         );
     }
-    // And everything can be decided again: events newer than all of these.
+    // All appointments can be decided again, by events newer than all of these.
     let mut again = Stream::new(200, Mix::Decidable);
     again
         .events

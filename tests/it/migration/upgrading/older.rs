@@ -1,4 +1,4 @@
-//! Tables of an older program: a process that was updated before them waits, and continues by itself.
+//! Tables of an older program: a process that was updated before its tables waits, and continues by itself.
 
 use hostmatch::store::{GatewaySchema, StoreErrorKind};
 
@@ -13,7 +13,8 @@ async fn ready(worker: &Process) -> u16 {
     client.get(url).send().await.unwrap().status().as_u16()
 }
 
-/// Also if the tables do not exist at all: the first start of a new installation is no crash loop.
+/// A process also waits if the tables do not exist at all, so the first start of a new installation does not
+/// crash in a loop.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
     for (backend, down) in [
