@@ -44,11 +44,11 @@ struct Options {
     maps: bool,
 }
 
-/// Pause of a request between two statements.
+/// The pause between two statements of a request.
 const THINK: Duration = Duration::from_millis(1);
-/// Pause between two transactions.
+/// The pause between two transactions.
 const PAUSE: Duration = Duration::from_millis(4);
-/// First id of the hosts that only the gateway meets.
+/// The first id of the hosts that only the gateway meets.
 const NEW_HOSTS: i64 = 500_000_000;
 /// How often a person changes their account at Cal.com: host `1000 * n + person` is theirs.
 const ACCOUNTS: i64 = 60;
@@ -113,7 +113,7 @@ struct Request {
 
 /// The result of a transaction.
 struct Done {
-    /// The place of its decision among all decisions, if it made one.
+    /// The number of its decision in the order of all decisions, if it made one.
     order: Option<u64>,
     /// Whether it created a mapping.
     mapped: bool,
@@ -199,7 +199,7 @@ impl Session {
                     company.id, self.name
                 )],
             ),
-            // It is rescheduled.
+            // The booking is rescheduled.
             1 | 2 => request(vec![appointments(appointment)], vec![status(appointment)]),
             // The gateway's own rule, or a person, chooses the member of staff.
             3 | 4 => Request {

@@ -15,8 +15,8 @@ impl Mapping {
     /// Works like Laravel's `firstOrCreate`: reads without a lock and inserts the row if it is missing.
     /// Returns whether it inserted it.
     ///
-    /// # Errors
-    /// Returns the database's error, for example that another session has inserted the unique key meanwhile.
+    /// # Errors Returns the database's error, for example that another session has inserted the same unique
+    /// key in the meantime.
     pub(crate) async fn first_or_create(&self, tx: &impl ConnectionTrait) -> Result<bool, DbErr> {
         let Self { host, staff } = self;
         let condition = format!("calcom_host_id = {host} AND staff_id = '{staff}'");

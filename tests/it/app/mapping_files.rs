@@ -16,7 +16,7 @@ use crate::app::people::{anna, staff_of};
 use crate::support::program::{command, json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, Process, World, event, eventually, host};
 
-const NAME: &str = "Zoë Grün";
+const STAFF_NAME: &str = "Zoë Grün";
 
 /// Creates staff 1 and 2 (and 3, who has left) of company 15, and 9 of company 16.
 async fn salon(backend: Backend) -> World {
@@ -69,7 +69,7 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_undone(backend:
     let world = salon(backend).await;
     let home = tempfile::tempdir().unwrap();
     let text = format!(
-        "company_id;calcom_host_id;calcom_name;staff_id;reason\r\n15;7;{NAME};{one};=fort\r\n15;8;@home;{two};\r\n\
+        "company_id;calcom_host_id;calcom_name;staff_id;reason\r\n15;7;{STAFF_NAME};{one};=fort\r\n15;8;@home;{two};\r\n\
          15;9;;;\r\n15;10;;{gone};\r\n15;11;;{foreign};\r\n",
         one = id(&world, 1),
         two = id(&world, 2),
@@ -105,7 +105,7 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_undone(backend:
         .collect();
     assert!(errors[0].starts_with("5 ") && errors[0].contains("not active"), "{errors:?}");
     assert!(errors[1].starts_with("6 ") && errors[1].contains("does not belong to company 15"), "{errors:?}");
-    assert_eq!(active(&world).await, [format!("15|7|1|{NAME}|manual"), "15|8|2|@home|manual".into()]);
+    assert_eq!(active(&world).await, [format!("15|7|1|{STAFF_NAME}|manual"), "15|8|2|@home|manual".into()]);
     let audits = world.rows("calcom_host_mapping_audits", &["action", "actor", "reason"]).await;
     assert_eq!(audits, ["created|office:anna|-", "created|office:anna|=fort"], "{backend:?}");
 
@@ -121,7 +121,7 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_undone(backend:
         let exported = mappings(&world, &[&["export", "--company", "15"], excel].concat());
         assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
         let text = stdout(&exported);
-        assert!(text.contains("'@home") && text.contains(NAME), "{text}");
+        assert!(text.contains("'@home") && text.contains(STAFF_NAME), "{text}");
         let file = written(&home, &format!("export{}.csv", excel.len()), text);
         let back = import(&world, &file, &["--yes"], 0);
         assert_eq!((&back["unchanged"], &back["import"]), (&json!(2), &Value::Null), "{backend:?}");
@@ -151,7 +151,7 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_undone(backend:
     assert_eq!((&kept["taken_back"], &kept["left"][0]["host"]), (&json!(1), &json!(7)), "{backend:?}");
     let undone = json_report(&mappings(&world, &["import-undo", &second, "--yes", "--output", "json"]), 0);
     assert_eq!((&undone["taken_back"], &undone["left"]), (&json!(1), &json!([])), "{backend:?}");
-    assert_eq!(active(&world).await, [format!("15|7|1|{NAME}|manual")], "{backend:?}");
+    assert_eq!(active(&world).await, [format!("15|7|1|{STAFF_NAME}|manual")], "{backend:?}");
     // The older import can be undone now, and nothing is undone twice.
     for count in [2, 2] {
         let undone =

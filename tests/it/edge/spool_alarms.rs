@@ -12,7 +12,7 @@ use crate::support::program::command;
 use crate::support::{Process, eventually, unique};
 
 const NEARLY: &str = "the spool is nearly full: repair the connection to the queue, or make room";
-const REFUSED: &str = "the spool accepts no events: they are refused while the queue is away";
+const REFUSAL_MESSAGE: &str = "the spool accepts no events: they are refused while the queue is away";
 
 /// An edge that has never reached a broker.
 struct Alone {
@@ -93,12 +93,12 @@ async fn the_log_names_the_limit_that_is_near_or_reached() {
 
     let mut old = Alone::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "300ms")]).await;
     assert_eq!(old.post("old").await, StatusCode::OK);
-    let line = old.edge.wait_for_log(REFUSED).await;
+    let line = old.edge.wait_for_log(REFUSAL_MESSAGE).await;
     assert!(line["problem"].as_str().unwrap().contains("edge.spool_max_age"), "{line}");
     assert_eq!(line["level"], "ERROR");
     // The line is logged at most once a minute.
     let (again, began) = (Duration::from_secs(3), tokio::time::Instant::now());
     eventually("the edge has checked again", WAIT_TIMEOUT, async || (began.elapsed() > again).then_some(()))
         .await;
-    assert_eq!(old.edge.logged(REFUSED).len(), 1, "{}", old.edge.stderr());
+    assert_eq!(old.edge.logged(REFUSAL_MESSAGE).len(), 1, "{}", old.edge.stderr());
 }

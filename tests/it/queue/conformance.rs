@@ -1,4 +1,4 @@
-//! The behaviour that every queue must have, tested on each.
+//! Tests, on each queue, the behaviour that every queue must have.
 
 mod settling;
 

@@ -1,4 +1,4 @@
-//! Faults of a network and a broker: cut, stall, refuse, restart.
+//! Tests faults of the network and of the broker: it cuts off, stalls, refuses or restarts.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
     rig.publish(&["one"]).await;
     let mut consumer = rig.work();
     let in_hand = batch(&mut consumer).await;
-    // Our bytes go nowhere; the copy never reaches the broker.
+    // Our bytes are held back, so the copy never reaches the broker.
     proxy.set(Mode::StallUpstream);
     let settling = tokio::spawn(all(in_hand, retry(SHORT)));
     let publisher = rig.queue.publisher();
@@ -219,7 +219,7 @@ async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
             publisher.publish(vec![message(&body)]).await.unwrap();
             sent.insert(body);
         }
-        // A batch in hand while the broker goes away.
+        // The consumer holds a batch when the broker goes down.
         let in_hand = batch(&mut consumer).await;
         if round == "stopped" {
             broker.stop().await;
@@ -273,9 +273,9 @@ async fn a_broker_without_memory_refuses_quickly_but_still_gets_acknowledgements
     queue.close().await;
 }
 
-/// Far more than there are channels, so that most share a channel with others.
+/// Far more publishes than channels, so that most share a channel with others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn oversized_and_cancelled_publishes_affect_no_others() {
+async fn oversized_and_cancelled_publishes_do_not_affect_others() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     let lower = "application:set_env(rabbit, max_message_size, 2000), \
@@ -293,7 +293,7 @@ async fn oversized_and_cancelled_publishes_affect_no_others() {
         let publisher = publisher.clone();
         let task = tokio::spawn(async move { publisher.publish(vec![message(&body)]).await });
         if n % 7 == 3 {
-            // At any point of its publish.
+            // The publish may be cancelled at any point.
             tokio::task::yield_now().await;
             task.abort();
         } else {

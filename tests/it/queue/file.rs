@@ -1,4 +1,4 @@
-//! Conditions that only the queue in a file meets: crashes, foreign files, other processes.
+//! Tests conditions that only the embedded queue meets: crashes, foreign files and other processes.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn messages_of_a_crashed_process_are_redelivered_when_its_lease_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_whose_lease_ended_settles_nothing() {
+async fn a_batch_whose_lease_has_ended_cannot_be_settled() {
     let rig = Rig::embedded().await;
     rig.publish(&["slow"]).await;
     let slow = batch(&mut rig.work()).await;

@@ -14,7 +14,7 @@ use crate::support::cleanup::Cleanup;
 pub(super) use crate::support::cleanup::{clean, connect};
 use crate::support::{amqp_url, eventually, unique};
 
-/// Enough for a slow machine; a passing test never waits this long.
+/// Long enough for a slow machine; a passing test never waits this long.
 pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// So many bytes that the prefetch has the configured value from the start.
@@ -51,7 +51,7 @@ impl Rig {
         Self::open(config(&amqp_url()), amqp_url()).await
     }
 
-    /// Creates a rig; `cleaner` is a URL that works even if the test makes the queue's own fail.
+    /// Creates a rig. `cleaner` is a URL that works even if the test makes that of the queue fail.
     pub(super) async fn open(config: QueueConfig, cleaner: String) -> Self {
         let cleanup = Cleanup::Broker(QueueConfig { url: Secret::new(cleaner), ..config.clone() });
         let queue = Queue::open(&config).await.unwrap();
@@ -151,8 +151,8 @@ pub(super) async fn settled_in(rig: &Rig, count: u64) {
     .await;
 }
 
-/// Waits until all are delivered or ready: a broker delivers before the consumer asks, the file only when
-/// it asks.
+/// Waits until all messages are delivered or ready: a broker delivers before the consumer asks, the embedded
+/// queue only when it asks.
 pub(super) async fn delivered_or_ready(rig: &Rig, count: u64) {
     eventually("all messages are delivered or ready", WAIT_TIMEOUT, async || {
         let depth = rig.queue.depth().await.unwrap();
@@ -161,8 +161,9 @@ pub(super) async fn delivered_or_ready(rig: &Rig, count: u64) {
     .await;
 }
 
-/// Returns these messages in one batch. How many a batch gets depends on the network's speed, so this holds
-/// a batch back until all have arrived, and tries again if they were not in one.
+/// Returns these messages in one batch. The number of messages in a batch depends on the speed of the
+/// network, so this holds batches back until all messages have arrived, and tries again if they were not in
+/// one batch.
 pub(super) async fn full_batch(rig: &Rig, consumer: &mut Consumer, wanted: &[&str]) -> Batch {
     for _ in 0..20 {
         rig.publish(&["opener"]).await;

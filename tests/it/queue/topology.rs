@@ -1,4 +1,4 @@
-//! The topology on a broker: created, verified, and errors if it is wrong.
+//! Tests the topology on a broker: it is created or verified, and errors describe what is wrong with it.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ async fn only_unroutable_messages_are_published_again_not_those_a_full_queue_ref
         .queue_unbind(work.into(), exchange.clone().into(), "#".into(), FieldTable::default())
         .await
         .unwrap();
-    // Both queues are routed a copy; one is full, which makes the broker refuse the message.
+    // Both queues get a copy, but one is full, so the broker refuses the message.
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongInt(0));
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
@@ -190,7 +190,7 @@ async fn a_message_with_an_unroutable_copy_is_not_acknowledged() {
     let channel = connection.create_channel().await.unwrap();
     let wait = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT.as_millis());
     channel.queue_delete(wait.into(), QueueDeleteOptions::default()).await.unwrap();
-    // Refused at first; then the wait queue is created again and accepts the copy.
+    // The copy is refused at first; then the wait queue is created again and accepts it.
     let settled = tokio::time::timeout(WAIT_TIMEOUT, all(in_hand, retry(SHORT))).await.unwrap();
     assert_eq!(settled.retried, 1, "{settled:?}");
     let again = batch(&mut consumer).await;

@@ -1,4 +1,4 @@
-//! "Connected, but consuming nothing" is detected, logged, and repaired by a new connection.
+//! A consumer that is connected but gets no deliveries is detected, logged, and repaired by a new connection.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

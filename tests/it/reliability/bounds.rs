@@ -1,4 +1,4 @@
-//! The memory of a worker, for any number and any size of waiting messages.
+//! Tests that the memory of a worker is bounded, for any number and any size of waiting messages.
 
 use std::time::{Duration, Instant};
 
@@ -107,12 +107,12 @@ async fn a_worker_with_default_settings_takes_no_more_memory_than_documented() {
 }
 
 /// Returns the peak memory of a worker with this many small events in its queue, most of which stay there.
-/// Each of them is in the queue or decided at the end.
+/// At the end each event is in the queue or decided.
 async fn with_waiting(backend: Backend, waiting: u64) -> usize {
     let began = Instant::now();
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("queue.prefetch", "400");
-    // Nothing to act on: it gets a row, nothing else.
+    // An event with nothing to act on only gets a row.
     let event =
         |n: u64| json!({ "triggerEvent": "MEETING_STARTED", "event_id": format!("w{n}"), "bookingId": n });
     // The confirms are not awaited one by one: that alone would take a quarter of an hour.

@@ -1,5 +1,5 @@
-//! The broken builds that the tests must find (`scripts/broken-builds`): their patches still apply, name
-//! existing tests, and are listed in `docs/reliability.md`.
+//! Checks the broken builds that the tests must find (`scripts/broken-builds`): their patches still apply,
+//! name existing tests, and are listed in `docs/reliability.md`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,7 +43,7 @@ fn every_patch_names_a_test_and_is_in_the_document() {
     for patch in all {
         let (test, broken) = head(&patch);
         assert!(document.contains(&format!("| {broken} |")), "docs/reliability.md lacks: {broken}");
-        let place = test.replace("::", "/");
+        let path = test.replace("::", "/");
         let there = tests.join(format!("{place}.rs")).exists() || {
             let (module, name) = place.rsplit_once('/').unwrap();
             let text = std::fs::read_to_string(tests.join(format!("{module}.rs"))).unwrap();

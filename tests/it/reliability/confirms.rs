@@ -1,4 +1,4 @@
-//! A copy without the broker's confirm does not count: its original stays.
+//! A copy that the broker has not confirmed does not count: its original stays in the queue.
 
 use lapin::options::QueueDeleteOptions;
 use serde_json::json;

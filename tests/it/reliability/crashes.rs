@@ -10,11 +10,11 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 /// The kind of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Traffic {
-    /// Each can be decided immediately.
+    /// Events that can be decided immediately.
     Normal,
-    /// Their appointments are missing at first: they are retried later.
+    /// Events whose appointments are missing at first, so that they are retried.
     Retries,
-    /// Each ends as a dead letter.
+    /// Events that become dead letters.
     Dead,
 }
 
@@ -85,24 +85,24 @@ async fn matrix(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_dies_at_any_point_costs_nothing_on_mariadb() {
+async fn a_worker_that_dies_at_any_point_loses_nothing_on_mariadb() {
     matrix(MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_dies_at_any_point_costs_nothing_on_postgresql() {
+async fn a_worker_that_dies_at_any_point_loses_nothing_on_postgresql() {
     matrix(Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_dies_at_any_point_costs_nothing_on_sqlite_with_the_embedded_queue() {
+async fn a_worker_that_dies_at_any_point_loses_nothing_on_sqlite_with_the_embedded_queue() {
     matrix(Sqlite).await;
 }
 
 /// Kills a worker at this point, lets another one complete the work, and counts.
 async fn worker_dies(backend: Backend, traffic: Traffic, point: &str) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-    // More batches than pipelines, so that some are settled and some in hand when it dies.
+    // More batches than pipelines, so that some are settled and some in progress when the worker dies.
     stack.set("worker.batch_size", "10");
     let stream = Stream::new(EVENTS, if traffic == Dead { Mix::Dead } else { Mix::Decidable });
     stream.open_salons(&stack.world).await;
@@ -153,7 +153,7 @@ async fn an_edge_that_dies_loses_no_event_that_it_had_accepted() {
     }
 }
 
-/// Kills an edge while events are posted to it; senders without an answer send again.
+/// Kills an edge while events are posted to it; senders that get no response send again.
 async fn edge_dies(backend: Backend, point: &str) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("edge.allow_unsigned", "true");

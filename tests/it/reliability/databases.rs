@@ -11,7 +11,7 @@ use crate::support::{
 
 const HOLDS: &str = "the database cannot be used: holding the batch, counting no attempt";
 
-/// How long each connection of the crowd waits for admission.
+/// The time that each of the many connections waits to be accepted.
 const ADMISSION_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Checks that everything was done once, and that no event has lost an attempt.
@@ -82,7 +82,7 @@ impl Administrator {
                 Backend::MariaDb => format!("KILL {id}"),
                 _ => format!("SELECT pg_terminate_backend({id})"),
             };
-            // The session may be gone by now.
+            // The session may have ended in the meantime.
             let _ = self.connection.execute_unprepared(&kill).await;
         }
     }
@@ -96,7 +96,7 @@ async fn a_database_server_that_refuses_for_a_while(backend: Backend) {
 
 async fn refuses(server: &Server, backend: Backend) {
     let test = server.create_gateway().await;
-    // A separate pool, so that the test has a connection when no other session gets one.
+    // The test uses a separate pool, so that it has a connection when no other session gets one.
     let connection = sea_orm::Database::connect(&test.url).await.unwrap();
     let admin = Administrator { backend, connection };
     admin.make_worker().await;

@@ -1,4 +1,4 @@
-//! Files that cannot grow: the database's, and those of the embedded queue.
+//! Tests files that cannot grow: that of an SQLite database, and those of the embedded queue.
 
 use std::process::Command;
 
@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World};
 
-/// The gateway's SQLite file cannot grow: the batch in hand waits until it can.
+/// The gateway's SQLite file cannot grow: the current batch waits until it can.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_under_sqlite_costs_nothing() {
+async fn a_full_disk_under_sqlite_loses_nothing() {
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     let mut stack = Stack::on(world, Some(crate::support::amqp_url())).await;
     stack.set("worker.batch_size", "25");
@@ -28,8 +28,8 @@ async fn a_full_disk_under_sqlite_costs_nothing() {
 }
 
 /// Returns a command that runs its arguments with a limit of 128 KiB per file: for SQLite that is a full
-/// disk. (In blocks of 512 bytes; the signal that would end the process is ignored, which a shell passes
-/// on.)
+/// disk. (The limit is in blocks of 512 bytes. The shell ignores the signal that would end the process, and
+/// the program inherits that.)
 fn small_files() -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' XFSZ; ulimit -S -f 256; exec \"$0\" \"$@\""]);
@@ -45,7 +45,7 @@ fn make_room(process: &Process) {
 /// The embedded queue's file cannot grow: the edge answers with success only for events that it has
 /// written, and the worker gets nothing until there is room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_under_the_embedded_queue_costs_nothing() {
+async fn a_full_disk_under_the_embedded_queue_loses_nothing() {
     let world = World::new(Backend::Postgres, GatewayShape::Roadmap).await;
     let mut stack = Stack::on(world, None).await;
     stack.set("edge.allow_unsigned", "true");

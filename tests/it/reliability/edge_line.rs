@@ -10,7 +10,8 @@ use crate::support::{
     Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, amqp_url, eventually, is_full,
 };
 
-/// The event is in flight, or the broker has it and its confirm is in flight, or any other point.
+/// The point of the fault: the event is in flight, or the broker has it and its confirm is in flight, or any
+/// other.
 const POINTS: [(&str, When); 4] = [
     ("before a confirm arrives", When::Answers(ACK)),
     ("while connecting", When::Bytes(700)),

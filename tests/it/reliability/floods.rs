@@ -4,11 +4,11 @@
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, Statement};
 use serde_json::{Value, json};
 
-use super::counted;
+use super::assert_done_once;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, is_full};
 
-/// The database refuses appointments from here on, after a call of [`refuse`].
-const REFUSED: u32 = 1_000_000;
+/// The database refuses appointments from this id on, after a call of [`refuse`].
+const FIRST_REFUSED_APPOINTMENT: u32 = 1_000_000;
 
 fn full_or_usual(full: u32, usual: u32) -> u32 {
     if is_full() { full } else { usual }
@@ -29,22 +29,24 @@ async fn two_workers(stack: &Stack) {
     for worker in &mut workers {
         assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     }
-    // Messages that a worker had in hand while the queue looked empty may have returned.
+    // Messages that a worker held while the queue looked empty may have been returned.
     stack.drain().await;
 }
 
-/// Makes the database refuse every change of the appointments from [`REFUSED`] on.
+/// Makes the database refuse every change of the appointments from [`FIRST_REFUSED_APPOINTMENT`] on.
 async fn refuse(world: &World) {
     let begin = "CREATE TRIGGER refuse BEFORE UPDATE ON appointments FOR EACH ROW";
     let refuse = match world.test.backend {
-        Backend::Sqlite => format!("{begin} WHEN NEW.id >= {REFUSED} BEGIN SELECT RAISE(ABORT, 'no'); END"),
+        Backend::Sqlite => {
+            format!("{begin} WHEN NEW.id >= {FIRST_REFUSED_APPOINTMENT} BEGIN SELECT RAISE(ABORT, 'no'); END")
+        }
         Backend::MariaDb => {
             format!(
-                "{begin} IF NEW.id >= {REFUSED} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF"
+                "{begin} IF NEW.id >= {FIRST_REFUSED_APPOINTMENT} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF"
             )
         }
         Backend::Postgres => format!(
-            "ALTER TABLE appointments ADD CONSTRAINT refuse CHECK (id < {REFUSED} OR calcom_host_id IS NULL)"
+            "ALTER TABLE appointments ADD CONSTRAINT refuse CHECK (id < {FIRST_REFUSED_APPOINTMENT} OR calcom_host_id IS NULL)"
         ),
     };
     world.run(&refuse).await;
@@ -57,7 +59,7 @@ async fn only_failing_messages() {
         let count = full_or_usual(3_000, 300);
         let mut stream = Stream::new(count, Mix::Dead);
         for n in 0..count / 10 {
-            stream.add_dead(REFUSED + n, 3 * n as usize);
+            stream.add_dead(FIRST_REFUSED_APPOINTMENT + n, 3 * n as usize);
         }
         stream.open(&stack.world).await;
         refuse(&stack.world).await;
@@ -82,14 +84,14 @@ async fn one_failing_message_in_a_thousand() {
         let count = full_or_usual(10_000, 2_000);
         let mut stream = Stream::new(count, Mix::Decidable);
         for n in 0..count / 1_000 {
-            stream.add_dead(REFUSED + n, (n * 1_000 + 500) as usize);
+            stream.add_dead(FIRST_REFUSED_APPOINTMENT + n, (n * 1_000 + 500) as usize);
         }
         stream.open(&stack.world).await;
         refuse(&stack.world).await;
         let mut ledger = Ledger::open("one failing message in a thousand", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
-        counted(stack, stream, ledger).await;
+        assert_done_once(stack, stream, ledger).await;
     }
 }
 
@@ -108,7 +110,7 @@ async fn bodies_of_any_size() {
                 _ if n % 5 == 0 => MEBIBYTE,
                 _ => 0,
             };
-            // The booking, if there is one, is what is stored with the assignment.
+            // The booking, if there is one, is stored with the assignment.
             let place = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
             event[place]["padding"] = json!("x".repeat(size));
         }
@@ -117,7 +119,7 @@ async fn bodies_of_any_size() {
             ledger.publish(&stack, std::slice::from_ref(event)).await;
         }
         two_workers(&stack).await;
-        counted(stack, stream, ledger).await;
+        assert_done_once(stack, stream, ledger).await;
     }
 }
 
@@ -131,7 +133,7 @@ async fn every_event_ten_times() {
         let mut ledger = Ledger::open("every event ten times", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
-        counted(stack, stream, ledger).await;
+        assert_done_once(stack, stream, ledger).await;
     }
 }
 
@@ -145,11 +147,11 @@ async fn the_newest_event_first() {
         let mut ledger = Ledger::open("fully reversed order", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
-        counted(stack, stream, ledger).await;
+        assert_done_once(stack, stream, ledger).await;
     }
 }
 
-/// The host, whom the workers match by e-mail with member of staff 1, and the person with 2.
+/// The host, whom the workers match by e-mail with member of staff 1, and the person maps to 2.
 const HOST: u32 = 501;
 const BY_EMAIL: u32 = 1;
 const BY_HAND: u32 = 2;
@@ -171,7 +173,7 @@ async fn two_workers_and_a_person_on_the_same_host() {
         }
         let mut ledger = Ledger::open("two workers and a person on one host", &stack).await;
         let mut workers = [stack.worker().await, stack.worker().await];
-        // Round by round, so that workers and person meet at any speed of the machine.
+        // Works in rounds, so that the workers and the person meet on a machine of any speed.
         let rounds: Vec<Vec<Value>> = (1..=3)
             .map(|day| (1..=count).map(|id| event(id, day, HOST, "anna@salon.example")).collect())
             .collect();
@@ -246,7 +248,7 @@ fn event(appointment: u32, day: u32, host: u32, email: &str) -> Value {
     })
 }
 
-/// Lets a person map the host in the gateway, whatever the workers have found meanwhile.
+/// Lets a person map the host in the gateway, whatever the workers have found in the meantime.
 async fn maps_by_hand(world: &World) {
     let time_limit = std::time::Duration::from_secs(60);
     crate::support::eventually("the person's mapping is saved", time_limit, async || {

@@ -27,11 +27,11 @@ async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) 
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     stack.drain().await;
-    counted(stack, stream, ledger).await;
+    assert_done_once(stack, stream, ledger).await;
 }
 
-/// Checks that everything was done once, when no worker is running any more.
-async fn counted(stack: Stack, stream: Stream, ledger: Ledger) {
+/// Checks that everything was done once. Call it when no worker is running.
+async fn assert_done_once(stack: Stack, stream: Stream, ledger: Ledger) {
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }

@@ -1,5 +1,5 @@
-//! Network faults between the worker and its broker, and between the worker and its database: latency, low
-//! bandwidth, silence, resets, and cuts at any byte.
+//! Tests network faults between the worker and its broker, and between the worker and its database: latency,
+//! low bandwidth, silence, resets, and cuts at any byte.
 
 use std::time::Duration;
 
@@ -109,11 +109,11 @@ async fn bad(what: &str, line: Connection, backend: Backend, mode: Mode) {
     scene.end(worker).await;
 }
 
-/// What may be in progress when the fault happens.
+/// The operations that may be in progress when the fault happens.
 const BROKER_POINTS: [(&str, When); 4] = [
     ("while connecting", When::Bytes(700)),
     ("among deliveries", When::Answers(DELIVER)),
-    // The copy is in its queue without a confirm: it may arrive twice, and must have one effect.
+    // The copy is in its queue without a confirm: it may arrive twice, but must have only one effect.
     ("before a confirm arrives", When::Answers(ACK)),
     ("before an acknowledgement arrives", When::Sends(ACK)),
 ];
@@ -121,7 +121,7 @@ const DATABASE_POINTS: [(&str, When); 5] = [
     ("while connecting", When::Bytes(300)),
     ("in the middle of a batch", When::Sent(b"hostmatch_events")),
     ("before a commit arrives", When::Sends(COMMIT)),
-    // Committed, and the worker cannot know.
+    // The transaction is committed, but the worker does not get the response.
     ("after a commit arrived", When::Sent(COMMIT)),
     ("while dead letters are recorded", When::Sent(b"hostmatch_dead_letters")),
 ];
@@ -214,7 +214,7 @@ async fn a_connection_cut_at_any_byte() {
 }
 
 on_engines!(a_command_on_a_silent_database_ends_with_an_error: mariadb, postgres);
-/// A command that reads a database which no longer answers ends with an error: while it connects, and
+/// A command that reads from a database which no longer responds ends with an error, while it connects and
 /// during a query.
 async fn a_command_on_a_silent_database_ends_with_an_error(backend: Backend) {
     const COMMANDS: [(&[&str], When); 8] = [

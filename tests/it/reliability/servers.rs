@@ -1,5 +1,5 @@
-//! Faults of servers: a broker that is short of memory, revokes rights or consumers or closes channels; a
-//! database that kills connections or makes transactions wait.
+//! Tests faults of servers: a broker that is short of memory, revokes rights, cancels consumers or closes
+//! channels, and a database that kills connections or makes transactions wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// One node with one fault after another; each time nothing is lost.
+/// One node has one fault after another, and nothing is ever lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_disturbs_its_clients() {
     let Some(mut broker) = Broker::prepare() else { return };
@@ -37,7 +37,7 @@ async fn on_broker(broker: &Broker, what: &str, mix: Mix) -> (Stack, Stream, Led
     (stack, stream, ledger)
 }
 
-/// The broker accepts no retries and no dead letters; events that need none continue.
+/// The broker accepts neither retries nor dead letters; events that need neither are decided.
 async fn memory_alarm(broker: &Broker) {
     let (stack, stream, mut ledger) = on_broker(broker, "memory alarm", Mix::All).await;
     ledger.publish(&stack, &stream.events).await;
@@ -74,8 +74,8 @@ async fn right_revoked(broker: &Broker) {
     end(stack, stream, ledger, worker).await;
 }
 
-/// Lets the worker's user write and read only this. Connections cache their rights for a while: all of them
-/// are closed.
+/// Limits the worker's user to these write and read permissions. Connections cache permissions for a while,
+/// so this closes all of them.
 async fn revoke(broker: &Broker, [write, read]: [&str; 2]) {
     broker.control(&["set_permissions", "worker", ".*", write, read]).await;
     broker.control(&["close_all_connections", "a right was revoked"]).await;
@@ -96,7 +96,7 @@ async fn consumer_timeout(broker: &Broker) {
     end(stack, stream, ledger, worker).await;
 }
 
-/// Opens a transaction that locks the same hosts: what a worker waits for in the middle of a transaction.
+/// Opens a transaction that locks the same hosts, so that a worker waits in the middle of its transaction.
 async fn lock_hosts(stack: &Stack) -> DatabaseTransaction {
     let lock = stack.world.test.db.begin().await.unwrap();
     let hosts: Vec<String> = Stream::hosts().map(|(company, host)| format!("({company}, {host})")).collect();
@@ -115,7 +115,7 @@ async fn queue_deleted(broker: &Broker) {
     let connection = connect(&broker.url()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let name = format!("{}.bookings", stack.config.prefix);
-    // Deleting it loses nothing only if it is empty and no worker has a message of it in hand.
+    // Deleting the queue loses nothing only if it is empty and no worker holds one of its messages.
     stack.until_decided(first.len() - repeats(first)).await;
     channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     worker.wait_for_log("not consuming; subscribing again").await;
@@ -138,7 +138,7 @@ async fn on_database(backend: Backend, what: &str, count: u32) -> (Stack, Stream
     (stack, stream, ledger)
 }
 
-/// Repeats this while the worker runs, until `done`.
+/// Repeats this action while the worker runs, until `done`.
 async fn meanwhile(done: &AtomicBool, mut this: impl AsyncFnMut()) {
     while !done.load(Ordering::SeqCst) {
         this().await;
@@ -161,8 +161,8 @@ async fn sessions(admin: &DatabaseConnection, stack: &Stack) -> Vec<i64> {
     rows.unwrap().iter().map(|row| row.try_get("", "id").unwrap()).collect()
 }
 
-on_engines!(connections_that_are_killed_in_the_middle_cost_nothing: mariadb, postgres);
-async fn connections_that_are_killed_in_the_middle_cost_nothing(backend: Backend) {
+on_engines!(connections_that_are_killed_in_the_middle_lose_nothing: mariadb, postgres);
+async fn connections_that_are_killed_in_the_middle_lose_nothing(backend: Backend) {
     let (stack, stream, mut ledger) = on_database(backend, "connections killed", 600).await;
     ledger.publish(&stack, &stream.events).await;
     let admin = sea_orm::Database::connect(database_server(backend).unwrap()).await.unwrap();
@@ -177,7 +177,7 @@ async fn connections_that_are_killed_in_the_middle_cost_nothing(backend: Backend
                 Backend::MariaDb => format!("KILL {id}"),
                 _ => format!("SELECT pg_terminate_backend({id})"),
             };
-            // The session may be gone by now.
+            // The session may have ended in the meantime.
             killed += u32::from(admin.execute_unprepared(&kill).await.is_ok());
         }
     });
@@ -193,10 +193,10 @@ async fn connections_that_are_killed_in_the_middle_cost_nothing(backend: Backend
     end(stack, stream, ledger, worker).await;
 }
 
-on_engines!(a_series_of_deadlocks_costs_nothing: mariadb, postgres);
-/// Another program waits for what our transactions have locked, and holds what they wait for, so that the
-/// server can only end one of the two; the test makes that ours.
-async fn a_series_of_deadlocks_costs_nothing(backend: Backend) {
+on_engines!(a_series_of_deadlocks_loses_nothing: mariadb, postgres);
+/// Another program waits for rows that our transactions have locked, and holds rows that they wait for, so
+/// that the server must abort one of the two transactions; the test makes it abort ours.
+async fn a_series_of_deadlocks_loses_nothing(backend: Backend) {
     let (mut stack, stream, mut ledger) = on_database(backend, "deadlock storm", 400).await;
     stack.set("log.level", "info,hostmatch=debug");
     ledger.publish(&stack, &stream.events).await;
@@ -219,7 +219,7 @@ async fn a_series_of_deadlocks_costs_nothing(backend: Backend) {
 /// Locks the hosts in reverse order, as no transaction of ours does.
 async fn rival(stack: &Stack) {
     let tx = stack.world.test.db.begin().await.unwrap();
-    // MariaDB spares the transaction with the most changes; PostgreSQL ends the one that waited first.
+    // MariaDB spares the transaction with the most changes; PostgreSQL aborts the one that waited first.
     tx.execute_unprepared("INSERT INTO rival SELECT id FROM appointments").await.unwrap();
     let mut hosts: Vec<(u32, u64)> = Stream::hosts().collect();
     hosts.sort_unstable();
@@ -248,9 +248,9 @@ fn assert_no_attempt_counted(worker: &Process) {
     }
 }
 
-on_engines!(locks_kept_by_another_session_cost_no_attempt: mariadb, postgres);
-/// Another session keeps the rows locked for longer than a statement may wait, and than all attempts take.
-async fn locks_kept_by_another_session_cost_no_attempt(backend: Backend) {
+on_engines!(locks_kept_by_another_session_use_up_no_attempt: mariadb, postgres);
+/// Another session keeps the rows locked for longer than a statement may wait and all attempts take.
+async fn locks_kept_by_another_session_use_up_no_attempt(backend: Backend) {
     let (mut stack, stream, mut ledger) = on_database(backend, "lock-wait timeouts", 200).await;
     stack.set("database.statement_timeout", "1s");
     ledger.publish(&stack, &stream.events).await;
@@ -272,8 +272,8 @@ async fn locks_kept_by_another_session_cost_no_attempt(backend: Backend) {
 }
 
 on_engines!(one_connection_for_several_pipelines_is_enough: mariadb, postgres);
-/// Four pipelines share one connection, and the first of them waits with it for another session's lock: the
-/// others get no connection, which is no fault of their events.
+/// Four pipelines share one connection, and the first of them uses it to wait for another session's lock. The
+/// others get no connection, which must not count as a failure of their events.
 async fn one_connection_for_several_pipelines_is_enough(backend: Backend) {
     let (mut stack, stream, mut ledger) = on_database(backend, "pool exhausted", 400).await;
     stack.set("database.max_connections", "1");

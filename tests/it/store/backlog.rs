@@ -1,4 +1,4 @@
-//! The backlog as counts: on every engine, by company, and read through an index.
+//! Tests that the backlog is counted correctly on every engine and by company, and read through an index.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -188,7 +188,7 @@ async fn read(database: &Database, scope: &Scope) -> Result<(), StoreError> {
 on_engines!(the_rows_read_do_not_grow_with_closed_rows: mariadb, postgres);
 async fn the_rows_read_do_not_grow_with_closed_rows(backend: Backend) {
     let (world, database) = create_filled_database(backend).await;
-    // Closed rows: last year's, resolved, or with staff.
+    // These rows are closed: last year's, resolved, or with staff.
     for change in
         ["hostmatch_inbox SET state = 'resolved'", "hostmatch_assignments SET starts_ms = appointment_id"]
     {
@@ -208,7 +208,7 @@ async fn the_rows_read_do_not_grow_with_closed_rows(backend: Backend) {
     let one = DatabaseConfig { max_connections: 1, ..config(&world.test.url) };
     let database = Database::connect_read_only(&one).await.unwrap();
     for scope in [Scope::All, Scope::of(Some(CompanyId(2)))] {
-        // The first read sets up sessions and prepares statements, which reads rows too.
+        // The first read sets up sessions and prepares statements, which also reads rows.
         read(&database, &scope).await.unwrap();
         let before = rows_read(&database).await;
         let again = rows_read(&database).await;

@@ -1,4 +1,4 @@
-//! Connecting, classes of errors, ids and clocks.
+//! Tests connecting, classes of errors, ids and clocks.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn migrations_have_no_statement_timeout() {
 
 #[tokio::test]
 async fn an_unreachable_server_is_reported_with_its_address_and_the_reason() {
-    // A port without a listener: the test has just released it.
+    // Nothing listens on this port, which the test has just released.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for scheme in ["mysql", "postgres"] {
         let url = format!("{scheme}://somebody:hunter2@127.0.0.1:{port}/gateway");
@@ -271,7 +271,7 @@ async fn ids_of_every_kind_are_read_and_bound(backend: Backend) {
     assert!(bind_staff(Some(&StaffId::Integer(7)), KeyKind::Uuid).is_err());
 }
 
-/// Returns the hours between the gateway's "now" and UTC.
+/// Returns the difference between the gateway's "now" and UTC, in hours.
 async fn hours_off(test: &TestDatabase, zone: &str) -> i64 {
     let schema = GatewaySchema::read(&test.db, &GatewayConfig { timezone: zone.into() }).await.unwrap();
     let now = schema.updated_at.unwrap();
@@ -322,7 +322,7 @@ async fn the_zone_of_a_postgres_database_is_found() {
     assert_eq!(test.schema().await.updated_at.as_deref(), Some("now()"));
 }
 
-/// As after a disk error.
+/// The file is damaged, as after a disk error.
 #[tokio::test]
 async fn a_transaction_left_open_does_not_break_its_connection() {
     let test = TestDatabase::fresh(Backend::Sqlite, GatewayShape::Empty).await;

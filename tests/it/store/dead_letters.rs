@@ -24,7 +24,7 @@ async fn a_letter_that_fails_again_shows_its_newest_attempt_and_is_open(backend:
         "the same failure is not recorded again"
     );
     assert_eq!(insert_dead_letters(&test.db, &[again]).await.unwrap(), 0);
-    // An older attempt that arrives late changes nothing.
+    // An older attempt that arrives late does not change the letter.
     assert_eq!(insert_dead_letters(&test.db, &[first]).await.unwrap(), 0);
     let all = dead_letters(&test.db, &Scope::All, &DeadLetterFilter::default(), 10).await.unwrap();
     let shown = (all[0].state.as_ref(), all[0].reason.as_str(), all[0].attempts);
@@ -64,7 +64,7 @@ async fn a_failed_copy_ends_its_replay_whatever_is_in_the_same_batch(backend: Ba
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let (first, tag) = create_letter_in_flight(&test).await;
     let other = failed_at(&first, first.letter.last_failed_ms + 1);
-    // Another copy of the same message becomes a dead letter: this one is still in flight.
+    // Another copy of the same message becomes a dead letter while this one is still in flight.
     insert_dead_letters(&test.db, std::slice::from_ref(&other)).await.unwrap();
     assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["replaying"], "{backend:?}");
     let copy = NewDeadLetter { replayed: Some(tag), ..first.clone() };

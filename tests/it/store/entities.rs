@@ -1,5 +1,5 @@
-//! The entities: their columns equal the tables', and their relations are right, on every engine and with
-//! every kind of key.
+//! Checks the entities: their columns equal those of the tables, and their relations are right, on every
+//! engine and with every kind of key.
 
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ async fn a_mapping_is_related_to_its_staff_and_its_audits(backend: Backend) {
             assert!(audits[0].new_values.is_some() && audits[0].changed_at.is_some());
         }
 
-        // The same for all rows at once: one statement for each relation.
+        // Loads the relations of all rows at once, with one statement for each relation.
         let members = mappings.load_one(staff::Entity::find().present(&schema), db).await.unwrap();
         let members: Vec<StaffId> = members.into_iter().map(|member| member.unwrap().id).collect();
         assert_eq!(members, named, "{:?}", world.test);
@@ -67,7 +67,7 @@ async fn an_appointment_is_related_to_the_active_mapping(backend: Backend) {
     for shape in shapes() {
         let world = salon(backend, shape).await;
         let (db, schema) = (world.test.db.connection(), world.test.schema().await);
-        // A deactivated mapping of the same host.
+        // The same host has a deactivated mapping.
         let anna = world.staff_id(12);
         let off = format!(
             "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, \

@@ -49,7 +49,7 @@ pub(crate) fn with_parameter(url: &str, parameter: &str) -> String {
     format!("{url}{separator}{parameter}")
 }
 
-/// Returns the name of the database.
+/// Returns the database name.
 pub(crate) fn database_of(url: &str) -> &str {
     let place = url.split('?').next().unwrap_or_default();
     place.rsplit('/').next().unwrap_or_default()

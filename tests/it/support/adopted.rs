@@ -6,7 +6,8 @@ use super::Backend;
 /// The form in which the gateway's migrations created the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
-    /// As in the live gateway: enumerations, cascading audits, nullable times, a nullable company, no actor.
+    /// The tables of the live gateway: enumerations, cascading audits, nullable times, a nullable company, no
+    /// actor.
     Living,
     /// The SQL of the first plan: no company at all; times that MariaDB fills in by itself; on PostgreSQL
     /// an enumerated type.
@@ -118,8 +119,8 @@ pub(crate) fn staff(n: u32) -> String {
     format!("'00000000-0000-4000-8000-{n:012}'")
 }
 
-/// Returns what the gateway continues to write, as its PHP does, after its tables are adopted: it does not
-/// know our columns. The last row stays.
+/// Returns the statements that the gateway's PHP continues to run after its tables are adopted, without
+/// knowing our columns. The last row stays.
 pub(crate) fn gateway_continues(backend: Backend, variant: Variant) -> Vec<String> {
     let values = "902, {904}, 5101, 'Mara Wolf', 'mara@atelier.example', 'auto_email', {score95} TRUE, NULL";
     let last = "(SELECT id FROM (SELECT MAX(id) AS id FROM calcom_host_mappings) newest)";

@@ -1,6 +1,6 @@
 //! A proxy that holds the N-th statement that changes the database, so that a test can kill the program
-//! exactly there, or do something else meanwhile. It parses enough of MySQL's and PostgreSQL's protocols to
-//! find such a statement.
+//! exactly there, or do something else in the meantime. It parses enough of MySQL's and PostgreSQL's
+//! protocols to find such a statement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,7 +51,7 @@ impl Breakpoint {
     /// Waits until the statement has arrived.
     pub(crate) async fn reached(&self) {
         let mut reached = self.reached.clone();
-        // The sender lives as long as this.
+        // The sender lives as long as `self`.
         let _ = reached.wait_for(|reached| *reached).await;
     }
 

@@ -101,7 +101,7 @@ impl Broker {
             // Erlang's name server, which the first node starts and all nodes share.
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .current_dir(home);
-        // Stored before the wait: whatever happens now, the node ends with the test.
+        // The process is stored before the wait, so that the node ends with the test whatever happens now.
         let daemon = self.daemon.insert(Daemon::start(&mut command));
         for port in std::iter::once(self.port).chain(self.management_port) {
             eventually("a private RabbitMQ accepts connections", Duration::from_secs(90), async || {

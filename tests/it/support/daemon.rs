@@ -1,4 +1,4 @@
-//! A server's process and its child processes, ended together.
+//! A server's process and its child processes, which end together.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ impl Daemon {
             killpg(group, signal).unwrap();
             return;
         }
-        // While it is stopped, it cannot start more children.
+        // A stopped process cannot start more children.
         let _ = kill(group, Signal::SIGSTOP);
         let children = std::fs::read_to_string(format!("/proc/{group}/task/{group}/children"));
         let _ = killpg(group, signal);
@@ -61,7 +61,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Returns the path of the program in the first of these places that has it.
+/// Returns the path of the program in the first of these directories that has it.
 pub(super) fn find(program: &str, places: impl IntoIterator<Item = impl AsRef<Path>>) -> Option<PathBuf> {
     places.into_iter().map(|place| place.as_ref().join(program)).find(|path| path.exists())
 }

@@ -36,12 +36,12 @@ impl TestDatabase {
         Self::fresh_in(Home::make(backend).await, backend, shape).await
     }
 
-    /// Does the same on a private server.
+    /// Creates such a database on a private server.
     pub(crate) async fn fresh_on(server: String, backend: Backend, shape: GatewayShape) -> Self {
         Self::fresh_in(Home::on(server, backend).await, backend, shape).await
     }
 
-    /// Does the same and migrates the database.
+    /// Creates such a database on a private server and migrates it.
     pub(crate) async fn migrated_on(server: String, backend: Backend, shape: GatewayShape) -> Self {
         let this = Self::fresh_on(server, backend, shape).await;
         migration::up(this.db.connection()).await.unwrap();
@@ -94,7 +94,7 @@ impl TestDatabase {
         this
     }
 
-    /// Does the same on PostgreSQL, in a database whose collation orders texts as a dictionary does.
+    /// Creates such a database on PostgreSQL, with a collation that orders texts as a dictionary does.
     pub(crate) async fn migrated_in_dictionary_order() -> Self {
         let home = Home::in_dictionary_order().await;
         let this = Self::fresh_in(home, Backend::Postgres, GatewayShape::Roadmap).await;
@@ -102,7 +102,7 @@ impl TestDatabase {
         this
     }
 
-    /// Returns the name of the database on its server.
+    /// Returns the database name on the server.
     pub(crate) fn name(&self) -> &str {
         address::database_of(&self.url)
     }
@@ -128,7 +128,8 @@ impl TestDatabase {
         Self { db, ..self }
     }
 
-    /// Returns the first column of every row, which must be text, as a session in this time zone reads it.
+    /// Returns the first column of every row as a session in this time zone reads it. The column must be
+    /// text.
     pub(crate) async fn texts_in(&self, zone: &str, query: &str) -> Vec<String> {
         let tx = self.db.begin().await.unwrap();
         let setting = if self.backend == Backend::MariaDb { "SESSION time_zone =" } else { "TIME ZONE" };
@@ -175,7 +176,7 @@ pub(crate) fn config(url: &str) -> DatabaseConfig {
     }
 }
 
-/// The place of the database, which is removed when this is dropped.
+/// The file, or the database on a server, that is removed when this is dropped.
 enum Home {
     File(tempfile::TempDir),
     Server { server: String, name: String },
@@ -249,7 +250,7 @@ async fn remove(server: &str, name: &str) -> Result<(), sea_orm::DbErr> {
         connection.query_all_raw(Statement::from_string(connection.get_database_backend(), query)).await?
     {
         let id = row.try_get::<hostmatch::store::DbId>("", "id")?.0;
-        // The connection may be gone by now.
+        // The connection may have ended in the meantime.
         let _ = connection.execute_unprepared(&format!("KILL {id}")).await;
     }
     connection.execute_unprepared(&format!("DROP DATABASE IF EXISTS {name}")).await?;

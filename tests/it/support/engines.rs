@@ -1,5 +1,5 @@
-//! A test for several engines is one case for each, so `cargo test -- mariadb` runs those of one engine,
-//! and the cases run in parallel.
+//! A test for several engines has one case for each engine, so that `cargo test -- mariadb` runs those of one
+//! engine, and the cases run in parallel.
 
 /// Creates the cases of a function that takes a `Backend`, for all engines or for the named ones. `name`
 /// becomes the tests `name::sqlite`, `name::mariadb` and `name::postgres`. With `fn` the function creates

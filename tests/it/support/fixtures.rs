@@ -10,11 +10,11 @@ pub(crate) struct Letter<'a> {
     pub(crate) reason: &'a str,
     pub(crate) state: &'a str,
     pub(crate) company: Option<u32>,
-    /// When it was first seen, and when it last failed.
+    /// The times at which the letter was first seen and last failed.
     pub(crate) times_ms: (i64, i64),
 }
 
-/// What was decided about one event.
+/// The decision about one event.
 pub(crate) struct Event<'a> {
     pub(crate) id: &'a str,
     pub(crate) kind: &'a str,

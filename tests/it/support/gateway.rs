@@ -8,12 +8,12 @@ use super::Backend;
 pub(crate) enum GatewayShape {
     /// No tables at all.
     Empty,
-    /// As the baseline creates them: integer keys, first and last name.
+    /// Tables as the baseline creates them: integer keys, first and last name.
     Roadmap,
     /// UUID keys of staff in another collation than the database's, one name column, soft deletes, more
     /// columns for the booking's reference.
     Living,
-    /// As a gateway in production: see [`super::production`]. Not on SQLite.
+    /// Tables as in a production gateway: see [`super::production`]. Not on SQLite.
     Production(UpdatedAt),
 }
 

@@ -4,7 +4,7 @@
 //! let mut ledger = Ledger::open("broker restarted", &stack).await; // before anything is sent
 //! ledger.publish(&stack, &events).await;      // or `record_sent`, for events that enter another way
 //! …                                           // the fault, and the recovery from it
-//! ledger.close(&stack).await;                 // when no worker runs any more
+//! ledger.close(&stack).await;                 // when no worker is running
 //! ```
 //!
 //! `close` writes the scenario's row of the report, and fails if anything was lost or happened twice.
@@ -24,14 +24,15 @@ use super::{Backend, Stack, World, eventually};
 pub(crate) struct Ledger {
     scenario: String,
     began: Instant,
-    /// How often each event was sent, and how often that was confirmed, by [`identity`].
+    /// The number of times that each event was sent, by [`identity`]. `accepted` counts those that were
+    /// confirmed.
     sent: BTreeMap<String, usize>,
     accepted: BTreeMap<String, usize>,
-    /// Changes of an appointment's staff by a person.
+    /// The number of changes that a person made to the staff of each appointment.
     manual_changes: BTreeMap<i64, i64>,
 }
 
-/// What is wrong, as text; empty if nothing is.
+/// The problems found, as text.
 #[derive(Debug, Default)]
 struct Findings {
     lost: Vec<String>,
@@ -90,7 +91,7 @@ impl Ledger {
     }
 
     /// Counts, writes the row of the report, and fails if anything was lost or happened twice. Call it when
-    /// no worker is running any more.
+    /// no worker is running.
     pub(crate) async fn close(self, stack: &Stack) {
         let duration = self.began.elapsed();
         let mut findings = Findings::default();
@@ -192,9 +193,9 @@ fn identity_of(body: &[u8]) -> String {
 async fn drain_queues(stack: &Stack) -> BTreeSet<String> {
     let time_limit = Duration::from_secs(60);
     let depth = || async { stack.queue.depth().await.unwrap() };
-    // A broker that was away may not be reachable again yet.
+    // A broker that was down may not be reachable again yet.
     let idle = async || stack.queue.depth().await.is_ok_and(|depth| depth.waiting == 0).then_some(());
-    eventually("no message is waiting any more", time_limit, idle).await;
+    eventually("all queues are empty", time_limit, idle).await;
     let mut queued = BTreeSet::new();
     for source in [Source::Bookings, Source::Dead] {
         let mut consumer = stack.queue.consumer(source, BatchLimits { size: 100, bytes: 8 << 20 });
@@ -216,8 +217,8 @@ async fn drain_queues(stack: &Stack) -> BTreeSet<String> {
     queued
 }
 
-/// Checks that replaying the audit trail gives exactly the mappings in the database, and that each of its
-/// rows changes something.
+/// Checks that replaying the audit trail gives exactly the mappings in the database, and that each audit row
+/// changes something.
 async fn audits(world: &World, findings: &mut Findings) {
     let columns = ["id", "company_id", "calcom_host_id", "staff_id", "new_values"];
     let mut trail: Vec<(i64, String, bool)> = Vec::new();

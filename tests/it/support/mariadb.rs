@@ -40,12 +40,12 @@ impl MariaDb {
         Self::start_as("UTC", Vec::new()).await
     }
 
-    /// Does the same with this time zone for the server (`SYSTEM`, as on most servers).
+    /// Creates a server with this time zone (`SYSTEM`, as on most servers).
     pub(crate) async fn start_in(zone: &'static str) -> Option<Self> {
         Self::start_as(zone, Vec::new()).await
     }
 
-    /// Does the same with more options.
+    /// Creates a server with additional options.
     pub(crate) async fn start_with(options: Vec<String>) -> Option<Self> {
         Self::start_as("UTC", options).await
     }
@@ -134,7 +134,7 @@ impl MariaDb {
         .await;
     }
 
-    /// Does the same in another time zone, as `TZ` names it.
+    /// Starts the server in another time zone, in the notation of `TZ`.
     pub(crate) async fn run_in(&mut self, zone: String) {
         self.zone = zone;
         self.run().await;

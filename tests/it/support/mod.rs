@@ -47,27 +47,28 @@ pub(crate) use world::{World, decide, delivery, event, host, load, settings_of};
 /// Returns a client without certificate authorities and proxies: its requests stay on this machine,
 /// unencrypted.
 pub(crate) fn http_client() -> reqwest::Client {
-    // reqwest needs a TLS provider all the same. The call fails only if one is already installed.
+    // reqwest needs a TLS provider anyway. The call fails only if a provider is already installed.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
 }
 
-/// Checks for a program that a test wants to start by itself. If it is not installed the test fails, unless
-/// `HOSTMATCH_TEST_SKIP_PRIVATE` permits that: a test that did not run must not look like one that passed.
+/// Checks for a program that a test wants to start by itself. If it is not installed and
+/// `HOSTMATCH_TEST_SKIP_PRIVATE` is not set, the test fails: a test that did not run must not look like one
+/// that passed.
 pub(crate) fn or_skip(program: &str, found: Option<std::path::PathBuf>) -> Option<std::path::PathBuf> {
-    let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PRIVATE").is_some();
-    assert!(found.is_some() || known, "{program} is not installed; scripts/test installs it");
+    let skip_allowed = std::env::var_os("HOSTMATCH_TEST_SKIP_PRIVATE").is_some();
+    assert!(found.is_some() || skip_allowed, "{program} is not installed; scripts/test installs it");
     found
 }
 
-/// Finds Prometheus' tool for rules and metrics. If it is not installed the test fails, unless
-/// `HOSTMATCH_TEST_SKIP_PROMTOOL` permits that.
+/// Finds promtool, Prometheus' tool for rules and metrics. If it is not installed and
+/// `HOSTMATCH_TEST_SKIP_PROMTOOL` is not set, the test fails.
 pub(crate) fn promtool() -> Option<std::path::PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders).map(|it| it.join("promtool")).find(|it| it.is_file());
-    let known = std::env::var_os("HOSTMATCH_TEST_SKIP_PROMTOOL").is_some();
+    let skip_allowed = std::env::var_os("HOSTMATCH_TEST_SKIP_PROMTOOL").is_some();
     assert!(
-        found.is_some() || known,
+        found.is_some() || skip_allowed,
         "promtool is not installed; scripts/test installs it (Debian's prometheus)"
     );
     found

@@ -20,7 +20,7 @@ use super::eventually;
 
 /// A private server. Dropping it kills it and removes its data.
 pub(crate) struct Postgres {
-    /// The directory of its programs.
+    /// The directory of PostgreSQL's programs.
     programs: PathBuf,
     port: u16,
     options: Vec<String>,
@@ -78,7 +78,7 @@ impl Postgres {
         let home = self.directory.path().display();
         let mut command = self.program("postgres");
         command.args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
-        // The kernel keeps what a killed process had written; this is no test of the disk.
+        // Durability on disk is not tested: the kernel keeps the data that a killed process had written.
         command.args(["-c", "fsync=off", "-c", &format!("unix_socket_directories={home}")]);
         // Shared memory next to the data, removed with it: files in /dev/shm outlive a killed server.
         command.args(["-c", "dynamic_shared_memory_type=mmap"]);

@@ -1,4 +1,4 @@
-//! The real program as a separate process: started, observed through its log, ended by signals.
+//! Runs the real binary as a separate process, observes it through its log, and ends it by signals.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::eventually;
 
-/// Enough for a slow machine; a passing test never waits this long.
+/// Long enough for a slow machine; a passing test never waits this long.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running program. Dropping it kills it; its output stays in its directory.
@@ -43,7 +43,7 @@ impl Process {
         self.ends_within(WAIT_TIMEOUT).await
     }
 
-    /// Does the same with another time limit.
+    /// Waits until the process has ended by itself, with another time limit.
     pub(crate) async fn ends_within(&mut self, time_limit: Duration) -> ExitStatus {
         eventually("the process has ended", time_limit, async || self.child.try_wait().unwrap()).await
     }
@@ -91,7 +91,7 @@ impl Process {
         lines.filter(|line| line["message"] == message).collect()
     }
 
-    /// Waits until it logs this message, and returns the line.
+    /// Waits until the process logs this message, and returns the line.
     pub(crate) async fn wait_for_log(&mut self, message: &str) -> Value {
         eventually(message, WAIT_TIMEOUT, async || {
             let said = self.logged(message).pop();

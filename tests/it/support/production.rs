@@ -5,10 +5,11 @@
 use super::Backend;
 use super::gateway::UpdatedAt;
 
-/// Keys of `appointments`: the maximum that MySQL allows, so that the column that we add gets none.
+/// The number of keys on `appointments`: the maximum that MySQL allows, so that the column that we add gets
+/// none.
 const KEYS: usize = 64;
 
-/// Returns the statements that create it.
+/// Returns the statements that create this gateway.
 pub(super) fn tables(backend: Backend, updated_at: UpdatedAt) -> Vec<String> {
     match backend {
         Backend::MariaDb => mariadb(updated_at),
@@ -118,7 +119,7 @@ fn postgres(updated_at: UpdatedAt) -> Vec<String> {
     let mut sql: Vec<String> = vec![
         "CREATE TABLE companies (id bigserial PRIMARY KEY, name varchar(255) NOT NULL, settings json NULL)".into(),
         "CREATE TABLE users (id bigserial PRIMARY KEY, name varchar(255) NOT NULL)".into(),
-        // A key of blank-padded text, wider than its values.
+        // This key is blank-padded text that is wider than its values.
         format!(
             "CREATE TABLE staff (id char(40) PRIMARY KEY, company_id bigint NOT NULL REFERENCES companies (id) \
              ON DELETE CASCADE, name varchar(255) NOT NULL, {} calcom_user_id varchar(255) NULL)",

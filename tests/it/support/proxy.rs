@@ -26,7 +26,7 @@ pub(crate) const COMMIT: &[u8] = b"COMMIT";
 /// How long a slow close leaves the connection half open.
 const SLOWLY: Duration = Duration::from_secs(5);
 
-/// What happens to the bytes.
+/// The treatment of the bytes that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// They pass.
@@ -47,14 +47,14 @@ pub(crate) enum Mode {
     SwallowAcks,
 }
 
-/// How a connection ends.
+/// The way in which a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It is closed cleanly (FIN).
     Cut,
     /// It is reset (RST).
     Reset,
-    /// Neither side receives anything any more, but both can still write for a while.
+    /// From now on neither side receives anything, but both can still write for a while.
     SlowClose,
     /// It does not end: from now on it is open and silent.
     Stall,
@@ -246,7 +246,7 @@ async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: &Connectio
                 let pass = fault.map_or(bytes.len(), |(pass, _)| pass);
                 if write(&mut to, &bytes[..pass], now.mode).await.is_err() { return; }
                 match fault {
-                    // Held bytes are forwarded when the proxy passes again.
+                    // Held bytes are forwarded once the mode is `Pass` again.
                     Some((_, Fault::Stall)) => {
                         line.fault(Fault::Stall);
                         let passing = state.wait_for(|state| state.mode == Mode::Pass || state.generation != born);

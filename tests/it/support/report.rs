@@ -1,4 +1,4 @@
-//! The rows of the table in `docs/reliability.md`, as the scenarios write them.
+//! The rows that the scenarios write for the table in `docs/reliability.md`.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -14,7 +14,7 @@ pub(crate) struct Row<'a> {
     /// Of these, the events that the queue or the edge confirmed.
     pub(crate) accepted: usize,
     pub(crate) lost: usize,
-    /// Effects that happened twice; `None` if nothing is decided, so that nothing can.
+    /// Effects that happened twice; `None` in a scenario in which no event is decided.
     pub(crate) duplicated: Option<usize>,
     pub(crate) duration: Duration,
 }

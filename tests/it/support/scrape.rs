@@ -8,7 +8,7 @@ use super::{Process, eventually};
 /// One response of `/metrics`.
 pub(crate) struct Scrape {
     pub(crate) text: String,
-    /// By `name{label="value",…}`.
+    /// The samples by series (`name{label="value",…}`).
     samples: BTreeMap<String, f64>,
 }
 

@@ -21,7 +21,7 @@ use super::cleanup::{Cleanup, connect};
 use super::{Backend, GatewayShape, Process, World, amqp_url, eventually, unique};
 use crate::support::program::command;
 
-/// How long a test waits for all decisions; a passing test never waits this long.
+/// The time limit for all decisions; a passing test never waits this long.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Retry delays for tests: a little more than two seconds in total.
@@ -37,7 +37,7 @@ pub(crate) struct Stack {
     environment: Vec<(String, String)>,
     started: Cell<u32>,
     home: TempDir,
-    /// What to remove on the broker; `None` if the queue is a file.
+    /// Removes the queues from the broker when dropped; `None` if the queue is a file.
     cleanup: Option<Cleanup>,
 }
 
@@ -162,8 +162,8 @@ impl Stack {
         }
     }
 
-    /// Waits until all messages that a dead process had in hand are back in their queue. Ends the embedded
-    /// queue's leases, which would last a minute.
+    /// Waits until all messages that a dead process held are back in their queue. Ends the leases of the
+    /// embedded queue, which would last a minute.
     pub(crate) async fn wait_until_requeued(&self) {
         if self.cleanup.is_none() {
             let file = sea_orm::Database::connect(self.config.url.expose()).await.unwrap();
@@ -182,7 +182,7 @@ impl Stack {
         let connection = connect(self.config.url.expose()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let name = format!("{}.{queue}", self.config.prefix);
-        eventually("the queue has no consumer any more", WAIT_TIMEOUT, async || {
+        eventually("the queue has no consumer", WAIT_TIMEOUT, async || {
             let passive_only = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
             let queue =
                 channel.queue_declare(name.as_str().into(), passive_only, FieldTable::default()).await;

@@ -14,7 +14,7 @@ const EACH: u32 = 5;
 
 const STEP: usize = 7919;
 
-/// Which events a stream contains.
+/// The kinds of events in a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mix {
     /// Everything.
@@ -27,7 +27,7 @@ pub(crate) enum Mix {
 }
 
 pub(crate) struct Stream {
-    /// In the order in which they are published; some occur twice.
+    /// The events in the order in which they are published; some occur twice.
     pub(crate) events: Vec<Value>,
     /// The outcome of each event id; `None` where it depends on the order of arrival.
     outcomes: BTreeMap<String, Option<&'static str>>,
@@ -112,7 +112,7 @@ impl Stream {
                 if let Some(staff) = staff {
                     self.mappings.insert(format!("{company}|{}|{staff}|1", host["id"]));
                 }
-                // Created in the order of time: the last one about an appointment counts.
+                // Events are created in the order of time, so the last one about an appointment counts.
                 let staff = staff.map_or("-".to_owned(), |staff| staff.to_string());
                 self.appointments.insert(appointment, format!("{staff}/{}", host["id"]));
                 None
@@ -187,7 +187,7 @@ impl Stream {
         }
     }
 
-    /// Checks that everything has happened exactly once. Call it when no worker is running any more.
+    /// Checks that everything has happened exactly once. Call it when no worker is running.
     pub(crate) async fn assert_done(&self, stack: &Stack) {
         let world = &stack.world;
         assert!(stack.is_empty().await, "something is left in a queue: {:?}", stack.queue.depth().await);
@@ -244,13 +244,13 @@ fn email(company: u32, n: u32) -> String {
     format!("person{n}@salon{company}.example")
 }
 
-/// Returns one of a company's hosts, and the member of staff that it is. Number 8 has the same id in every
-/// company.
+/// Returns one of a company's hosts, and the member of staff that the host is. Number 8 has the same id in
+/// every company.
 fn host(company: u32, n: u32) -> (Value, Option<u32>) {
     let id = company * 1000 + n;
     match n {
         1..=4 => (json!({ "id": id, "name": "P.", "email": email(company, n) }), Some(company * 10 + n)),
-        // By name only: a suggestion.
+        // This host matches by name only, which gives a suggestion.
         5 => (json!({ "id": id, "name": "Person Nr5", "email": "private@elsewhere.example" }), None),
         // Two people share this mailbox.
         6 => (json!({ "id": id, "name": "Twins", "email": email(company, 6) }), None),

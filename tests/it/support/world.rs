@@ -94,7 +94,7 @@ impl World {
         decide(&self.processor, events).await
     }
 
-    /// Does the same when the database may fail.
+    /// Decides these events as one batch, although the database may fail.
     pub(crate) async fn try_send(&self, events: &[Value]) -> Result<usize, StoreError> {
         let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
         self.processor.process(&deliveries).await.map(|answers| answers.len())
@@ -115,7 +115,7 @@ impl World {
         self.appointments().await.remove(&appointment).expect("no such appointment")
     }
 
-    /// Returns the same for all appointments.
+    /// Returns `staff/host` of every appointment.
     pub(crate) async fn appointments(&self) -> BTreeMap<u32, String> {
         let rows = self.rows("appointments", &["id", "staff_id", "calcom_host_id"]).await;
         rows.iter()
@@ -151,7 +151,7 @@ impl World {
         rows
     }
 
-    /// Returns everything that deciding writes, without values that always differ (ids, clocks).
+    /// Returns all rows that deciding writes, without values that differ between runs (ids, timestamps).
     pub(crate) async fn all_decided_rows(&self) -> BTreeMap<&'static str, Vec<String>> {
         let mut all = BTreeMap::new();
         for (table, columns) in TABLES {
@@ -182,7 +182,7 @@ impl World {
         self.test.count(of).await
     }
 
-    /// Returns whether a session is waiting for a host's lock that another session holds. On MariaDB.
+    /// Returns whether a session on MariaDB is waiting for a host's lock that another session holds.
     pub(crate) async fn has_waiting(&self) -> bool {
         let waiting = "SELECT COUNT(*) FROM information_schema.processlist \
             WHERE db = DATABASE() AND info LIKE 'INSERT INTO `hostmatch_host_locks`%'";

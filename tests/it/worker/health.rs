@@ -1,5 +1,5 @@
-//! The health of a worker can be checked from outside: on its own port, and through the edge in the same
-//! process.
+//! Tests that the health of a worker can be checked from outside: on its own port, and through the edge in
+//! the same process.
 
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ on_engines!(a_worker_reports_each_part_and_since_when);
 async fn a_worker_reports_each_part_and_since_when(backend: Backend) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     let database = stack.world.test.url.clone();
-    // A file is never unreachable.
+    // A queue in a file is never unreachable.
     let proxy = match backend {
         Backend::Sqlite => None,
         _ => Some(Proxy::start(&Proxy::target(&database)).await),
@@ -162,7 +162,7 @@ async fn a_worker_reports_each_part_and_since_when(backend: Backend) {
         assert!(away["since"].as_str() > before["since"].as_str(), "{before} {away}");
         assert!(away["reasons"][0].as_str().unwrap().contains("does not answer"), "{away}");
         let (code, _) = check(&base, "live", "database").await;
-        assert_eq!(code, StatusCode::OK, "an outage is no reason to restart");
+        assert_eq!(code, StatusCode::OK, "an outage must not cause a restart");
         let (line, code) = healthcheck(&stack, &["--url", &base]);
         assert_eq!((line.starts_with("not_ready: the database"), code), (true, Some(1)), "{line}");
         assert_eq!(healthcheck(&stack, &["--live", "--url", &base]), ("live".to_owned(), Some(0)));
@@ -257,7 +257,7 @@ async fn a_healthcheck_finds_the_address_in_the_configuration() {
     let refused = stack.command(&["healthcheck", "worker"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(stderr(&refused).contains("worker.health_listen"), "{}", stderr(&refused));
-    // Another service answers there.
+    // Another service responds at this address.
     let (line, code) = healthcheck(&stack, &["--url", &format!("{base}/nothing")]);
     assert_eq!((line.contains("no health route: 404"), code), (true, Some(1)), "{line}");
     let reported = stack.command(&["healthcheck", "--output", "json"]).output().unwrap();

@@ -3,7 +3,9 @@
 
 use serde_json::Value;
 
-use super::untouched::{OURS, ROUNDS, decided, dump, events, furnish, staff_and_times};
+use super::untouched::{
+    OUR_COLUMNS, ROUNDS, assert_newest_events_count, dump, events, furnish, staff_and_times,
+};
 use crate::migration::adopting;
 use crate::support::adopted::{Variant, staff};
 use crate::support::program::{command, json, stderr};
@@ -29,7 +31,7 @@ async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
     let test = test.with_tables_of_ours(variant).await;
     furnish_hosts(&test).await;
     let what = format!("{test:?}/{variant:?}");
-    let (before, to_stay) = (adopting::state(&test).await, dump(&test, &OURS).await);
+    let (before, to_stay) = (adopting::state(&test).await, dump(&test, &OUR_COLUMNS).await);
     let inspect = run(&test.url, &["gateway", "inspect"]);
     assert_eq!(inspect["verdict"], "ready_with_notes", "{inspect}");
     let adoptions = inspect["migration"]["adoptions"].as_array().unwrap();
@@ -46,7 +48,7 @@ async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
     switch(world, "FALSE", "TRUE").await;
     publish_rounds(&stack, ROUNDS / 2 + 1..=ROUNDS, ("Lena Brandt", "lena@salon.example")).await;
     switch(world, "TRUE", "FALSE").await;
-    decided(world, &earlier).await;
+    assert_newest_events_count(world, &earlier).await;
     hosts_decided(world, &what).await;
     assert_eq!(
         staff_and_times(world).await[&9001],
@@ -54,11 +56,11 @@ async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
         "{what}: kept, and its host was already known"
     );
     assert_eq!(staff_and_times(world).await[&9002], earlier[&9002], "{what}: no event is about it");
-    assert_eq!(dump(&world.test, &OURS).await, to_stay, "{what}");
+    assert_eq!(dump(&world.test, &OUR_COLUMNS).await, to_stay, "{what}");
 
     run(&world.test.url, &["migrate", "down", "--all", "--yes"]);
     let after = adopting::state(&world.test).await;
-    assert_eq!(dump(&world.test, &OURS).await, to_stay, "{what}");
+    assert_eq!(dump(&world.test, &OUR_COLUMNS).await, to_stay, "{what}");
     // Assignments stay, and so do the rows that the gateway's own triggers wrote about them.
     let settled = |lines: &[String]| -> Vec<String> {
         let moved = ["appointments: ", "appointment_log: ", "appointment_counters: "];

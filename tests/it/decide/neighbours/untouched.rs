@@ -9,7 +9,7 @@ use crate::support::{Backend, GatewayShape, TestDatabase, UpdatedAt, World, even
 
 const TABLES: [&str; 4] = ["companies", "staff", "appointments", "appointment_phases"];
 /// The gateway's columns that we write.
-pub(super) const OURS: [&str; 3] = ["staff_id", "calcom_host_id", "updated_at"];
+pub(super) const OUR_COLUMNS: [&str; 3] = ["staff_id", "calcom_host_id", "updated_at"];
 /// Columns that do not exist before our migrations.
 const NEW: [&str; 1] = ["calcom_host_id"];
 const APPOINTMENTS: u32 = 60;
@@ -21,7 +21,7 @@ async fn every_other_row_is_unchanged(backend: Backend) {
         let test = TestDatabase::fresh(backend, GatewayShape::Production(updated_at)).await;
         furnish(&test).await;
         let before = dump(&test, &NEW).await;
-        let to_stay = dump(&test, &OURS).await;
+        let to_stay = dump(&test, &OUR_COLUMNS).await;
         migration::up(test.db.connection()).await.unwrap();
         assert_eq!(dump(&test, &NEW).await, before, "{test:?}: migrating changes no row");
 
@@ -30,8 +30,8 @@ async fn every_other_row_is_unchanged(backend: Backend) {
         for round in 1..=ROUNDS {
             world.send(&events(round)).await;
         }
-        decided(&world, &earlier).await;
-        assert_eq!(dump(&world.test, &OURS).await, to_stay, "{:?}", world.test);
+        assert_newest_events_count(&world, &earlier).await;
+        assert_eq!(dump(&world.test, &OUR_COLUMNS).await, to_stay, "{:?}", world.test);
         // The triggers ran for each of our writes.
         let logged = world.count("appointment_log").await;
         let counted =
@@ -40,7 +40,7 @@ async fn every_other_row_is_unchanged(backend: Backend) {
         assert!(logged > 30, "{logged}");
 
         migration::down(world.test.db.connection(), None).await.unwrap();
-        assert_eq!(dump(&world.test, &OURS).await, to_stay, "{:?}", world.test);
+        assert_eq!(dump(&world.test, &OUR_COLUMNS).await, to_stay, "{:?}", world.test);
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) async fn staff_and_times(world: &World) -> BTreeMap<u32, (String, Str
 
 /// Checks that the newest event of each appointment counts, and that each was found by its reference. Other
 /// appointments are unchanged, and `updated_at` changes exactly where something changed.
-pub(super) async fn decided(world: &World, before: &BTreeMap<u32, (String, String)>) {
+pub(super) async fn assert_newest_events_count(world: &World, before: &BTreeMap<u32, (String, String)>) {
     let rows = world.rows("hostmatch_assignments", &["appointment_id", "event_id", "outcome"]).await;
     let rows: BTreeMap<u32, (&str, &str)> = rows
         .iter()

@@ -56,9 +56,9 @@ struct Sample {
     taken_back: usize,
 }
 
-const EACH: Sample = Sample { resumed: 1, taken_back: 5 };
-const MANY: Sample = Sample { resumed: 2, taken_back: 3 };
-const SOME: Sample = Sample { resumed: 6, taken_back: 9 };
+const EVERY_STATEMENT: Sample = Sample { resumed: 1, taken_back: 5 };
+const DENSE: Sample = Sample { resumed: 2, taken_back: 3 };
+const SPARSE: Sample = Sample { resumed: 6, taken_back: 9 };
 
 /// Kills `up` at each statement and resumes it; then kills it there again and undoes it.
 async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sample: Sample) {
@@ -139,34 +139,34 @@ async fn down_is_killed(test: &TestDatabase, side: Side) {
 #[tokio::test]
 async fn up_adopting_on_mariadb_before_a_statement() {
     let test = gateway(Backend::MariaDb, Variant::Living).await;
-    up_is_killed(&test, Side::Before, &["migrate", "up", "--adopt"], EACH).await;
+    up_is_killed(&test, Side::Before, &["migrate", "up", "--adopt"], EVERY_STATEMENT).await;
 }
 
 #[tokio::test]
 async fn up_adopting_on_mariadb_after_a_statement() {
     let test = gateway(Backend::MariaDb, Variant::Plan).await;
-    up_is_killed(&test, Side::After, &["migrate", "up", "--adopt"], MANY).await;
+    up_is_killed(&test, Side::After, &["migrate", "up", "--adopt"], DENSE).await;
 }
 
 #[tokio::test]
 async fn up_adopting_little_more_than_rows_on_mariadb() {
     for side in [Side::Before, Side::After] {
         let test = gateway(Backend::MariaDb, Variant::Bare).await;
-        up_is_killed(&test, side, &["migrate", "up", "--adopt"], SOME).await;
+        up_is_killed(&test, side, &["migrate", "up", "--adopt"], SPARSE).await;
     }
 }
 
 #[tokio::test]
 async fn up_adopting_on_postgres() {
     let test = gateway(Backend::Postgres, Variant::Living).await;
-    up_is_killed(&test, Side::After, &["migrate", "up", "--adopt"], SOME).await;
+    up_is_killed(&test, Side::After, &["migrate", "up", "--adopt"], SPARSE).await;
 }
 
 #[tokio::test]
 async fn up_on_mariadb_without_anything_to_adopt() {
     for side in [Side::Before, Side::After] {
         let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Living).await;
-        up_is_killed(&test, side, &["migrate", "up"], MANY).await;
+        up_is_killed(&test, side, &["migrate", "up"], DENSE).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Dispositions of a delivery: retried, dead-lettered, returned, dropped.
+//! Tests the dispositions of a delivery: it is retried, dead-lettered, returned or dropped.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -17,8 +17,8 @@ pub(super) async fn retries_return_unchanged_after_their_delay(rig: &Rig) {
     let mut consumer = rig.work();
     let mut first_seen = None;
     let mut earliest = Instant::now();
-    // Through both wait queues and back, more than once: a broker that detects a cycle must not drop the
-    // message.
+    // The message passes through both wait queues and back, more than once: a broker that detects a cycle
+    // must not drop it.
     for (attempt, delay) in (0_u32..).zip([SHORT, LONGER, LONGER, SHORT]) {
         let batch = batch(&mut consumer).await;
         assert!(Instant::now() >= earliest, "attempt {attempt} arrived too early");
@@ -45,7 +45,7 @@ pub(super) async fn retries_return_unchanged_after_their_delay(rig: &Rig) {
     }
     let last = batch(&mut consumer).await;
     assert_eq!(last.deliveries()[0].attempt, 4);
-    // Deferred: it is delivered again, and that was no attempt.
+    // A deferred message is delivered again, and that does not count as an attempt.
     all(last, Disposition::Retry { after: SHORT, counts: false, headers: headers(&[]) }).await;
     let last = batch(&mut consumer).await;
     assert_eq!(last.deliveries()[0].attempt, 4);
@@ -80,7 +80,7 @@ pub(super) async fn a_dead_letter_arrives_with_its_reason(rig: &Rig) {
     assert_eq!(letter.attempt, 1, "the attempt that failed is counted");
     let id = letter.message.headers[header::DEAD_ID].clone();
     assert!(uuid::Uuid::parse_str(&id).is_ok(), "{id}");
-    // Frequent deliveries keep it: the delivery limit does not apply to dead letters.
+    // A dead letter stays however often it is delivered: the delivery limit does not apply to it.
     drop(first);
     for _ in 0..6 {
         let again = batch(&mut dead).await;

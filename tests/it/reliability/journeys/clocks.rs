@@ -1,9 +1,9 @@
 //! The full path of a booking while the clocks of a server in Berlin change: the same processes decide the
 //! first bookings before the change, and the others after it.
 //!
-//! On MariaDB the clock is real, and the change really happens: the server's zone has Berlin's offsets,
-//! with a rule that changes the clocks some seconds after the start. PostgreSQL gets a `now()` of its own
-//! in front of the built-in one, which the test advances over Berlin's change.
+//! On MariaDB the clock is real, and the change really happens: the server's zone has Berlin's offsets, with
+//! a rule that changes the clocks a few seconds after the start. On PostgreSQL the test defines a `now()`
+//! that takes precedence over the built-in one, and advances it past Berlin's change.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url, eventually, is_full,
 };
 
-/// Which of the two changes, and its effect on the offset from UTC.
+/// One of the two changes, with its effect on the offset from UTC.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
     SummerBegins,
@@ -55,12 +55,12 @@ impl Change {
 /// The clocks of one run.
 pub(super) struct Clocks {
     change: Change,
-    /// How the change happens.
+    /// The way in which the clocks change.
     comes: Comes,
 }
 
 enum Comes {
-    /// By itself, at this moment.
+    /// The clocks change by themselves, at this moment.
     At(OffsetDateTime),
     /// The test advances the database's clock; its lead over the real one in ms, before and after.
     Forward([i64; 2]),
@@ -113,7 +113,7 @@ impl Clocks {
     }
 }
 
-/// Returns a clock that is this many ms ahead of the server's and found before it.
+/// Returns a clock that is this many ms ahead of the server's, and that takes precedence over it.
 fn clock(ahead: i64) -> String {
     format!(
         "CREATE OR REPLACE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS \

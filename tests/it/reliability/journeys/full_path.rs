@@ -9,7 +9,7 @@ use crate::support::program::json;
 use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url};
 
 /// The most verbose level, for libraries too.
-const LOUD: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,tower_http=trace";
+const VERBOSE_LEVEL: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,tower_http=trace";
 
 /// Only this suite's appointments are counted at the end.
 pub(super) const WITHOUT_THEIR_APPOINTMENTS: [&str; 1] = ["DELETE FROM appointments WHERE id > 9000"];
@@ -75,7 +75,7 @@ pub(super) async fn run_full_path_on(mut stack: Stack, roles: &[&str], clocks: O
     std::fs::write(stack.home().join("secrets"), CALCOM_SECRET).unwrap();
     stack.set("edge.allow_unsigned", "true");
     stack.set("edge.calcom_secrets_file", "secrets");
-    stack.set("log.level", LOUD);
+    stack.set("log.level", VERBOSE_LEVEL);
 
     let (edge, base) = stack.edge(roles[0]).await;
     let mut processes = vec![edge];
@@ -101,8 +101,8 @@ pub(super) async fn run_full_path_on(mut stack: Stack, roles: &[&str], clocks: O
     let garbage = scenario::garbage(&to).await;
     scenario::foreign_tenant(&to).await;
     scenario::no_host(&to).await;
-    scenario::repeated(&to).await;
-    scenario::ping(&to).await;
+    scenario::send_repeats(&to).await;
+    scenario::send_ping(&to).await;
 
     let mut outcomes = vec![
         format!("{roadmap}|assigned|-"),

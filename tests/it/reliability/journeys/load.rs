@@ -36,7 +36,7 @@ async fn one_worker_is_killed(backend: Backend, shape: GatewayShape, count: u32)
     stream.assert_done(&stack).await;
 }
 
-/// Stops the workers when no message is waiting any more, and checks that they end cleanly.
+/// Stops the workers once no message is waiting, and checks that they end cleanly.
 async fn stop_when_idle(stack: &Stack, workers: &mut [Process]) {
     stack.until_idle().await;
     for worker in workers {

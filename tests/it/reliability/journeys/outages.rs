@@ -4,11 +4,11 @@
 use crate::support::broker::Broker;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Server, Stack, Stream, World};
 
-/// More than these tests need.
+/// More connections than these tests need.
 const CONNECTIONS: u32 = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restarted_broker_costs_nothing() {
+async fn a_restarted_broker_loses_nothing() {
     // If RabbitMQ is not installed, there is nothing to restart.
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
@@ -38,8 +38,8 @@ async fn a_restarted_broker_costs_nothing() {
     stream.assert_done(&stack).await;
 }
 
-on_engines!(a_restarted_database_costs_nothing: mariadb, postgres);
-async fn a_restarted_database_costs_nothing(backend: Backend) {
+on_engines!(a_restarted_database_loses_nothing: mariadb, postgres);
+async fn a_restarted_database_loses_nothing(backend: Backend) {
     // If the server is not installed, there is nothing to restart.
     let Some(server) = Server::start(backend, CONNECTIONS).await else { return };
     restart_during_run(server).await;
@@ -69,8 +69,8 @@ async fn restart_during_run(mut server: Server) {
     stream.assert_done(&stack).await;
 }
 
-on_engines!(an_outage_longer_than_the_hold_returns_everything_and_counts_nothing: mariadb, postgres);
-async fn an_outage_longer_than_the_hold_returns_everything_and_counts_nothing(backend: Backend) {
+on_engines!(an_outage_longer_than_the_hold_returns_everything_and_counts_no_attempt: mariadb, postgres);
+async fn an_outage_longer_than_the_hold_returns_everything_and_counts_no_attempt(backend: Backend) {
     let Some(server) = Server::start(backend, CONNECTIONS).await else { return };
     away_for_longer_than_the_hold(server).await;
 }

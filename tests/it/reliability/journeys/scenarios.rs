@@ -81,7 +81,7 @@ impl<'a> Sender<'a> {
         self.request(CALCOM, &[("x-cal-signature-256", &signature)], body.to_vec()).await
     }
 
-    /// Returns everything in the bodies except our own technical words.
+    /// Returns all values in the bodies except ids, types and times.
     pub(super) fn personal(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.sent.borrow().iter().for_each(|body| gather("", body, &mut found));
@@ -119,7 +119,7 @@ fn gather(key: &str, value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Returns the gateway's event about a booking, with everything that a real one has around its host.
+/// Returns the gateway's event about a booking, with all the other data that a real event has.
 pub(super) fn native(id: &str, uid: &str, host: Value) -> Value {
     json!({
         "event": "appointment.created", "event_id": id, "call_id": format!("call_{id}"),
@@ -132,7 +132,7 @@ pub(super) fn native(id: &str, uid: &str, host: Value) -> Value {
     })
 }
 
-/// Sends the roadmap's own test: its payload, with an invented person.
+/// Sends the roadmap's own test payload, with an invented person.
 pub(super) async fn roadmap(to: &Sender<'_>) -> String {
     to.post(&json!({
         "event": "appointment.created", "call_id": "test_call_123",
@@ -166,7 +166,7 @@ pub(super) async fn signed_webhook(to: &Sender<'_>) -> String {
     receipt["id"].as_str().unwrap().to_owned()
 }
 
-/// Publishes as a program that knows only our exchange.
+/// Publishes like a program that knows only our exchange.
 pub(super) async fn plain_amqp(to: &Sender<'_>) {
     let body = native("amqp-1", "uid-amqp", json!([{ "id": 1_420_209, "name": "Frida S." }]));
     to.sent.borrow_mut().push(body.clone());
@@ -240,7 +240,7 @@ pub(super) async fn no_host(to: &Sender<'_>) {
 }
 
 /// Sends the same event three times.
-pub(super) async fn repeated(to: &Sender<'_>) {
+pub(super) async fn send_repeats(to: &Sender<'_>) {
     let host = json!([{ "id": 2_000_002, "name": "Nadja O.", "email": "nadja@salon.example" }]);
     let body = native("twice-1", "uid-twice", host);
     for _ in 0..3 {
@@ -248,8 +248,8 @@ pub(super) async fn repeated(to: &Sender<'_>) {
     }
 }
 
-/// Sends a ping, which is only answered.
-pub(super) async fn ping(to: &Sender<'_>) {
+/// Sends a ping, which gets a response but is not queued.
+pub(super) async fn send_ping(to: &Sender<'_>) {
     let body = json!({ "triggerEvent": "PING", "createdAt": "2026-03-01T08:00:00.000Z", "payload": { "type": "Test" } });
     let (status, receipt) = to.webhook(body.to_string().as_bytes()).await;
     assert_eq!((status, &receipt["status"]), (StatusCode::OK, &json!("ignored")), "{receipt}");

@@ -1,4 +1,4 @@
-//! The broker is away during all of ten thousand webhooks: all of them are accepted, and when it is back
+//! The broker is down while ten thousand webhooks arrive: all of them are accepted, and once the broker is up
 //! they are decided as if there had been no outage.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_order() {
     let Some(mut broker) = Broker::prepare() else { return };
     let world = World::new(Backend::Postgres, GatewayShape::Roadmap).await;
     let mut stack = Stack::on(world, Some(broker.url())).await;
-    // One at a time, so that an event out of order becomes a stale one.
+    // Events are decided one at a time, so that an event out of order becomes a stale one.
     stack.set("worker.pipelines", "1");
     stack.set("edge.allow_unsigned", "true");
     stack.set("log.level", "warn,hostmatch=info");

@@ -1,4 +1,4 @@
-//! How a worker ends: asked to stop, killed, or with nothing left to do.
+//! Tests how a worker ends: it is asked to stop, is killed, or has nothing left to do.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Returns how many deliveries the worker has finished, from its last line.
+/// Returns the number of deliveries that the worker has finished, from its last log line.
 fn finished_deliveries(worker: &Process) -> u64 {
     let counts = worker.logged("the worker has stopped").remove(0)["counts"].as_str().unwrap().to_owned();
     let counts: BTreeMap<String, u64> = serde_json::from_str(&counts).unwrap();
@@ -68,10 +68,10 @@ async fn a_file_of_events_is_drained_and_the_worker_ends_by_itself() {
     stream.assert_done(&stack).await;
 }
 
-/// Returns a worker that is blocked in the middle of its transactions, with all events in hand.
+/// Returns a worker that is blocked in the middle of its transactions and holds all events.
 async fn stuck_worker(stack: &Stack, events: usize) -> Process {
     let worker = stack.worker().await;
-    eventually("the worker has all events in hand", WAIT_TIMEOUT, async || {
+    eventually("the worker holds all events", WAIT_TIMEOUT, async || {
         (stack.queue.depth().await.unwrap().ready == 0).then_some(())
     })
     .await;
@@ -97,8 +97,8 @@ async fn nothing_is_acknowledged_before_its_commit() {
             Ledger::open(&format!("{signal} while no transaction can be committed"), &stack).await;
         ledger.publish(&stack, &blocked).await;
 
-        // Another transaction decides on the same new hosts and does not end: the only thing for which a
-        // worker waits in the middle of a transaction.
+        // Another transaction has locked the same new hosts and does not end: a worker waits for nothing else
+        // in the middle of a transaction.
         let lock = stack.world.test.db.begin().await.unwrap();
         let hosts: Vec<String> =
             Stream::hosts().map(|(company, host)| format!("({company}, {host})")).collect();

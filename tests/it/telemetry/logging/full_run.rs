@@ -18,7 +18,7 @@ use crate::support::collector::Collector;
 use crate::support::{Backend, GatewayShape, Stack, eventually};
 
 /// The most verbose level, for libraries too.
-const LOUD: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,hyper_util=trace,rustls=trace,reqwest=trace,tower_http=trace";
+const VERBOSE_LEVEL: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,hyper_util=trace,rustls=trace,reqwest=trace,tower_http=trace";
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -34,7 +34,7 @@ struct Run {
     said: RefCell<String>,
 }
 
-/// Runs all of it; returns what was logged.
+/// Runs all scenarios and returns everything that was logged.
 pub(super) async fn record(backend: Backend, format: &str) -> String {
     let collector = Collector::start().await;
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
@@ -48,7 +48,7 @@ pub(super) async fn record(backend: Backend, format: &str) -> String {
         ("edge.tokens_file", "tokens"),
         ("edge.body_limit", "64KiB"),
         ("queue.retry_delays", "300ms"),
-        ("log.level", LOUD),
+        ("log.level", VERBOSE_LEVEL),
         ("log.format", format),
     ] {
         stack.set(key, value);
@@ -156,7 +156,7 @@ impl Run {
         self.event(&native("e-2", "uid-2", (2_000_002, BORIS.0, ""))).await;
         self.event(&native("e-3", "uid-3", (2_000_003, STRANGERS[0], "xaver@fremde.example"))).await;
         self.event(&native("e-4", "uid-4", (2_000_002, BORIS.0, ""))).await;
-        // An id and a booking that are an address; a type that is a name; another salon's event; no
+        // These events have an address as id or as booking, a name as type, another salon's company, or no
         // appointment.
         self.event(&native(
             "wanda.quill@gast.example",
@@ -180,7 +180,7 @@ impl Run {
         assert_eq!(self.post(CALCOM, &[("x-cal-signature-256", "00")], body.clone()).await, 401);
         let bearer = format!("Bearer {}", self.token);
         let token = [("authorization", bearer.as_str())];
-        // Unreadable bodies: queued unchanged, or refused.
+        // Unreadable bodies are queued unchanged, or refused.
         let garbage = b"\xff\xfe{ \"name\": \"Gundula Rumpel\" ".to_vec();
         assert_eq!(self.post(RETELL, &token, garbage.clone()).await, 200);
         assert_eq!(
@@ -195,7 +195,7 @@ impl Run {
         assert_eq!(self.post("/wanda.quill@gast.example?name=Gundula", &token, "{}").await, 404);
     }
 
-    /// Publishes what other programs put into the queue.
+    /// Publishes messages as other programs do.
     async fn past_the_edge(&self) {
         let message = |body: Vec<u8>| Message { body: body.into(), ..Message::default() };
         let mut odd = message(b"O:8:\"Customer\":1:{s:4:\"name\";s:11:\"Wanda Quill\";}".to_vec());
@@ -262,7 +262,7 @@ impl Run {
         self.stack.world.run(allow).await;
     }
 
-    /// Runs what people read and decide.
+    /// Runs the commands with which people read and decide.
     async fn operators(&self) {
         let event = native("e-20", "uid-20", (2_000_001, FRIEDA.0, FRIEDA.1));
         let home = self.stack.home();

@@ -113,11 +113,11 @@ fn messages_are_constant() {
 /// Checks that every line is a JSON document with the required fields, and that its fields are documented.
 fn documents(text: &str) {
     let documented = documented();
-    // A command's messages to its user (`note: …`, `error: …`) are no log.
+    // A command's messages to its user (`note: …`, `error: …`) are not part of the log.
     for line in text.lines().filter(|line| line.starts_with('{')) {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let line = line.as_object().unwrap();
-        // Libraries have their own fields, and some lines no message.
+        // Libraries have their own fields, and some of their lines have no message.
         if !line["target"].as_str().unwrap().starts_with("hostmatch") {
             continue;
         }

@@ -10,13 +10,13 @@ pub(super) const PASSWORD: &str = "pw-Siebenschlaefer";
 
 /// A member of staff whose host matches by address.
 pub(super) const FRIEDA: (&str, &str) = ("Frieda Morgenroth", "frieda.morgenroth@salon.example");
-/// Another, whose host matches by name only.
+/// A member of staff whose host matches by name only.
 pub(super) const BORIS: (&str, &str) = ("Boris Kammerlander", "boris.kammerlander@salon.example");
 /// Unknown hosts with the same address.
 pub(super) const STRANGERS: [&str; 2] = ["Xaver Unbekannt", "Ylvi Fremdling"];
 pub(super) const STRANGE_ADDRESS: &str = "kollektiv@fremde.example";
 
-/// None of these may be in a log. Parts of names count too.
+/// Texts that must not be in any log. Parts of names count too.
 pub(super) const PERSONAL: [&str; 33] = [
     "Frieda",
     "Morgenroth",

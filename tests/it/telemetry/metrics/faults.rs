@@ -1,4 +1,4 @@
-//! Faults of the database: counted once, and visible as long as they last.
+//! Faults of the database are counted once, and visible as long as they last.
 
 use super::{in_hours, mara, salon};
 use crate::support::{Backend, Scrape, event, host};
@@ -23,7 +23,7 @@ async fn an_event_that_is_refused_counts_once() {
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
-/// The sampler's queries work, and events wait nevertheless.
+/// The sampler's queries succeed although events are waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_answers_and_cannot_be_used_is_not_up() {
     let mut stack = salon(Backend::Sqlite).await;

@@ -1,5 +1,5 @@
-//! The metrics of processes at `/metrics`: everything that is documented from the start, and then exactly
-//! what happened.
+//! Tests the metrics of processes at `/metrics`: all documented series exist from the start, and then count
+//! exactly what happened.
 
 mod faults;
 
@@ -228,7 +228,7 @@ fn assert_worker(scrape: &Scrape, backend: Backend) {
             "unknown ignored: 1",
         ],
     );
-    // One of them four times: immediately, and after each delay.
+    // One of these events is tried four times: immediately, and after each delay.
     is(
         "events_received_total",
         &[
@@ -262,7 +262,7 @@ fn assert_worker(scrape: &Scrape, backend: Backend) {
     assert_eq!(scrape.sum("hostmatch_batch_events_sum"), 19.0);
     let age = scrape.value("hostmatch_inbox_oldest_item_age_seconds");
     assert!((0.0..120.0).contains(&age), "{age}");
-    // The edge's events are recent; the test's own message has no time.
+    // The edge's events are recent; the test's own message has no timestamp.
     let ages = scrape.sum("hostmatch_event_age_seconds_sum");
     assert!((0.0..13.0 * 60.0).contains(&ages), "{ages}");
     for personal in
@@ -293,7 +293,7 @@ async fn replay(stack: &Stack, at_worker: &str) {
     assert_eq!(after.nonzero_samples("hostmatch_replays_total"), ["assigned: 1"]);
     let more = |name: &str| after.sum(name) - before.sum(name);
     assert_eq!(more("hostmatch_events_processed_total"), 1.0);
-    assert_eq!(more("hostmatch_event_age_seconds_count"), 0.0, "a replay counts no age");
+    assert_eq!(more("hostmatch_event_age_seconds_count"), 0.0, "a replay must not count an age");
 }
 
 fn assert_edge(scrape: &Scrape) {
@@ -312,7 +312,7 @@ fn assert_edge(scrape: &Scrape) {
     assert_linted(scrape);
 }
 
-/// Unknown values are not exported as numbers, and come back afterwards.
+/// Unknown values are not exported as numbers, and are exported again once they are known.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_leaves_no_outdated_gauge() {
     let mut stack = salon(Backend::MariaDb).await;

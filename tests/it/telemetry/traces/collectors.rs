@@ -1,4 +1,4 @@
-//! Which traces are kept, and collectors that are unreachable, silent, strict or encrypted.
+//! Tests which traces are sampled, and collectors that are unreachable, silent, strict or encrypted.
 
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,7 @@ async fn without_a_collector_no_span_is_sent_and_contexts_are_still_passed_on() 
     assert!(!all.stderr().contains("trace_id"), "{}", all.stderr());
 }
 
-/// Collectors without a listener, or that accept a connection and never answer.
+/// Tests addresses without a listener, and collectors that accept a connection but never respond.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreachable_collector_costs_no_booking_and_is_logged_once() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -99,7 +99,7 @@ async fn an_unreachable_collector_costs_no_booking_and_is_logged_once() {
     }
 }
 
-/// The queue of spans drops what does not fit, and logs it once.
+/// The queue of spans drops spans that do not fit, and logs this once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_that_do_not_fit_are_dropped() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

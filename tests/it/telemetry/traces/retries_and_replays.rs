@@ -1,4 +1,4 @@
-//! A retry, a dead letter and its replay: separate traces, linked to the first.
+//! A retry, a dead letter and its replay have separate traces that are linked to the first.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ on_engines!(a_replay_is_a_linked_trace);
 /// The dead letter keeps the context; the replaying process need not use traces.
 async fn a_replay_is_a_linked_trace(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
-    let told_nothing = stack.command(&["deadletters"]);
+    let without_tracing = stack.command(&["deadletters"]);
     collector.collect_from(&mut stack);
     stack.set("queue.retry_delays", "400ms");
     let (mut all, base) = stack.edge("all").await;
@@ -54,9 +54,9 @@ async fn a_replay_is_a_linked_trace(backend: Backend) {
     })
     .await;
     let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(told_nothing.get_program());
-        command.args(told_nothing.get_args()).args(arguments).current_dir(stack.home());
-        for (name, value) in told_nothing.get_envs() {
+        let mut command = std::process::Command::new(without_tracing.get_program());
+        command.args(without_tracing.get_args()).args(arguments).current_dir(stack.home());
+        for (name, value) in without_tracing.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
