@@ -7,8 +7,8 @@
 //! mappings.
 
 mod matcher;
+mod results;
 mod salon;
-mod seen;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -22,8 +22,8 @@ use sea_orm::{
 };
 
 use matcher::Mapping;
+use results::Results;
 use salon::{Company, Random, Salon};
-use seen::Seen;
 
 /// Changes a gateway's appointments as the gateway itself would, and prints the results as JSON.
 #[derive(Clone, Debug, Parser)]
@@ -79,11 +79,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
             tokio::spawn(session.run(options.rounds))
         })
         .collect();
-    let mut seen = Seen::default();
+    let mut results = Results::default();
     for session in sessions {
-        seen.add(session.await?);
+        results.add(session.await?);
     }
-    Ok(writeln!(std::io::stdout(), "{}", seen.report())?)
+    Ok(writeln!(std::io::stdout(), "{}", results.report())?)
 }
 
 /// One session: one request after another.
@@ -120,20 +120,20 @@ struct Done {
 }
 
 impl Session {
-    async fn run(mut self, rounds: u32) -> Seen {
-        let mut seen = Seen::default();
+    async fn run(mut self, rounds: u32) -> Results {
+        let mut results = Results::default();
         for round in 0..rounds {
             let request = self.request(round);
             let begun = Instant::now();
             match self.transact(&request).await {
                 Ok(Done { order, mapped }) => {
-                    seen.committed(begun.elapsed(), order.zip(request.decides), mapped);
+                    results.record_commit(begun.elapsed(), order.zip(request.decides), mapped);
                 }
-                Err(error) => seen.failed(&error),
+                Err(error) => results.record_failure(&error),
             }
             tokio::time::sleep(PAUSE).await;
         }
-        seen
+        results
     }
 
     async fn transact(&self, request: &Request) -> Result<Done, DbErr> {
@@ -231,7 +231,7 @@ impl Session {
                 vec![appointments(appointment)],
                 vec![format!("UPDATE appointments SET deleted_at = {} WHERE id = {appointment}", salon.now)],
             ),
-            _ => self.matched(company, *appointment),
+            _ => self.match_host(company, *appointment),
         }
     }
 
@@ -240,7 +240,7 @@ impl Session {
     ///
     /// Each session has its own people (there are more people than sessions), so that two sessions never
     /// map the same host.
-    fn matched(&mut self, company: &Company, appointment: i64) -> Request {
+    fn match_host(&mut self, company: &Company, appointment: i64) -> Request {
         let is_new = *self.random.pick(&[true, true, false]);
         let own_share: Vec<&String> = company
             .hosts

@@ -170,7 +170,7 @@ async fn lists_have_other_formats_and_no_limit() {
 on_engines!(letters_move_to_another_installation_with_every_byte);
 async fn letters_move_to_another_installation_with_every_byte(backend: Backend) {
     let (here, there) =
-        (record_letters(backend).await, TestDatabase::migrated(backend, GatewayShape::Living).await);
+        (record_letters(backend).await, TestDatabase::migrated(backend, GatewayShape::Live).await);
     let exported = run(&here, &["export", "--company", "15"]);
     assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
     let acts = "SELECT action FROM hostmatch_dead_letter_actions";

@@ -211,7 +211,7 @@ async fn raw_bytes_never_reach_a_terminal_unescaped() {
 
 on_engines!(summaries_are_the_list_without_large_columns);
 async fn summaries_are_the_list_without_large_columns(backend: Backend) {
-    let test = TestDatabase::migrated(backend, GatewayShape::Living).await;
+    let test = TestDatabase::migrated(backend, GatewayShape::Live).await;
     let letters = [letter(1, "malformed", b"\xff"), letter(2, "poison", b"{}"), letter(3, "poison", b"{}")];
     insert_dead_letters(&test.db, &letters).await.unwrap();
     let poison = DeadLetterFilter { reason: Some("poison".into()), ..DeadLetterFilter::default() };

@@ -40,7 +40,7 @@ async fn assignments(world: &World) -> Vec<String> {
 
 on_engines!(hosts_and_future_appointments_are_handed_over_and_back);
 async fn hosts_and_future_appointments_are_handed_over_and_back(backend: Backend) {
-    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Live };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
         world.company(company).await;
@@ -137,7 +137,7 @@ fn is_lock_conflict(error: &AppError) -> bool {
 /// Runs on the only server that cannot combine SKIP LOCKED and NOWAIT.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hand_over_yields_to_the_gateways_locks_and_to_an_earlier_decision() {
-    let world = World::new(Backend::MariaDb, GatewayShape::Living).await;
+    let world = World::new(Backend::MariaDb, GatewayShape::Live).await;
     world.company(15).await;
     for (n, name) in [(1, "Mara"), (2, "Boris"), (3, "Carla")] {
         world.staff(n, 15, name, &format!("{name}@salon.example")).await;

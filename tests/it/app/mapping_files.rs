@@ -20,7 +20,7 @@ const STAFF_NAME: &str = "Zoë Grün";
 
 /// Creates staff 1 and 2 (and 3, who has left) of company 15, and 9 of company 16.
 async fn salon(backend: Backend) -> World {
-    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Live };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
         world.company(company).await;
@@ -146,7 +146,7 @@ async fn a_file_of_a_german_spreadsheet_is_imported_exported_and_undone(backend:
     let none = json_report(&mappings(&world, &["imports", "--company", "16", "--output", "json"]), 0);
     assert_eq!(none["imports"], json!([]), "{backend:?}");
 
-    // A mapping that has changed since is kept.
+    // A mapping that has been changed since the import is kept.
     let kept = json_report(&mappings(&world, &["import-undo", &number, "--yes", "--output", "json"]), 5);
     assert_eq!((&kept["taken_back"], &kept["left"][0]["host"]), (&json!(1), &json!(7)), "{backend:?}");
     let undone = json_report(&mappings(&world, &["import-undo", &second, "--yes", "--output", "json"]), 0);
@@ -269,7 +269,7 @@ async fn ten_thousand_lines_are_imported_and_37_invalid_ones_after_correction(ba
     assert_eq!((&second["made"], &second["lines"]), (&json!(37), &json!(37)), "{backend:?}: {second}");
     assert_eq!(world.count("calcom_host_mappings").await, 10_000, "{backend:?}");
     if backend == Backend::Sqlite {
-        // Importing all of it again changes nothing, and all of it can be undone.
+        // Importing the whole file again does not change anything, and the whole import can be undone.
         let again = import(&world, &file, &["--yes"], 5);
         assert_eq!((&again["unchanged"], &again["import"]), (&json!(9963), &Value::Null), "{again}");
         let number = done["import"].to_string();

@@ -14,7 +14,7 @@ fn report(world: &World, arguments: &[&str]) -> Value {
 
 on_engines!(a_report_compares_decisions_with_the_appointments);
 async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
-    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Live };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
         world.company(company).await;

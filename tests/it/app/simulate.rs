@@ -20,7 +20,7 @@ fn simulate(world: &World, arguments: &[&str]) -> Value {
 
 on_engines!(a_simulation_predicts_the_decisions_of_another_threshold);
 async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backend) {
-    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Live };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
         world.company(company).await;

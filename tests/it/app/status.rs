@@ -40,7 +40,7 @@ fn soon(id: &str, reference: &str, hours: i64, hosts: Value) -> Value {
 }
 
 async fn salon(backend: Backend) -> Stack {
-    let shape = if backend == Backend::Postgres { GatewayShape::Living } else { GatewayShape::Roadmap };
+    let shape = if backend == Backend::Postgres { GatewayShape::Live } else { GatewayShape::Roadmap };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
         world.company(company).await;

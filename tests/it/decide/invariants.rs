@@ -178,7 +178,8 @@ fn show(value: &mut Value) {
     }
 }
 
-/// Returns what must not depend on the order of arrival: appointments, active mappings, open inbox items.
+/// Returns the rows that must not depend on the order of arrival: appointments, active mappings, open inbox
+/// items.
 async fn read_decisions(world: &World) -> Vec<Vec<String>> {
     let mut all = vec![world.rows("appointments", &["id", "staff_id", "calcom_host_id"]).await];
     let mappings = ["company_id", "calcom_host_id", "staff_id", "is_active"];
@@ -195,7 +196,7 @@ fn any_order_of_arrival_gives_the_same_assignments(backend: Backend) {
     let runtime = runtime();
     // A database server takes five times as long for each case.
     let cases = if backend == Backend::Sqlite { 60 } else { 12 };
-    let world = runtime.block_on(salon(backend, GatewayShape::Living));
+    let world = runtime.block_on(salon(backend, GatewayShape::Live));
     let shuffled =
         streams(16).prop_flat_map(|stream| (Just(stream.clone()), Just(stream).prop_shuffle(), 1usize..7));
     run(cases, &shuffled, |(stream, shuffled, size)| {
@@ -219,7 +220,7 @@ on_engines!(fn several_workers_at_once_give_the_same_assignments);
 /// I7 with several workers at the same time: real concurrency, on the database servers.
 fn several_workers_at_once_give_the_same_assignments(backend: Backend) {
     let runtime = runtime();
-    let world = Arc::new(runtime.block_on(salon(backend, GatewayShape::Living)));
+    let world = Arc::new(runtime.block_on(salon(backend, GatewayShape::Live)));
     run(15, &streams(40), |stream| {
         let world = world.clone();
         runtime.block_on(async {
@@ -314,7 +315,7 @@ on_engines!(fn committing_twice_leaves_the_same_rows);
 /// I4: committing the same change set twice leaves the same rows, audits included.
 fn committing_twice_leaves_the_same_rows(backend: Backend) {
     let runtime = runtime();
-    let world = runtime.block_on(salon(backend, GatewayShape::Living));
+    let world = runtime.block_on(salon(backend, GatewayShape::Live));
     run(8, &(streams(24), streams(24)), |(before, stream)| {
         runtime.block_on(async {
             world.forget().await;
@@ -330,9 +331,9 @@ fn committing_twice_leaves_the_same_rows(backend: Backend) {
 }
 
 on_engines!(two_replicas_racing_on_a_new_host_leave_one_mapping_and_one_audit);
-/// I4 in practice: two replicas meet the same new host, and neither has seen the other.
+/// I4 in practice: two replicas get the same new host, and neither has seen the other's rows.
 async fn two_replicas_racing_on_a_new_host_leave_one_mapping_and_one_audit(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     let anna = || host(101, "Anna", "anna@salon.example");
     let one = plan(&world, &[event("e1", "B11", 1, anna())]).await;
     let two = plan(&world, &[event("e2", "B12", 1, anna())]).await;

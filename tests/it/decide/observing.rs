@@ -11,7 +11,7 @@ const OBSERVE: (&str, &str) = ("worker.mode", "observe");
 
 /// Creates Mara and Boris, and appointments 1 to 6; another program has given 5 to Boris and 6 to Mara.
 async fn salon(backend: Backend) -> World {
-    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Live };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
         world.company(company).await;

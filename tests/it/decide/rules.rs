@@ -269,7 +269,7 @@ everywhere!(references_are_compared_byte_for_byte, |world: World| async move {
 });
 
 everywhere!(several_appointments_of_one_booking_are_for_a_person, |world: World| async move {
-    if world.test.shape == GatewayShape::Living {
+    if world.test.shape == GatewayShape::Live {
         world.appointment(3, 15, "other").await;
         world.run("UPDATE appointments SET calcom_v2_booking_uid = 'ABC123' WHERE id = 3").await;
         assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "needs_review");

@@ -35,7 +35,7 @@ const NAMING: [&str; 20] = [
 /// Calls that read a column. Their first argument is a prefix, which is empty.
 const READING: [&str; 2] = ["try_get(", "try_get_by("];
 
-/// Returns the calls in this code that name a column by a string.
+/// Returns the calls in this code that refer to a column by a string.
 fn named_by_text(code: &str) -> Vec<String> {
     let dense: String = code.chars().filter(|c| !c.is_whitespace()).collect();
     let dense = without_type_arguments(&dense);

@@ -27,13 +27,13 @@ fn mentioned_commands(text: &str) -> Vec<String> {
 
 on_engines!(the_commands_of_moving_in_work_as_written: mariadb, postgres);
 async fn the_commands_of_moving_in_work_as_written(backend: Backend) {
-    do_what_they_say(TestDatabase::fresh(backend, GatewayShape::Living).await, false).await;
+    do_what_they_say(TestDatabase::fresh(backend, GatewayShape::Live).await, false).await;
 }
 
 on_engines!(the_commands_of_moving_in_adopt_existing_tables: mariadb, postgres);
 async fn the_commands_of_moving_in_adopt_existing_tables(backend: Backend) {
-    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
-    do_what_they_say(test.with_tables_of_ours(Variant::Living).await, true).await;
+    let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
+    do_what_they_say(test.with_tables_of_ours(Variant::Live).await, true).await;
 }
 
 /// With `adopts` our tables exist already, and `migrate` stops until they are adopted.

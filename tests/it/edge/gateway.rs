@@ -32,7 +32,7 @@ async fn the_gateways_event_becomes_a_message_with_its_bytes_untouched() {
     assert_eq!(message.headers["traceparent"], trace);
     let first_seen_ms: i64 = message.headers[header::FIRST_SEEN].parse().unwrap();
     assert!((before_ms..=now_ms()).contains(&first_seen_ms));
-    assert_eq!(message.headers[header::PUBLISHER], "gateway", "the token's name in the file");
+    assert_eq!(message.headers[header::PUBLISHER], "gateway", "the name of the token in the file");
     assert_eq!(message.headers.len(), 3, "no other header of the request is passed on");
     site.close().await;
 }
@@ -80,7 +80,7 @@ async fn unsigned_events_are_accepted_only_if_configured() {
     let wrong = [("x-hostmatch-signature", "0".repeat(64))];
     let headers = [(wrong[0].0, wrong[0].1.as_str())];
     let response = site.post(RETELL, &headers, fixture("native-minimal")).await;
-    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "given credentials must be valid");
+    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "credentials that are given must be valid");
     let headers = [("x-cal-signature-256", "no-secret-provided")];
     let response = site.post(CALCOM, &headers, fixture("calcom-created")).await;
     assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED);

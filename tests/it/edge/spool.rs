@@ -62,7 +62,7 @@ impl Rig {
     }
 
     /// Cuts off the broker and waits until the edge has noticed it.
-    pub(super) async fn take_away(&self) {
+    pub(super) async fn cut_broker(&self) {
         self.proxy.set(Mode::Refuse);
         self.proxy.cut();
         eventually("the edge has noticed", WAIT_TIMEOUT, async || {
@@ -189,7 +189,7 @@ async fn an_outage_does_not_change_the_order_of_events() {
         }
     };
     more(&rig, 10).await;
-    rig.take_away().await;
+    rig.cut_broker().await;
     more(&rig, 40).await;
     let (status, body) = rig.ready().await;
     assert_eq!((status, &body["status"]), (StatusCode::OK, &json!("degraded")), "{body}");
@@ -240,7 +240,7 @@ async fn only_the_first_requests_wait_for_a_silent_broker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_spool_refuses_events_and_keeps_its_content() {
     let mut rig = Rig::open(|edge, _| edge.spool_max_bytes = 20_000).await;
-    rig.take_away().await;
+    rig.cut_broker().await;
     let (mut accepted, mut warned) = (Vec::new(), false);
     let refused = loop {
         let id = format!("e{}", accepted.len());
@@ -275,7 +275,7 @@ async fn a_full_spool_refuses_events_and_keeps_its_content() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spool_past_its_age_limit_refuses_events_and_still_forwards() {
     let mut rig = Rig::open(|edge, _| edge.spool_max_age = Duration::from_millis(1500)).await;
-    rig.take_away().await;
+    rig.cut_broker().await;
     rig.accepted("old").await;
     eventually("nothing more is accepted", WAIT_TIMEOUT, async || {
         (rig.ready().await.0 == StatusCode::SERVICE_UNAVAILABLE).then_some(())

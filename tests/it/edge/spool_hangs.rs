@@ -16,7 +16,7 @@ use crate::support::broker::Broker;
 use crate::support::eventually;
 use crate::support::proxy::Mode;
 
-/// Locks the spool's file until this is dropped: every writer waits.
+/// Locks the spool file until this is dropped: every writer waits.
 async fn hang(rig: &Rig) -> DatabaseTransaction {
     let file = rig.site.dir.path().join("spool.db");
     let mut options = ConnectOptions::new(format!("sqlite://{}", file.display()));
@@ -35,7 +35,7 @@ async fn while_the_file_hangs_the_number_of_held_requests_is_limited() {
         edge.request_timeout = Duration::from_millis(500);
     })
     .await;
-    rig.take_away().await;
+    rig.cut_broker().await;
     rig.accepted("before").await;
     let hanging = hang(&rig).await;
     let ids = ["a", "b", "c", "d"];
@@ -68,7 +68,7 @@ async fn while_the_file_hangs_the_number_of_held_requests_is_limited() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_file_hangs_events_bypass_the_spool() {
     let mut rig = Rig::open(|edge, _| edge.request_timeout = Duration::from_secs(2)).await;
-    rig.take_away().await;
+    rig.cut_broker().await;
     rig.accepted("spooled").await;
     let hanging = hang(&rig).await;
     rig.proxy.set(Mode::Pass);

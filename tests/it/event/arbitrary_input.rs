@@ -144,14 +144,14 @@ proptest! {
     #[test]
     fn any_value_anywhere_in_a_real_event_has_an_answer(
         which in 0..NAMES.len(),
-        place in any::<prop::sample::Index>(),
+        index in any::<prop::sample::Index>(),
         value in any_json(),
     ) {
         let mut body: Value = serde_json::from_slice(&fixture(NAMES[which])).unwrap();
-        let mut places = Vec::new();
-        pointers(&body, String::new(), &mut places);
-        let place = place.get(&places);
-        *body.pointer_mut(place).unwrap() = value;
+        let mut pointers_in_body = Vec::new();
+        pointers(&body, String::new(), &mut pointers_in_body);
+        let pointer = index.get(&pointers_in_body);
+        *body.pointer_mut(pointer).unwrap() = value;
         keeps_its_promises(&Sent::json(&body));
     }
 }

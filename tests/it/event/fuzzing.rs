@@ -88,8 +88,8 @@ fn mutate(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
             _ => {
                 // Text after a bracket or a comma is likely to be read.
                 let position = bytes[at..].iter().position(|byte| matches!(byte, b'{' | b',' | b'['));
-                let place = place.map_or(at, |offset| at + offset + 1);
-                drop(bytes.splice(place..place, DICTIONARY[numbers.below(DICTIONARY.len())].bytes()));
+                let position = position.map_or(at, |offset| at + offset + 1);
+                drop(bytes.splice(position..position, DICTIONARY[numbers.below(DICTIONARY.len())].bytes()));
             }
         }
     }

@@ -1,5 +1,5 @@
 //! CloudEvents and Laravel's payloads: each fixture has its expected reading, and the event inside is read
-//! the same whatever the wrapping.
+//! the same whatever the wrapper.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

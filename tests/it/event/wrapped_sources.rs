@@ -36,7 +36,7 @@ fn the_wrapping_names_the_type_before_the_event_and_after_the_message() {
     body["displayName"] = json!("App\\Jobs\\Publish");
     body["job"] = json!("App\\Jobs\\Publish@handle");
     sent.body = body.to_string().into();
-    assert_eq!(sent.event().event_type, "appointment.created", "a class is no known type");
+    assert_eq!(sent.event().event_type, "appointment.created", "a class is not a known type");
     body["data"]["data"]["event"] = json!("moved");
     sent.body = body.to_string().into();
     let malformed = sent.malformed();

@@ -122,7 +122,7 @@ async fn trigger(test: &TestDatabase) {
 
 on_engines!(a_live_gateway_is_described_with_its_matching_problems_and_without_names);
 async fn a_live_gateway_is_described_with_its_matching_problems_and_without_names(backend: Backend) {
-    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
     fill(&test).await;
     trigger(&test).await;
     let found = inspect(&test);
@@ -188,7 +188,7 @@ async fn a_read_only_connection_cannot_write(backend: Backend) {
 
 on_engines!(the_gateways_time_zone_is_checked: mariadb, postgres);
 async fn the_gateways_time_zone_is_checked(backend: Backend) {
-    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
     if backend == Backend::MariaDb {
         test.run(&["ALTER TABLE appointments MODIFY updated_at DATETIME NULL"]).await;
     }
@@ -216,7 +216,7 @@ async fn the_gateways_time_zone_is_checked(backend: Backend) {
 
 #[tokio::test]
 async fn mysqls_limits_and_engines_are_reported() {
-    let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Live).await;
     let used = test
         .number(
             "SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \

@@ -17,7 +17,7 @@ const STAFF: &str = "6f1c2b34-0000-4000-8000-00000000000a";
 /// Adds people and bookings to a gateway.
 async fn fill(test: &TestDatabase) {
     let (id, names, staff) = match test.shape {
-        GatewayShape::Living => (format!("'{STAFF}'"), "name", "'Mara Lindqvist'"),
+        GatewayShape::Live => (format!("'{STAFF}'"), "name", "'Mara Lindqvist'"),
         _ => ("10".to_owned(), "first_name, last_name", "'Mara', 'Lindqvist'"),
     };
     test.run(&[
@@ -25,7 +25,7 @@ async fn fill(test: &TestDatabase) {
         "INSERT INTO users (id, name, created_at) VALUES (3, 'Office', NULL)".replace(
             "(id, name, created_at) VALUES (3, 'Office', NULL)",
             match test.shape {
-                GatewayShape::Living => "(id, name) VALUES (3, 'Office')",
+                GatewayShape::Live => "(id, name) VALUES (3, 'Office')",
                 _ => "(id, name, email) VALUES (3, 'Office', 'office@salon.example')",
             },
         ),
@@ -41,7 +41,7 @@ async fn fill(test: &TestDatabase) {
 }
 
 fn staff(test: &TestDatabase) -> String {
-    if test.shape == GatewayShape::Living { format!("'{STAFF}'") } else { "10".into() }
+    if test.shape == GatewayShape::Live { format!("'{STAFF}'") } else { "10".into() }
 }
 
 fn insert_mapping(test: &TestDatabase, host: i64, active: bool) -> String {
@@ -252,7 +252,7 @@ async fn a_host_has_one_active_mapping_in_a_company(backend: Backend) {
         let test = TestDatabase::migrated(backend, shape).await;
         fill(&test).await;
         let (id, names) = match shape {
-            GatewayShape::Living => ("'6f1c2b34-0000-4000-8000-00000000000b'", "name) VALUES ({id}, 7, 'B')"),
+            GatewayShape::Live => ("'6f1c2b34-0000-4000-8000-00000000000b'", "name) VALUES ({id}, 7, 'B')"),
             _ => ("11", "first_name, last_name) VALUES ({id}, 7, 'B', 'B')"),
         };
         let other = |active: bool| insert_mapping(&test, 1420, active).replace(&staff(&test), id);
@@ -369,11 +369,11 @@ async fn the_shape_of_the_gateway_is_found(backend: Backend) {
     assert_eq!(roadmap.booking_refs, [text("calcom_v2_booking_id")]);
     assert!(roadmap.updated_at.is_some());
 
-    let living = TestDatabase::migrated(backend, GatewayShape::Living).await.schema().await;
+    let live = TestDatabase::migrated(backend, GatewayShape::Live).await.schema().await;
     let uuid = if backend == Backend::Postgres { KeyKind::Uuid } else { KeyKind::Text };
-    assert_eq!(living.staff_key, uuid);
-    assert_eq!(living.staff_name, NameColumns::Full);
-    assert!(living.staff_deleted_at);
+    assert_eq!(live.staff_key, uuid);
+    assert_eq!(live.staff_name, NameColumns::Full);
+    assert!(live.staff_deleted_at);
     let number = RefColumn { name: "calcom_booking_id", numeric: true, is_padded: false };
-    assert_eq!(living.booking_refs, [text("calcom_v2_booking_id"), text("calcom_v2_booking_uid"), number]);
+    assert_eq!(live.booking_refs, [text("calcom_v2_booking_id"), text("calcom_v2_booking_uid"), number]);
 }

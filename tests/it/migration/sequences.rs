@@ -111,9 +111,9 @@ async fn other_engines_continue_ids_after_the_rows(backend: Backend) {
 #[tokio::test]
 async fn the_sequence_of_an_adopted_table_is_set_by_the_adoption() {
     for owned in [true, false] {
-        let test = TestDatabase::fresh(Backend::Postgres, GatewayShape::Living).await;
-        test.run(&tables(Backend::Postgres, Variant::Living)).await;
-        test.run(&rows(Backend::Postgres, Variant::Living)).await;
+        let test = TestDatabase::fresh(Backend::Postgres, GatewayShape::Live).await;
+        test.run(&tables(Backend::Postgres, Variant::Live)).await;
+        test.run(&rows(Backend::Postgres, Variant::Live)).await;
         test.run(&["SELECT setval('calcom_host_mappings_id_seq', 1)"]).await;
         if !owned {
             test.run(&["ALTER SEQUENCE calcom_host_mappings_id_seq OWNED BY NONE"]).await;

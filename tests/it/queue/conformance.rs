@@ -10,8 +10,8 @@ use hostmatch::runtime::shutdown::Shutdown;
 
 use self::settling::*;
 use super::rig::{
-    LIMITS, LONGER, Rig, WAIT_TIMEOUT, all, assert_idle, batch, bodies, drain, full_batch, headers, message,
-    retry, settled_in,
+    LIMITS, LONG_DELAY, Rig, WAIT_TIMEOUT, all, assert_idle, batch, bodies, drain, full_batch, headers,
+    message, retry, settled_in,
 };
 use crate::support::eventually;
 
@@ -112,7 +112,7 @@ async fn depth_counts_messages_by_state(rig: &Rig) {
     settled_in(rig, 3).await;
     let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
     all(batch(&mut consumer).await, Disposition::DeadLetter { headers: headers(&[]) }).await;
-    all(batch(&mut consumer).await, retry(LONGER)).await;
+    all(batch(&mut consumer).await, retry(LONG_DELAY)).await;
     consumer.pause().await;
     drop(consumer);
     eventually("one message is ready, one waiting, one dead", Duration::from_millis(500), async || {

@@ -9,8 +9,8 @@ use hostmatch::runtime::shutdown::Shutdown;
 use lapin::options::QueueDeleteOptions;
 
 use super::rig::{
-    LIMITS, Rig, SHORT, WAIT_TIMEOUT, all, assert_idle, batch, bodies, config, drain, full_batch, headers,
-    message, retry,
+    LIMITS, Rig, SHORT_DELAY, WAIT_TIMEOUT, all, assert_idle, batch, bodies, config, drain, full_batch,
+    headers, message, retry,
 };
 use crate::support::broker::Broker;
 use crate::support::cleanup::connect;
@@ -55,7 +55,7 @@ async fn a_batch_whose_connection_was_cut_is_redelivered() {
     let health = consumer.health();
     for disposition in [
         Disposition::Ack,
-        retry(SHORT),
+        retry(SHORT_DELAY),
         Disposition::DeadLetter { headers: headers(&[]) },
         Disposition::Release,
     ] {
@@ -85,7 +85,7 @@ async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
     let in_hand = batch(&mut consumer).await;
     // Our bytes are held back, so the copy never reaches the broker.
     proxy.set(Mode::StallUpstream);
-    let settling = tokio::spawn(all(in_hand, retry(SHORT)));
+    let settling = tokio::spawn(all(in_hand, retry(SHORT_DELAY)));
     let publisher = rig.queue.publisher();
     eventually("the publisher drops its connection", WAIT_TIMEOUT, async || {
         (!publisher.is_ready()).then_some(())
@@ -111,10 +111,10 @@ async fn acknowledgements_do_not_wait_for_an_unroutable_copy() {
     let full = full_batch(&rig, &mut consumer, &["for nowhere", "done"]).await;
     let connection = connect(&amqp_url()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    let name = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT.as_millis());
+    let name = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT_DELAY.as_millis());
     channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     // The copy is retried for minutes.
-    let settling = full.settle(vec![retry(SHORT), Disposition::Ack]);
+    let settling = full.settle(vec![retry(SHORT_DELAY), Disposition::Ack]);
     assert!(
         tokio::time::timeout(Duration::from_secs(2), settling).await.is_err(),
         "the copy is still being retried"
@@ -173,7 +173,7 @@ async fn settling_on_a_silent_connection_times_out() {
     let mut consumer = rig.work();
     let in_hand = batch(&mut consumer).await;
     proxy.set(Mode::Stall);
-    let settled = tokio::time::timeout(WAIT_TIMEOUT, all(in_hand, retry(SHORT))).await.unwrap();
+    let settled = tokio::time::timeout(WAIT_TIMEOUT, all(in_hand, retry(SHORT_DELAY))).await.unwrap();
     assert_eq!(settled.lost + settled.released, 1, "{settled:?}");
     proxy.cut();
     proxy.set(Mode::Pass);
@@ -203,7 +203,7 @@ async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
     let publisher = queue.publisher();
     assert!(!publisher.is_ready());
     let mut consumer = queue.consumer(Source::Bookings, LIMITS);
-    let gathered = consumer.next_batch(&Shutdown::new(), Some(SHORT)).await.unwrap();
+    let gathered = consumer.next_batch(&Shutdown::new(), Some(SHORT_DELAY)).await.unwrap();
     assert!(matches!(gathered, Gathered::Idle));
     broker.run().await;
     eventually("published when the broker runs", Duration::from_secs(60), async || {
@@ -269,7 +269,7 @@ async fn a_broker_without_memory_refuses_quickly_but_still_gets_acknowledgements
         .await;
     let mut seen = drain(&mut consumer, 2).await;
     seen.sort();
-    assert_eq!(seen, ["two", "unsure"], "an unconfirmed message may arrive nevertheless");
+    assert_eq!(seen, ["two", "unsure"], "an unconfirmed message may still arrive");
     queue.close().await;
 }
 

@@ -65,7 +65,7 @@ async fn a_write_waits_for_another_process() {
     let publisher = rig.queue.publisher();
     let publishing = tokio::spawn(async move { publisher.publish(vec![message("patient")]).await });
     let early = tokio::time::timeout(Duration::from_millis(300), rig.queue.depth()).await;
-    assert_eq!(early.unwrap().unwrap().ready, 0, "reading continues meanwhile");
+    assert_eq!(early.unwrap().unwrap().ready, 0, "reading was blocked");
     assert!(!publishing.is_finished());
     other.execute_unprepared("COMMIT").await.unwrap();
     tokio::time::timeout(WAIT_TIMEOUT, publishing).await.unwrap().unwrap().unwrap();

@@ -21,8 +21,8 @@ pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 64 << 20 };
 
 /// The delays of the wait queues in these tests.
-pub(super) const SHORT: Duration = Duration::from_millis(300);
-pub(super) const LONGER: Duration = Duration::from_millis(600);
+pub(super) const SHORT_DELAY: Duration = Duration::from_millis(300);
+pub(super) const LONG_DELAY: Duration = Duration::from_millis(600);
 
 pub(super) struct Rig {
     pub(super) config: QueueConfig,
@@ -38,7 +38,7 @@ pub(super) fn config(url: &str) -> QueueConfig {
         topology: Topology::Declare,
         prefetch: 100,
         delivery_limit: 3,
-        retry_delays: vec![SHORT, LONGER],
+        retry_delays: vec![SHORT_DELAY, LONG_DELAY],
         confirm_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(10),
         management_url: Secret::default(),

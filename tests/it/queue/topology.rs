@@ -8,7 +8,7 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::rig::{
-    Rig, SHORT, WAIT_TIMEOUT, all, batch, bodies, clean, config, connect, drain, message, retry,
+    Rig, SHORT_DELAY, WAIT_TIMEOUT, all, batch, bodies, clean, config, connect, drain, message, retry,
 };
 use crate::support::{amqp_url, eventually};
 
@@ -188,10 +188,10 @@ async fn a_message_with_an_unroutable_copy_is_not_acknowledged() {
     let in_hand = batch(&mut consumer).await;
     let connection = connect(rig.config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    let wait = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT.as_millis());
+    let wait = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT_DELAY.as_millis());
     channel.queue_delete(wait.into(), QueueDeleteOptions::default()).await.unwrap();
     // The copy is refused at first; then the wait queue is created again and accepts it.
-    let settled = tokio::time::timeout(WAIT_TIMEOUT, all(in_hand, retry(SHORT))).await.unwrap();
+    let settled = tokio::time::timeout(WAIT_TIMEOUT, all(in_hand, retry(SHORT_DELAY))).await.unwrap();
     assert_eq!(settled.retried, 1, "{settled:?}");
     let again = batch(&mut consumer).await;
     assert_eq!((bodies(again.deliveries()), again.deliveries()[0].attempt), (vec!["precious".to_owned()], 1));

@@ -21,8 +21,8 @@ fn peak(process: &Process) -> usize {
 fn with_padding(events: &[Value], bytes: usize) -> Vec<Value> {
     let mut events = events.to_vec();
     for event in &mut events {
-        let place = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
-        event[place]["padding"] = json!("x".repeat(bytes));
+        let container = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
+        event[container]["padding"] = json!("x".repeat(bytes));
     }
     events
 }

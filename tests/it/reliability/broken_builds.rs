@@ -44,8 +44,8 @@ fn every_patch_names_a_test_and_is_in_the_document() {
         let (test, broken) = head(&patch);
         assert!(document.contains(&format!("| {broken} |")), "docs/reliability.md lacks: {broken}");
         let path = test.replace("::", "/");
-        let there = tests.join(format!("{place}.rs")).exists() || {
-            let (module, name) = place.rsplit_once('/').unwrap();
+        let there = tests.join(format!("{path}.rs")).exists() || {
+            let (module, name) = path.rsplit_once('/').unwrap();
             let text = std::fs::read_to_string(tests.join(format!("{module}.rs"))).unwrap();
             text.contains(&format!("async fn {name}"))
         };

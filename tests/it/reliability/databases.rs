@@ -1,4 +1,5 @@
-//! A private database server that refuses writes, has no free connection, or is away for a long time.
+//! Tests a private database server that refuses writes, has no free connection, or is unreachable for a long
+//! time.
 
 use std::time::Duration;
 
@@ -149,10 +150,10 @@ on_engines!(a_database_that_is_away_for_two_minutes: mariadb, postgres);
 /// No attempt is counted and nothing is dead-lettered.
 async fn a_database_that_is_away_for_two_minutes(backend: Backend) {
     let Some(server) = Server::start(backend, 50).await else { return };
-    away(server).await;
+    outage_under_load(server).await;
 }
 
-async fn away(mut server: Server) {
+async fn outage_under_load(mut server: Server) {
     let mut stack = server.create_stack().await;
     stack.set("worker.hold", if is_full() { "30s" } else { "2s" });
     let away = Duration::from_secs(if is_full() { 120 } else { 8 });

@@ -42,7 +42,7 @@ fn make_room(process: &Process) {
     assert!(room.unwrap().success());
 }
 
-/// The embedded queue's file cannot grow: the edge answers with success only for events that it has
+/// The file of the embedded queue cannot grow: the edge answers with success only for events that it has
 /// written, and the worker gets nothing until there is room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_under_the_embedded_queue_loses_nothing() {

@@ -80,7 +80,7 @@ async fn only_failing_messages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_failing_message_in_a_thousand() {
     for backend in on(Backend::MariaDb) {
-        let stack = Stack::new(backend, GatewayShape::Living).await;
+        let stack = Stack::new(backend, GatewayShape::Live).await;
         let count = full_or_usual(10_000, 2_000);
         let mut stream = Stream::new(count, Mix::Decidable);
         for n in 0..count / 1_000 {
@@ -111,8 +111,8 @@ async fn bodies_of_any_size() {
                 _ => 0,
             };
             // The booking, if there is one, is stored with the assignment.
-            let place = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
-            event[place]["padding"] = json!("x".repeat(size));
+            let container = if event["calcom_booking"].is_object() { "calcom_booking" } else { "payload" };
+            event[container]["padding"] = json!("x".repeat(size));
         }
         let mut ledger = Ledger::open("bodies of up to 15 MiB", &stack).await;
         for event in &stream.events {
@@ -126,7 +126,7 @@ async fn bodies_of_any_size() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_ten_times() {
     for backend in on(Backend::MariaDb) {
-        let stack = Stack::new(backend, GatewayShape::Living).await;
+        let stack = Stack::new(backend, GatewayShape::Live).await;
         let mut stream = Stream::new(full_or_usual(2_000, 200), Mix::All);
         stream.repeat(10);
         stream.open(&stack.world).await;

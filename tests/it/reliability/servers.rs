@@ -83,7 +83,7 @@ async fn revoke(broker: &Broker, [write, read]: [&str; 2]) {
 
 /// A transaction takes longer than the broker lets a consumer keep a message: the broker closes the channel.
 async fn consumer_timeout(broker: &Broker) {
-    // Checked every second, so that a consumer that keeps a message for 3 s is found.
+    // The broker checks every second, so that it finds a consumer that keeps a message for 3 s.
     for (key, ms) in [("channel_tick_interval", 1_000), ("consumer_timeout", 3_000)] {
         broker.control(&["eval", &format!("application:set_env(rabbit, {key}, {ms}).")]).await;
     }
@@ -139,7 +139,7 @@ async fn on_database(backend: Backend, what: &str, count: u32) -> (Stack, Stream
 }
 
 /// Repeats this action while the worker runs, until `done`.
-async fn meanwhile(done: &AtomicBool, mut this: impl AsyncFnMut()) {
+async fn repeat_until_done(done: &AtomicBool, mut this: impl AsyncFnMut()) {
     while !done.load(Ordering::SeqCst) {
         this().await;
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -168,7 +168,7 @@ async fn connections_that_are_killed_in_the_middle_lose_nothing(backend: Backend
     let admin = sea_orm::Database::connect(database_server(backend).unwrap()).await.unwrap();
     let worker = stack.worker().await;
     let (done, mut killed) = (Arc::new(AtomicBool::new(false)), 0);
-    let killing = meanwhile(&done, async || {
+    let killing = repeat_until_done(&done, async || {
         if killed >= 5 {
             return;
         }

@@ -20,7 +20,7 @@ const NOW_MS: i64 = 1_772_359_200_000;
 const HOUR_MS: i64 = 3_600_000;
 
 async fn salon(backend: Backend) -> World {
-    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Live };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
         world.company(company).await;
@@ -185,8 +185,8 @@ async fn read(database: &Database, scope: &Scope) -> Result<(), StoreError> {
     Ok(())
 }
 
-on_engines!(the_rows_read_do_not_grow_with_closed_rows: mariadb, postgres);
-async fn the_rows_read_do_not_grow_with_closed_rows(backend: Backend) {
+on_engines!(the_number_of_rows_read_does_not_grow_with_closed_rows: mariadb, postgres);
+async fn the_number_of_rows_read_does_not_grow_with_closed_rows(backend: Backend) {
     let (world, database) = create_filled_database(backend).await;
     // These rows are closed: last year's, resolved, or with staff.
     for change in

@@ -296,7 +296,7 @@ async fn hours_off(test: &TestDatabase, zone: &str) -> i64 {
 
 on_engines!(updated_at_is_in_the_gateways_time_zone);
 async fn updated_at_is_in_the_gateways_time_zone(backend: Backend) {
-    let test = TestDatabase::migrated(backend, GatewayShape::Living).await;
+    let test = TestDatabase::migrated(backend, GatewayShape::Live).await;
     if backend == Backend::MariaDb {
         assert_eq!(test.schema().await.updated_at.as_deref(), Some("CURRENT_TIMESTAMP"));
         test.run(&["ALTER TABLE appointments MODIFY updated_at DATETIME NULL"]).await;
@@ -314,7 +314,7 @@ async fn updated_at_is_in_the_gateways_time_zone(backend: Backend) {
 
 #[tokio::test]
 async fn the_zone_of_a_postgres_database_is_found() {
-    let test = TestDatabase::migrated(Backend::Postgres, GatewayShape::Living).await;
+    let test = TestDatabase::migrated(Backend::Postgres, GatewayShape::Live).await;
     test.run(&["DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), 'Etc/GMT-9'); END $$"])
         .await;
     assert_eq!(hours_off(&test, "server").await, 9);

@@ -1,5 +1,5 @@
 //! Our tables as the gateway's own migrations created them, with rows. The statements are run on top of
-//! [`GatewayShape::Living`](super::GatewayShape).
+//! [`GatewayShape::Live`](super::GatewayShape).
 
 use super::Backend;
 
@@ -8,7 +8,7 @@ use super::Backend;
 pub(crate) enum Variant {
     /// The tables of the live gateway: enumerations, cascading audits, nullable times, a nullable company, no
     /// actor.
-    Living,
+    Live,
     /// The SQL of the first plan: no company at all; times that MariaDB fills in by itself; on PostgreSQL
     /// an enumerated type.
     Plan,
@@ -18,23 +18,23 @@ pub(crate) enum Variant {
 }
 
 pub(crate) fn variants() -> [Variant; 3] {
-    [Variant::Living, Variant::Plan, Variant::Bare]
+    [Variant::Live, Variant::Plan, Variant::Bare]
 }
 
 /// Returns a gateway's tables and rows, in the usual variant.
 pub(crate) fn adopted(backend: Backend) -> Vec<String> {
-    let mut all = tables(backend, Variant::Living);
-    all.extend(rows(backend, Variant::Living));
+    let mut all = tables(backend, Variant::Live);
+    all.extend(rows(backend, Variant::Live));
     all
 }
 
 /// Returns the statements for the tables and for the column `appointments.calcom_host_id`.
 pub(crate) fn tables(backend: Backend, variant: Variant) -> Vec<String> {
     match (backend, variant) {
-        (Backend::MariaDb, Variant::Living) => strings(&MARIADB_LIVING),
+        (Backend::MariaDb, Variant::Live) => strings(&MARIADB_LIVING),
         (Backend::MariaDb, Variant::Plan) => strings(&MARIADB_PLAN),
         (Backend::MariaDb, Variant::Bare) => strings(&MARIADB_BARE),
-        (Backend::Postgres, Variant::Living) => strings(&POSTGRES_LIVING),
+        (Backend::Postgres, Variant::Live) => strings(&POSTGRES_LIVING),
         (Backend::Postgres, Variant::Plan) => strings(&POSTGRES_PLAN),
         (Backend::Postgres, Variant::Bare) => strings(&POSTGRES_BARE),
         (Backend::Sqlite, _) => panic!("SQLite has nothing to adopt"),
@@ -66,7 +66,7 @@ fn insert_mapping(backend: Backend, variant: Variant, values: &str) -> String {
     let company = values.split(", ").next().unwrap();
     let rest = values.split_once(", ").unwrap().1;
     let (columns, first) = match variant {
-        Variant::Living => ("company_id, ", format!("{company}, ")),
+        Variant::Live => ("company_id, ", format!("{company}, ")),
         _ => ("", String::new()),
     };
     let (score, json, more, values_more) = if bare {

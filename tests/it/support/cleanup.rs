@@ -8,7 +8,7 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
 use tempfile::TempDir;
 
-/// What to remove when this is dropped.
+/// The things to remove when this is dropped.
 pub(crate) enum Cleanup {
     /// Everything with this prefix on a broker.
     Broker(QueueConfig),

@@ -79,7 +79,7 @@ impl TestDatabase {
         match shape {
             GatewayShape::Empty => {}
             GatewayShape::Roadmap => drop(migration::baseline(this.db.connection()).await.unwrap()),
-            GatewayShape::Living => this.run(&super::gateway::living(backend)).await,
+            GatewayShape::Live => this.run(&super::gateway::live(backend)).await,
             GatewayShape::Production(updated_at) => {
                 this.run(&super::production::tables(backend, updated_at)).await;
             }

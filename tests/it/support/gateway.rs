@@ -12,7 +12,7 @@ pub(crate) enum GatewayShape {
     Roadmap,
     /// UUID keys of staff in another collation than the database's, one name column, soft deletes, more
     /// columns for the booking's reference.
-    Living,
+    Live,
     /// Tables as in a production gateway: see [`super::production`]. Not on SQLite.
     Production(UpdatedAt),
 }
@@ -37,11 +37,11 @@ impl GatewayShape {
 
 /// Returns the shapes with gateway tables.
 pub(crate) fn shapes() -> [GatewayShape; 2] {
-    [GatewayShape::Roadmap, GatewayShape::Living]
+    [GatewayShape::Roadmap, GatewayShape::Live]
 }
 
 /// Returns the statements that create the live gateway.
-pub(super) fn living(backend: Backend) -> Vec<String> {
+pub(super) fn live(backend: Backend) -> Vec<String> {
     let (key, uuid, moment, long, tail) = match backend {
         Backend::Sqlite => ("INTEGER PRIMARY KEY AUTOINCREMENT", "varchar(36)", "datetime", "text", ""),
         Backend::MariaDb => (

@@ -40,7 +40,7 @@ impl Server {
             Self::MariaDb(server) => (server.url(), Backend::MariaDb),
             Self::Postgres(server) => (server.url(), Backend::Postgres),
         };
-        TestDatabase::migrated_on(url, backend, GatewayShape::Living).await
+        TestDatabase::migrated_on(url, backend, GatewayShape::Live).await
     }
 
     /// Creates an installation on this server, with short timeouts.

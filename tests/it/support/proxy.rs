@@ -23,7 +23,7 @@ pub(crate) const DELIVER: &[u8] = &[0, 60, 0, 60];
 /// The end of a transaction, on MariaDB and PostgreSQL alike.
 pub(crate) const COMMIT: &[u8] = b"COMMIT";
 
-/// How long a slow close leaves the connection half open.
+/// The time for which a slow close leaves the connection half open.
 const SLOWLY: Duration = Duration::from_secs(5);
 
 /// The treatment of the bytes that arrive.
@@ -101,8 +101,8 @@ impl Connection {
         });
     }
 
-    /// Returns how many of these bytes may pass before the planned fault, and the fault; `None` if all may
-    /// pass.
+    /// Returns the number of these bytes that may pass before the planned fault, and the fault; `None` if all
+    /// may pass.
     fn allows(&self, bytes: &[u8], upstream: bool) -> Option<(usize, Fault)> {
         let mut plan = self.plan.lock().unwrap();
         let (when, fault) = plan.as_mut()?;

@@ -21,7 +21,7 @@ pub(crate) enum Mix {
     All,
     /// No event that ends as a dead letter.
     Decidable,
-    /// Only dead letters: events that cannot be read, and events that name a company other than the
+    /// Only dead letters: events that cannot be read, and events with a company other than the
     /// appointment's.
     Dead,
 }

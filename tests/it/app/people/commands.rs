@@ -43,7 +43,7 @@ fn to(words: &[&'static str], more: &[&'static str]) -> Vec<&'static str> {
 
 on_engines!(the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail);
 async fn the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail(backend: Backend) {
-    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Live };
     let world = salon(backend, shape).await;
     create_waiting_bookings(&world).await;
     inbox(&world);
@@ -214,7 +214,7 @@ async fn changes(world: &World, mapping: i64) {
 
 on_engines!(filters_of_mappings_find_their_problems);
 async fn filters_of_mappings_find_their_problems(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     world.send(&[event("e1", "B11", 1, host(7, "A", "anna@salon.example"))]).await;
     let eleven = staff_of(&world, 11).to_string();
     let twelve = staff_of(&world, 12).to_string();
@@ -286,7 +286,7 @@ async fn tables_explain_and_suggest_the_next_command() {
 
 on_engines!(one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conflict);
 async fn one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conflict(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     world.staff(14, 1, "Boris Kamm", "").await;
     world.send(&[event("e1", "B11", 1, host(7, "boris kamm", ""))]).await;
     let kind = || read_for_json(&world, &["inbox", "list"])["hosts"][0]["kind"].clone();

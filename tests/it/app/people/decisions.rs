@@ -38,7 +38,7 @@ fn active(on: bool, backend: Backend) -> &'static str {
 
 on_engines!(people_map_replace_switch_and_revert);
 async fn people_map_replace_switch_and_revert(backend: Backend) {
-    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Living };
+    let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Live };
     let world = salon(backend, shape).await;
     let (on, off) = (active(true, backend), active(false, backend));
     let set = async |n: u32| decides(&world, 7, Command::Set(staff_of(&world, n))).await.unwrap();
@@ -97,9 +97,9 @@ async fn people_map_replace_switch_and_revert(backend: Backend) {
         let audits = decides(&world, 9, Command::Set(staff_of(&world, n))).await.unwrap().audits;
         changes.push(change_of(db, &schema, &Scope::All, audits[0]).await.unwrap().unwrap());
     }
-    let anew = decides(&world, 9, Command::Revert(changes[1].clone())).await.unwrap_err();
+    let refusal = decides(&world, 9, Command::Revert(changes[1].clone())).await.unwrap_err();
     let newest = changes[3].rows.iter().map(|row| row.id).max();
-    assert!(matches!(anew, Refusal::ChangedSince { by, .. } if by == newest), "{anew}");
+    assert!(matches!(refusal, Refusal::ChangedSince { by, .. } if by == newest), "{refusal}");
     for change in changes.into_iter().rev() {
         assert_eq!(decides(&world, 9, Command::Revert(change)).await.unwrap().effect, Effect::Reverted);
     }
@@ -124,7 +124,7 @@ async fn people_map_replace_switch_and_revert(backend: Backend) {
 
 on_engines!(bad_decisions_are_refused_with_a_reason_and_leave_nothing);
 async fn bad_decisions_are_refused_with_a_reason_and_leave_nothing(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     world.staff_active(13, false).await;
     world
         .run(&format!(
@@ -156,7 +156,7 @@ async fn bad_decisions_are_refused_with_a_reason_and_leave_nothing(backend: Back
 
 on_engines!(an_act_of_many_is_written_once_and_found_again);
 async fn an_act_of_many_is_written_once_and_found_again(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     let schema = world.test.schema().await;
     let many: Vec<Decision> = (1..=600)
         .map(|n| {
@@ -189,7 +189,7 @@ async fn an_act_of_many_is_written_once_and_found_again(backend: Backend) {
 on_engines!(mappings_without_a_company_can_be_changed_and_restored: mariadb, postgres);
 /// A gateway whose tables were adopted continues to write mappings without a company.
 async fn mappings_without_a_company_can_be_changed_and_restored(backend: Backend) {
-    let test = TestDatabase::fresh(backend, GatewayShape::Living).await.with_adopted().await;
+    let test = TestDatabase::fresh(backend, GatewayShape::Live).await.with_adopted().await;
     test.run(&gateway_continues(backend, Variant::Plan)).await;
     let world = World::in_database(test, &[]).await;
     let schema = world.test.schema().await;

@@ -154,7 +154,7 @@ fn the_replayed_trail_equals_the_table_and_every_revert_restores() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     for (backend, cases) in [(Backend::Sqlite, 40), (Backend::MariaDb, 8), (Backend::Postgres, 8)] {
-        let world = runtime.block_on(salon(backend, GatewayShape::Living));
+        let world = runtime.block_on(salon(backend, GatewayShape::Live));
         let schema = runtime.block_on(world.test.schema());
         let usual = Config { failure_persistence: None, max_shrink_iters: 100, ..Config::default() };
         let config = if asked { usual } else { Config { cases, ..usual } };

@@ -24,7 +24,7 @@ async fn lock_host(world: &World, host: i64) -> DatabaseTransaction {
 
 on_engines!(of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error);
 async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     let directory = tempfile::tempdir().unwrap();
     // Both people have read the state, and neither has decided yet.
     let tx = lock_host(&world, 7).await;
@@ -60,7 +60,7 @@ async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(bac
 
 on_engines!(a_person_and_workers_at_once_leave_one_consistent_mapping);
 async fn a_person_and_workers_at_once_leave_one_consistent_mapping(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     let schema = world.test.schema().await;
     for id in 101..113_u32 {
         let boris = Decision {

@@ -37,7 +37,7 @@ async fn appointments(world: &World) -> (Vec<String>, Vec<String>) {
 
 on_engines!(accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_them);
 async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_them(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     world.appointment(14, 1, "B14").await;
     let sent = [
         event("e1", "B11", 1, boris()),
@@ -91,7 +91,7 @@ async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_th
 
 on_engines!(an_ignored_host_stays_ignored_until_its_day_has_come);
 async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     world.send(&[event("e1", "B11", 1, boris())]).await;
     let ignore = ["inbox", "ignore", "--company", "1", "--host", "7", "--reason", "left us"];
     run_for_json(&world, 2, &[&ignore[..], &["--until", "2020-01-01"]].concat());
@@ -108,7 +108,7 @@ async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) 
     assert_eq!(open(), 1, "{backend:?}");
     world.send(&[event("e4", "B11", 64, boris())]).await;
     assert_eq!((state().await.as_str(), open()), ("open", 1), "{backend:?}: an hour later it is open");
-    // A mapped host needs no decision, so there is nothing to ignore.
+    // A mapped host does not need a decision, so it cannot be ignored.
     decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     assert_eq!((state().await.as_str(), open()), ("resolved", 0), "{backend:?}");
     run_for_json(&world, 6, &ignore);
@@ -116,7 +116,7 @@ async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) 
 
 on_engines!(locked_appointments_are_reported_and_can_be_resumed: mariadb, postgres);
 async fn locked_appointments_are_reported_and_can_be_resumed(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     world.send(&[event("e1", "B11", 1, boris()), event("e2", "B12", 2, boris())]).await;
     decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     let gateway = world.test.db.begin().await.unwrap();
@@ -140,7 +140,7 @@ async fn locked_appointments_are_reported_and_can_be_resumed(backend: Backend) {
 
 on_engines!(a_repair_stops_when_the_mapping_changes_and_skips_deleted_appointments);
 async fn a_repair_stops_when_the_mapping_changes_and_skips_deleted_appointments(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     let context = context_on(&world.test.db, &world.test.schema().await);
     world.send(&[event("e1", "B11", 1, boris()), event("e2", "B12", 2, boris())]).await;
     assert!(repair::begin(&context, KEY, RepairScope::All, None).await.is_err(), "the host has no mapping");

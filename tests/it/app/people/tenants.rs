@@ -8,7 +8,7 @@ use crate::support::{Backend, GatewayShape, event, host};
 
 on_engines!(no_command_of_one_company_reaches_another_companys_data);
 async fn no_command_of_one_company_reaches_another_companys_data(backend: Backend) {
-    let world = salon(backend, GatewayShape::Living).await;
+    let world = salon(backend, GatewayShape::Live).await;
     // All of this belongs to company 2: hosts 7 and 8, staff 21 to 23, appointments 21 to 23.
     let boris = host(7, "boris kamm", "");
     world.send(&[event("e1", "B21", 1, boris.clone()), event("e2", "B22", 2, host(8, "N", ""))]).await;

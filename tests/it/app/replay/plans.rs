@@ -6,7 +6,7 @@ use super::{appears, counts, die, letters, plan, replay, run, salon, states, sto
 use crate::support::program::{json, stderr};
 use crate::support::{Backend, Stack, event, host, is_full};
 
-/// Creates letters of five kinds, `each` of every kind: their appointment exists by now; the appointment
+/// Creates letters of five kinds, `each` of every kind: their appointment now exists; the appointment
 /// exists, and a person has created the mapping that they need; a newer event has been decided since; they
 /// name another company; they cannot be read.
 async fn five_kinds(stack: &Stack, each: u32) {

@@ -100,7 +100,7 @@ async fn beside_each_other(test: TestDatabase, does: Gateway) {
         )
         .unwrap();
     }
-    writeln!(out, "{} events meanwhile", published * APPOINTMENTS).unwrap();
+    writeln!(out, "{} events at the same time", published * APPOINTMENTS).unwrap();
     assert_undisturbed(&beside);
 
     // One more event about every appointment, when no other program writes.

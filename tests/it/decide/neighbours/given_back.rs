@@ -13,14 +13,14 @@ use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, Worl
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn adopted_tables_on_mariadb_are_given_back_unchanged() {
-    for variant in [Variant::Plan, Variant::Living] {
+    for variant in [Variant::Plan, Variant::Live] {
         adopted_used_and_given_back(Backend::MariaDb, variant).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn adopted_tables_on_postgresql_are_given_back_unchanged() {
-    for variant in [Variant::Plan, Variant::Living] {
+    for variant in [Variant::Plan, Variant::Live] {
         adopted_used_and_given_back(Backend::Postgres, variant).await;
     }
 }

@@ -96,11 +96,11 @@ async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
             assert!(exact == "1" || ambiguous, "{updated_at:?} {moment}");
         }
         let kind = if n % 2 == 0 { "DATETIME" } else { "TIMESTAMP" };
-        let test = TestDatabase::fresh_on(url.clone(), Backend::MariaDb, GatewayShape::Living).await;
-        let tables = tables(Backend::MariaDb, Variant::Living).into_iter();
+        let test = TestDatabase::fresh_on(url.clone(), Backend::MariaDb, GatewayShape::Live).await;
+        let tables = tables(Backend::MariaDb, Variant::Live).into_iter();
         test.run(&tables.map(|sql| sql.replace("TIMESTAMP N", &format!("{kind} N"))).collect::<Vec<_>>())
             .await;
-        test.run(&rows(Backend::MariaDb, Variant::Living)).await;
+        test.run(&rows(Backend::MariaDb, Variant::Live)).await;
         assert_eq!(times_of_mappings(test).await, [on_the_wall; 6], "{kind} {moment}");
     }
 }
@@ -138,7 +138,7 @@ async fn on_postgresql_the_time_of_a_change_is_the_one_the_gateway_would_write()
             assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
         }
         // Times without a zone, and with one.
-        let variant = if n % 2 == 0 { Variant::Living } else { Variant::Plan };
+        let variant = if n % 2 == 0 { Variant::Live } else { Variant::Plan };
         let test = database_at(gateway(Backend::Postgres, variant).await, moment).await;
         assert_eq!(times_of_mappings(test).await, [on_the_wall; 6], "{moment}");
     }

@@ -160,7 +160,7 @@ pub(super) async fn assert_newest_events_count(world: &World, before: &BTreeMap<
         .collect();
     let now = staff_and_times(world).await;
     for n in 1..=APPOINTMENTS + 10 {
-        // From the newest event that names a host, which may be the previous round's.
+        // The host is from the newest event that has one, which may be the previous round's.
         let (event, who, host) = match (n + ROUNDS) % 6 {
             0 => (ROUNDS, "-", 4004),
             1 => (ROUNDS, "-", 3003),

@@ -22,7 +22,7 @@ const MARA: u32 = 904;
 
 /// Returns adopted tables: mapping 1 gives host 5001 to Jana, the other company gives it to Mara.
 async fn create_adopted_gateway(backend: Backend) -> World {
-    let test = gateway(backend, Variant::Living).await;
+    let test = gateway(backend, Variant::Live).await;
     migration::adopt(test.db.connection()).await.unwrap();
     let world = World::in_database(test, &[]).await;
     for id in 9010..9020 {

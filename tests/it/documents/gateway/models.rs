@@ -51,5 +51,5 @@ async fn on_mariadb() {
 
 #[tokio::test]
 async fn on_postgresql_with_uuids() {
-    on(Backend::Postgres, GatewayShape::Living).await;
+    on(Backend::Postgres, GatewayShape::Live).await;
 }

@@ -24,7 +24,7 @@ pub(crate) const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff"
 /// Creates a gateway whose tables belong to a separate user, in a database where every right must be
 /// granted.
 pub(crate) async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
-    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
     if backend == Backend::Postgres {
         let owner = owner.quoted();
         test.run(&[

@@ -47,7 +47,7 @@ async fn an_interrupted_down_and_another_up_lose_nothing(backend: Backend) {
 
 on_engines!(mappings_the_gateway_has_activated_since_stay_active_and_the_rest_is_restored: mariadb, postgres);
 async fn mappings_the_gateway_has_activated_since_stay_active_and_the_rest_is_restored(backend: Backend) {
-    for variant in [Variant::Living, Variant::Plan] {
+    for variant in [Variant::Live, Variant::Plan] {
         let what = format!("{backend:?}/{variant:?}");
         let test = gateway(backend, variant).await;
         let found = "UPDATE calcom_host_mappings SET mapping_source = 'auto_name', confidence_score = 70 WHERE id = 2";
@@ -118,7 +118,7 @@ pub(crate) async fn refused(test: &TestDatabase, words: &[&str]) {
 
 on_engines!(a_row_that_does_not_fit_the_old_shape_is_named_and_none_is_lost: mariadb, postgres);
 async fn a_row_that_does_not_fit_the_old_shape_is_named_and_none_is_lost(backend: Backend) {
-    let test = gateway(backend, Variant::Living).await;
+    let test = gateway(backend, Variant::Live).await;
     test.run(&narrow(backend)).await;
     let before = of_gateway(&state(&test).await);
     migration::adopt(test.db.connection()).await.unwrap();

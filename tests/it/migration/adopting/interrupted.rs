@@ -138,7 +138,7 @@ async fn down_is_killed(test: &TestDatabase, side: Side) {
 
 #[tokio::test]
 async fn up_adopting_on_mariadb_before_a_statement() {
-    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let test = gateway(Backend::MariaDb, Variant::Live).await;
     up_is_killed(&test, Side::Before, &["migrate", "up", "--adopt"], EVERY_STATEMENT).await;
 }
 
@@ -158,21 +158,21 @@ async fn up_adopting_little_more_than_rows_on_mariadb() {
 
 #[tokio::test]
 async fn up_adopting_on_postgres() {
-    let test = gateway(Backend::Postgres, Variant::Living).await;
+    let test = gateway(Backend::Postgres, Variant::Live).await;
     up_is_killed(&test, Side::After, &["migrate", "up", "--adopt"], SPARSE).await;
 }
 
 #[tokio::test]
 async fn up_on_mariadb_without_anything_to_adopt() {
     for side in [Side::Before, Side::After] {
-        let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Living).await;
+        let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Live).await;
         up_is_killed(&test, side, &["migrate", "up"], DENSE).await;
     }
 }
 
 #[tokio::test]
 async fn down_on_mariadb_before_a_statement() {
-    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let test = gateway(Backend::MariaDb, Variant::Live).await;
     down_is_killed(&test, Side::Before).await;
 }
 
@@ -184,13 +184,13 @@ async fn down_on_mariadb_after_a_statement() {
 
 #[tokio::test]
 async fn down_on_mariadb_without_anything_adopted() {
-    let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Live).await;
     down_is_killed(&test, Side::After).await;
 }
 
 #[tokio::test]
 async fn an_interrupted_down_is_finished_before_anything_else() {
-    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let test = gateway(Backend::MariaDb, Variant::Live).await;
     let connection = test.db.connection();
     migration::adopt(connection).await.unwrap();
     // The program is killed after it has recorded what it is about to undo.

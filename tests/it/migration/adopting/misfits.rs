@@ -16,7 +16,7 @@ use crate::support::{Backend, eventually};
 
 on_engines!(an_audit_without_an_actor_is_not_truncated: mariadb, postgres);
 async fn an_audit_without_an_actor_is_not_truncated(backend: Backend) {
-    let test = gateway(backend, Variant::Living).await;
+    let test = gateway(backend, Variant::Live).await;
     test.run(&["ALTER TABLE calcom_host_mapping_audits ADD COLUMN actor VARCHAR(50) NULL"]).await;
     migration::adopt(test.db.connection()).await.unwrap();
     let long = "x".repeat(201);
@@ -34,7 +34,7 @@ async fn an_audit_without_an_actor_is_not_truncated(backend: Backend) {
 /// An interrupted `down` does not check the rows again before it continues, and the server would only warn.
 #[tokio::test]
 async fn a_row_is_not_truncated_on_a_mariadb_without_strict_mode() {
-    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let test = gateway(Backend::MariaDb, Variant::Live).await;
     test.run(&narrow(Backend::MariaDb)).await;
     migration::adopt(test.db.connection()).await.unwrap();
     let interrupted = "UPDATE hostmatch_journal SET state = 'undoing' ORDER BY seq DESC LIMIT 1";

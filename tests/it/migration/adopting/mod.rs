@@ -16,7 +16,7 @@ use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host};
 
 /// Creates a gateway with our tables in it.
 pub(crate) async fn gateway(backend: Backend, variant: Variant) -> TestDatabase {
-    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
     test.run(&tables(backend, variant)).await;
     test.run(&rows(backend, variant)).await;
     test
@@ -139,7 +139,7 @@ async fn a_mapping_that_the_gateway_creates_later_counts(backend: Backend) {
 
 on_engines!(tables_with_exactly_our_shape_are_adopted_too: mariadb, postgres);
 async fn tables_with_exactly_our_shape_are_adopted_too(backend: Backend) {
-    let test = TestDatabase::migrated(backend, GatewayShape::Living).await;
+    let test = TestDatabase::migrated(backend, GatewayShape::Live).await;
     let ours = [
         "hostmatch_workers",
         "hostmatch_repair_items",
@@ -170,7 +170,7 @@ async fn tables_with_exactly_our_shape_are_adopted_too(backend: Backend) {
 
 on_engines!(the_printed_statements_adopt_too: mariadb, postgres);
 async fn the_printed_statements_adopt_too(backend: Backend) {
-    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
     test.run(&adopted(backend)).await;
     let before = state(&test).await;
     let refused = migration::sql(test.db.connection(), false).await.unwrap_err().to_string();
@@ -186,7 +186,7 @@ async fn the_printed_statements_adopt_too(backend: Backend) {
 
 #[tokio::test]
 async fn appointments_with_the_maximum_of_indexes_get_the_column_without_one() {
-    let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Live).await;
     let have = "SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \
                 WHERE table_schema = DATABASE() AND table_name = 'appointments'";
     let have = test.number(have).await;
@@ -214,7 +214,7 @@ async fn appointments_with_the_maximum_of_indexes_get_the_column_without_one() {
 
 on_engines!(metadata_that_was_encoded_twice_is_kept_unchanged: mariadb, postgres);
 async fn metadata_that_was_encoded_twice_is_kept_unchanged(backend: Backend) {
-    let test = gateway(backend, Variant::Living).await;
+    let test = gateway(backend, Variant::Live).await;
     let read = match backend {
         Backend::MariaDb => {
             "SELECT CAST(metadata AS CHAR) FROM calcom_host_mappings WHERE metadata IS NOT NULL"

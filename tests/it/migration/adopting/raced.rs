@@ -45,7 +45,7 @@ async fn adopt_during_write(test: &TestDatabase) -> String {
 
 #[tokio::test]
 async fn on_mariadb_a_stopped_adoption_continues_after_the_row_is_corrected() {
-    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let test = gateway(Backend::MariaDb, Variant::Live).await;
     let text = adopt_during_write(&test).await;
     assert!(text.contains("half-way") && text.contains("migrate down --all"), "{text}");
     for _ in 0..2 {
@@ -63,7 +63,7 @@ async fn on_mariadb_a_stopped_adoption_continues_after_the_row_is_corrected() {
 
 #[tokio::test]
 async fn on_mariadb_a_stopped_adoption_can_be_taken_back() {
-    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let test = gateway(Backend::MariaDb, Variant::Live).await;
     let before = state(&test).await;
     adopt_during_write(&test).await;
     migration::down(test.db.connection(), None).await.unwrap();
@@ -75,7 +75,7 @@ async fn on_mariadb_a_stopped_adoption_can_be_taken_back() {
 
 #[tokio::test]
 async fn on_postgresql_a_refused_adoption_changes_nothing() {
-    let test = gateway(Backend::Postgres, Variant::Living).await;
+    let test = gateway(Backend::Postgres, Variant::Live).await;
     let before = state(&test).await;
     let text = adopt_during_write(&test).await;
     assert!(text.contains("nothing was changed"), "{text}");
@@ -87,7 +87,7 @@ async fn on_postgresql_a_refused_adoption_changes_nothing() {
 on_engines!(after_adoption_the_gateway_cannot_write_a_second_active_mapping: mariadb, postgres);
 /// The gateway continues to map hosts itself: the keys refuse the rows that docs/adopting.md lists.
 async fn after_adoption_the_gateway_cannot_write_a_second_active_mapping(backend: Backend) {
-    let test = gateway(backend, Variant::Living).await;
+    let test = gateway(backend, Variant::Live).await;
     migration::adopt(test.db.connection()).await.unwrap();
     let same_again = second().replace(&staff(902), &staff(901));
     for (insert, key) in [(second(), "one_active_mapping"), (same_again, "unique_host_staff")] {

@@ -80,7 +80,7 @@ async fn rows_that_violate_our_constraints_are_named(backend: Backend) {
 
 on_engines!(a_mapping_of_another_company_than_its_staff_is_named: mariadb, postgres);
 async fn a_mapping_of_another_company_than_its_staff_is_named(backend: Backend) {
-    let test = gateway(backend, Variant::Living).await;
+    let test = gateway(backend, Variant::Live).await;
     test.run(&["UPDATE calcom_host_mappings SET company_id = 902 WHERE id = 1"]).await;
     assert_adoption_refused(&test, &["another company", "mapping 1\n"]).await;
     // After a person has corrected it, adoption succeeds.
@@ -101,11 +101,11 @@ async fn unrelated_tables_with_our_names_are_not_adopted(backend: Backend) {
         ),
     ];
     for (statement, word) in cases {
-        let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+        let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
         test.run(&[statement]).await;
         assert_adoption_refused(&test, &[word]).await;
     }
-    let test = gateway(backend, Variant::Living).await;
+    let test = gateway(backend, Variant::Live).await;
     test.run(&["ALTER TABLE calcom_host_mappings ADD COLUMN shop_id INT NOT NULL DEFAULT 3"]).await;
     test.run(&["ALTER TABLE calcom_host_mappings ALTER COLUMN shop_id DROP DEFAULT"]).await;
     assert_adoption_refused(&test, &["the column shop_id, which requires a value"]).await;
@@ -163,14 +163,14 @@ async fn each_obstacle_to_adoption_is_named(backend: Backend) {
 
 #[tokio::test]
 async fn nothing_is_adopted_on_sqlite() {
-    let test = TestDatabase::fresh(Backend::Sqlite, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(Backend::Sqlite, GatewayShape::Live).await;
     test.run(&["ALTER TABLE appointments ADD COLUMN calcom_host_id INT NULL"]).await;
     assert_adoption_refused(&test, &["SQLite"]).await;
 }
 
 on_engines!(adoption_does_not_wait_for_another_sessions_long_transaction: mariadb, postgres);
 async fn adoption_does_not_wait_for_another_sessions_long_transaction(backend: Backend) {
-    let test = TestDatabase::fresh(backend, GatewayShape::Living).await;
+    let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
     let before = state(&test).await;
     let long = test.db.connection().begin().await.unwrap();
     long.execute_unprepared("SELECT COUNT(*) FROM appointments").await.unwrap();
@@ -186,7 +186,7 @@ async fn adoption_does_not_wait_for_another_sessions_long_transaction(backend: B
 #[tokio::test]
 async fn the_command_exits_with_6_and_shows_the_obstacles() {
     let directory: TempDir = tempfile::tempdir().unwrap();
-    let test = gateway(Backend::MariaDb, Variant::Living).await;
+    let test = gateway(Backend::MariaDb, Variant::Live).await;
     let migrate = |arguments: &[&str]| {
         let mut command = command(&["migrate"]);
         command.args(arguments).env("HOSTMATCH_DATABASE__URL", &test.url).current_dir(directory.path());

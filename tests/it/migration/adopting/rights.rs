@@ -34,7 +34,7 @@ async fn owned(backend: Backend, variant: Variant, owner: &User) -> TestDatabase
 
 on_engines!(the_printed_rights_suffice_to_adopt_use_and_give_back_tables: mariadb, postgres);
 async fn the_printed_rights_suffice_to_adopt_use_and_give_back_tables(backend: Backend) {
-    for variant in [Variant::Living, Variant::Plan] {
+    for variant in [Variant::Live, Variant::Plan] {
         let [owner, migrates, runs] =
             [User::new(backend).await, User::new(backend).await, User::new(backend).await];
         let test = owned(backend, variant, &owner).await;
@@ -112,9 +112,9 @@ async fn assert_refused(test: &TestDatabase, url: &str, why: &str) {
 #[tokio::test]
 async fn a_read_only_mariadb_is_refused() {
     let Some(server) = MariaDb::start().await else { return };
-    let test = TestDatabase::fresh_on(server.url(), Backend::MariaDb, GatewayShape::Living).await;
-    test.run(&tables(Backend::MariaDb, Variant::Living)).await;
-    test.run(&rows(Backend::MariaDb, Variant::Living)).await;
+    let test = TestDatabase::fresh_on(server.url(), Backend::MariaDb, GatewayShape::Live).await;
+    test.run(&tables(Backend::MariaDb, Variant::Live)).await;
+    test.run(&rows(Backend::MariaDb, Variant::Live)).await;
     let name = test.name();
     test.run(&[
         "CREATE USER adopts@'127.0.0.1'".to_owned(),
@@ -128,7 +128,7 @@ async fn a_read_only_mariadb_is_refused() {
 
 #[tokio::test]
 async fn a_read_only_postgresql_is_refused() {
-    let test = gateway(Backend::Postgres, Variant::Living).await;
+    let test = gateway(Backend::Postgres, Variant::Live).await;
     let name = test.name().to_owned();
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
     assert_refused(&test, &test.url, "default_transaction_read_only is on").await;

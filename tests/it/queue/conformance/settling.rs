@@ -6,8 +6,8 @@ use std::time::Instant;
 use hostmatch::queue::{BatchLimits, Disposition, Message, Settled, Source, header};
 
 use super::super::rig::{
-    LONGER, Rig, SHORT, WAIT_TIMEOUT, all, assert_idle, batch, bodies, delivered_or_ready, drain, full_batch,
-    headers, message, retry, settled_in,
+    LONG_DELAY, Rig, SHORT_DELAY, WAIT_TIMEOUT, all, assert_idle, batch, bodies, delivered_or_ready, drain,
+    full_batch, headers, message, retry, settled_in,
 };
 use crate::support::eventually;
 
@@ -19,7 +19,7 @@ pub(super) async fn retries_return_unchanged_after_their_delay(rig: &Rig) {
     let mut earliest = Instant::now();
     // The message passes through both wait queues and back, more than once: a broker that detects a cycle
     // must not drop it.
-    for (attempt, delay) in (0_u32..).zip([SHORT, LONGER, LONGER, SHORT]) {
+    for (attempt, delay) in (0_u32..).zip([SHORT_DELAY, LONG_DELAY, LONG_DELAY, SHORT_DELAY]) {
         let batch = batch(&mut consumer).await;
         assert!(Instant::now() >= earliest, "attempt {attempt} arrived too early");
         let delivery = batch.deliveries()[0].clone();
@@ -46,7 +46,7 @@ pub(super) async fn retries_return_unchanged_after_their_delay(rig: &Rig) {
     let last = batch(&mut consumer).await;
     assert_eq!(last.deliveries()[0].attempt, 4);
     // A deferred message is delivered again, and that does not count as an attempt.
-    all(last, Disposition::Retry { after: SHORT, counts: false, headers: headers(&[]) }).await;
+    all(last, Disposition::Retry { after: SHORT_DELAY, counts: false, headers: headers(&[]) }).await;
     let last = batch(&mut consumer).await;
     assert_eq!(last.deliveries()[0].attempt, 4);
     all(last, Disposition::Ack).await;
@@ -56,7 +56,7 @@ pub(super) async fn retries_return_unchanged_after_their_delay(rig: &Rig) {
 pub(super) async fn a_retry_queues_behind_waiting_messages(rig: &Rig) {
     rig.publish(&["old"]).await;
     let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
-    all(batch(&mut consumer).await, retry(LONGER)).await;
+    all(batch(&mut consumer).await, retry(LONG_DELAY)).await;
     rig.publish(&["fresh"]).await;
     consumer.pause().await;
     settled_in(rig, 2).await;
@@ -101,7 +101,7 @@ pub(super) async fn each_delivery_of_a_batch_gets_its_own_disposition(rig: &Rig)
     let dispositions = vec![
         Disposition::Release,
         Disposition::Ack,
-        retry(SHORT),
+        retry(SHORT_DELAY),
         Disposition::DeadLetter { headers: headers(&[(header::REASON, "why")]) },
         Disposition::Ack,
     ];

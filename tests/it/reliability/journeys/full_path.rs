@@ -30,18 +30,18 @@ async fn on_postgresql_with_rabbitmq() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_living_gateway_on_sqlite_with_the_embedded_queue_between_two_processes() {
-    run_full_path(Backend::Sqlite, GatewayShape::Living, &["edge", "worker"]).await;
+async fn on_a_live_gateway_on_sqlite_with_the_embedded_queue_between_two_processes() {
+    run_full_path(Backend::Sqlite, GatewayShape::Live, &["edge", "worker"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_living_gateway_on_mariadb_with_rabbitmq() {
-    run_full_path(Backend::MariaDb, GatewayShape::Living, &["all"]).await;
+async fn on_a_live_gateway_on_mariadb_with_rabbitmq() {
+    run_full_path(Backend::MariaDb, GatewayShape::Live, &["all"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_living_gateway_on_postgresql_with_rabbitmq() {
-    run_full_path(Backend::Postgres, GatewayShape::Living, &["all"]).await;
+async fn on_a_live_gateway_on_postgresql_with_rabbitmq() {
+    run_full_path(Backend::Postgres, GatewayShape::Live, &["all"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ const WORKERS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_workers_one_of_them_killed_leave_exactly_one_outcome_on_mariadb() {
-    one_worker_is_killed(Backend::MariaDb, GatewayShape::Living, 10_000).await;
+    one_worker_is_killed(Backend::MariaDb, GatewayShape::Live, 10_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

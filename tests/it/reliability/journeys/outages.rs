@@ -1,5 +1,5 @@
-//! The broker and the database go away in the middle of a run: the worker recovers by itself, and an
-//! outage, however long, loses nothing and dead-letters nothing.
+//! The broker and the database become unreachable in the middle of a run: the worker recovers by itself, and
+//! an outage, however long, loses nothing and dead-letters nothing.
 
 use crate::support::broker::Broker;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Server, Stack, Stream, World};
@@ -12,7 +12,7 @@ async fn a_restarted_broker_loses_nothing() {
     // If RabbitMQ is not installed, there is nothing to restart.
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
-    let world = World::new(Backend::Postgres, GatewayShape::Living).await;
+    let world = World::new(Backend::Postgres, GatewayShape::Live).await;
     let stack = Stack::on(world, Some(broker.url())).await;
     let stream = Stream::new(500, Mix::Decidable);
     stream.open(&stack.world).await;
@@ -83,12 +83,12 @@ async fn away_for_longer_than_the_hold(mut server: Server) {
     let stream = Stream::new(2_000, Mix::Decidable);
     stream.open(&stack.world).await;
     let mut ledger = Ledger::open("database away for longer than `worker.hold`", &stack).await;
-    let (before, meanwhile) = stream.events.split_at(stream.events.len() - 100);
+    let (before, during_outage) = stream.events.split_at(stream.events.len() - 100);
     ledger.publish(&stack, before).await;
     let mut worker = stack.start(&["serve", "worker", "--until-empty", "--output", "json"]);
     stack.until_decided(100).await;
     server.kill().await;
-    ledger.publish(&stack, meanwhile).await;
+    ledger.publish(&stack, during_outage).await;
     stack.wait_until_no_consumer("bookings").await;
     assert!(stack.queue.depth().await.unwrap().ready > 0, "the outage hit the middle");
     assert!(worker.is_running(), "{}", worker.stderr());

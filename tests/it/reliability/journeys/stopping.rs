@@ -57,7 +57,7 @@ async fn a_worker_stopped_under_load_finishes_its_events_and_another_does_the_re
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_of_events_is_drained_and_the_worker_ends_by_itself() {
-    let stack = Stack::new(Backend::Sqlite, GatewayShape::Living).await;
+    let stack = Stack::new(Backend::Sqlite, GatewayShape::Live).await;
     let stream = Stream::new(400, Mix::All);
     stream.open(&stack.world).await;
     // `publish` would refuse or omit some of them, so another publisher sends them.

@@ -1,4 +1,4 @@
-//! Checks of rules and dashboards that need no server: each alert has an instruction, a page and a test;
+//! Checks rules and dashboards without a server: each alert has an instruction, a page and a test;
 //! each panel has an instruction; nothing in them depends on one Grafana installation.
 
 use std::collections::BTreeSet;

@@ -12,19 +12,19 @@ use serde_json::Value;
 use crate::support::Backend;
 
 /// One log statement in the code.
-struct Logged {
-    place: String,
+struct LogStatement {
+    location: String,
     fields: Vec<String>,
     message: Option<String>,
 }
 
 /// Returns every source file that may log.
 fn sources() -> Vec<PathBuf> {
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut pending = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut found = Vec::new();
-    while let Some(path) = open.pop() {
+    while let Some(path) = pending.pop() {
         if path.is_dir() {
-            open.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+            pending.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path()));
         } else {
             found.push(path);
         }
@@ -32,7 +32,7 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-fn logged() -> Vec<Logged> {
+fn log_statements() -> Vec<LogStatement> {
     let mut all = Vec::new();
     for path in sources() {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -45,8 +45,8 @@ fn logged() -> Vec<Logged> {
             let arguments = arguments(&rest[name.len()..]);
             let (texts, fields): (Vec<_>, Vec<_>) =
                 arguments.into_iter().partition(|argument| argument.starts_with('"'));
-            all.push(Logged {
-                place: format!("{}:{line}", path.display()),
+            all.push(LogStatement {
+                location: format!("{}:{line}", path.display()),
                 fields: fields.iter().map(|field| name_of(field)).collect(),
                 message: texts.into_iter().next(),
             });
@@ -83,7 +83,7 @@ fn arguments(text: &str) -> Vec<String> {
 }
 
 /// Returns the fields that the document lists.
-fn documented() -> BTreeSet<String> {
+fn read_documented_fields() -> BTreeSet<String> {
     let document = include_str!("../../../../docs/logging.md");
     let fields = document.split("## Fields").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = fields.lines().filter_map(|line| line.strip_prefix("| `"));
@@ -92,27 +92,27 @@ fn documented() -> BTreeSet<String> {
 
 #[test]
 fn the_document_lists_the_fields_of_the_code() {
-    let logged = logged();
+    let logged = log_statements();
     assert!(logged.len() > 60, "{}", logged.len());
     let mut fields: BTreeSet<String> = logged.iter().flat_map(|line| line.fields.clone()).collect();
     // Fields of every line, and of lines within a trace.
     fields.extend(["message".to_owned(), "trace_id".to_owned()]);
-    assert_eq!(fields, documented());
+    assert_eq!(fields, read_documented_fields());
 }
 
 #[test]
 fn messages_are_constant() {
-    for Logged { place, fields, message } in logged() {
+    for LogStatement { location, fields, message } in log_statements() {
         match message {
-            Some(text) => assert!(!text.contains(['{', '}']), "{place}: {text}"),
-            None => assert!(fields.contains(&"message".to_owned()), "{place}: no message"),
+            Some(text) => assert!(!text.contains(['{', '}']), "{location}: {text}"),
+            None => assert!(fields.contains(&"message".to_owned()), "{location}: no message"),
         }
     }
 }
 
 /// Checks that every line is a JSON document with the required fields, and that its fields are documented.
 fn documents(text: &str) {
-    let documented = documented();
+    let documented = read_documented_fields();
     // A command's messages to its user (`note: …`, `error: …`) are not part of the log.
     for line in text.lines().filter(|line| line.starts_with('{')) {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));

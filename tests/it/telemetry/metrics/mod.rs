@@ -333,7 +333,7 @@ async fn an_outage_leaves_no_outdated_gauge() {
 
     to_database.set(Mode::Refuse);
     to_database.cut();
-    let scrape = Scrape::until(&base, "the database is away", up("database", 0.0)).await;
+    let scrape = Scrape::until(&base, "the database is unreachable", up("database", 0.0)).await;
     assert_eq!(scrape.value("hostmatch_db_up"), 0.0);
     for name in ["dead_letters_open", "inbox_items", "inbox_oldest_item_age_seconds", "unassigned_bookings"] {
         let reported = scrape.samples_of(&format!("hostmatch_{name}"));
@@ -354,8 +354,12 @@ async fn an_outage_leaves_no_outdated_gauge() {
         let messages = scrape.samples_of("hostmatch_queue_messages");
         up("queue", 0.0)(scrape) && messages.len() == 3 && messages.values().all(|value| value.is_nan())
     };
-    let scrape =
-        Scrape::until(&base, "the broker is away, and the number of waiting messages is unknown", away).await;
+    let scrape = Scrape::until(
+        &base,
+        "the broker is unreachable, and the number of waiting messages is unknown",
+        away,
+    )
+    .await;
     assert_eq!(scrape.samples_of("hostmatch_amqp_connected")["consume"], 0.0);
     to_broker.set(Mode::Pass);
     let back = |scrape: &Scrape| {

@@ -8,36 +8,41 @@ use sea_orm::{DbErr, RuntimeErr};
 use serde_json::{Value, json};
 
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct Results {
     times: Vec<Duration>,
     deadlocks: u32,
     lock_wait_timeouts: u32,
     /// Failed inserts: another session had already inserted the row.
     duplicates: u32,
-    /// Mappings that it created.
+    /// The mappings that the gateway created.
     mapped: u32,
     others: Vec<String>,
-    /// For each appointment the last decision, and its place in the order of all.
+    /// For each appointment the last decision, and its number in the order of all decisions.
     decisions: BTreeMap<i64, (u64, String)>,
 }
 
-impl Seen {
-    pub(crate) fn committed(&mut self, took: Duration, decision: Option<(u64, (i64, String))>, mapped: bool) {
+impl Results {
+    pub(crate) fn record_commit(
+        &mut self,
+        took: Duration,
+        decision: Option<(u64, (i64, String))>,
+        mapped: bool,
+    ) {
         self.times.push(took);
         self.mapped += u32::from(mapped);
         if let Some((order, (appointment, staff))) = decision {
-            self.decided(appointment, order, staff);
+            self.record_decision(appointment, order, staff);
         }
     }
 
-    fn decided(&mut self, appointment: i64, order: u64, staff: String) {
+    fn record_decision(&mut self, appointment: i64, order: u64, staff: String) {
         let last = self.decisions.entry(appointment).or_insert_with(|| (order, staff.clone()));
         if last.0 < order {
             *last = (order, staff);
         }
     }
 
-    pub(crate) fn failed(&mut self, error: &DbErr) {
+    pub(crate) fn record_failure(&mut self, error: &DbErr) {
         match code(error).as_deref() {
             Some("1213" | "40P01") => self.deadlocks += 1,
             Some("1205" | "55P03") => self.lock_wait_timeouts += 1,
@@ -54,7 +59,7 @@ impl Seen {
         self.mapped += other.mapped;
         self.others.extend(other.others);
         for (appointment, (order, staff)) in other.decisions {
-            self.decided(appointment, order, staff);
+            self.record_decision(appointment, order, staff);
         }
     }
 
