@@ -1,5 +1,5 @@
 //! The contract as documents: the checked-in files equal the program's output, the schemas agree with the
-//! decoder, and the edge answers as its OpenAPI document says.
+//! decoder, and the edge responds as its OpenAPI document says.
 
 use std::path::PathBuf;
 

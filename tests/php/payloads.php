@@ -29,7 +29,7 @@ match ($argv[1]) {
     'string-job' => $queue->push($type, $event, $type),
     'raw' => $queue->pushRaw(json_encode($event), $type),
     'later' => $queue->later((float) $argv[2], $type, $event, $type),
-    // As a PHP worker on our queue, started by mistake, would do: php artisan queue:work.
+    // Acts like a PHP worker that was started on our queue by mistake: php artisan queue:work.
     'released' => $queue->laterRaw((float) $argv[2], file_get_contents($argv[3]), $type, 1),
     'object-job' => $queue->push(new AssignStaff($event), '', $type),
     'encrypted-job' => $queue->push(new AssignStaffSecretly($event), '', $type),

@@ -1,7 +1,7 @@
 <?php
 
-// Prepended to every script that the tests run: loads and configures, from Debian's packages, what a
-// Laravel application would. The queue driver is a stand-in (driver.php), because Debian packages none.
+// This file is prepended to every script that the tests run. It loads and configures Debian's packages as a
+// Laravel application would. The queue driver is a stand-in (driver.php), because Debian does not package it.
 
 // Laravel's env() needs a package that is not installed.
 function env(string $name, mixed $default = null): mixed

@@ -7,7 +7,7 @@ import json
 import sys
 
 folder = sys.argv[1]
-# The SDK's dependencies are in the same folder. Only this file of it is loaded: the rest is a client.
+# The SDK's dependencies are in the same folder. Only this file of the SDK is loaded: the rest is an HTTP client.
 sys.path.insert(0, folder)
 spec = importlib.util.spec_from_file_location("webhook_auth", f"{folder}/retell/lib/webhook_auth.py")
 webhook_auth = importlib.util.module_from_spec(spec)

@@ -32,7 +32,7 @@ fn validate_json(text: &Value, arguments: &[&str]) -> (Option<i32>, Value) {
 }
 
 #[test]
-fn every_error_is_reported_with_its_place() {
+fn every_error_is_reported_with_its_json_pointer() {
     for (text, pointer, reason) in [
         (
             json!({"event": "appointment.created", "calcom_booking": {"uid": ["Jane"]}}),

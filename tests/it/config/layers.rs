@@ -53,7 +53,7 @@ fn origin<'a>(effective: &'a Effective, key: &str) -> &'a str {
 }
 
 #[test]
-fn the_embedded_default_is_valid_and_every_key_of_it_is_a_key() {
+fn the_embedded_default_is_valid_and_contains_only_known_keys() {
     let effective = Given::default().load().unwrap();
     assert!(effective.origins.iter().all(|(_, origin)| origin == "default"));
     assert_eq!(effective.origins[0].0, "database.url");

@@ -12,7 +12,7 @@ fn validate(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_url_that_names_no_database_is_refused_with_its_key_and_origin() {
+fn a_url_without_a_database_is_refused_with_its_key_and_origin() {
     for url in [
         "mysql://gw:hunter2@db.example:3306",
         "mysql://gw:hunter2@db.example/",

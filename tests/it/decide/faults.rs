@@ -10,7 +10,7 @@ fn frida() -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_fault_of_the_whole_database_is_no_events_fault() {
+async fn a_fault_of_the_whole_database_does_not_count_against_events() {
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     world.company(15).await;
     world.appointment(1, 15, "ABC123").await;

@@ -212,7 +212,7 @@ async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
 /// events would wait forever.
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
+async fn a_task_that_panics_stops_the_edge_and_nothing_is_lost() {
     for (point, part) in [("spooling:5:panic", "writer"), ("forwarding:1:panic", "forwarder")] {
         let rig = Crashing::open().await;
         let mut command = rig.command();
@@ -235,10 +235,11 @@ async fn a_part_that_panics_ends_the_edge_and_nothing_is_lost() {
     }
 }
 
-/// A request that is in progress when a task of the edge fails is still answered, as during a normal stop.
+/// A request that is in progress when a task of the edge fails still gets its response, as during a normal
+/// stop.
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_part_that_panics_interrupts_no_request() {
+async fn a_task_that_panics_does_not_interrupt_requests() {
     let rig = Crashing::open().await;
     let mut command = rig.command();
     command.env("HOSTMATCH_CRASH_AT", "spooling:1:panic");

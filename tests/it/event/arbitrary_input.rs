@@ -82,7 +82,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// Checks the decoder's guarantees for this input.
-fn keeps_its_promises(sent: &Sent) {
+fn assert_guarantees(sent: &Sent) {
     match sent.decode() {
         Ok(Decoded::Event(event)) => {
             assert!(!event.bookings.is_empty());
@@ -109,12 +109,12 @@ proptest! {
         let mut sent = Sent::bytes(body);
         sent.headers.insert(TYPE_HEADER.to_owned(), key.clone());
         (sent.routing_key, sent.message_type, sent.message_id, sent.timestamp_ms) = (key, property.clone(), property, stamp);
-        keeps_its_promises(&sent);
+        assert_guarantees(&sent);
     }
 
     #[test]
     fn any_json_has_an_answer(body in any_json(), wrap in 0..5) {
-        keeps_its_promises(&Sent::json(&match wrap {
+        assert_guarantees(&Sent::json(&match wrap {
             0 => body,
             1 => native(&body),
             2 => json!({"specversion": "1.0", "type": "appointment.created", "data": body}),
@@ -138,11 +138,11 @@ proptest! {
                 _ => body.truncate(at),
             }
         }
-        keeps_its_promises(&Sent::bytes(body));
+        assert_guarantees(&Sent::bytes(body));
     }
 
     #[test]
-    fn any_value_anywhere_in_a_real_event_has_an_answer(
+    fn any_value_anywhere_in_a_real_event_has_a_result(
         which in 0..NAMES.len(),
         index in any::<prop::sample::Index>(),
         value in any_json(),
@@ -152,7 +152,7 @@ proptest! {
         pointers(&body, String::new(), &mut pointers_in_body);
         let pointer = index.get(&pointers_in_body);
         *body.pointer_mut(pointer).unwrap() = value;
-        keeps_its_promises(&Sent::json(&body));
+        assert_guarantees(&Sent::json(&body));
     }
 }
 

@@ -54,7 +54,7 @@ fn raw(booking: &hostmatch::event::Booking) -> Value {
 }
 
 #[test]
-fn every_error_is_reported_with_its_place() {
+fn every_error_is_reported_with_its_json_pointer() {
     use MalformedKind::{Malformed, NoBooking, UnknownEventType};
     let long = "x".repeat(256);
     let good = json!({"uid": "u1"});
@@ -139,7 +139,7 @@ fn an_appointment_id_needs_no_reference_but_goes_with_one_booking_only() {
 }
 
 #[test]
-fn bytes_that_are_no_json_object_are_malformed_and_show_nothing() {
+fn bytes_that_are_not_a_json_object_are_malformed_and_not_shown() {
     let deep = format!("{}1{}", r#"{"event":"#.repeat(200), "}".repeat(200));
     let bodies: [&[u8]; 8] = [
         b"",

@@ -160,7 +160,7 @@ fn the_event_inside_any_wrapping_is_read_the_same() {
 }
 
 #[test]
-fn an_error_in_a_wrapping_is_reported_with_its_place_in_the_message() {
+fn an_error_in_a_wrapper_is_reported_with_its_pointer_in_the_message() {
     use MalformedKind::{Malformed, NoBooking, UnknownEventType};
     let cloud = |version: Value, data: Value| json!({"specversion": version, "id": "e-1", "type": "appointment.created", "data": data});
     let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);

@@ -78,7 +78,7 @@ async fn a_one_way_silent_connection_is_detected_before_its_heartbeats() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_empty_queue_or_a_delivery_in_hand_is_no_stall() {
+async fn an_empty_queue_or_an_unsettled_delivery_is_not_a_stall() {
     let (rig, _proxy) = with_rare_heartbeats(1).await;
     let mut consumer = rig.queue.consumer(Source::Bookings, LIMITS).stalled_after(QUIET);
     let health = consumer.health();

@@ -146,9 +146,9 @@ async fn crowd(url: &str, admin: &Administrator) -> Vec<DatabaseConnection> {
     crowd
 }
 
-on_engines!(a_database_that_is_away_for_two_minutes: mariadb, postgres);
+on_engines!(a_database_that_is_unreachable_for_two_minutes: mariadb, postgres);
 /// No attempt is counted and nothing is dead-lettered.
-async fn a_database_that_is_away_for_two_minutes(backend: Backend) {
+async fn a_database_that_is_unreachable_for_two_minutes(backend: Backend) {
     let Some(server) = Server::start(backend, 50).await else { return };
     outage_under_load(server).await;
 }

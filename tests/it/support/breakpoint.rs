@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 pub(crate) enum Side {
     /// The server never receives it.
     Before,
-    /// The server has executed it and answered; the program never receives the answer.
+    /// The server has executed it and responded; the program never receives the response.
     After,
 }
 

@@ -69,7 +69,7 @@ impl Ledger {
     }
 
     /// Posts these events one by one to the edge at this address (`host:port`). Returns those that got no
-    /// 2xx answer.
+    /// 2xx response.
     pub(crate) async fn post(&mut self, address: &str, events: &[Value]) -> Vec<Value> {
         let client = crate::support::http_client();
         let url = format!("http://{address}/api/retell/webhook");

@@ -64,7 +64,7 @@ impl Scrape {
     }
 
     /// Returns the samples that are not 0, as `values of labels: number`.
-    pub(crate) fn nonzero_samples(&self, name: &str) -> Vec<String> {
+    pub(crate) fn nonzero(&self, name: &str) -> Vec<String> {
         let all = self.samples_of(name).into_iter().filter(|(_, value)| *value != 0.0);
         all.map(|(labels, value)| format!("{labels}: {value}")).collect()
     }

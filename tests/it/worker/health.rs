@@ -248,7 +248,8 @@ async fn a_healthcheck_finds_the_address_in_the_configuration() {
         stack.set("edge.listen", &listen);
         assert_eq!(healthcheck(&stack, &[]), ("ready".to_owned(), Some(0)), "{listen}");
     }
-    // No worker answers: it runs in another container, unless the check asks for it explicitly.
+    // No worker responds, because it runs in another container; the check fails only if it includes the
+    // worker explicitly.
     stack.set("worker.health_listen", "127.0.0.1:9");
     assert_eq!(healthcheck(&stack, &[]).1, Some(0));
     assert_eq!(healthcheck(&stack, &["edge"]).1, Some(0));

@@ -122,8 +122,8 @@ async fn people_map_replace_switch_and_revert(backend: Backend) {
     }
 }
 
-on_engines!(bad_decisions_are_refused_with_a_reason_and_leave_nothing);
-async fn bad_decisions_are_refused_with_a_reason_and_leave_nothing(backend: Backend) {
+on_engines!(bad_decisions_are_refused_with_a_reason_and_write_nothing);
+async fn bad_decisions_are_refused_with_a_reason_and_write_nothing(backend: Backend) {
     let world = salon(backend, GatewayShape::Live).await;
     world.staff_active(13, false).await;
     world
@@ -154,8 +154,8 @@ async fn bad_decisions_are_refused_with_a_reason_and_leave_nothing(backend: Back
     assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
 }
 
-on_engines!(an_act_of_many_is_written_once_and_found_again);
-async fn an_act_of_many_is_written_once_and_found_again(backend: Backend) {
+on_engines!(a_request_with_many_decisions_is_written_once_and_found_again);
+async fn a_request_with_many_decisions_is_written_once_and_found_again(backend: Backend) {
     let world = salon(backend, GatewayShape::Live).await;
     let schema = world.test.schema().await;
     let many: Vec<Decision> = (1..=600)

@@ -121,8 +121,8 @@ async fn until_resolved(stack: &crate::support::Stack, least: i64) -> i64 {
     .await
 }
 
-on_engines!(a_message_that_claims_to_be_a_copy_ends_no_replay);
-async fn a_message_that_claims_to_be_a_copy_ends_no_replay(backend: Backend) {
+on_engines!(a_message_that_claims_to_be_a_copy_does_not_end_a_replay);
+async fn a_message_that_claims_to_be_a_copy_does_not_end_a_replay(backend: Backend) {
     let stack = salon(backend).await;
     die(&stack, &[with_mara(1, 60)]).await;
     appears(&stack, 1).await;

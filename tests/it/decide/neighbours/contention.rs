@@ -34,13 +34,13 @@ async fn a_gateway_on_mariadb_sees_no_deadlock_and_keeps_its_decisions() {
     let Some(server) = MariaDb::start().await else { return };
     let shape = GatewayShape::Production(UpdatedAt::Instant);
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, shape).await;
-    beside_each_other(test, Gateway::Assigns).await;
+    run_beside_each_other(test, Gateway::Assigns).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_on_postgresql_sees_no_deadlock_and_keeps_its_decisions() {
     let shape = GatewayShape::Production(UpdatedAt::Instant);
-    beside_each_other(TestDatabase::migrated(Backend::Postgres, shape).await, Gateway::Assigns).await;
+    run_beside_each_other(TestDatabase::migrated(Backend::Postgres, shape).await, Gateway::Assigns).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,17 +48,17 @@ async fn a_gateway_that_maps_hosts_itself_on_mariadb_sees_no_deadlock() {
     let Some(server) = MariaDb::start().await else { return };
     let shape = GatewayShape::Production(UpdatedAt::Local);
     let test = TestDatabase::fresh_on(server.url(), Backend::MariaDb, shape).await.with_adopted().await;
-    beside_each_other(test, Gateway::Maps).await;
+    run_beside_each_other(test, Gateway::Maps).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_maps_hosts_itself_on_postgresql_sees_no_deadlock() {
     let shape = GatewayShape::Production(UpdatedAt::Local);
     let test = TestDatabase::fresh(Backend::Postgres, shape).await.with_adopted().await;
-    beside_each_other(test, Gateway::Maps).await;
+    run_beside_each_other(test, Gateway::Maps).await;
 }
 
-async fn beside_each_other(test: TestDatabase, does: Gateway) {
+async fn run_beside_each_other(test: TestDatabase, does: Gateway) {
     let backend = test.backend;
     let mut stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
     stack.set("log.level", "info,hostmatch=debug");

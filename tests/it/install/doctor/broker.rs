@@ -64,7 +64,7 @@ on_one_broker! {
     each_missing_right_is_named_and_the_printed_command_grants_it
     the_limits_of_the_broker_are_found
     a_memory_alarm_is_found_over_amqp_alone_too
-    a_management_api_that_gives_no_answer_is_found
+    a_management_api_that_does_not_respond_is_found
     policies_that_interfere_are_found_and_those_that_do_not_are_not
 }
 
@@ -230,7 +230,7 @@ async fn a_memory_alarm_is_found_over_amqp_alone_too(broker: &Broker, management
     .await;
 }
 
-async fn a_management_api_that_gives_no_answer_is_found(broker: &Broker, management: &str) {
+async fn a_management_api_that_does_not_respond_is_found(broker: &Broker, management: &str) {
     let mut clinic = clinic(broker, management).await.with_topology().await;
     broker.control(&["add_user", "nobody", "hush"]).await;
     broker.control(&["add_user", "half", "hush"]).await;

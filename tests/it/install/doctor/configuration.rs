@@ -198,7 +198,7 @@ async fn files_that_others_may_read_or_change_are_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_embedded_queue_that_is_no_database_is_found() {
+async fn an_embedded_queue_that_is_not_a_database_is_found() {
     let mut clinic = Clinic::embedded(Backend::Sqlite).await;
     let path = clinic.stack.home().join("other.db");
     write(&path, "this is no database, and never was one; it only looks like a file of one").unwrap();

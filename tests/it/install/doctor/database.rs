@@ -23,7 +23,7 @@ async fn run_doctor(url: &str, settings: &[(&str, &str)]) -> Report {
 }
 
 async fn create_migrated(backend: Backend) -> TestDatabase {
-    TestDatabase::create_migrated(backend, GatewayShape::Roadmap).await
+    TestDatabase::migrated(backend, GatewayShape::Roadmap).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,7 +155,7 @@ async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
         Backend::MariaDb => GatewayShape::Production(UpdatedAt::Local),
         _ => GatewayShape::Roadmap,
     };
-    let test = TestDatabase::create_migrated(backend, shape).await;
+    let test = TestDatabase::migrated(backend, shape).await;
     let report = run_doctor(&test.url, &[("gateway.timezone", "Europe/Nowhere")]).await;
     report.finds("timezone_unknown", "", "gateway.timezone");
     let test = create_migrated(backend).await;

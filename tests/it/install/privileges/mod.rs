@@ -364,7 +364,7 @@ async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(ba
 
 #[test]
 fn grants_are_printed_without_a_database_and_quote_every_name() {
-    let printed = |engine: &str, more: &[&str]| {
+    let grants_json = |engine: &str, more: &[&str]| {
         let output = command(&[&["gateway", "grants", "--for", engine, "--output", "json"], more].concat())
             .output()
             .unwrap();
@@ -372,14 +372,14 @@ fn grants_are_printed_without_a_database_and_quote_every_name() {
         json(&output)["grants"].clone()
     };
     let hostile = ["--user", "x`; DROP \"y\" '", "--host", "a`b", "--database", "g`w\"\\", "--role", "run"];
-    let mysql = print_grants("mysql", &hostile)[0]["statements"][0].clone();
+    let mysql = grants_json("mysql", &hostile)[0]["statements"][0].clone();
     assert_eq!(mysql, "GRANT SELECT (id) ON `g``w\"\\`.`companies` TO `x``; DROP \"y\" '`@`a``b`");
-    let postgres = print_grants("postgres", &hostile)[0]["statements"][0].clone();
+    let postgres = grants_json("postgres", &hostile)[0]["statements"][0].clone();
     assert_eq!(postgres, "GRANT USAGE ON SCHEMA \"public\" TO \"x`; DROP \"\"y\"\" '\"");
-    let all = print_grants("mariadb", &[]);
+    let all = grants_json("mariadb", &[]);
     let roles: Vec<_> = all.as_array().unwrap().iter().map(|one| one["role"].clone()).collect();
     assert_eq!(roles, [json!("inspect"), json!("migrate"), json!("run")]);
-    let none = print_grants("sqlite", &["--role", "run"]);
+    let none = grants_json("sqlite", &["--role", "run"]);
     assert_eq!(none[0]["statements"], json!([]));
     assert!(none[0]["notes"][0].as_str().unwrap().contains("no users"));
 }

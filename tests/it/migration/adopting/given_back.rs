@@ -116,8 +116,8 @@ pub(crate) async fn refused(test: &TestDatabase, words: &[&str]) {
     same(&format!("{test:?}"), &state(test).await, &before);
 }
 
-on_engines!(a_row_that_does_not_fit_the_old_shape_is_named_and_none_is_lost: mariadb, postgres);
-async fn a_row_that_does_not_fit_the_old_shape_is_named_and_none_is_lost(backend: Backend) {
+on_engines!(a_row_that_does_not_fit_the_old_shape_is_reported_and_no_row_is_lost: mariadb, postgres);
+async fn a_row_that_does_not_fit_the_old_shape_is_reported_and_no_row_is_lost(backend: Backend) {
     let test = gateway(backend, Variant::Live).await;
     test.run(&narrow(backend)).await;
     let before = of_gateway(&state(&test).await);

@@ -110,7 +110,7 @@ async fn every_documented_series_is_there_from_the_start(backend: Backend) {
     let mut worker = stack.worker().await;
     let scrape = Scrape::until(&Scrape::base(&mut worker).await, "a sample", is_sampled).await;
     assert_begun(&scrape, &[&both, &worker_series], is_rabbitmq);
-    assert_eq!(scrape.nonzero_samples("hostmatch_build_info"), ["0.1.0 unknown worker: 1"]);
+    assert_eq!(scrape.nonzero("hostmatch_build_info"), ["0.1.0 unknown worker: 1"]);
     assert_eq!(scrape.value("hostmatch_db_up"), 1.0);
     assert_eq!(scrape.value("hostmatch_worker_pipelines"), 1.0);
     assert_eq!(scrape.value("hostmatch_auto_accept_threshold_ratio"), 0.8);
@@ -199,7 +199,7 @@ async fn every_event_is_counted_exactly(backend: Backend) {
     stack.world.set_staff_externally(3, Some(2)).await;
     let fewer = |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == 3.0;
     let scrape = Scrape::until(&at_worker, "one booking fewer", fewer).await;
-    assert_eq!(scrape.nonzero_samples("hostmatch_unassigned_bookings"), ["7d: 1", "all: 2"]);
+    assert_eq!(scrape.nonzero("hostmatch_unassigned_bookings"), ["7d: 1", "all: 2"]);
     if backend == Backend::MariaDb {
         replay(&stack, &at_worker).await;
     }
@@ -210,7 +210,7 @@ async fn every_event_is_counted_exactly(backend: Backend) {
 
 fn assert_worker(scrape: &Scrape, backend: Backend) {
     let is = |name: &str, expected: &[&str]| {
-        assert_eq!(scrape.nonzero_samples(&format!("hostmatch_{name}")), expected, "{name} on {backend:?}");
+        assert_eq!(scrape.nonzero(&format!("hostmatch_{name}")), expected, "{name} on {backend:?}");
     };
     is(
         "events_processed_total",
@@ -286,11 +286,11 @@ async fn replay(stack: &Stack, at_worker: &str) {
     let plan = run(&plan)["plan"].to_string();
     run(&["deadletters", "replay", "--plan", &plan, "--rate", "100/s", "--yes", "--output", "json"]);
     let left = |scrape: &Scrape| {
-        !scrape.nonzero_samples("hostmatch_replays_total").is_empty()
+        !scrape.nonzero("hostmatch_replays_total").is_empty()
             && scrape.sum("hostmatch_dead_letters_open") == 2.0
     };
     let after = Scrape::until(at_worker, "the replayed letter is finished", left).await;
-    assert_eq!(after.nonzero_samples("hostmatch_replays_total"), ["assigned: 1"]);
+    assert_eq!(after.nonzero("hostmatch_replays_total"), ["assigned: 1"]);
     let more = |name: &str| after.sum(name) - before.sum(name);
     assert_eq!(more("hostmatch_events_processed_total"), 1.0);
     assert_eq!(more("hostmatch_event_age_seconds_count"), 0.0, "a replay must not count an age");
@@ -298,7 +298,7 @@ async fn replay(stack: &Stack, at_worker: &str) {
 
 fn assert_edge(scrape: &Scrape) {
     let is = |name: &str, expected: &[&str]| {
-        assert_eq!(scrape.nonzero_samples(&format!("hostmatch_{name}")), expected, "{name}");
+        assert_eq!(scrape.nonzero(&format!("hostmatch_{name}")), expected, "{name}");
     };
     is(
         "http_requests_total",
@@ -394,10 +394,7 @@ async fn an_event_redelivered_after_a_crash_is_counted_once(backend: Backend) {
     stack.publish(&[one(3)]).await;
     let scrape = Scrape::until(&base, "the others", processed(2.0)).await;
     let expected = ["appointment.created assigned: 1", "appointment.created unchanged: 1"];
-    assert_eq!(scrape.nonzero_samples("hostmatch_events_processed_total"), expected);
-    assert_eq!(
-        scrape.nonzero_samples("hostmatch_batches_total").last().map(String::as_str),
-        Some("drained: 1")
-    );
+    assert_eq!(scrape.nonzero("hostmatch_events_processed_total"), expected);
+    assert_eq!(scrape.nonzero("hostmatch_batches_total").last().map(String::as_str), Some("drained: 1"));
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }

@@ -70,7 +70,7 @@ async fn without_a_collector_no_span_is_sent_and_contexts_are_still_passed_on() 
 
 /// Tests addresses without a listener, and collectors that accept a connection but never respond.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unreachable_collector_costs_no_booking_and_is_logged_once() {
+async fn an_unreachable_collector_does_not_affect_bookings_and_is_logged_once() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = (silent.local_addr().unwrap().port(), Some(silent));
     for (port, _listener) in [(free_port(), None), silent] {
