@@ -56,7 +56,7 @@ fn table(name: &'static str, backend: DbBackend) -> Definition {
         DbBackend::MySql => typed("id", "BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"),
         _ => counting_key("id"),
     };
-    let table = Definition::new(name).folding().column(key);
+    let table = Definition::new(name).gateway_collation().column(key);
     let of_company = |table: Definition| {
         let table = table.column(refers("company_id").not_null());
         table.foreign_key("company_id", "companies", ForeignKeyAction::Cascade)

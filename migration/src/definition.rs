@@ -40,7 +40,7 @@ impl Definition {
     }
 
     /// Uses the collation of the gateway's texts on MySQL.
-    pub(crate) fn folding(self) -> Self {
+    pub(crate) fn gateway_collation(self) -> Self {
         Self { collation: "utf8mb4_unicode_ci", ..self }
     }
 

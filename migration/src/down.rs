@@ -5,7 +5,7 @@ use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBac
 
 use crate::adopt::UNDONE_AS_A_PAIR;
 use crate::bookkeeping::journal::{self, Entry, State};
-use crate::bookkeeping::{delete_applied, tidy};
+use crate::bookkeeping::{delete_applied, drop_empty_tables};
 use crate::catalog::{self, relations};
 use crate::dialect::Dialect;
 use crate::error::{MigrateError, READING_TABLES, is_misfit};
@@ -16,7 +16,7 @@ use crate::names::{BOOKKEEPING, JOURNAL};
 use crate::rights::{may_begin, may_run};
 use crate::session::{Session, retry_while_busy};
 use crate::status::{journal_of, present, status};
-use crate::tables::{MIGRATIONS, place};
+use crate::tables::{MIGRATIONS, position};
 
 /// Undoes the last `steps` migrations, or all of them, and deletes the rows in them. The gateway's tables and
 /// rows are then as they were before, including adopted ones. Returns the names of the migrations undone. An
@@ -26,7 +26,7 @@ use crate::tables::{MIGRATIONS, place};
 /// Returns [`MigrateError`]. All of its variants except `Database` and `Busy` are detected before anything is
 /// changed.
 pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result<Vec<String>, MigrateError> {
-    only_ours(connection).await?;
+    check_all_known(connection).await?;
     let present = present(connection).await?;
     if !present.is_empty() {
         may_begin(connection).await?;
@@ -37,17 +37,17 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
         if !is_interrupted(&journal) {
             let failed =
                 |source| MigrateError::of("checking for rows that the old tables cannot hold", source);
-            let obstacles = in_the_way(connection, &chosen, &journal).await.map_err(failed)?;
+            let obstacles = find_misfits(connection, &chosen, &journal).await.map_err(failed)?;
             if !obstacles.is_empty() {
-                return Err(MigrateError::Obstacles(Examination::of_obstacles(obstacles)));
+                return Err(MigrateError::Obstacles(Examination::with_obstacles(obstacles)));
             }
         }
     }
     // On a retry the first migration may already be partly undone: it still counts.
-    let done = retry_while_busy(async || take_back(connection, steps, &present).await).await;
+    let done = retry_while_busy(async || undo_last(connection, steps, &present).await).await;
     match done {
         Err(MigrateError::Database { doing, source }) if is_misfit(&source) => {
-            let rows = misfits(connection, steps, &present).await;
+            let rows = explain_misfit(connection, steps, &present).await;
             Err(rows.unwrap_or(MigrateError::Database { doing, source }))
         }
         done => done,
@@ -63,7 +63,7 @@ pub async fn going_down(
     connection: &DatabaseConnection,
     steps: Option<u32>,
 ) -> Result<Vec<String>, MigrateError> {
-    only_ours(connection).await?;
+    check_all_known(connection).await?;
     let present = present(connection).await?;
     let journal = journal_of(connection).await?;
     Ok(chosen(&present, steps, &journal))
@@ -71,7 +71,7 @@ pub async fn going_down(
 
 /// Checks that this program knows every applied migration. Only the program that applied a migration can undo
 /// it, and older migrations cannot be undone before newer ones.
-async fn only_ours(connection: &DatabaseConnection) -> Result<(), MigrateError> {
+async fn check_all_known(connection: &DatabaseConnection) -> Result<(), MigrateError> {
     let newer = status(connection).await?.into_iter().filter(|one| !one.known);
     let names: Vec<String> = newer.map(|one| one.name).collect();
     if names.is_empty() {
@@ -81,7 +81,7 @@ async fn only_ours(connection: &DatabaseConnection) -> Result<(), MigrateError> 
 }
 
 /// Undoes migrations. `first` lists the migrations that were present when the run began.
-async fn take_back(
+async fn undo_last(
     connection: &DatabaseConnection,
     steps: Option<u32>,
     first: &[String],
@@ -98,10 +98,10 @@ async fn take_back(
     }
     let there = relations(&session.tx, &[JOURNAL, BOOKKEEPING]).await.map_err(failed)?;
     if now.len() == chosen.len() && !there.is_empty() {
-        tidy(&session, false, false).await.map_err(failed)?;
+        drop_empty_tables(&session, false, false).await.map_err(failed)?;
     }
     session.commit().await.map_err(failed)?;
-    chosen.sort_by_key(|name| place(name));
+    chosen.sort_by_key(|name| position(name));
     chosen.reverse();
     Ok(chosen)
 }
@@ -119,7 +119,7 @@ fn chosen(present: &[String], steps: Option<u32>, journal: &[Entry]) -> Vec<Stri
             chosen.push(entry.migration.clone());
         }
     }
-    chosen.sort_by_key(|name| place(name));
+    chosen.sort_by_key(|name| position(name));
     chosen
 }
 
@@ -131,21 +131,21 @@ fn is_interrupted(journal: &[Entry]) -> bool {
 /// Finds rows of the gateway that the restored shape cannot hold. After an interruption the exclusions are
 /// dropped: call this only after a statement has failed on such a row, because the excluded rows are gone by
 /// then.
-async fn in_the_way(
+async fn find_misfits(
     connection: &DatabaseConnection,
     chosen: &[String],
     journal: &[Entry],
 ) -> Result<Vec<Obstacle>, DbErr> {
     let mut obstacles: Vec<Obstacle> = Vec::new();
     for entry in journal.iter().filter(|entry| chosen.contains(&entry.migration)) {
-        let Op { make: None, undo: None, probe: Some(question) } = &entry.op else { continue };
-        let rows = question.lines().next().filter(|_| is_interrupted(journal)).unwrap_or(question);
+        let Op { make: None, undo: None, probe: Some(precheck) } = &entry.op else { continue };
+        let rows = precheck.lines().next().filter(|_| is_interrupted(journal)).unwrap_or(precheck);
         for row in catalog::rows(connection, format!("{rows}\nORDER BY id")).await? {
             let (id, what): (i64, String) = (row.try_get("", "id")?, row.try_get("", "what")?);
             let row = format!("id {id}");
             match obstacles.last_mut().filter(|obstacle| obstacle.what == what) {
                 Some(same) => same.rows.push(row),
-                None => obstacles.push(Obstacle { rows: vec![row], ..Obstacle::new(what, MISFIT) }),
+                None => obstacles.push(Obstacle { rows: vec![row], ..Obstacle::new(what, MISFIT_REMEDY) }),
             }
         }
     }
@@ -153,19 +153,19 @@ async fn in_the_way(
 }
 
 /// Returns the rows on which a statement of [`down()`] failed: they were written after the check.
-async fn misfits(
+async fn explain_misfit(
     connection: &DatabaseConnection,
     steps: Option<u32>,
     first: &[String],
 ) -> Option<MigrateError> {
     // If the server is unreachable, the first error is the more useful one.
     let journal = journal::read(connection).await.ok()?;
-    let obstacles = in_the_way(connection, &chosen(first, steps, &journal), &journal).await.ok()?;
-    let found = (!obstacles.is_empty()).then(|| Examination::of_obstacles(obstacles))?;
+    let obstacles = find_misfits(connection, &chosen(first, steps, &journal), &journal).await.ok()?;
+    let found = (!obstacles.is_empty()).then(|| Examination::with_obstacles(obstacles))?;
     Some(if is_interrupted(&journal) { MigrateError::Raced(found) } else { MigrateError::Obstacles(found) })
 }
 
-const MISFIT: &str =
+const MISFIT_REMEDY: &str =
     "give these rows a value that fits, or delete them; then run hostmatch migrate down again";
 
 /// Returns the statements that [`down()`] is going to run.
@@ -179,7 +179,7 @@ async fn statements(
     let columns = Columns::read(connection).await.map_err(failed)?;
     let written = journal.iter().filter(|entry| last.contains(&entry.migration));
     let mut statements: Vec<String> = written.filter_map(|entry| entry.op.undo.clone()).collect();
-    let plain = unwritten(last, journal, &Dialect::of(&columns));
+    let plain = plan_unjournalled(last, journal, &Dialect::of(&columns));
     statements.extend(plain.into_iter().flat_map(|one| one.ops).filter_map(|op| op.undo));
     statements.push(format!("DELETE FROM {BOOKKEEPING}"));
     if is_all {
@@ -189,7 +189,7 @@ async fn statements(
 }
 
 /// Returns the changes of migrations without a journal: their statements follow from their definitions.
-fn unwritten(chosen: &[String], journal: &[Entry], dialect: &Dialect) -> Vec<Planned> {
+fn plan_unjournalled(chosen: &[String], journal: &[Entry], dialect: &Dialect) -> Vec<Planned> {
     let is_written = |name: &str| journal.iter().any(|entry| entry.migration == name);
     let of =
         MIGRATIONS.iter().filter(|one| chosen.iter().any(|name| name == one.name) && !is_written(one.name));
@@ -199,7 +199,7 @@ fn unwritten(chosen: &[String], journal: &[Entry], dialect: &Dialect) -> Vec<Pla
 async fn undo(session: &Session, chosen: &[String], journal: Vec<Entry>) -> Result<(), DbErr> {
     let mysql = session.backend == DbBackend::MySql;
     let columns = Columns::read(&session.tx).await?;
-    let plain = unwritten(chosen, &journal, &Dialect::of(&columns));
+    let plain = plan_unjournalled(chosen, &journal, &Dialect::of(&columns));
     let plain = journal::entries(&plain, State::Undoing, false);
     let mut entries: Vec<Entry> =
         journal.into_iter().filter(|entry| chosen.contains(&entry.migration)).collect();
@@ -208,17 +208,17 @@ async fn undo(session: &Session, chosen: &[String], journal: Vec<Entry>) -> Resu
     entries.sort_by_key(|entry| entry.seq);
     for entry in entries.iter().rev() {
         if let Some(undo) = &entry.op.undo
-            && session.is_there(entry.op.probe.as_deref(), true).await?
+            && session.is_in_place(entry.op.probe.as_deref(), true).await?
         {
             session.run(undo).await?;
         }
         if mysql || entry.keep {
-            journal::forget(session, entry.seq).await?;
+            journal::delete(session, entry.seq).await?;
         }
     }
     if mysql || entries.iter().any(|entry| entry.keep) {
         let left = !journal::read(&session.tx).await?.is_empty();
-        tidy(session, left, true).await?;
+        drop_empty_tables(session, left, true).await?;
     }
     Ok(())
 }
@@ -237,7 +237,7 @@ async fn begin(
     let probe = |entry: &Entry| entry.op.undo.as_ref().and(entry.op.probe.clone());
     let first = planned.next().map(|entry| (entry.seq, probe(entry)));
     let in_flight = match &first {
-        Some((_, probe)) => session.is_there(probe.as_deref(), true).await?,
+        Some((_, probe)) => session.is_in_place(probe.as_deref(), true).await?,
         None => false,
     };
     let never = |entry: &Entry| {
@@ -253,7 +253,7 @@ async fn begin(
     }
     for entry in entries.iter().filter(|entry| entry.state != State::Undoing) {
         if never(entry) {
-            journal::forget(session, entry.seq).await?;
+            journal::delete(session, entry.seq).await?;
         } else {
             journal::mark(session, entry.seq, State::Undoing).await?;
         }

@@ -25,7 +25,7 @@ pub struct Examination {
 
 impl Examination {
     /// Creates an examination with nothing but obstacles.
-    pub(crate) fn of_obstacles(obstacles: Vec<Obstacle>) -> Box<Self> {
+    pub(crate) fn with_obstacles(obstacles: Vec<Obstacle>) -> Box<Self> {
         Box::new(Self { obstacles, ..Self::default() })
     }
 

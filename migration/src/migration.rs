@@ -42,7 +42,7 @@ impl Migration {
     }
 
     /// Returns the column, if the migration only adds one.
-    pub(crate) fn column_made(&self) -> Option<&'static str> {
+    pub(crate) fn added_column(&self) -> Option<&'static str> {
         match self.change {
             Change::Table(_) => None,
             Change::Column(_, column, _) => Some(column),
@@ -66,8 +66,8 @@ impl Migration {
     }
 
     /// Returns the name of what the migration creates, as people write it.
-    pub(crate) fn made(&self) -> String {
-        match self.column_made() {
+    pub(crate) fn created(&self) -> String {
+        match self.added_column() {
             None => self.table_of().to_owned(),
             Some(column) => format!("{}.{column}", self.table_of()),
         }
@@ -92,7 +92,7 @@ pub(crate) struct Op {
     pub(crate) undo: Option<String>,
     /// A query that returns a number above 0 if the change is in place. None: the statement can safely run
     /// twice. If there is no statement either, this is a query that runs before anything is undone
-    /// ([`Self::question`]).
+    /// ([`Self::precheck`]).
     #[sea_orm(from_alias = "to_probe")]
     pub(crate) probe: Option<String>,
 }
@@ -113,7 +113,7 @@ impl Op {
     /// `id`, and a `what` that describes the problem. `but` excludes rows that will be gone by then. It is on
     /// its own line, so that it can be dropped after an interruption, when those rows, and possibly the
     /// tables that it reads, are gone.
-    pub(crate) fn question(rows: &str, but: &str) -> Self {
+    pub(crate) fn precheck(rows: &str, but: &str) -> Self {
         Self { probe: Some(format!("{rows}\n{but}")), ..Self::default() }
     }
 
@@ -133,7 +133,7 @@ impl Probe {
         Self(backend == DbBackend::MySql)
     }
 
-    fn ask(self, table: &str, what: &str, and: &str) -> Option<String> {
+    fn query(self, table: &str, what: &str, and: &str) -> Option<String> {
         self.0.then(|| {
             format!(
                 "SELECT COUNT(*) FROM information_schema.{what} WHERE table_schema = DATABASE() \
@@ -143,26 +143,26 @@ impl Probe {
     }
 
     pub(crate) fn table(self, table: &str) -> Option<String> {
-        self.ask(table, "tables", "")
+        self.query(table, "tables", "")
     }
 
     pub(crate) fn column(self, table: &str, column: &str) -> Option<String> {
-        self.ask(table, "columns", &format!(" AND column_name = '{column}'"))
+        self.query(table, "columns", &format!(" AND column_name = '{column}'"))
     }
 
     /// Checks whether the column meets a condition on `information_schema.columns`.
     pub(crate) fn column_is(self, table: &str, column: &str, condition: &str) -> Option<String> {
-        self.ask(table, "columns", &format!(" AND column_name = '{column}' AND {condition}"))
+        self.query(table, "columns", &format!(" AND column_name = '{column}' AND {condition}"))
     }
 
     pub(crate) fn index(self, table: &str, index: &str) -> Option<String> {
-        self.ask(table, "statistics", &format!(" AND index_name = '{index}'"))
+        self.query(table, "statistics", &format!(" AND index_name = '{index}'"))
     }
 
     /// Checks for a key of this name. (MariaDB hides `table_constraints` from users whose rights are on
     /// single tables.)
     pub(crate) fn constraint(self, table: &str, name: &str) -> Option<String> {
-        self.ask(table, "key_column_usage", &format!(" AND constraint_name = '{name}'"))
+        self.query(table, "key_column_usage", &format!(" AND constraint_name = '{name}'"))
     }
 
     pub(crate) fn no_constraint(self, table: &str, name: &str) -> Option<String> {

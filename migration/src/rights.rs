@@ -21,7 +21,7 @@ pub(crate) async fn may_begin(connection: &DatabaseConnection) -> Result<(), Mig
     if let Some(why) = read_only(connection).await.map_err(failed)? {
         return Err(MigrateError::ReadOnly(why));
     }
-    let hidden = hidden(connection).await.map_err(failed)?;
+    let hidden = hidden_tables(connection).await.map_err(failed)?;
     if !hidden.is_empty() {
         return Err(MigrateError::Rights(hidden));
     }
@@ -88,7 +88,7 @@ pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>
 
 /// Returns the rights that this user lacks to see the gateway's tables at all. MySQL shows a table only to
 /// users who have a right on it: without this check, a hidden table would be reported as missing.
-async fn hidden(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+async fn hidden_tables(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     if connection.get_database_backend() != DbBackend::MySql {
         return Ok(Vec::new());
     }

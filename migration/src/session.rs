@@ -76,7 +76,7 @@ impl Session {
 
     /// Returns whether the change is in place, by its probe. Without a probe the statement can safely run
     /// again, and the result is `otherwise`.
-    pub(crate) async fn is_there(&self, probe: Option<&str>, otherwise: bool) -> Result<bool, DbErr> {
+    pub(crate) async fn is_in_place(&self, probe: Option<&str>, otherwise: bool) -> Result<bool, DbErr> {
         let Some(probe) = probe else { return Ok(otherwise) };
         Ok(number(&self.tx, probe).await? > 0)
     }

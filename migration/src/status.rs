@@ -99,15 +99,15 @@ pub async fn drift(connection: &DatabaseConnection) -> Result<Vec<String>, Migra
         Columns::read(connection).await.map_err(|source| MigrateError::of(READING_TABLES, source))?;
     let dialect = Dialect::of(&columns);
     let applied = MIGRATIONS.iter().filter(|one| applied.iter().any(|name| name == one.name));
-    let gone = applied.filter_map(|one| Some((one.name, gone(one, &dialect, &columns)?)));
+    let gone = applied.filter_map(|one| Some((one.name, describe_missing(one, &dialect, &columns)?)));
     Ok(gone.map(|(name, gone)| format!("{name} ({gone})")).collect())
 }
 
 /// Describes what an applied migration has created and is now missing; `None` if everything exists.
-fn gone(migration: &Migration, dialect: &Dialect, columns: &Columns) -> Option<String> {
+fn describe_missing(migration: &Migration, dialect: &Dialect, columns: &Columns) -> Option<String> {
     let table = migration.table_of();
     let Some(definition) = migration.definition(dialect) else {
-        let column = migration.column_made()?;
+        let column = migration.added_column()?;
         return (!columns.has(table, column)).then(|| format!("the column {table}.{column} is missing"));
     };
     if !columns.has_table(table) {

@@ -2,9 +2,9 @@
 
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
 
-use crate::adopt::{ADOPTABLE, in_the_way};
+use crate::adopt::{ADOPTABLE, find_late};
 use crate::bookkeeping::journal::{self, Entry, State};
-use crate::bookkeeping::{create, insert_applied, tidy};
+use crate::bookkeeping::{create, drop_empty_tables, insert_applied};
 use crate::catalog::relations;
 use crate::error::MigrateError;
 use crate::examination::Examination;
@@ -23,18 +23,18 @@ use crate::status::{applied, journal_of};
 /// Returns [`MigrateError`]. All of its variants except `Database`, `Busy` and `Sequences` are detected
 /// before anything is changed.
 pub async fn up(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    retry_while_busy(async || go_up(connection, false).await).await
+    retry_while_busy(async || apply_missing(connection, false).await).await
 }
 
 /// Does the same as [`up()`], but adopts those of our tables that the gateway's own migrations created.
 /// Returns the same errors.
 pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    retry_while_busy(async || go_up(connection, true).await).await
+    retry_while_busy(async || apply_missing(connection, true).await).await
 }
 
 const DOING: &str = "migrating";
 
-async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
+async fn apply_missing(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
     may_begin(connection).await?;
     let before = applied(connection).await?;
     let unfinished = journal_of(connection).await?;
@@ -45,17 +45,18 @@ async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<Strin
         unfinished.into_iter().filter(|entry| !before.contains(&entry.migration)).collect();
     if !unfinished.is_empty() {
         let done =
-            Session::with(connection, DOING, async |session| by_journal(session, &unfinished).await).await;
-        named(connection, adopt, done).await?;
+            Session::with(connection, DOING, async |session| run_with_journal(session, &unfinished).await)
+                .await;
+        explain_failure(connection, adopt, done).await?;
     }
     let plan = allowed(connection, adopt).await?;
     if !plan.planned.is_empty() {
         may_run(connection, &plan.examination.statements).await?;
         let work = async |session: &Session| make(session, &plan.planned, plan.adopts).await;
         let done = Session::with(connection, DOING, work).await;
-        named(connection, adopt, done).await?;
+        explain_failure(connection, adopt, done).await?;
     }
-    clear(connection).await?;
+    drop_empty_journal(connection).await?;
     let after = applied(connection).await?;
     let made: Vec<String> = after.into_iter().filter(|name| !before.contains(name)).collect();
     sequences::reset(connection, &plan.examination.lagging, &made).await?;
@@ -63,7 +64,7 @@ async fn go_up(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<Strin
 }
 
 /// Replaces the database's error with the obstacle that caused it, if there is one now.
-async fn named(
+async fn explain_failure(
     connection: &DatabaseConnection,
     adopt: bool,
     done: Result<(), MigrateError>,
@@ -73,9 +74,9 @@ async fn named(
         // All of it was rolled back, so the first checks apply again.
         return Err(allowed(connection, adopt).await.err().unwrap_or(error));
     }
-    match in_the_way(connection).await {
+    match find_late(connection).await {
         Ok(obstacles) if !obstacles.is_empty() => {
-            Err(MigrateError::Raced(Examination::of_obstacles(obstacles)))
+            Err(MigrateError::Raced(Examination::with_obstacles(obstacles)))
         }
         // If the server is unreachable, the first error is the more useful one.
         _ => Err(error),
@@ -85,16 +86,16 @@ async fn named(
 /// Makes all changes: in one transaction where DDL can be rolled back, otherwise through the journal.
 async fn make(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {
     if session.backend != DbBackend::MySql {
-        return at_once(session, planned, adopts).await;
+        return run_in_transaction(session, planned, adopts).await;
     }
     let mut entries = journal::entries(planned, State::Planned, false);
     entries.iter_mut().for_each(|entry| entry.keep = adopts && ADOPTABLE.contains(&entry.migration.as_str()));
-    intend(session, &entries).await?;
-    by_journal(session, &entries).await
+    write_journal(session, &entries).await?;
+    run_with_journal(session, &entries).await
 }
 
 /// Drops a journal without entries: an interrupted run left it.
-async fn clear(connection: &DatabaseConnection) -> Result<(), MigrateError> {
+async fn drop_empty_journal(connection: &DatabaseConnection) -> Result<(), MigrateError> {
     let is_empty = async {
         let there = relations(connection, &[JOURNAL]).await?;
         Ok(!there.is_empty() && journal::read(connection).await?.is_empty())
@@ -102,10 +103,10 @@ async fn clear(connection: &DatabaseConnection) -> Result<(), MigrateError> {
     if !is_empty.await.map_err(|source| MigrateError::of(DOING, source))? {
         return Ok(());
     }
-    Session::with(connection, DOING, async |session| tidy(session, false, true).await).await
+    Session::with(connection, DOING, async |session| drop_empty_tables(session, false, true).await).await
 }
 
-async fn at_once(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {
+async fn run_in_transaction(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {
     session.run(&create(session.backend)).await?;
     let kept = kept(planned, adopts);
     if !kept.is_empty() {
@@ -122,7 +123,7 @@ async fn at_once(session: &Session, planned: &[Planned], adopts: bool) -> Result
 }
 
 /// Writes the planned statements to the journal before any of them runs.
-async fn intend(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
+async fn write_journal(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
     session.run(&create(session.backend)).await?;
     session.run(&journal::create(session.backend)).await?;
     session.begin_rows().await?;
@@ -130,7 +131,7 @@ async fn intend(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
     session.commit_rows().await
 }
 
-async fn by_journal(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
+async fn run_with_journal(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
     let mut first = true;
     for (i, entry) in entries.iter().enumerate() {
         if entry.state == State::Planned {
@@ -138,7 +139,7 @@ async fn by_journal(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
             let probe = entry.op.probe.as_deref().filter(|_| first);
             first = false;
             if let Some(make) = &entry.op.make
-                && !session.is_there(probe, false).await?
+                && !session.is_in_place(probe, false).await?
             {
                 session.run(make).await?;
             }
@@ -147,10 +148,10 @@ async fn by_journal(session: &Session, entries: &[Entry]) -> Result<(), DbErr> {
         if entries.get(i + 1).is_none_or(|next| next.migration != entry.migration) {
             session.begin_rows().await?;
             session.run(&insert_applied(session.backend, &entry.migration)).await?;
-            journal::finished(session, &entry.migration).await?;
+            journal::delete_finished(session, &entry.migration).await?;
             session.commit_rows().await?;
         }
     }
     let left = !journal::read(&session.tx).await?.is_empty();
-    tidy(session, left, true).await
+    drop_empty_tables(session, left, true).await
 }

@@ -15,7 +15,7 @@ use crate::matching::{InboxState, Outcome};
 use crate::runtime::clock::as_rfc3339;
 
 /// The alias of the kind in the query of [`open_inbox`].
-const MATTER: &str = "matter";
+const KIND_ALIAS: &str = "matter";
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -108,13 +108,13 @@ pub async fn open_inbox(
         .finally(Expr::col(Column::StateChangedMs));
     let rows: Vec<(String, i64, Option<i64>)> = inbox::Entity::find()
         .select_only()
-        .column_as(Expr::expr(matter.finally(InboxKind::Unknown.as_str())), MATTER)
+        .column_as(Expr::expr(matter.finally(InboxKind::Unknown.as_str())), KIND_ALIAS)
         .column_as(Expr::col(Asterisk).count(), "hosts")
         .column_as(Expr::expr(since).min(), "oldest_ms")
         .filter(scope.condition(Column::CompanyId))
         .filter(Column::State.is_in([InboxState::Open, InboxState::Ignored].map(InboxState::as_str)))
         .filter(is_ignored().not().or(Column::IgnoredUntilMs.lte(now_ms)))
-        .group_by(Expr::col(MATTER))
+        .group_by(Expr::col(KIND_ALIAS))
         .into_tuple()
         .all(db)
         .await?;

@@ -24,7 +24,7 @@ pub(super) async fn now_for(database: &Database, column: &Column, timezone: &str
         (DbBackend::Sqlite, kind) if !kind.contains("int") => sqlite(&zone)?,
         _ => return Ok(None),
     };
-    if knows(database, &expression).await? { Ok(Some(expression)) } else { Err(unknown(timezone)) }
+    if is_known(database, &expression).await? { Ok(Some(expression)) } else { Err(unknown(timezone)) }
 }
 
 /// Returns the SQL expression for the database's clock, in ms since 1970.
@@ -87,7 +87,7 @@ pub(super) fn in_ms(backend: DbBackend, column: &str) -> String {
 
 /// Returns the number of ms by which the times of audits are ahead of UTC: 0, unless an adopted column holds
 /// the gateway's local time.
-pub(super) async fn ahead(db: &impl ConnectionTrait, schema: &GatewaySchema) -> Result<i64> {
+pub(super) async fn audit_clock_offset(db: &impl ConnectionTrait, schema: &GatewaySchema) -> Result<i64> {
     let clock = schema.mapping_clocks.changed_at.as_str();
     if matches!(clock, "CURRENT_TIMESTAMP" | "now()") || schema.backend == DbBackend::Sqlite {
         return Ok(0);
@@ -188,7 +188,7 @@ fn sqlite(zone: &Zone) -> Result<String> {
 }
 
 /// Returns whether the expression has a value: for an unknown zone MySQL returns NULL, PostgreSQL an error.
-async fn knows(database: &Database, expression: &str) -> Result<bool> {
+async fn is_known(database: &Database, expression: &str) -> Result<bool> {
     let sql = format!("SELECT CASE WHEN {expression} IS NULL THEN 0 ELSE 1 END");
     match value::<DbId>(database.connection(), sql).await {
         Ok(known) => Ok(known == Some(DbId(1))),

@@ -13,7 +13,7 @@ use super::entity::appointment::{Column, Entity};
 use super::entity::{assignment, event, inbox, mapping, mapping_audit};
 use super::mappings::{Made, made};
 use super::prelude::*;
-use super::statement::{Then, chunk_rows, insert, upsert};
+use super::statement::{OnExisting, chunk_rows, insert, upsert};
 use super::{GatewaySchema, bind_staff, rows, taken_ids};
 use crate::event::BookingRef;
 use crate::matching::{
@@ -111,7 +111,7 @@ async fn insert_mappings(
     // Two workers that find the same new host leave one mapping: the constraints decide.
     insert.on_conflict(OnConflict::new().do_nothing_on([mapping::Column::Id]).to_owned());
     let made = tx.execute(&insert).await?;
-    taken_ids::are_mappings_there(tx, schema.backend, changes, made.rows_affected()).await
+    taken_ids::check_mappings_exist(tx, schema.backend, changes, made.rows_affected()).await
 }
 
 /// Builds the rows of those changes that insert a mapping. `synced`: when the host was last compared with
@@ -184,11 +184,11 @@ pub(super) async fn insert_audits(
     let mut insert = insert::<mapping_audit::Entity, 11>(rows);
     insert.on_conflict(OnConflict::new().do_nothing_on([Column::Id]).to_owned());
     let made = tx.execute(&insert).await?;
-    taken_ids::are_audits_there(tx, schema.backend, audits, made.rows_affected()).await
+    taken_ids::check_audits_exist(tx, schema.backend, audits, made.rows_affected()).await
 }
 
 fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Result<Statement> {
-    use Then::{Fill, Keep, Update};
+    use OnExisting::{Fill, Keep, Update};
     use assignment::Column;
     // In observe mode, keep what other workers have written in the meantime.
     let observes = rows.iter().all(|row| row.observed.is_some());
@@ -257,14 +257,14 @@ fn inbox(rows: &[InboxRow]) -> InsertStatement {
 }
 
 fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
-    use Then::{Keep, Update};
+    use OnExisting::{Keep, Update};
     use event::Column;
     let cells = |row: &EventRow| {
         [
             (Column::EventId, row.id.as_str().into(), Keep),
-            (Column::EventType, short(&row.event_type).into(), Keep),
+            (Column::EventType, truncate(&row.event_type).into(), Keep),
             (Column::Shape, row.shape.into(), Keep),
-            (Column::Publisher, row.publisher.as_deref().map(short).into(), Keep),
+            (Column::Publisher, row.publisher.as_deref().map(truncate).into(), Keep),
             (Column::BookingRef, row.booking.as_ref().map(BookingRef::as_str).into(), Update),
             (Column::CompanyId, row.company.into(), Update),
             (Column::AppointmentId, row.appointment.into(), Update),
@@ -279,7 +279,7 @@ fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
 }
 
 /// Cuts a name to the length of its column.
-fn short(name: &str) -> &str {
+fn truncate(name: &str) -> &str {
     name.char_indices().nth(64).map_or(name, |(end, _)| &name[..end])
 }
 

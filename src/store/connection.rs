@@ -193,7 +193,7 @@ async fn mysql(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<D
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging();
     if options.get_socket().is_none() {
-        probe(options.get_host(), options.get_port(), config.acquire_timeout).await?;
+        connect_plainly(options.get_host(), options.get_port(), config.acquire_timeout).await?;
     }
     let setup = mysql_session(purpose.limit(config));
     let waits = mysql_lock_waits(config.statement_timeout);
@@ -217,7 +217,7 @@ async fn mysql(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<D
             let waits = waits_again.clone();
             Box::pin(async move { Ok(connection.execute(sqlx::AssertSqlSafe(waits)).await.is_ok()) })
         });
-    let pool = pool.connect_with(options).await.map_err(StoreError::connecting)?;
+    let pool = pool.connect_with(options).await.map_err(StoreError::cannot_connect)?;
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
 }
 
@@ -262,7 +262,7 @@ async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Resul
         ])
         .disable_statement_logging();
     if options.get_socket().is_none() && !options.get_host().starts_with('/') {
-        probe(options.get_host(), options.get_port(), config.acquire_timeout).await?;
+        connect_plainly(options.get_host(), options.get_port(), config.acquire_timeout).await?;
     }
     let pool = pool::<sqlx::Postgres>(config).after_connect(move |connection, _| {
         Box::pin(async move {
@@ -273,7 +273,7 @@ async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Resul
             Ok(())
         })
     });
-    let pool = pool.connect_with(options).await.map_err(StoreError::connecting)?;
+    let pool = pool.connect_with(options).await.map_err(StoreError::cannot_connect)?;
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 
@@ -297,7 +297,7 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
     };
     let file = options.get_filename().to_owned();
     if purpose == Purpose::ReadOnly && !file.exists() {
-        return Err(StoreError::no_file(&file));
+        return Err(StoreError::file_missing(&file));
     }
     let pool = pool::<sqlx::Sqlite>(config).before_acquire(|connection, _| {
         // The previous user may have left a transaction open after a disk error; writes inside it would never
@@ -307,13 +307,13 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
             Ok(true)
         })
     });
-    let pool = pool.connect_with(options).await.map_err(|error| StoreError::opening(&file, &error))?;
+    let pool = pool.connect_with(options).await.map_err(|error| StoreError::cannot_open(&file, &error))?;
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 
 /// Makes a plain TCP connection first, because the pool retries while the server refuses connections, and
 /// finally reports only a timeout.
-async fn probe(host: &str, port: u16, limit: Duration) -> Result<()> {
+async fn connect_plainly(host: &str, port: u16, limit: Duration) -> Result<()> {
     let unreachable = |source: std::io::Error| StoreError::unreachable(host, port, source);
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match tokio::time::timeout(limit, tokio::net::TcpStream::connect((address, port))).await {

@@ -79,23 +79,23 @@ impl StoreError {
         Self::Unavailable { reason, source: Some(source) }
     }
 
-    pub(super) fn opening(file: &std::path::Path, error: &sqlx::Error) -> Self {
+    pub(super) fn cannot_open(file: &std::path::Path, error: &sqlx::Error) -> Self {
         let why =
             error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
-        away(&format!("cannot open {}: {why}", file.display()))
+        unavailable(&format!("cannot open {}: {why}", file.display()))
     }
 
-    pub(super) fn no_file(file: &std::path::Path) -> Self {
-        away(&format!(
+    pub(super) fn file_missing(file: &std::path::Path) -> Self {
+        unavailable(&format!(
             "there is no file {}; check database.url (hostmatch config show database.url)",
             file.display()
         ))
     }
 
     /// Creates an error of the first connection, where the server's messages do not quote data.
-    pub(super) fn connecting(error: sqlx::Error) -> Self {
+    pub(super) fn cannot_connect(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(refusal) => away(refusal.message()),
+            sqlx::Error::Database(refusal) => unavailable(refusal.message()),
             other if other.to_string().contains("RSA auth backend disabled") => Self::Schema(
                 "the database server asks for caching_sha2_password over an unencrypted connection, which \
                  hostmatch does not support: enable TLS on the server (MySQL 8 creates certificates at its first \
@@ -125,11 +125,11 @@ impl StoreError {
                 let source = Some(std::io::Error::new(error.kind(), error.to_string()));
                 Self::Unavailable { reason: format!("the connection broke: {error}"), source }
             }
-            E::Tls(error) => away(&format!("no encrypted connection: {error}")),
-            E::PoolTimedOut => away("no connection became free in time"),
-            E::PoolClosed | E::WorkerCrashed | E::BeginFailed => away("the connection was closed"),
+            E::Tls(error) => unavailable(&format!("no encrypted connection: {error}")),
+            E::PoolTimedOut => unavailable("no connection became free in time"),
+            E::PoolClosed | E::WorkerCrashed | E::BeginFailed => unavailable("the connection was closed"),
             // A server that shuts down may close the connection in the middle of a packet.
-            E::Protocol(_) => away("the connection ended in the middle of a response"),
+            E::Protocol(_) => unavailable("the connection ended in the middle of a response"),
             E::Configuration(error) => Self::Schema(format!("database.url cannot be used: {error}")),
             E::ColumnDecode { index, source } => decoding(index, source.as_ref()),
             E::Decode(source) => decoding("a value", source.as_ref()),
@@ -144,12 +144,16 @@ impl StoreError {
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         match error {
-            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => away("no connection became free in time"),
-            DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => away("the connection was closed"),
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => {
+                unavailable("no connection became free in time")
+            }
+            DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => {
+                unavailable("the connection was closed")
+            }
             DbErr::Conn(RuntimeErr::SqlxError(error))
             | DbErr::Exec(RuntimeErr::SqlxError(error))
             | DbErr::Query(RuntimeErr::SqlxError(error)) => Self::from_driver(&error),
-            DbErr::Conn(RuntimeErr::Internal(_)) => away("the connection is not usable"),
+            DbErr::Conn(RuntimeErr::Internal(_)) => unavailable("the connection is not usable"),
             DbErr::Exec(RuntimeErr::Internal(_)) | DbErr::Query(RuntimeErr::Internal(_)) => {
                 Self::Rejected("the driver could not execute the statement".into())
             }
@@ -164,7 +168,7 @@ impl From<DbErr> for StoreError {
             DbErr::RecordNotFound(_) => Self::Rejected("a required row is missing".into()),
             DbErr::RecordNotInserted => Self::Rejected("no row was inserted".into()),
             DbErr::RecordNotUpdated => Self::Rejected("no row was updated".into()),
-            DbErr::MutexPoisonError => away("the connection is not usable"),
+            DbErr::MutexPoisonError => unavailable("the connection is not usable"),
             _ => Self::Rejected("the statement could not be executed".into()),
         }
     }
@@ -176,7 +180,7 @@ impl From<sea_orm::TryGetError> for StoreError {
     }
 }
 
-fn away(reason: &str) -> StoreError {
+fn unavailable(reason: &str) -> StoreError {
     StoreError::Unavailable { reason: reason.to_owned(), source: None }
 }
 
@@ -192,7 +196,7 @@ fn decoding(column: &str, source: &(dyn std::error::Error + 'static)) -> StoreEr
 }
 
 /// Shutdown, too many connections or statements, killed, network, disk full, read-only, login refused.
-const MYSQL_AWAY: [u16; 34] = [
+const MYSQL_UNAVAILABLE: [u16; 34] = [
     1021, 1040, 1041, 1042, 1043, 1045, 1053, 1077, 1078, 1079, 1080, 1081, 1114, 1129, 1130, 1152, 1156,
     1157, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1290, 1461, 1698, 1792, 1836, 1927, 3100, 3169, 4031,
 ];
@@ -203,7 +207,7 @@ fn mysql(error: &MySqlDatabaseError) -> StoreError {
     match number {
         // A missing right on a table, a column or a database, or a missing privilege.
         1044 | 1142 | 1143 | 1227 => StoreError::Denied(quoted()),
-        number if MYSQL_AWAY.contains(&number) => away(&quoted()),
+        number if MYSQL_UNAVAILABLE.contains(&number) => unavailable(&quoted()),
         // Deadlock, lock wait, changed row, interrupted, time limit (MariaDB, MySQL), NOWAIT.
         1020 | 1205 | 1213 | 1317 | 1412 | 1615 | 1969 | 3024 | 3058 | 3572 => StoreError::Conflict(quoted()),
         // Unknown database, table, column, routine.
@@ -226,10 +230,10 @@ fn postgres(error: &PgDatabaseError) -> StoreError {
         (_, "57014" | "55P03" | "55006") | ("40", _) => StoreError::Conflict(quoted()),
         // "cached plan must not change result type": the gateway migrated while this connection was open. It
         // cannot run this statement until the connection is replaced.
-        (_, "0A000") if error.message().contains("cached plan") => away(&quoted()),
+        (_, "0A000") if error.message().contains("cached plan") => unavailable(&quoted()),
         (_, "42501") => StoreError::Denied(quoted()),
         // Connection, no right to connect, resources, shutdown, read-only, I/O.
-        (_, "25006") | ("08" | "28" | "53" | "57" | "58" | "XX", _) => away(&quoted()),
+        (_, "25006") | ("08" | "28" | "53" | "57" | "58" | "XX", _) => unavailable(&quoted()),
         (_, "42P01" | "42703" | "42883" | "42704" | "3D000" | "3F000") => {
             StoreError::Schema(format!("{}{HINT}", quoted()))
         }
@@ -259,7 +263,7 @@ fn sqlite(error: &SqliteError) -> StoreError {
         // abort, busy, locked, interrupt, schema changed, locking protocol
         4 | 5 | 6 | 9 | 15 | 17 => StoreError::Conflict(quoted()),
         // permission, memory, read-only, I/O, corrupt, full, cannot open, authorisation, not a database
-        3 | 7 | 8 | 10 | 11 | 13 | 14 | 23 | 26 => away(&quoted()),
+        3 | 7 | 8 | 10 | 11 | 13 | 14 | 23 | 26 => unavailable(&quoted()),
         1 if message.contains("no such") => StoreError::Schema(format!("{}{HINT}", quoted())),
         // SQLite names columns, not values.
         _ => StoreError::Rejected(quoted()),

@@ -28,7 +28,7 @@ pub struct Lookup<'a> {
 
 selected! {
     /// An appointment that an event refers to.
-    struct Named of () {
+    struct AppointmentRow of () {
         id: AppointmentId = Expr::col(Column::Id),
         company: Option<CompanyId> = Expr::col(Column::CompanyId),
     }
@@ -54,10 +54,10 @@ impl Found {
         let ids: BTreeSet<i64> = events.iter().filter_map(|event| event.appointment).map(|id| id.0).collect();
         if !ids.is_empty() {
             let mut select = Query::select();
-            Named::select(&mut select);
+            AppointmentRow::select(&mut select);
             select.from(Entity).and_where(Expr::col(Column::Id).is_in(pad_in_list(ids)));
             for row in tx.query_all(&select).await? {
-                found.add(Named::read(&row)?);
+                found.add(AppointmentRow::read(&row)?);
             }
         }
         let unnamed = || events.iter().filter(|event| event.appointment.is_none());
@@ -72,7 +72,7 @@ impl Found {
     }
 
     /// Finds the appointment for this one reference.
-    pub(super) async fn named(
+    pub(super) async fn find_one(
         tx: &impl ConnectionTrait,
         schema: &GatewaySchema,
         reference: &BookingRef,
@@ -117,11 +117,11 @@ impl Found {
             return Ok(());
         }
         let mut select = Query::select();
-        Named::select(&mut select);
+        AppointmentRow::select(&mut select);
         select.column(column.name).from(Entity);
         select.and_where(Expr::col(column.name).is_in(pad_in_list(values)));
         for row in tx.query_all(&select).await? {
-            let id = self.add(Named::read(&row)?);
+            let id = self.add(AppointmentRow::read(&row)?);
             let text = match column.numeric {
                 true => row.try_get::<DbId>("", column.name)?.0.to_string(),
                 false => row.try_get::<String>("", column.name)?,
@@ -134,7 +134,7 @@ impl Found {
         Ok(())
     }
 
-    fn add(&mut self, appointment: Named) -> AppointmentId {
+    fn add(&mut self, appointment: AppointmentRow) -> AppointmentId {
         self.companies.insert(appointment.id, appointment.company);
         appointment.id
     }

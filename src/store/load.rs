@@ -95,14 +95,14 @@ pub async fn load_hosts(
     let found = Found::read(tx, schema, events).await?;
     let targets: Vec<Vec<Target>> =
         lookups.iter().map(|one| one.event.bookings.iter().map(|b| found.target(one, b)).collect()).collect();
-    let asked = Asked::of(events, &targets, &found);
+    let references = References::of(events, &targets, &found);
 
     let mut loaded = Loaded::default();
-    for mapping in mappings::active(tx, schema, &asked.hosts).await? {
+    for mapping in mappings::active(tx, schema, &references.hosts).await? {
         loaded.directory.add_mapping(mapping);
     }
     let unmapped: BTreeSet<HostKey> =
-        asked.hosts.iter().copied().filter(|key| !loaded.directory.is_mapped(*key)).collect();
+        references.hosts.iter().copied().filter(|key| !loaded.directory.is_mapped(*key)).collect();
 
     let mut locked = Locked { more_waiting: false, hosts: HostLockMode::Exclusive };
     if !unmapped.is_empty() {
@@ -126,11 +126,11 @@ pub async fn load_hosts(
         loaded.inbox = rows::inbox(tx, &unmapped).await?;
     }
     let companies: BTreeSet<CompanyId> =
-        unmapped.iter().map(|key| key.company).chain(asked.companies_without_host_id).collect();
+        unmapped.iter().map(|key| key.company).chain(references.companies_without_host_id).collect();
     for (company, members) in staff::active(tx, schema, &companies).await? {
         loaded.directory.add_roster(company, members);
     }
-    let appointments = asked.appointments;
+    let appointments = references.appointments;
     Ok(Batch { loaded, targets, locked, purpose, found, unmapped, appointments })
 }
 
@@ -260,7 +260,7 @@ pub async fn load_waiting(
 
 /// The appointments and hosts that the events of a batch refer to.
 #[derive(Default)]
-struct Asked {
+struct References {
     appointments: BTreeSet<AppointmentId>,
     hosts: BTreeSet<HostKey>,
     /// The companies of hosts without an id. Such a host can still be matched by e-mail, so their staff is
@@ -268,24 +268,24 @@ struct Asked {
     companies_without_host_id: Vec<CompanyId>,
 }
 
-impl Asked {
+impl References {
     fn of(events: &[&BookingEvent], targets: &[Vec<Target>], found: &Found) -> Self {
-        let mut asked = Self::default();
+        let mut references = Self::default();
         for (event, targets) in events.iter().zip(targets) {
             for (booking, target) in event.bookings.iter().zip(targets) {
                 let Target::Found(id) = target else { continue };
                 let Some(company) = found.company(*id) else { continue };
-                asked.appointments.insert(*id);
+                references.appointments.insert(*id);
                 let foreign = event.company.is_some_and(|claimed| claimed != company);
                 let assigns = event.kind == EventKind::Assigns && !booking.is_off && !foreign;
                 match booking.host.as_ref().filter(|_| assigns).map(|(host, _)| host.id) {
-                    Some(Some(host)) => _ = asked.hosts.insert(HostKey::new(company, host)),
-                    Some(None) => asked.companies_without_host_id.push(company),
+                    Some(Some(host)) => _ = references.hosts.insert(HostKey::new(company, host)),
+                    Some(None) => references.companies_without_host_id.push(company),
                     None => {}
                 }
             }
         }
-        asked
+        references
     }
 }
 

@@ -13,7 +13,7 @@ use sea_orm::sea_query::{Func, JoinType};
 use super::entity::mapping::Column;
 use super::entity::{mapping, mapping_audit, staff};
 use super::prelude::*;
-use super::row_reader::{named, selected};
+use super::row_reader::{select_as, selected};
 use super::statement::{any_host, pad_in_list};
 use super::{DbId, GatewaySchema};
 use crate::event::{CompanyId, HostId, StaffId};
@@ -103,7 +103,7 @@ pub(super) async fn made(
     }
     let mut select = select_active(schema, &change_keys.keys().copied().collect());
     let text = if schema.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
-    select.expr(named(Expr::col((M, Column::Metadata)).cast_as(text), Column::Metadata));
+    select.expr(select_as(Expr::col((M, Column::Metadata)).cast_as(text), Column::Metadata));
     for row in tx.query_all(&select).await? {
         let Some(mapping) = read(&row)? else { continue };
         let key = mapping.key();
@@ -151,7 +151,7 @@ pub(super) fn has_valid_staff(schema: &GatewaySchema) -> Expr {
 selected! {
     /// A mapping as needed for a decision. An adopted table may hold NULL where ours cannot.
     struct Row of (schema) {
-        company: Option<CompanyId> = named(company(), Column::CompanyId),
+        company: Option<CompanyId> = select_as(company(), Column::CompanyId),
         id: DbId = Expr::col((M, Column::Id)),
         host: HostId = Expr::col((M, Column::CalcomHostId)),
         staff: StaffId = Expr::col((M, Column::StaffId)),

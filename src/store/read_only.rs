@@ -60,7 +60,7 @@ pub async fn remembered(
     schema: &GatewaySchema,
     reference: &BookingRef,
 ) -> Result<Result<Remembered, Target>> {
-    let appointment = match Found::named(tx, schema, reference).await? {
+    let appointment = match Found::find_one(tx, schema, reference).await? {
         Target::Found(id) => id,
         other => return Ok(Err(other)),
     };

@@ -31,7 +31,7 @@ impl<'r> RowReader<'r> {
 }
 
 /// Selects an expression under the name of this column.
-pub(super) fn named(expr: Expr, column: impl IntoIden) -> SelectExpr {
+pub(super) fn select_as(expr: Expr, column: impl IntoIden) -> SelectExpr {
     SelectExpr { expr, alias: Some(column.into_iden()), window: None }
 }
 

@@ -15,15 +15,15 @@ selected! {
     struct Member of (schema) {
         id: StaffId = Expr::col(Column::Id),
         company: CompanyId = Expr::col(Column::CompanyId),
-        email: Option<String> = if_there(schema.staff_email, Column::Email),
-        name: Option<String> = if_there(schema.staff_name == NameColumns::Full, Column::Name),
-        first_name: Option<String> = if_there(schema.staff_name == NameColumns::FirstLast, Column::FirstName),
-        last_name: Option<String> = if_there(schema.staff_name == NameColumns::FirstLast, Column::LastName),
+        email: Option<String> = column_if(schema.staff_email, Column::Email),
+        name: Option<String> = column_if(schema.staff_name == NameColumns::Full, Column::Name),
+        first_name: Option<String> = column_if(schema.staff_name == NameColumns::FirstLast, Column::FirstName),
+        last_name: Option<String> = column_if(schema.staff_name == NameColumns::FirstLast, Column::LastName),
     }
 }
 
-fn if_there(is_there: bool, column: Column) -> Expr {
-    if is_there { Expr::col(column) } else { Expr::null() }
+fn column_if(exists: bool, column: Column) -> Expr {
+    if exists { Expr::col(column) } else { Expr::null() }
 }
 
 /// Returns the staff of these companies that is active and not deleted, ordered by id. A company without

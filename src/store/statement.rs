@@ -9,19 +9,19 @@ use super::prelude::*;
 use crate::matching::HostKey;
 
 /// The maximum number of rows in one INSERT or UPDATE: far below every engine's limit on bound values.
-const ROWS: usize = 256;
+const MAX_CHUNK: usize = 256;
 
 /// From this count on, only multiples of it are used.
-const LARGE: usize = 32;
+const CHUNK_STEP: usize = 32;
 
-/// Splits rows into the chunks of one INSERT or UPDATE each, in order. A chunk has a multiple of [`LARGE`]
-/// rows, or fewer than [`LARGE`] and a power of two. This gives a handful of statement texts instead of one
-/// per row count, so prepared statements are reused: for the server, preparing one costs more than executing
-/// it.
+/// Splits rows into the chunks of one INSERT or UPDATE each, in order. A chunk has a multiple of
+/// [`CHUNK_STEP`] rows, or fewer than [`CHUNK_STEP`] and a power of two. This gives a handful of statement
+/// texts instead of one per row count, so prepared statements are reused: for the server, preparing one costs
+/// more than executing it.
 pub(super) fn chunk_rows<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let all = rows.len().min(ROWS);
-        let size = if all < LARGE { 1 << all.checked_ilog2()? } else { all - all % LARGE };
+        let all = rows.len().min(MAX_CHUNK);
+        let size = if all < CHUNK_STEP { 1 << all.checked_ilog2()? } else { all - all % CHUNK_STEP };
         let (chunk, rest) = rows.split_at(size);
         rows = rest;
         Some(chunk)
@@ -34,8 +34,9 @@ pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<
     let mut values: Vec<T> = values.into_iter().collect();
     if let Some(last) = values.last().cloned() {
         let all = values.len();
-        let few_texts = (LARGE..=ROWS).contains(&all);
-        values.resize(if few_texts { all.next_multiple_of(LARGE) } else { all.next_power_of_two() }, last);
+        let few_texts = (CHUNK_STEP..=MAX_CHUNK).contains(&all);
+        values
+            .resize(if few_texts { all.next_multiple_of(CHUNK_STEP) } else { all.next_power_of_two() }, last);
     }
     values
 }
@@ -125,7 +126,7 @@ pub(super) async fn set_nowait(tx: &impl ConnectionTrait, backend: DbBackend) ->
 
 /// What an upsert does with a column of an existing row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum OnExisting {
     /// The column keeps its value.
     Keep,
     /// The column gets the new row's value.
@@ -139,7 +140,7 @@ pub(super) enum Then {
 pub(super) fn upsert<E: EntityTrait, const N: usize>(
     backend: DbBackend,
     key: E::Column,
-    rows: Vec<[(E::Column, Value, Then); N]>,
+    rows: Vec<[(E::Column, Value, OnExisting); N]>,
 ) -> Statement {
     let is_mysql = backend == DbBackend::MySql;
     let entity = E::default();
@@ -151,9 +152,9 @@ pub(super) fn upsert<E: EntityTrait, const N: usize>(
         names.push_str(column);
         let new = if is_mysql { format!("VALUES({column})") } else { format!("excluded.{column}") };
         let new = match then {
-            Then::Keep => continue,
-            Then::Update => new,
-            Then::Fill => format!("COALESCE({new}, {table}.{column})"),
+            OnExisting::Keep => continue,
+            OnExisting::Update => new,
+            OnExisting::Fill => format!("COALESCE({new}, {table}.{column})"),
         };
         set.push_str(if set.is_empty() { "" } else { ", " });
         // Writing to a String cannot fail.

@@ -23,7 +23,7 @@ use crate::matching::{Audit, HostKey, MappingChange};
 ///
 /// # Errors
 /// Returns [`StoreError::Rejected`] with the sequence's name if one of them does not exist.
-pub(super) async fn are_mappings_there(
+pub(super) async fn check_mappings_exist(
     tx: &impl ConnectionTrait,
     backend: DbBackend,
     changes: &[&MappingChange],
@@ -53,11 +53,11 @@ pub(super) async fn are_mappings_there(
         by_company.contains(&(Some(key.company), key.host))
             || by_staff.contains(&(key.host, (*staff).clone()))
     };
-    if wanted.iter().all(is_there) { Ok(()) } else { Err(taken(tx, Column::Id).await?) }
+    if wanted.iter().all(is_there) { Ok(()) } else { Err(id_in_use(tx, Column::Id).await?) }
 }
 
 /// Does the same for audits, each of which has its own key.
-pub(super) async fn are_audits_there(
+pub(super) async fn check_audits_exist(
     tx: &impl ConnectionTrait,
     backend: DbBackend,
     audits: &[&Audit],
@@ -74,10 +74,10 @@ pub(super) async fn are_audits_there(
         .expr(Column::ChangeKey.count())
         .filter(Expr::col(Column::ChangeKey).is_in(all));
     let there: Option<i64> = there.into_tuple().one(tx).await?;
-    if there == i64::try_from(keys.len()).ok() { Ok(()) } else { Err(taken(tx, Column::Id).await?) }
+    if there == i64::try_from(keys.len()).ok() { Ok(()) } else { Err(id_in_use(tx, Column::Id).await?) }
 }
 
-async fn taken<C: ColumnTrait>(tx: &impl ConnectionTrait, id: C) -> Result<StoreError> {
+async fn id_in_use<C: ColumnTrait>(tx: &impl ConnectionTrait, id: C) -> Result<StoreError> {
     let (entity, id) = (C::EntityName::default(), id.as_str());
     let table = entity.table_name();
     let sql = format!("SELECT pg_get_serial_sequence('{table}', '{id}')");

@@ -122,7 +122,7 @@ pub async fn workers(database: &Database) -> Result<Vec<WorkerRow>> {
     let rows = database.connection().query_all(&select).await?;
     let read = rows.iter().map(|row| {
         let now_ms = row.try_get::<DbId>("", NOW_MS)?.0;
-        Ok(WorkerRow::at(now_ms, Model::from_query_result(row, "")?))
+        Ok(WorkerRow::from_row(now_ms, Model::from_query_result(row, "")?))
     });
     read.collect()
 }
@@ -137,7 +137,7 @@ pub async fn purge_workers(database: &Database, silent: Duration) -> Result<u64>
 }
 
 impl WorkerRow {
-    fn at(now_ms: i64, row: Model) -> Self {
+    fn from_row(now_ms: i64, row: Model) -> Self {
         let ago = |at: i64| u64::try_from(now_ms - at).unwrap_or(0) / 1000;
         let count = |count: i64| u64::try_from(count).unwrap_or(0);
         let seen_seconds = ago(row.seen_ms);

@@ -137,7 +137,7 @@ impl<'a> Alter<'a> {
     }
 
     /// Changes an enumeration to text, or lengthens a text that is too short, and describes the change.
-    pub(super) fn text(&mut self, name: &str, wanted: u32) -> Option<String> {
+    pub(super) fn widen_text(&mut self, name: &str, wanted: u32) -> Option<String> {
         let column = self.found.column(name)?;
         if column.is_enum {
             self.retype(column, &format!("varchar({wanted})"), column.nullable);
@@ -157,7 +157,7 @@ impl<'a> Alter<'a> {
     }
 
     /// Changes a text of limited length to TEXT.
-    pub(super) fn unlimited(&mut self, name: &str) -> Option<String> {
+    pub(super) fn lengthen_to_text(&mut self, name: &str) -> Option<String> {
         let column = self.found.column(name)?;
         let width = width(&column.definition)?;
         self.retype(column, "text", column.nullable);
@@ -165,7 +165,7 @@ impl<'a> Alter<'a> {
     }
 
     /// Makes a column accept NULL.
-    pub(super) fn nullable(&mut self, name: &str) -> Option<String> {
+    pub(super) fn make_nullable(&mut self, name: &str) -> Option<String> {
         let column = self.found.column(name).filter(|column| !column.nullable)?;
         if self.mysql() {
             self.modify(column, &column.definition.replacen(" NOT NULL", " NULL", 1), "is_nullable = 'YES'");
@@ -177,7 +177,7 @@ impl<'a> Alter<'a> {
     }
 
     /// Stops MariaDB from changing a creation time with every update.
-    pub(super) fn steady(&mut self, name: &str) -> Option<String> {
+    pub(super) fn keep_on_update(&mut self, name: &str) -> Option<String> {
         let column = self.found.column(name)?;
         let at = column.definition.find(" ON UPDATE ")?;
         let rest = &column.definition[at + " ON UPDATE ".len()..];

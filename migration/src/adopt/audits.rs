@@ -17,7 +17,7 @@ const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![found.keep(d, &["mapping_id"])];
-    ops.extend(obstacles::questions(found, d, &["action", "actor", "reason"], |_| goes(found)));
+    ops.extend(obstacles::prechecks(found, d, &["action", "actor", "reason"], |_| deleted_on_restore(found)));
     let right = found.foreign_keys_of("mapping_id").any(|key| sets_null(&key.definition));
     for key in found.foreign_keys_of("mapping_id").filter(|key| !sets_null(&key.definition)) {
         let (name, definition) = (&key.name, &key.definition);
@@ -41,12 +41,12 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
             alter.retype(column, &d.mapping, true);
             said.push(format!("mapping_id is {is}, without a foreign key: it becomes {}", d.mapping));
         }
-        None => said.extend(alter.nullable("mapping_id")),
+        None => said.extend(alter.make_nullable("mapping_id")),
     }
-    said.extend(alter.text("action", 32));
-    said.extend(alter.text("actor", 255));
-    said.extend(alter.unlimited("reason"));
-    said.extend(alter.steady("changed_at"));
+    said.extend(alter.widen_text("action", 32));
+    said.extend(alter.widen_text("actor", 255));
+    said.extend(alter.lengthen_to_text("reason"));
+    said.extend(alter.keep_on_update("changed_at"));
     if !found.has_unique(&["change_key"]) {
         alter.index(true, "unique_change_key", "change_key", "");
     }
@@ -65,7 +65,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
         alter.foreign_key("mapping_id", mappings::TABLE, "SET NULL");
         ops.extend(alter.ops());
     }
-    ops.extend(give_back(found));
+    ops.extend(restore(found));
     (ops, said)
 }
 
@@ -84,16 +84,16 @@ fn fill(found: &ExistingTable, d: &Dialect) -> Option<String> {
 }
 
 /// Returns a condition on the rows that are deleted when the table is restored.
-fn goes(found: &ExistingTable) -> String {
+fn deleted_on_restore(found: &ExistingTable) -> String {
     let copy = copy_of(TABLE);
-    format!("id NOT IN (SELECT id FROM {copy}) AND {}", ours(Some(found)).replace("a.", ""))
+    format!("id NOT IN (SELECT id FROM {copy}) AND {}", written_by_us(Some(found)).replace("a.", ""))
 }
 
 /// Deletes our rows from the restored table. The operations are listed in the order of `up`; `down` runs them
 /// in reverse.
-fn give_back(found: &ExistingTable) -> impl Iterator<Item = Op> {
+fn restore(found: &ExistingTable) -> impl Iterator<Item = Op> {
     let copy = copy_of(TABLE);
-    let mut undo = vec![format!("DELETE FROM {TABLE} WHERE {}", goes(found))];
+    let mut undo = vec![format!("DELETE FROM {TABLE} WHERE {}", deleted_on_restore(found))];
     let cascades =
         found.foreign_keys_of("mapping_id").any(|key| key.definition.contains("ON DELETE CASCADE"));
     if found.column("mapping_id").is_some_and(|column| !column.nullable) {
@@ -110,7 +110,7 @@ fn give_back(found: &ExistingTable) -> impl Iterator<Item = Op> {
 }
 
 /// Returns a condition on audits `a` that this program wrote.
-pub(super) fn ours(found: Option<&ExistingTable>) -> String {
+pub(super) fn written_by_us(found: Option<&ExistingTable>) -> String {
     match found {
         // The table is ours: the gateway does not write to it.
         None => "TRUE".into(),

@@ -65,7 +65,7 @@ impl ExistingTable {
                 let text: String = rows.first().map_or(Ok(String::new()), |row| row.try_get_by_index(1))?;
                 Ok(Self::parse(table, &text))
             }
-            DbBackend::Postgres => Self::ask(connection, table).await,
+            DbBackend::Postgres => Self::read_postgres(connection, table).await,
             _ => Ok(Self { table: table.to_owned(), ..Self::default() }),
         }
     }
@@ -165,7 +165,7 @@ impl ExistingTable {
         found
     }
 
-    async fn ask<C: ConnectionTrait>(connection: &C, table: &str) -> Result<Self, DbErr> {
+    async fn read_postgres<C: ConnectionTrait>(connection: &C, table: &str) -> Result<Self, DbErr> {
         let mut found = Self { table: table.to_owned(), ..Self::default() };
         let rows = |sql: &str| rows(connection, sql.replace("{table}", table));
         for row in rows(POSTGRES_COLUMNS).await? {

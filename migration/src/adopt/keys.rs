@@ -42,8 +42,11 @@ pub(super) fn of(found: &ExistingTable) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     let mut add = |what: String, remedy: &str| obstacles.push(Obstacle::new(what, remedy));
     let table = &found.table;
-    let (ours, fits): (&[_], fn(&ExistingIndex) -> bool) =
-        if table == mappings::TABLE { (&MAPPINGS, lets_mappings_in) } else { (&AUDITS, lets_audits_in) };
+    let (ours, fits): (&[_], fn(&ExistingIndex) -> bool) = if table == mappings::TABLE {
+        (&MAPPINGS, allows_our_mappings)
+    } else {
+        (&AUDITS, allows_our_audits)
+    };
     for index in found.indexes.iter().filter(|index| index.unique && !fits(index)) {
         let (name, columns) = (&index.name, index.columns.join(", "));
         add(
@@ -52,10 +55,10 @@ pub(super) fn of(found: &ExistingTable) -> Vec<Obstacle> {
         );
     }
     for (name, columns, unique) in ours {
-        let is_there = if *unique { found.has_unique(columns) } else { found.has_index(columns) };
+        let exists = if *unique { found.has_unique(columns) } else { found.has_index(columns) };
         // PostgreSQL's index names begin with the table's.
         let names = [(*name).to_owned(), format!("{table}_{name}")];
-        let same_name = found.indexes.iter().find(|index| names.contains(&index.name) && !is_there);
+        let same_name = found.indexes.iter().find(|index| names.contains(&index.name) && !exists);
         if let Some(index) = same_name.filter(|index| !is_one_active(index)) {
             let (name, columns) = (&index.name, index.columns.join(", "));
             add(
@@ -94,13 +97,13 @@ fn is_one_active(index: &ExistingIndex) -> bool {
 
 /// Returns whether a unique key allows our rows: they are unique by host and member of staff; active ones by
 /// host and company.
-fn lets_mappings_in(index: &ExistingIndex) -> bool {
+fn allows_our_mappings(index: &ExistingIndex) -> bool {
     has(index, "id")
         || has(index, "calcom_host_id") && has(index, "staff_id")
         || has(index, "company_id") && is_one_active(index)
 }
 
-fn lets_audits_in(index: &ExistingIndex) -> bool {
+fn allows_our_audits(index: &ExistingIndex) -> bool {
     has(index, "id") || index.columns == ["change_key"]
 }
 

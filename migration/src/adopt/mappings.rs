@@ -28,9 +28,9 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     let mut alter = Alter::new(found, d.backend);
     said.extend(alter.add_missing(obstacles::MAPPINGS, d));
     for (name, wanted) in TEXTS {
-        said.extend(alter.text(name, wanted));
+        said.extend(alter.widen_text(name, wanted));
     }
-    said.extend(alter.steady("created_at"));
+    said.extend(alter.keep_on_update("created_at"));
     for (column, refers_to) in [("staff_id", &d.staff), ("company_id", &d.company)] {
         let Some(there) = found.column(column) else { continue };
         let is = columns.get(TABLE, column).map(Column::reference_type).unwrap_or_default();
@@ -117,7 +117,7 @@ fn audited(ours: &str) -> String {
 }
 
 /// Returns a condition on mappings that this program created.
-fn made(ours: &str) -> String {
+fn created_by_us(ours: &str) -> String {
     format!(
         "id NOT IN (SELECT id FROM {}) AND id IN ({} AND a.old_values IS NULL \
          AND a.action IN ('auto_matched', 'created', 'manual_override'))",
@@ -127,18 +127,18 @@ fn made(ours: &str) -> String {
 }
 
 /// Returns the prechecks for rows that the old shape cannot hold; they go after the copy.
-pub(super) fn questions(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<Op> {
-    let made = made(ours);
-    obstacles::questions(found, d, &TEXTS.map(|(name, _)| name), |name| {
+pub(super) fn prechecks(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<Op> {
+    let created = created_by_us(ours);
+    obstacles::prechecks(found, d, &TEXTS.map(|(name, _)| name), |name| {
         let given_back = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy_of(TABLE), audited(ours));
-        if CHANGED.contains(&name) { format!("{made} OR {given_back}") } else { made.clone() }
+        if CHANGED.contains(&name) { format!("{created} OR {given_back}") } else { created.clone() }
     })
 }
 
 /// Restores the rows. This must run while the audits still record which changes are ours; `ours` is a
 /// condition on audits `a`. The operations are listed in the order of `up`; `down` runs them in reverse.
-pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 3] {
-    let (audited, made) = (audited(ours), made(ours));
+pub(super) fn restore(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 3] {
+    let (audited, created) = (audited(ours), created_by_us(ours));
     // First all mappings are deactivated, so that they do not conflict with each other when their companies
     // are restored.
     let back = CHANGED.into_iter().filter_map(|column| match column {
@@ -174,5 +174,5 @@ pub(super) fn give_back(found: &ExistingTable, d: &Dialect, ours: &str) -> [Op; 
         let free = format!("NOT EXISTS (SELECT 1 FROM ({others}) o WHERE {same})");
         update("c.id = m.id", &on, &format!("c.is_active AND {free} AND m.id IN ({audited})"))
     };
-    [on, all, format!("DELETE FROM {TABLE} WHERE {made}")].map(Op::only_undo)
+    [on, all, format!("DELETE FROM {TABLE} WHERE {created}")].map(Op::only_undo)
 }

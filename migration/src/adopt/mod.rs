@@ -18,7 +18,7 @@ use crate::migration::{Migration, Op, Planned};
 use crate::tables::{AUDITS, CALCOM_HOST_ID, MAPPINGS, calcom_host_id_index};
 use existing::{ExistingTable, copy_of};
 
-pub(crate) use obstacles::in_the_way;
+pub(crate) use obstacles::find_late;
 
 /// The migrations whose tables the gateway may have created. Their statements are kept when anything is
 /// adopted: they are the only record of the shape that was found.
@@ -30,13 +30,13 @@ pub(crate) const UNDONE_AS_A_PAIR: [&str; 2] = [MAPPINGS.name, AUDITS.name];
 
 /// Those tables and that column of these migrations that already exist.
 #[derive(Default)]
-struct There {
+struct Existing {
     mappings: Option<ExistingTable>,
     audits: Option<ExistingTable>,
     column: bool,
 }
 
-impl There {
+impl Existing {
     fn any(&self) -> bool {
         self.mappings.is_some() || self.audits.is_some() || self.column
     }
@@ -75,19 +75,19 @@ pub(crate) async fn plan<C: ConnectionTrait>(
             wrong.extend(obstacles::of_audits(connection, mappings, &d).await?);
         }
     }
-    let in_the_way = !wrong.is_empty() || !examination.obstacles.is_empty();
+    let has_obstacles = !wrong.is_empty() || !examination.obstacles.is_empty();
     examination.obstacles.extend(wrong);
 
     let mut planned = Vec::new();
     for migration in pending {
         let adopted = match &there {
-            There { mappings: Some(found), .. } if migration.name == MAPPINGS.name => {
+            Existing { mappings: Some(found), .. } if migration.name == MAPPINGS.name => {
                 Some(mappings::plan(found, columns, &d))
             }
-            There { audits: Some(found), .. } if migration.name == AUDITS.name => {
+            Existing { audits: Some(found), .. } if migration.name == AUDITS.name => {
                 Some(audits::plan(found, columns, &d))
             }
-            There { column: true, .. } if migration.name == CALCOM_HOST_ID.name => {
+            Existing { column: true, .. } if migration.name == CALCOM_HOST_ID.name => {
                 Some(adopt_column(connection, &d).await?)
             }
             _ => None,
@@ -95,13 +95,13 @@ pub(crate) async fn plan<C: ConnectionTrait>(
         let ops = adopted.map_or_else(
             || migration.ops(&d),
             |(ops, differences)| {
-                examination.adoptions.push(Adoption { what: migration.made(), differences });
+                examination.adoptions.push(Adoption { what: migration.created(), differences });
                 ops
             },
         );
         planned.push(Planned { migration: migration.name, ops });
     }
-    if there.any() && !in_the_way {
+    if there.any() && !has_obstacles {
         finish(&mut planned, &there, examination, &d);
     }
     if pending.iter().any(|migration| migration.name == CALCOM_HOST_ID.name) && !d.room_for_index {
@@ -114,7 +114,7 @@ pub(crate) async fn plan<C: ConnectionTrait>(
 
 /// Adds what concerns the adoption as a whole: restoring the rows while the audits still record which changes
 /// are ours, and a record of the adoption. Both belong to the last migration that can carry them.
-fn finish(planned: &mut [Planned], there: &There, examination: &Examination, d: &Dialect) {
+fn finish(planned: &mut [Planned], there: &Existing, examination: &Examination, d: &Dialect) {
     let adopted: Vec<&str> = examination.adoptions.iter().map(|adoption| adoption.what.as_str()).collect();
     let changes: usize = examination.adoptions.iter().map(|adoption| adoption.differences.len()).sum();
     let text = format!(
@@ -126,11 +126,11 @@ fn finish(planned: &mut [Planned], there: &There, examination: &Examination, d: 
         .find_map(|name| planned.iter().position(|one| one.migration == name));
     let Some(last) = last else { return };
     if let Some(found) = &there.mappings {
-        let ours = audits::ours(there.audits.as_ref());
-        planned[last].ops.extend(mappings::give_back(found, d, &ours));
+        let ours = audits::written_by_us(there.audits.as_ref());
+        planned[last].ops.extend(mappings::restore(found, d, &ours));
         let own = planned.iter_mut().find(|one| one.migration == MAPPINGS.name);
         if let Some(own) = own {
-            own.ops.splice(1..1, mappings::questions(found, d, &ours));
+            own.ops.splice(1..1, mappings::prechecks(found, d, &ours));
         }
     }
     planned[last].ops.push(audits::record(d, &text));
@@ -141,9 +141,9 @@ async fn find<C: ConnectionTrait>(
     pending: &[Migration],
     columns: &Columns,
     examination: &mut Examination,
-) -> Result<There, DbErr> {
-    let mut there = There::default();
-    let tables = pending.iter().filter(|migration| migration.column_made().is_none());
+) -> Result<Existing, DbErr> {
+    let mut there = Existing::default();
+    let tables = pending.iter().filter(|migration| migration.added_column().is_none());
     let mut names: Vec<String> = tables.map(|migration| migration.table_of().to_owned()).collect();
     // The tables for the original rows. They may exist only once their migration is applied.
     let adoptable = |name: &str| [mappings::TABLE, audits::TABLE].contains(&name);

@@ -220,7 +220,7 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
             "delete these mappings, or set company_id to that of the member of staff",
         ));
     }
-    ask(connection, checks).await
+    find_rows(connection, checks).await
 }
 
 /// Finds audits whose mapping does not exist.
@@ -244,12 +244,12 @@ pub(super) async fn of_audits<C: ConnectionTrait>(
         ),
         "delete these audits, or move them into a table with another name",
     );
-    ask(connection, vec![orphans]).await
+    find_rows(connection, vec![orphans]).await
 }
 
 /// Finds obstacles that appeared after the first check: rows that our constraints refuse, in tables that may
 /// be half adopted. The gateway keeps writing during a migration.
-pub(crate) async fn in_the_way<C: ConnectionTrait>(connection: &C) -> Result<Vec<Obstacle>, DbErr> {
+pub(crate) async fn find_late<C: ConnectionTrait>(connection: &C) -> Result<Vec<Obstacle>, DbErr> {
     let columns = Columns::read(connection).await?;
     let d = Dialect::of(&columns);
     let has_mappings = columns.has_table(mappings::TABLE);
@@ -264,7 +264,7 @@ pub(crate) async fn in_the_way<C: ConnectionTrait>(connection: &C) -> Result<Vec
     Ok(obstacles)
 }
 
-async fn ask<C: ConnectionTrait>(
+async fn find_rows<C: ConnectionTrait>(
     connection: &C,
     checks: Vec<(&str, String, &str)>,
 ) -> Result<Vec<Obstacle>, DbErr> {
@@ -302,7 +302,7 @@ fn same_staff(columns: &Columns, d: &Dialect) -> String {
 /// gateway's rows: hostmatch's own are deleted, and what it changed is restored first. `leaves` is a
 /// condition on rows that are deleted, or whose column is restored, by then. The prechecks go before the
 /// changes to the table, so that they remain in the journal until those are undone.
-pub(super) fn questions(
+pub(super) fn prechecks(
     found: &ExistingTable,
     d: &Dialect,
     columns: &[&str],
@@ -310,10 +310,10 @@ pub(super) fn questions(
 ) -> Vec<Op> {
     let table = &found.table;
     let id = if d.is_mysql() { "CAST(id AS SIGNED)" } else { "id::bigint" };
-    let ask = |name: &str, (shape, fits): (String, String)| {
+    let precheck = |name: &str, (shape, fits): (String, String)| {
         let what = format!("{table}.{name} holds a value that does not fit the old column: {shape}")
             .replace('\'', "''");
-        Op::question(
+        Op::precheck(
             &format!("SELECT {id} AS id, '{what}' AS what FROM {table} WHERE NOT ({fits})"),
             // For a row without an actor the condition is NULL: the row is the gateway's.
             &format!("AND NOT COALESCE(({}), FALSE)", leaves(name)),
@@ -321,7 +321,7 @@ pub(super) fn questions(
     };
     columns
         .iter()
-        .flat_map(|name| shapes(found, d, name).into_iter().map(move |one| ask(name, one)))
+        .flat_map(|name| shapes(found, d, name).into_iter().map(move |one| precheck(name, one)))
         .collect()
 }
 

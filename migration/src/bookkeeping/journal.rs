@@ -17,7 +17,7 @@ use crate::dialect::by_engine;
 use crate::migration::{Op, Planned};
 use crate::names::JOURNAL;
 use crate::session::Session;
-use crate::tables::place;
+use crate::tables::position;
 
 // The columns are not called "undo" and the like, because these are reserved words on some engines.
 const COLUMNS: [&str; 7] = ["seq", "migration", "state", "is_kept", "to_make", "to_undo", "to_probe"];
@@ -54,7 +54,7 @@ pub(crate) fn entries(planned: &[Planned], state: State, keep: bool) -> Vec<Entr
     let mut entries = Vec::new();
     for one in planned {
         for (i, op) in one.ops.iter().enumerate() {
-            let seq = i64::try_from(place(one.migration) * STRIDE + i).unwrap_or(i64::MAX);
+            let seq = i64::try_from(position(one.migration) * STRIDE + i).unwrap_or(i64::MAX);
             entries.push(Entry { seq, migration: one.migration.to_owned(), state, keep, op: op.clone() });
         }
     }
@@ -104,11 +104,11 @@ pub(crate) async fn mark(session: &Session, seq: i64, state: State) -> Result<()
     session.run(&format!("UPDATE {JOURNAL} SET state = '{}' WHERE seq = {seq}", state.to_value())).await
 }
 
-pub(crate) async fn forget(session: &Session, seq: i64) -> Result<(), DbErr> {
+pub(crate) async fn delete(session: &Session, seq: i64) -> Result<(), DbErr> {
     session.run(&format!("DELETE FROM {JOURNAL} WHERE seq = {seq}")).await
 }
 
 /// Deletes the entries of a finished migration, except those to be kept.
-pub(crate) async fn finished(session: &Session, migration: &str) -> Result<(), DbErr> {
+pub(crate) async fn delete_finished(session: &Session, migration: &str) -> Result<(), DbErr> {
     session.run(&format!("DELETE FROM {JOURNAL} WHERE migration = '{migration}' AND NOT is_kept")).await
 }

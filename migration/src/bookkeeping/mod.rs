@@ -42,7 +42,11 @@ pub(crate) async fn read_applied<C: ConnectionTrait>(connection: &C) -> Result<V
 }
 
 /// Drops those of the two tables that are empty.
-pub(crate) async fn tidy(session: &Session, journal_left: bool, applied_left: bool) -> Result<(), DbErr> {
+pub(crate) async fn drop_empty_tables(
+    session: &Session,
+    journal_left: bool,
+    applied_left: bool,
+) -> Result<(), DbErr> {
     if !journal_left {
         session.run(&format!("DROP TABLE IF EXISTS {JOURNAL}")).await?;
         if !applied_left {

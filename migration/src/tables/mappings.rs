@@ -15,7 +15,7 @@ use crate::names;
 /// Defines the table of mappings: "In this company, this Cal.com host is this member of staff."
 pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {
     let table = table
-        .folding()
+        .gateway_collation()
         .column(counting_key("id"))
         .column(typed("company_id", &d.company).not_null())
         .column(typed("staff_id", &d.staff).not_null())
@@ -50,7 +50,7 @@ pub(super) fn mappings(table: Definition, d: &Dialect) -> Definition {
 pub(super) fn audits(table: Definition, d: &Dialect) -> Definition {
     let changed_by = d.user.as_deref().unwrap_or("BIGINT");
     let table = table
-        .folding()
+        .gateway_collation()
         .column(counting_key("id"))
         .column(typed("mapping_id", &d.mapping).null())
         .columns([big_integer_null("company_id"), integer_null("calcom_host_id")])

@@ -43,7 +43,7 @@ pub(crate) const MIGRATIONS: [Migration; 18] = [
 ];
 
 /// Returns the position of a migration in the order; unknown ones come last.
-pub(crate) fn place(name: &str) -> usize {
+pub(crate) fn position(name: &str) -> usize {
     MIGRATIONS.iter().position(|migration| migration.name == name).unwrap_or(MIGRATIONS.len())
 }
 
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn each_table_of_ours_has_its_migration() {
-        let whole = MIGRATIONS.iter().filter(|migration| migration.column_made().is_none());
+        let whole = MIGRATIONS.iter().filter(|migration| migration.added_column().is_none());
         let made: BTreeSet<_> = whole.map(Migration::table_of).collect();
         assert_eq!(made, TABLES.into());
     }

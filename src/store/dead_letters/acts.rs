@@ -193,13 +193,14 @@ pub async fn record_note(database: &Database, act: &NewAct) -> Result<()> {
 
 /// Records an action, in the transaction that performs it, and returns the row's id.
 pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct) -> Result<i64> {
-    let fit = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
+    let truncate =
+        |text: &str, length: usize| text.chars().filter(|c| *c != '\0').take(length).collect::<String>();
     let row = ActiveModel {
         token: Set(Uuid::new_v4().to_string()),
         action: Set(act.action.into()),
-        made_by: Set(fit(&act.made_by, 255)),
+        made_by: Set(truncate(&act.made_by, 255)),
         at_ms: Set(act.at_ms),
-        why: Set(act.why.as_deref().map(|why| fit(why, 8_000))),
+        why: Set(act.why.as_deref().map(|why| truncate(why, 8_000))),
         chosen: Set(act.chosen.clone()),
         replay_id: Set(act.replay),
         fingerprint: Set(act.fingerprint.clone()),

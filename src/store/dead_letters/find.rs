@@ -97,8 +97,8 @@ impl DeadLetterFilter {
             |(compare, count): (Compare, i32)| compare.condition(Expr::col(Column::Attempts), count);
         // LIKE is not used, because PostgreSQL and SQLite would not use this index for it.
         let begins_with = |prefix: &String| {
-            let behind = behind(prefix).map(|behind| Column::Fingerprint.lt(behind));
-            Cond::all().add(Column::Fingerprint.gte(prefix)).add_option(behind)
+            let end = prefix_end(prefix).map(|end| Column::Fingerprint.lt(end));
+            Cond::all().add(Column::Fingerprint.gte(prefix)).add_option(end)
         };
         scope
             .condition(Column::CompanyId)
@@ -132,7 +132,7 @@ fn contains(text: &str) -> Cond {
 }
 
 /// Returns the first text after all those that begin with this prefix, in byte order.
-fn behind(prefix: &str) -> Option<String> {
+fn prefix_end(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
         if let Some(next) = (last..=char::MAX).nth(1) {
@@ -273,7 +273,7 @@ pub async fn groups(
     if filter.text.is_none() {
         query.from(Entity).cond_where(filter.condition(scope));
     } else {
-        query.from_subquery(found(scope, filter), "found");
+        query.from_subquery(select_matching(scope, filter), "found");
     }
     let db = database.connection();
     let mut groups = Group::find_by_statement(database.backend().build(&query)).all(db).await?;
@@ -306,7 +306,7 @@ pub async fn groups(
 /// Finds letters by their text in a subquery. In a single query, MariaDB would sort the ids first and then
 /// read each row a second time for the grouped columns, in random order. The limit keeps it from merging the
 /// subquery.
-fn found(scope: &Scope, filter: &DeadLetterFilter) -> SelectStatement {
+fn select_matching(scope: &Scope, filter: &DeadLetterFilter) -> SelectStatement {
     let mut query = Query::select();
     query
         .columns([

@@ -16,16 +16,16 @@ use crate::store::retention::{delete, in_steps};
 const STEP: u64 = 200;
 
 /// The states of open letters, and of closed ones.
-const OPEN: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
-const CLOSED: [LetterState; 3] = [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded];
+const OPEN_STATES: [LetterState; 2] = [LetterState::Open, LetterState::Replaying];
+const CLOSED_STATES: [LetterState; 3] = [LetterState::Resolved, LetterState::Skipped, LetterState::Discarded];
 
 /// Deletes dead letters that were closed before `before_ms`, and returns how many. After an error, the
 /// completed steps remain.
 pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result<u64> {
     use letter::Column;
-    let closed = Column::ClosedMs.lt(before_ms).and(Column::State.is_in(CLOSED));
+    let closed = Column::ClosedMs.lt(before_ms).and(Column::State.is_in(CLOSED_STATES));
     let oldest = letter::Entity::find().filter(closed.clone()).order_by_asc(Column::ClosedMs);
-    in_steps(database, first(oldest, Column::Id), Column::Id, |ids: Vec<i64>| {
+    in_steps(database, first_step(oldest, Column::Id), Column::Id, |ids: Vec<i64>| {
         // A letter may have been opened again in the meantime.
         delete::<letter::Entity>(database, Column::Id.is_in(ids).and(closed.clone()))
     })
@@ -40,8 +40,8 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
     let old = replay::Entity::find()
         .filter(replay::Column::CreatedMs.lt(before_ms))
         .filter(replay::Column::State.is_not_in(ReplayState::LIVE))
-        .filter(Expr::exists(items_that_matter()).not());
-    let old = first(old, replay::Column::Id);
+        .filter(Expr::exists(unfinished_items()).not());
+    let old = first_step(old, replay::Column::Id);
     let purged = in_steps(database, old, replay::Column::Id, |replays: Vec<i64>| async move {
         // Its letters are deleted first: after an error, the next purge finds a replay that still has
         // letters.
@@ -62,7 +62,7 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
         .filter(act::Column::Action.ne(LetterAction::Note))
         .filter(Expr::exists(replay).not())
         .filter(Expr::exists(open_letters_of_acts()).not());
-    in_steps(database, first(old, act::Column::Id), act::Column::Id, |acts: Vec<i64>| async move {
+    in_steps(database, first_step(old, act::Column::Id), act::Column::Id, |acts: Vec<i64>| async move {
         let letters = act_letter::Column::ActionId.is_in(acts.iter().copied());
         delete::<act_letter::Entity>(database, letters).await?;
         delete::<act::Entity>(database, act::Column::Id.is_in(acts)).await
@@ -72,12 +72,12 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
 }
 
 /// Selects the letters of the outer query's replay that are in flight, or were sent and are open.
-fn items_that_matter() -> SelectStatement {
+fn unfinished_items() -> SelectStatement {
     let mut open = Query::select();
     open.expr(Expr::val(1))
         .from(letter::Entity)
         .and_where(letter::Column::Id.into_expr().eq(item::Column::LetterId.into_expr()))
-        .and_where(letter::Column::State.is_in(OPEN));
+        .and_where(letter::Column::State.is_in(OPEN_STATES));
     let was_sent = Cond::all().add(item::Column::SentMs.is_not_null()).add(Expr::exists(open));
     let mut select = Query::select();
     select
@@ -97,14 +97,14 @@ fn open_letters_of_acts() -> SelectStatement {
         .from(act_letter::Entity)
         .inner_join(letter::Entity, same_letter)
         .and_where(act_letter::Column::ActionId.into_expr().eq(act::Column::Id.into_expr()))
-        .and_where(letter::Column::State.is_in(OPEN));
+        .and_where(letter::Column::State.is_in(OPEN_STATES));
     select
 }
 
 /// Deletes the letters of a replay step by step, since there may be very many.
 async fn delete_items(database: &Database, replay: i64) -> Result<u64> {
     let of_replay = item::Column::ReplayId.eq(replay);
-    let items = first(item::Entity::find().filter(of_replay.clone()), item::Column::LetterId);
+    let items = first_step(item::Entity::find().filter(of_replay.clone()), item::Column::LetterId);
     in_steps(database, items, item::Column::LetterId, |letters: Vec<i64>| {
         delete::<item::Entity>(database, of_replay.clone().and(item::Column::LetterId.is_in(letters)))
     })
@@ -112,6 +112,6 @@ async fn delete_items(database: &Database, replay: i64) -> Result<u64> {
 }
 
 /// Limits rows to one step, in the order of this column.
-fn first<E: EntityTrait>(rows: Select<E>, column: E::Column) -> Select<E> {
+fn first_step<E: EntityTrait>(rows: Select<E>, column: E::Column) -> Select<E> {
     rows.order_by_asc(column).limit(STEP)
 }

@@ -25,11 +25,11 @@ pub async fn insert_dead_letters(database: &Database, letters: &[NewDeadLetter])
     // They are recorded one by one: each may have the maximum size of a message, and the size of a statement
     // is limited, too.
     for letter in &letters {
-        if has_failed_again(&transaction, letter).await? {
+        if record_failed_copy(&transaction, letter).await? {
             continue;
         }
         if is_recorded(&transaction, &letter.letter.dead_id).await? {
-            newer_attempt(&letter.letter).exec(&transaction).await?;
+            update_attempt(&letter.letter).exec(&transaction).await?;
         } else {
             insert(&transaction, &letter.letter).await?;
             new += 1;
@@ -48,13 +48,13 @@ pub async fn insert_dead_letters(database: &Database, letters: &[NewDeadLetter])
 }
 
 async fn is_recorded(transaction: &DatabaseTransaction, dead_id: &str) -> Result<bool, DbErr> {
-    let id = Entity::find().select_only().column(Column::Id).filter(Column::DeadId.eq(fit(dead_id, 64)));
+    let id = Entity::find().select_only().column(Column::Id).filter(Column::DeadId.eq(truncate(dead_id, 64)));
     Ok(id.into_tuple::<i64>().one(transaction).await?.is_some())
 }
 
 /// Ends the replay of this copy, and records the attempt in its letter. Returns false if the dead letter is
 /// not a copy in flight, or the copied letter is gone: it is then recorded like any other dead letter.
-async fn has_failed_again(transaction: &DatabaseTransaction, letter: &NewDeadLetter) -> Result<bool> {
+async fn record_failed_copy(transaction: &DatabaseTransaction, letter: &NewDeadLetter) -> Result<bool> {
     let Some(copy) = &letter.replayed else { return Ok(false) };
     let letter = &letter.letter;
     let reason = Some(letter.reason.as_str());
@@ -62,32 +62,32 @@ async fn has_failed_again(transaction: &DatabaseTransaction, letter: &NewDeadLet
         return Ok(false);
     }
     // This is the newest attempt, even if the clocks of two machines differ.
-    let attempt = ActiveModel { state: Set(LetterState::Open.into()), ..attempt(letter) };
+    let attempt = ActiveModel { state: Set(LetterState::Open.into()), ..attempt_columns(letter) };
     let update = Entity::update_many().set(attempt).filter(Column::Id.eq(copy.letter));
     Ok(update.exec(transaction).await?.rows_affected > 0)
 }
 
 /// Updates the row of a message that failed again: it was sent once more, or copied twice in a crash. A
 /// letter whose copy is in flight stays so; one that was closed after this attempt stays closed.
-fn newer_attempt(letter: &DeadLetter) -> UpdateMany<Entity> {
+fn update_attempt(letter: &DeadLetter) -> UpdateMany<Entity> {
     let (replaying, open) = (LetterState::Replaying, LetterState::Open);
     let state = Expr::case(Column::State.eq(replaying), replaying).finally(open);
     let not_closed_since =
         Cond::any().add(Column::ClosedMs.is_null()).add(Column::ClosedMs.lt(letter.last_failed_ms));
     Entity::update_many()
-        .set(attempt(letter))
+        .set(attempt_columns(letter))
         .col_expr(Column::State, state.into())
-        .filter(Column::DeadId.eq(fit(&letter.dead_id, 64)))
+        .filter(Column::DeadId.eq(truncate(&letter.dead_id, 64)))
         .filter(Column::LastFailedMs.lt(letter.last_failed_ms))
         .filter(not_closed_since)
 }
 
 /// Returns the columns that an attempt changes.
-fn attempt(letter: &DeadLetter) -> ActiveModel {
+fn attempt_columns(letter: &DeadLetter) -> ActiveModel {
     ActiveModel {
-        reason: Set(fit(&letter.reason, 64)),
-        error: Set(fit(&letter.error, MAX_ERROR)),
-        fingerprint: Set(fit(&letter.fingerprint, 64)),
+        reason: Set(truncate(&letter.reason, 64)),
+        error: Set(truncate(&letter.error, MAX_ERROR)),
+        fingerprint: Set(truncate(&letter.fingerprint, 64)),
         attempts: Set(letter.attempts),
         history: Set(letter.history.replace('\0', "\u{fffd}")),
         last_failed_ms: Set(letter.last_failed_ms),
@@ -97,21 +97,21 @@ fn attempt(letter: &DeadLetter) -> ActiveModel {
 }
 
 async fn insert(transaction: &DatabaseTransaction, letter: &DeadLetter) -> Result<(), DbErr> {
-    let text = |value: &Option<String>, length| value.as_deref().map(|value| fit(value, length));
+    let text = |value: &Option<String>, length| value.as_deref().map(|value| truncate(value, length));
     let row = ActiveModel {
-        dead_id: Set(fit(&letter.dead_id, 64)),
+        dead_id: Set(truncate(&letter.dead_id, 64)),
         event_id: Set(text(&letter.event_id, 255)),
         event_type: Set(text(&letter.event_type, 64)),
         booking_ref: Set(text(&letter.booking_ref, 255)),
         company_id: Set(letter.company_id),
         host_id: Set(letter.host_id),
         starts_ms: Set(letter.starts_ms),
-        routing_key: Set(fit(&letter.routing_key, 255)),
+        routing_key: Set(truncate(&letter.routing_key, 255)),
         headers: Set(letter.headers.replace('\0', "\u{fffd}")),
         body: Set(letter.body.clone()),
         first_seen_ms: Set(letter.first_seen_ms),
         recorded_ms: Set(letter.recorded_ms),
-        ..attempt(letter)
+        ..attempt_columns(letter)
     };
     // It is not an error if another recorder has just inserted the same letter.
     let same = OnConflict::column(Column::DeadId).do_nothing_on([Column::Id]).to_owned();
@@ -126,8 +126,8 @@ async fn record_event(
     letter: &NewDeadLetter,
 ) -> Result<()> {
     let NewDeadLetter { letter, shape, publisher, .. } = letter;
-    let (event_id, reason) = (fit(event_id, 255), Some(fit(&letter.reason, 64)));
-    let text = |text: &Option<String>, length| text.as_deref().map(|text| fit(text, length));
+    let (event_id, reason) = (truncate(event_id, 255), Some(truncate(&letter.reason, 64)));
+    let text = |text: &Option<String>, length| text.as_deref().map(|text| truncate(text, length));
     let row = event::Model {
         event_id: event_id.clone(),
         event_type: text(&letter.event_type, 64).unwrap_or_else(|| "unknown".to_owned()),
@@ -160,7 +160,7 @@ async fn record_event(
 }
 
 /// Cuts a text to its column's length in characters, and replaces NUL, which PostgreSQL cannot store.
-fn fit(text: &str, length: usize) -> String {
+fn truncate(text: &str, length: usize) -> String {
     text.chars().take(length).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 

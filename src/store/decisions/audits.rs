@@ -13,7 +13,7 @@ use super::write::{REVERT, change_key};
 use crate::event::{CompanyId, HostId, StaffId};
 use crate::matching::{Actor, AuditAction, HostKey, Stored};
 use crate::runtime::clock::as_rfc3339;
-use crate::store::clock::{ahead, in_ms};
+use crate::store::clock::{audit_clock_offset, in_ms};
 use crate::store::entity::mapping_audit::{Column, Entity};
 use crate::store::prelude::*;
 use crate::store::row_reader::selected;
@@ -94,7 +94,7 @@ pub async fn audits(
     filter: &AuditFilter,
     limit: u64,
 ) -> Result<Vec<AuditRow>> {
-    let ahead = ahead(db, schema).await?;
+    let ahead = audit_clock_offset(db, schema).await?;
     let at = || changed_at(schema.backend);
     let mut wanted = scope
         .condition(Column::CompanyId)
@@ -243,7 +243,7 @@ fn select(schema: &GatewaySchema, wanted: Cond) -> SelectStatement {
 
 /// Returns all of these rows, oldest first.
 async fn all(db: &impl ConnectionTrait, schema: &GatewaySchema, wanted: Cond) -> Result<Vec<AuditRow>> {
-    let ahead = ahead(db, schema).await?;
+    let ahead = audit_clock_offset(db, schema).await?;
     let mut select = select(schema, wanted);
     select.order_by(Column::Id, Order::Asc);
     read(db, &select, ahead).await

@@ -9,7 +9,7 @@ use crate::store::entity::assignment;
 use crate::store::entity::mapping::{Column, Entity};
 use crate::store::mappings::M;
 use crate::store::prelude::*;
-use crate::store::row_reader::named;
+use crate::store::row_reader::select_as;
 use crate::store::{Compare, GatewaySchema, Scope, mappings};
 
 /// A filter for mappings. All given conditions must match.
@@ -45,7 +45,7 @@ pub async fn list_mappings(
     let mut used = bookings();
     used.expr(Expr::col((A, assignment::Column::DecidedMs)).max());
     let last_used = Expr::SubQuery(None, Box::new(used.into()));
-    select.expr(named(last_used, assignment::Column::DecidedMs));
+    select.expr(select_as(last_used, assignment::Column::DecidedMs));
     let col = |column: Column| Expr::col((M, column));
     if let Some(staff) = &filter.staff {
         // An id of the wrong kind belongs to no staff.

@@ -39,7 +39,7 @@ pub(crate) async fn write_changes(
         }
     }
     let new: Vec<MappingChange> =
-        rows.iter().zip(&audits).filter_map(|(row, audit)| insertion(row, audit, now_ms)).collect();
+        rows.iter().zip(&audits).filter_map(|(row, audit)| insert_of(row, audit, now_ms)).collect();
     for some in chunk_rows(&new.iter().collect::<Vec<_>>()) {
         tx.execute(&mapping_rows(schema, some, Expr::null())?).await?;
     }
@@ -60,10 +60,10 @@ pub(crate) async fn write_changes(
 /// Returns the audit rows of one decision.
 fn audits_of(act: Uuid, change: &HostChange) -> impl Iterator<Item = Audit> {
     let first = if change.is_revert { REVERT } else { 0 };
-    change.rows.iter().zip(first..).map(move |(row, place)| {
+    change.rows.iter().zip(first..).map(move |(row, position)| {
         let (old_values, new_values) = values(change.key, row);
         Audit {
-            change_key: change_key(act, change.number, place),
+            change_key: change_key(act, change.number, position),
             mapping: match row.row {
                 RowTarget::Row(id) => MappingRef::Row(id),
                 RowTarget::New(_) => MappingRef::New(change.key),
@@ -99,7 +99,7 @@ fn values(key: HostKey, change: &RowChange) -> (Option<serde_json::Value>, serde
     (None, fields.into())
 }
 
-fn insertion(change: &RowChange, audit: &Audit, now_ms: i64) -> Option<MappingChange> {
+fn insert_of(change: &RowChange, audit: &Audit, now_ms: i64) -> Option<MappingChange> {
     let RowTarget::New(host) = &change.row else { return None };
     let write = MappingWrite::Insert {
         host: host.clone(),
@@ -115,10 +115,10 @@ pub(super) const REVERT: u16 = 1 << 15;
 
 /// Builds the key of a change of one row: the action, the number of the decision within it, and the row's
 /// position within the decision. So the rows of an action, or of a decision, have a range of keys.
-pub(super) fn change_key(act: Uuid, number: u32, place: u16) -> Uuid {
+pub(super) fn change_key(act: Uuid, number: u32, position: u16) -> Uuid {
     let mut bytes = *act.as_bytes();
     bytes[10..14].copy_from_slice(&number.to_be_bytes());
-    bytes[14..].copy_from_slice(&place.to_be_bytes());
+    bytes[14..].copy_from_slice(&position.to_be_bytes());
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::DatabaseTransaction;
 
-use super::end::ended;
+use super::end::ended_columns;
 use super::{REFUSED, ReplayItemState, ReplayState};
 use crate::matching::Stored;
 use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
@@ -44,7 +44,7 @@ pub async fn claim(
     now_ms: i64,
 ) -> Result<Vec<i64>> {
     let work = async |tx: &DatabaseTransaction| {
-        if !is_held(tx, replay, lease).await? {
+        if !lock_if_held(tx, replay, lease).await? {
             return Ok(Vec::new());
         }
         let all: Vec<i64> = ids.iter().map(|(id, _)| *id).collect();
@@ -84,7 +84,7 @@ pub async fn claim(
             .await?;
         for (id, code) in &left {
             let item = Entity::update_many()
-                .set(ended(REFUSED, Some(code), now_ms))
+                .set(ended_columns(REFUSED, Some(code), now_ms))
                 .filter(Column::ReplayId.eq(replay))
                 .filter(Column::LetterId.eq(*id));
             item.exec(tx).await?;
@@ -95,7 +95,7 @@ pub async fn claim(
 }
 
 /// Locks the replay until the transaction ends, and returns whether this process holds it.
-async fn is_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool> {
+async fn lock_if_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool> {
     let held = replay::Entity::find_by_id(replay)
         .filter(replay::Column::State.eq(ReplayState::Running))
         .filter(replay::Column::Lease.eq(lease))

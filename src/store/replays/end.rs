@@ -32,7 +32,7 @@ pub(in crate::store) async fn end_replayed(
     now_ms: i64,
 ) -> Result<bool> {
     let update = Entity::update_many()
-        .set(ended(result, reason, now_ms))
+        .set(ended_columns(result, reason, now_ms))
         .filter(Column::ReplayId.eq(copy.replay))
         .filter(Column::LetterId.eq(copy.letter))
         .filter(Column::Digest.eq(copy.digest.as_str()))
@@ -41,7 +41,7 @@ pub(in crate::store) async fn end_replayed(
 }
 
 /// Returns the columns of a letter that is no longer in flight.
-pub(super) fn ended(result: &str, reason: Option<&str>, now_ms: i64) -> ActiveModel {
+pub(super) fn ended_columns(result: &str, reason: Option<&str>, now_ms: i64) -> ActiveModel {
     ActiveModel {
         state: Set(ReplayItemState::Ended.into()),
         outstanding: Set(None),
@@ -80,7 +80,7 @@ pub async fn end_decided(
 /// the number of letters. After an error nothing is given up.
 pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<usize> {
     let work = async |tx: &DatabaseTransaction| {
-        let letters = take_back(tx, replay, None, (LOST, None), act.at_ms).await?;
+        let letters = end_in_flight(tx, replay, None, (LOST, None), act.at_ms).await?;
         if letters > 0 {
             record_act(tx, &NewAct { letters, ..act.clone() }).await?;
         }
@@ -98,12 +98,12 @@ pub async fn refuse(
     now_ms: i64,
 ) -> Result<()> {
     let result = (REFUSED, Some(reason));
-    let work = async |tx: &DatabaseTransaction| take_back(tx, replay, Some(letter), result, now_ms).await;
+    let work = async |tx: &DatabaseTransaction| end_in_flight(tx, replay, Some(letter), result, now_ms).await;
     database.transact(work).await.map(drop)
 }
 
 /// Ends letters in flight, all or only this one, and opens them again.
-async fn take_back(
+async fn end_in_flight(
     tx: &impl ConnectionTrait,
     replay: i64,
     only: Option<i64>,
@@ -119,7 +119,7 @@ async fn take_back(
     let ids: Vec<i64> = values_of(tx, on_the_way, Column::LetterId).await?;
     for ids in chunk_rows(&ids) {
         Entity::update_many()
-            .set(ended(result, reason, now_ms))
+            .set(ended_columns(result, reason, now_ms))
             .filter(Column::ReplayId.eq(replay))
             .filter(Column::LetterId.is_in(ids.iter().copied()))
             .exec(tx)

@@ -5,7 +5,7 @@ use sea_orm::{DatabaseTransaction, NotSet, UpdateMany};
 
 use uuid::Uuid;
 
-use super::end::ended;
+use super::end::ended_columns;
 use super::{FAILED, LEFT, ReplayItemState, ReplayState};
 use crate::store::Database;
 use crate::store::dead_letters::{LetterAction, NewAct, record_act};
@@ -147,7 +147,7 @@ pub async fn begin_replay(
             ended_because: Set(None),
             ..Default::default()
         };
-        let update = held(replay, lease, act.at_ms).set(running);
+        let update = set_lease(replay, lease, act.at_ms).set(running);
         let update = match beginning {
             Beginning::First(terms) => {
                 let first = ActiveModel {
@@ -193,12 +193,12 @@ pub async fn begin_replay(
 
 /// Renews the lease. Returns false if it was lost.
 pub async fn hold_lease(database: &Database, replay: i64, lease: (&str, i64), now_ms: i64) -> Result<bool> {
-    let update = held(replay, lease, now_ms).filter(Column::State.eq(ReplayState::Running));
+    let update = set_lease(replay, lease, now_ms).filter(Column::State.eq(ReplayState::Running));
     Ok(update.exec(database.connection()).await?.rows_affected > 0)
 }
 
 /// Sets the lease, unless another process holds it.
-fn held(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateMany<Entity> {
+fn set_lease(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateMany<Entity> {
     let held = ActiveModel {
         lease: Set(Some(lease.to_owned())),
         lease_until_ms: Set(Some(until_ms)),
@@ -254,7 +254,7 @@ async fn leave_pending(
 ) -> Result<()> {
     let failing = only_failing.then(|| replay_item::Column::Predicted.eq(FAILED));
     replay_item::Entity::update_many()
-        .set(ended(LEFT, None, now_ms))
+        .set(ended_columns(LEFT, None, now_ms))
         .filter(replay_item::Column::ReplayId.eq(replay))
         .filter(replay_item::Column::State.eq(ReplayItemState::Pending))
         .filter(Cond::all().add_option(failing))

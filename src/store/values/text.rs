@@ -30,19 +30,19 @@ impl TryGetable for Actor {
 
 impl<T: FromStr> TryGetable for Stored<T> {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
-        text(row, index).map(|word| Self::read(&word))
+        text(row, index).map(|text| Self::read(&text))
     }
 }
 
 impl<T: AsRef<str>> From<Stored<T>> for Value {
-    fn from(word: Stored<T>) -> Self {
-        word.as_ref().into()
+    fn from(value: Stored<T>) -> Self {
+        value.as_ref().into()
     }
 }
 
 impl<T: FromStr> ValueType for Stored<T> {
     fn try_from(value: Value) -> Result<Self, ValueTypeErr> {
-        <String as ValueType>::try_from(value).map(|word| Self::read(&word))
+        <String as ValueType>::try_from(value).map(|text| Self::read(&text))
     }
 
     fn type_name() -> String {
@@ -68,8 +68,8 @@ impl<T> Nullable for Stored<T> {
 macro_rules! text_values {
     ($($name:ident),+) => {$(
         impl From<$name> for Value {
-            fn from(word: $name) -> Self {
-                word.as_str().into()
+            fn from(value: $name) -> Self {
+                value.as_str().into()
             }
         }
     )+};

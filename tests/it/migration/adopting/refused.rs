@@ -92,7 +92,10 @@ on_engines!(unrelated_tables_with_our_names_are_not_adopted: mariadb, postgres);
 async fn unrelated_tables_with_our_names_are_not_adopted(backend: Backend) {
     let cases = [
         ("CREATE VIEW calcom_host_mappings AS SELECT id FROM staff", "calcom_host_mappings"),
-        ("CREATE TABLE calcom_host_mappings (id INT PRIMARY KEY, name TEXT)", "the column staff_id is missing"),
+        (
+            "CREATE TABLE calcom_host_mappings (id INT PRIMARY KEY, name TEXT)",
+            "the column staff_id is missing",
+        ),
         ("ALTER TABLE appointments ADD COLUMN calcom_host_id VARCHAR(20)", "appointments.calcom_host_id is"),
         ("CREATE TABLE hostmatch_inbox (id INT)", "hostmatch_inbox"),
         (
