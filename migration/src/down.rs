@@ -59,7 +59,7 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
 ///
 /// # Errors
 /// [`MigrateError::Newer`] and [`MigrateError::Database`].
-pub async fn going_down(
+pub async fn migrations_to_undo(
     connection: &DatabaseConnection,
     steps: Option<u32>,
 ) -> Result<Vec<String>, MigrateError> {

@@ -35,7 +35,7 @@ mod down;
 
 pub use baseline::{baseline, baseline_sql};
 pub use dialect::by_engine;
-pub use down::{down, going_down};
+pub use down::{down, migrations_to_undo};
 pub use error::MigrateError;
 pub use examination::{Adoption, Examination, Obstacle};
 pub use names::TABLES;

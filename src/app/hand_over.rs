@@ -19,8 +19,8 @@ use crate::matching::{AppointmentWrite, Assignment, ChangeSet, Confidence, Evide
 use crate::runtime::clock::now_ms;
 use crate::store::entity::hand_over::{ActiveModel, Model};
 use crate::store::{
-    self, GatewaySchema, Given, Held, MappingFilter, Prior, Scope, StoreError, changes_of_act, list_mappings,
-    staff_facts,
+    self, GatewaySchema, HandedOver, MappingFilter, Prior, Scope, StaffAppointment, StoreError,
+    changes_of_act, list_mappings, staff_facts,
 };
 
 /// The maximum number of mappings of one member of staff.
@@ -49,9 +49,9 @@ pub struct HandOverView {
     /// The hosts.
     pub hosts: Vec<HostId>,
     /// The appointments that are handed over.
-    pub appointments: Vec<Held>,
+    pub appointments: Vec<StaffAppointment>,
     /// The appointments that somebody else assigned to the member of staff who leaves: they stay.
-    pub left: Vec<Held>,
+    pub left: Vec<StaffAppointment>,
     /// The number of their appointments without a known start: they stay.
     pub undated: i64,
 }
@@ -151,14 +151,14 @@ impl HandOver {
         schema: &GatewaySchema,
         decisions: &[Decision],
     ) -> Result<HandOverView, StoreError> {
-        let held = store::held_by(db, schema, self.company, &self.from, self.from_ms).await?;
+        let held = store::appointments_of_staff(db, schema, self.company, &self.from, self.from_ms).await?;
         let (appointments, left) = held.into_iter().partition(|held| held.is_ours);
         Ok(HandOverView {
             hand_over: None,
             hosts: decisions.iter().map(|decision| decision.key.host).collect(),
             appointments,
             left,
-            undated: store::held_at_unknown_times(db, schema, self.company, &self.from).await?,
+            undated: store::count_without_known_start(db, schema, self.company, &self.from).await?,
         })
     }
 
@@ -194,7 +194,7 @@ impl HandOver {
             let Some(row) = row.filter(|row| row.staff.is_some()) else {
                 return Err(StoreError::Conflict(format!("appointment {id} was changed meanwhile")));
             };
-            given.push(Given { appointment: *id, prior: Prior::of(row) });
+            given.push(HandedOver { appointment: *id, prior: Prior::of(row) });
             let (staff, host_id) = (Some(self.to.clone()), appointment.host_id);
             changes.appointments.push(AppointmentWrite { id: *id, staff, host_id });
             changes.assignments.push(self.assigned(row, now_ms));
@@ -265,8 +265,8 @@ async fn give_back(
     if !store::record_hand_over_undone(tx, row.id, act.author.as_str(), reason, now_ms()).await? {
         return Ok(None);
     }
-    let given: BTreeMap<AppointmentId, Given> =
-        store::given_by(row)?.into_iter().map(|it| (it.appointment, it)).collect();
+    let given: BTreeMap<AppointmentId, HandedOver> =
+        store::handed_over(row)?.into_iter().map(|it| (it.appointment, it)).collect();
     let ids: BTreeSet<AppointmentId> = given.keys().copied().collect();
     let free = store::free_appointments(tx, schema, &ids).await?;
     let mut back = UndoneHandOver { hand_over: row.id, ..UndoneHandOver::default() };

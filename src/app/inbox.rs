@@ -12,8 +12,8 @@ use crate::event::StaffId;
 use crate::matching::{Actor, Confidence, Evidence, HostKey, InboxState, Review, Suggestion};
 use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::{
-    self, AuditFilter, AuditRow, Bookings, HostAct, HostAction, InboxEntry, InboxFilter, InboxKind,
-    MappingFilter, Scope,
+    self, AuditFilter, AuditRow, Bookings, HostAction, InboxEntry, InboxFilter, InboxKind, MappingFilter,
+    RecordedHostAction, Scope,
 };
 
 /// The view of a host that needs a person. `docs/commands.md` describes it: its JSON is a contract.
@@ -71,7 +71,7 @@ fn because(Evidence { field, value }: &Evidence) -> String {
 
 impl InboxView {
     /// Creates the view of an entry. `last`: the last act on the host other than a mapping.
-    fn of(entry: InboxEntry, last: Option<&HostAct>, names: &Names) -> Self {
+    fn of(entry: InboxEntry, last: Option<&RecordedHostAction>, names: &Names) -> Self {
         let InboxEntry { row, kind, ignored_until_ms, bookings } = entry;
         let is_ignored = row.state == InboxState::Ignored;
         let ignored = last.filter(|last| is_ignored && last.action.known() == Some(HostAction::Ignore));
@@ -134,7 +134,7 @@ pub(crate) async fn list(
     let (entries, next_skip) = page(context.with_deadline(entries).await?, limit, |_| skip + limit);
     let names = names(context, entries.iter().flat_map(suggested)).await?;
     let keys = entries.iter().map(|entry| entry.row.key).collect();
-    let last = context.with_deadline(store::last_host_acts(db, &keys)).await?;
+    let last = context.with_deadline(store::last_host_actions(db, &keys)).await?;
     let view = |entry: InboxEntry| {
         let last = last.get(&entry.row.key);
         InboxView::of(entry, last, &names)
@@ -154,14 +154,14 @@ pub(crate) struct InboxDetails {
     pub(crate) waiting: Counts,
     pub(crate) mappings: Vec<MappingView>,
     pub(crate) history: Vec<AuditRow>,
-    pub(crate) acts: Vec<HostAct>,
+    pub(crate) acts: Vec<RecordedHostAction>,
 }
 
 /// Returns one host: its problem, the suggestions with reasons, the waiting appointments and the history.
 pub(crate) async fn show(context: &AppContext, key: HostKey) -> Result<InboxDetails, AppError> {
     let entry = entry(context, key).await?;
     let names = names(context, suggested(&entry)).await?;
-    let acts = context.with_deadline(store::host_acts(context.connection(), key)).await?;
+    let acts = context.with_deadline(store::host_actions(context.connection(), key)).await?;
     let host = InboxView::of(entry, acts.last(), &names);
     let waiting = repair::preview(context, key).await?.counts();
     let filter = MappingFilter { host: Some(key.host), ..MappingFilter::default() };

@@ -39,8 +39,8 @@ pub use hand_over::{
 };
 
 pub use crate::store::{
-    AuditFilter, AuditRow, Compare, HostAct, InboxFilter, InboxKind, MappingFilter, Period, RepairFilter,
-    RepairRow, RepairScope, RepairState, Scope, Waiting, WorkerRow,
+    AuditFilter, AuditRow, Compare, InboxFilter, InboxKind, MappingFilter, Period, RecordedHostAction,
+    RepairFilter, RepairRow, RepairScope, RepairState, Scope, Waiting, WorkerRow,
 };
 
 /// A callback that a use case calls with the number of done steps and of all steps.

@@ -79,7 +79,7 @@ async fn with_database(
         }
         Command::Down { steps, all, yes } => {
             let steps = (!all).then_some(*steps);
-            let going = async { Ok(migration::going_down(connection, steps).await) };
+            let going = async { Ok(migration::migrations_to_undo(connection, steps).await) };
             let going = database.with_deadline(going).await??;
             if !going.is_empty() {
                 confirm_down(config, &going, *yes)?;

@@ -11,7 +11,7 @@ use crate::runtime::clock::as_rfc3339;
 
 /// An appointment of a member of staff.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Held {
+pub struct StaffAppointment {
     /// The appointment.
     pub appointment: AppointmentId,
     /// When it starts, ms since 1970.
@@ -24,7 +24,7 @@ pub struct Held {
 
 /// An appointment that was handed over, and our row of it from before the hand-over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Given {
+pub struct HandedOver {
     /// The appointment.
     pub appointment: AppointmentId,
     /// Our row as it was before.
@@ -32,7 +32,7 @@ pub struct Given {
 }
 
 /// Returns the appointments that were handed over; an error if the column has another form.
-pub fn given_by(row: &Model) -> Result<Vec<Given>> {
+pub fn handed_over(row: &Model) -> Result<Vec<HandedOver>> {
     serde_json::from_str(&row.appointments).map_err(|error| {
         StoreError::Schema(format!("hostmatch_hand_overs.appointments of {}: {error}", row.id))
     })
@@ -40,13 +40,13 @@ pub fn given_by(row: &Model) -> Result<Vec<Given>> {
 
 /// Returns the appointments of this member of staff that start at `from_ms` or later, as far as hostmatch
 /// knows their start, ordered by id.
-pub async fn held_by(
+pub async fn appointments_of_staff(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     company: CompanyId,
     staff: &StaffId,
     from_ms: i64,
-) -> Result<Vec<Held>> {
+) -> Result<Vec<StaffAppointment>> {
     use appointment::Column as Now;
     use assignment::Column as Ours;
     let rows: Vec<(AppointmentId, i64, Option<StaffId>, Option<StaffId>)> = appointment::Entity::find()
@@ -63,7 +63,7 @@ pub async fn held_by(
         .into_tuple()
         .all(db)
         .await?;
-    let held = rows.into_iter().map(|(appointment, starts_ms, ours, now)| Held {
+    let held = rows.into_iter().map(|(appointment, starts_ms, ours, now)| StaffAppointment {
         appointment,
         starts_ms,
         is_ours: ours == now,
@@ -73,7 +73,7 @@ pub async fn held_by(
 
 /// Counts the appointments of this member of staff whose start hostmatch does not know, because no event
 /// about them has been decided.
-pub async fn held_at_unknown_times(
+pub async fn count_without_known_start(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     company: CompanyId,

@@ -54,15 +54,15 @@ pub use events::{EventFilter, recorded_event, recorded_events};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, NameColumns, RefColumn};
 pub use hand_overs::{
-    Given, Held, given_by, hand_over, held_at_unknown_times, held_by, insert_hand_over,
-    record_hand_over_undone,
+    HandedOver, StaffAppointment, appointments_of_staff, count_without_known_start, hand_over, handed_over,
+    insert_hand_over, record_hand_over_undone,
 };
 pub use hosts::HostLockMode;
 pub use imports::{begin_import, import, imports, record_import, record_import_undone};
 pub use inbox::*;
 pub use load::{Batch, Locked, Purpose, load_hosts, load_waiting, waiting};
 pub use probe::probe;
-pub use read_only::{Remembered, directory_for, directory_of, observed, remembered};
+pub use read_only::{RecordedAppointment, directory_for, directory_of, observed, recorded_appointment};
 pub use repairs::*;
 pub use replays::*;
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};

@@ -45,7 +45,7 @@ pub async fn directory_of(
 
 /// The record of the appointment that a reference identifies.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Remembered {
+pub struct RecordedAppointment {
     /// The appointment.
     pub appointment: AppointmentId,
     /// Our record of it, with the booking's payload as long as that is kept. `None`: no event about it has
@@ -55,17 +55,17 @@ pub struct Remembered {
 
 /// Returns the appointment that this reference identifies, with its record, or else the target that says why
 /// there is none.
-pub async fn remembered(
+pub async fn recorded_appointment(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     reference: &BookingRef,
-) -> Result<Result<Remembered, Target>> {
+) -> Result<Result<RecordedAppointment, Target>> {
     let appointment = match Found::find_one(tx, schema, reference).await? {
         Target::Found(id) => id,
         other => return Ok(Err(other)),
     };
     let assignment = rows::with_bookings(tx, &[appointment]).await?.pop();
-    Ok(Ok(Remembered { appointment, assignment }))
+    Ok(Ok(RecordedAppointment { appointment, assignment }))
 }
 
 /// Returns up to `limit` decisions that were only observed and are still to be written, for appointments

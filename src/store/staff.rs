@@ -15,14 +15,14 @@ selected! {
     struct Member of (schema) {
         id: StaffId = Expr::col(Column::Id),
         company: CompanyId = Expr::col(Column::CompanyId),
-        email: Option<String> = column_if(schema.staff_email, Column::Email),
-        name: Option<String> = column_if(schema.staff_name == NameColumns::Full, Column::Name),
-        first_name: Option<String> = column_if(schema.staff_name == NameColumns::FirstLast, Column::FirstName),
-        last_name: Option<String> = column_if(schema.staff_name == NameColumns::FirstLast, Column::LastName),
+        email: Option<String> = optional(schema.staff_email, Column::Email),
+        name: Option<String> = optional(schema.staff_name == NameColumns::Full, Column::Name),
+        first_name: Option<String> = optional(schema.staff_name == NameColumns::FirstLast, Column::FirstName),
+        last_name: Option<String> = optional(schema.staff_name == NameColumns::FirstLast, Column::LastName),
     }
 }
 
-fn column_if(exists: bool, column: Column) -> Expr {
+fn optional(exists: bool, column: Column) -> Expr {
     if exists { Expr::col(column) } else { Expr::null() }
 }
 

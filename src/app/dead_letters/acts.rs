@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::app::{AppContext, AppError};
 use crate::store::{
-    Acted, DeadLetterFilter, LeftOut, LetterAction, LetterState, NewAct, act_on_letters, dead_letter_ids,
-    groups, record_note,
+    ActionResult, DeadLetterFilter, LetterAction, LetterState, NewLetterAction, RefusedLetter,
+    act_on_letters, dead_letter_ids, groups, record_note,
 };
 
 /// The result for each letter.
@@ -17,7 +17,7 @@ pub(crate) struct ActedView {
     #[serde(flatten)]
     pub(crate) done: BTreeMap<&'static str, Vec<i64>>,
     /// The letters that could not be changed.
-    pub(crate) refused: Vec<LeftOut>,
+    pub(crate) refused: Vec<RefusedLetter>,
 }
 
 /// Returns the past participle for a changed letter.
@@ -54,12 +54,12 @@ pub(crate) async fn change_state(
     ids: &[i64],
     why: &str,
 ) -> Result<ActedView, AppError> {
-    let act = NewAct {
+    let act = NewLetterAction {
         why: Some(why.to_owned()),
-        chosen: Some(filter.for_the_record(&context.scope)),
-        ..NewAct::new(action, context.author.as_str())
+        chosen: Some(filter.to_json(&context.scope)),
+        ..NewLetterAction::new(action, context.author.as_str())
     };
-    let Acted { done, refused } = act_on_letters(&context.database, &context.scope, ids, &act).await?;
+    let ActionResult { done, refused } = act_on_letters(&context.database, &context.scope, ids, &act).await?;
     Ok(ActedView { done: [(done_to(action), done)].into(), refused })
 }
 
@@ -85,10 +85,10 @@ pub(crate) async fn note(context: &AppContext, group: &str, note: &str) -> Resul
             return Err(AppError::Invalid(text));
         }
     };
-    let act = NewAct {
+    let act = NewLetterAction {
         why: Some(note.to_owned()),
         fingerprint: Some(group.clone()),
-        ..NewAct::new(LetterAction::Note, context.author.as_str())
+        ..NewLetterAction::new(LetterAction::Note, context.author.as_str())
     };
     context.with_deadline(record_note(&context.database, &act)).await?;
     Ok(NoteView { group, note: note.to_owned() })

@@ -13,7 +13,8 @@ pub(crate) use transfer::{export, import};
 use super::context::page;
 use super::{AppContext, AppError};
 pub(crate) use crate::store::{
-    Act, Compare, DeadLetterFilter, DeadLetterSummary, Group, LeftOut, LetterAction, LetterState,
+    Compare, DeadLetterFilter, DeadLetterSummary, Group, LetterAction, LetterState, RecordedLetterAction,
+    RefusedLetter,
 };
 use crate::store::{dead_letter_summaries, groups as groups_of};
 

@@ -12,7 +12,8 @@ use crate::matching::{HostKey, Outcome, Reason};
 use crate::queue::header;
 use crate::runtime::clock::rfc3339;
 use crate::store::{
-    Act, DeadLetter, FAILED, LetterAction, LetterState, NewAct, act_on_letters, acts, dead_letter,
+    DeadLetter, FAILED, LetterAction, LetterState, NewLetterAction, RecordedLetterAction, act_on_letters,
+    dead_letter, letter_actions,
 };
 
 /// A dead letter. `docs/commands.md` describes it: its JSON is a contract.
@@ -34,7 +35,7 @@ pub(crate) struct LetterView {
     pub(crate) replays: i32,
     pub(crate) fingerprint: String,
     pub(crate) timeline: Vec<Moment>,
-    pub(crate) acts: Vec<Act>,
+    pub(crate) acts: Vec<RecordedLetterAction>,
     pub(crate) cure: Option<Cure>,
     pub(crate) path: String,
     pub(crate) routing_key: String,
@@ -74,10 +75,10 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
     let found = context.with_deadline(dead_letter(database, &context.scope, id)).await?;
     let letter = found.ok_or_else(|| AppError::NotFound(format!("dead letter {id}")))?;
     if reveal {
-        let act = NewAct::new(LetterAction::Reveal, context.author.as_str());
+        let act = NewLetterAction::new(LetterAction::Reveal, context.author.as_str());
         act_on_letters(database, &context.scope, &[id], &act).await?;
     }
-    let acts = context.with_deadline(acts(database, Some((id, &letter.fingerprint)), None)).await?;
+    let acts = context.with_deadline(letter_actions(database, Some((id, &letter.fingerprint)), None)).await?;
     let cure = cure(context, &letter).await?;
     let kept = kept(&letter);
     let properties = [

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::app::{AppContext, AppError};
 use crate::store::{
-    DeadLetter, DeadLetterFilter, LetterAction, NewAct, NewDeadLetter, Scope, act_on_letters,
+    DeadLetter, DeadLetterFilter, LetterAction, NewDeadLetter, NewLetterAction, Scope, act_on_letters,
     dead_letter_ids, dead_letters_of, insert_dead_letters, record_note,
 };
 
@@ -23,9 +23,9 @@ pub(crate) async fn export<E: From<AppError>>(
     let (database, scope) = (&context.database, &context.scope);
     let ids =
         context.with_deadline(dead_letter_ids(database, scope, filter)).await.map_err(AppError::from)?;
-    let act = NewAct {
-        chosen: Some(filter.for_the_record(scope)),
-        ..NewAct::new(LetterAction::Export, context.author.as_str())
+    let act = NewLetterAction {
+        chosen: Some(filter.to_json(scope)),
+        ..NewLetterAction::new(LetterAction::Export, context.author.as_str())
     };
     act_on_letters(database, scope, &ids, &act).await.map_err(AppError::from)?;
     for some in ids.chunks(CHUNK) {
@@ -61,10 +61,10 @@ pub(crate) async fn import(
         all += 1;
     }
     input.rewind().map_err(|error| AppError::Unreadable(format!("{name} cannot be read again: {error}")))?;
-    let act = NewAct {
+    let act = NewLetterAction {
         why: Some(name.to_owned()),
         letters: all,
-        ..NewAct::new(LetterAction::Import, context.author.as_str())
+        ..NewLetterAction::new(LetterAction::Import, context.author.as_str())
     };
     context.with_deadline(record_note(&context.database, &act)).await?;
     let mut letters = letters(&mut input, name);

@@ -89,7 +89,7 @@ impl Explainer<'_> {
 
     async fn newest_event(&self, reference: &BookingRef) -> Result<BookingEvent, AppError> {
         use AppError::Absent;
-        let found = store::remembered(self.tx, &self.context.schema, reference);
+        let found = store::recorded_appointment(self.tx, &self.context.schema, reference);
         let remembered = self.context.with_deadline(found).await?.map_err(|target| match target {
             Target::Several => Absent(format!("several appointments have the booking {reference}"), None),
             Target::NoCompany => {

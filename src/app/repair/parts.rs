@@ -96,7 +96,7 @@ async fn part(
     let gone = if is_undo { ItemState::Kept } else { ItemState::Left };
     for item in items.iter_mut().filter(|item| missing.contains(&item.appointment)) {
         if !there.contains(&item.appointment) {
-            item.becomes(gone, Some("gone"));
+            item.set_state(gone, Some("gone"));
         }
     }
     let part = Part { last, is_locked: !there.is_empty(), size: items.len() };
@@ -128,7 +128,7 @@ async fn assign(
     for item in items.iter_mut() {
         let Some(appointment) = loaded.appointments.get(&item.appointment) else { continue };
         if let Some(reason) = waits_no_more(appointment, key) {
-            item.becomes(ItemState::Left, Some(reason));
+            item.set_state(ItemState::Left, Some(reason));
             loaded.appointments.remove(&item.appointment);
         } else {
             let prior = appointment.assignment.as_ref().map(Prior::of);
@@ -143,7 +143,7 @@ async fn assign(
         changes.assignments.iter().map(|row| (row.appointment, row.decided_ms)).collect();
     for item in items.iter_mut() {
         if let Some(decided_ms) = decided.get(&item.appointment) {
-            item.becomes(ItemState::Done, None);
+            item.set_state(ItemState::Done, None);
             item.decided_ms = Some(*decided_ms);
         }
     }
@@ -174,22 +174,22 @@ async fn give_back(
         let staff = Some(&repair.staff);
         let row = appointment.assignment.as_ref().filter(|_| appointment.staff.as_ref() == staff);
         let Some(row) = row else {
-            item.becomes(ItemState::Kept, Some("assigned_meanwhile"));
+            item.set_state(ItemState::Kept, Some("assigned_meanwhile"));
             continue;
         };
         if row.staff.as_ref() != staff || Some(row.decided_ms) != item.decided_ms {
-            item.becomes(ItemState::Kept, Some("decided_meanwhile"));
+            item.set_state(ItemState::Kept, Some("decided_meanwhile"));
             continue;
         }
         let prior = item.prior.as_deref().and_then(|prior| serde_json::from_str::<Prior>(prior).ok());
         let Some(before) = prior.and_then(|prior| prior.restore(row)) else {
-            item.becomes(ItemState::Kept, Some("newer_event"));
+            item.set_state(ItemState::Kept, Some("newer_event"));
             continue;
         };
         let (id, host_id) = (item.appointment, appointment.host_id);
         changes.appointments.push(AppointmentWrite { id, staff: None, host_id });
         changes.assignments.push(before);
-        item.becomes(ItemState::Undone, None);
+        item.set_state(ItemState::Undone, None);
     }
     Ok((appointments.into_keys().collect(), changes))
 }

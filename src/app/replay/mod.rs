@@ -24,11 +24,11 @@ use super::{AppContext, AppError, NextAction};
 use crate::matching::Stored;
 use crate::runtime::clock::{as_rfc3339, now_ms, rfc3339};
 use crate::store::entity::replay::Model;
+pub(crate) use crate::store::{FAILED, LEFT, LOST, REFUSED, ReplayStart, ReplayTerms};
 use crate::store::{
-    Act, ItemRow, LetterAction, NewAct, ReplayItemState, ReplayState, Turn, acts, give_up, on_the_way_since,
-    replay, replay_items, replays, set_state,
+    ItemRow, LetterAction, NewLetterAction, RecordedLetterAction, ReplayItemState, ReplayState, StateChange,
+    give_up, letter_actions, oldest_in_flight_ms, replay, replay_items, replays, set_state,
 };
-pub(crate) use crate::store::{Beginning, FAILED, LEFT, LOST, REFUSED, ReplayTerms};
 
 /// Dead letters that are in flight for longer than this may be lost.
 const STUCK_AFTER_MS: i64 = 60_000;
@@ -99,7 +99,7 @@ pub(crate) struct ReplayDetails {
     /// The predictions and the results.
     pub(crate) report: Report,
     /// The acts of people on it.
-    pub(crate) acts: Vec<Act>,
+    pub(crate) acts: Vec<RecordedLetterAction>,
     /// When the oldest letter in flight was sent, in ms since 1970.
     #[serde(rename = "on_the_way_since", serialize_with = "as_rfc3339")]
     pub(crate) on_the_way_since_ms: Option<i64>,
@@ -142,8 +142,8 @@ pub(crate) async fn show(
     Ok(ReplayDetails {
         replay: row.into(),
         report: Report::read(context, id).await?,
-        acts: context.with_deadline(acts(database, None, Some(id))).await?,
-        on_the_way_since_ms: context.with_deadline(on_the_way_since(database, id)).await?,
+        acts: context.with_deadline(letter_actions(database, None, Some(id))).await?,
+        on_the_way_since_ms: context.with_deadline(oldest_in_flight_ms(database, id)).await?,
         items,
     })
 }
@@ -166,7 +166,10 @@ pub(crate) async fn cancel_and_give_up(context: &AppContext, id: i64) -> Result<
         Err(AppError::NotAllowed(text)) => Some(text),
         ended => ended.map(|()| None)?,
     };
-    let act = NewAct { replay: Some(id), ..NewAct::new(LetterAction::GiveUp, context.author.as_str()) };
+    let act = NewLetterAction {
+        replay: Some(id),
+        ..NewLetterAction::new(LetterAction::GiveUp, context.author.as_str())
+    };
     match (context.with_deadline(give_up(&context.database, id, &act)).await?, refused) {
         (0, Some(text)) => Err(AppError::NotAllowed(format!("{text}, and no letter is in flight"))),
         (letters, _) => Ok(letters),
@@ -182,7 +185,7 @@ async fn turn(
 ) -> Result<(), AppError> {
     let row = find(context, id).await?;
     let act = act_on(&row, action, context);
-    let turn = Turn { from, to, because: None, lease: None, act: Some(&act), now_ms: act.at_ms };
+    let turn = StateChange { from, to, because: None, lease: None, act: Some(&act), now_ms: act.at_ms };
     if set_state(&context.database, id, turn).await? {
         return Ok(());
     }
@@ -197,22 +200,22 @@ async fn find(context: &AppContext, id: i64) -> Result<Model, AppError> {
 }
 
 /// Creates the record of an act on a replay.
-fn act_on(row: &Model, action: LetterAction, context: &AppContext) -> NewAct {
-    NewAct {
+fn act_on(row: &Model, action: LetterAction, context: &AppContext) -> NewLetterAction {
+    NewLetterAction {
         replay: Some(row.id),
         letters: usize::try_from(row.total).unwrap_or_default(),
-        ..NewAct::new(action, context.author.as_str())
+        ..NewLetterAction::new(action, context.author.as_str())
     }
 }
 
 /// Returns the error for a replay that cannot be started or resumed, with the next step.
-fn refusal(row: &Model, beginning: &Beginning, now_ms: i64) -> AppError {
+fn refusal(row: &Model, beginning: &ReplayStart, now_ms: i64) -> AppError {
     let id = row.id;
     let (why, next) = match (&row.state, beginning) {
-        (Stored::Known(ReplayState::Planned), Beginning::First(_)) => {
+        (Stored::Known(ReplayState::Planned), ReplayStart::First(_)) => {
             (format!("plan {id} has expired"), Some(NextAction::MakePlan))
         }
-        (Stored::Known(ReplayState::Planned), Beginning::Again { .. }) => {
+        (Stored::Known(ReplayState::Planned), ReplayStart::Again { .. }) => {
             (format!("{id} is only a plan"), Some(NextAction::BeginPlan(id)))
         }
         (Stored::Known(ReplayState::Running), _) if row.lease_until_ms.is_some_and(|it| it > now_ms) => {
@@ -220,7 +223,7 @@ fn refusal(row: &Model, beginning: &Beginning, now_ms: i64) -> AppError {
             let text = "another process is running replay";
             (format!("{text} {id}; if that process has died, resume the replay in {seconds} s"), None)
         }
-        (Stored::Known(ReplayState::Running | ReplayState::Paused), Beginning::First(_)) => {
+        (Stored::Known(ReplayState::Running | ReplayState::Paused), ReplayStart::First(_)) => {
             (format!("replay {id} was started"), Some(NextAction::ResumeReplay(id)))
         }
         (state, _) => (format!("replay {id} is {state}"), Some(NextAction::MakePlan)),

@@ -11,7 +11,7 @@ use crate::decide::{DeliveryResult, DryRun, Prediction, revived};
 use crate::queue::identity;
 use crate::runtime::clock::{now_ms, rfc3339};
 use crate::store::{
-    DeadLetter, DeadLetterFilter, FAILED, LeftOut, LetterState, NewItem, NewReplay, StoreError,
+    DeadLetter, DeadLetterFilter, FAILED, LetterState, NewItem, NewReplay, RefusedLetter, StoreError,
     dead_letter_ids, dead_letters_of, insert_replay,
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct PlanView {
     pub(crate) plan: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<String>,
-    pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) left_out: Vec<RefusedLetter>,
     pub(crate) report: Option<Report>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn plan(
     }
     let (created_ms, valid) = (now_ms(), context.config.replay.plan_valid);
     let plan = NewReplay {
-        chosen: filter.for_the_record(scope),
+        chosen: filter.to_json(scope),
         made_by: context.author.as_str().to_owned(),
         created_ms,
         expires_ms: created_ms.saturating_add(i64::try_from(valid.as_millis()).unwrap_or(i64::MAX)),
@@ -75,7 +75,7 @@ async fn left_out(
     context: &AppContext,
     filter: &DeadLetterFilter,
     chosen: &[i64],
-) -> Result<Vec<LeftOut>, StoreError> {
+) -> Result<Vec<RefusedLetter>, StoreError> {
     let asked = filter.ids.iter().copied().filter(|id| chosen.binary_search(id).is_err());
     let asked: Vec<i64> = asked.collect::<BTreeSet<_>>().into_iter().collect();
     let mut left_out = Vec::new();
@@ -90,7 +90,7 @@ async fn left_out(
                 Some((Some(LetterState::Open), _)) => "it does not match the filter".to_owned(),
                 Some((_, letter)) => format!("it is {}", letter.state),
             };
-            LeftOut { id: *id, why }
+            RefusedLetter { id: *id, why }
         }));
     }
     Ok(left_out)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::app::AppContext;
-use crate::store::{FAILED, LEFT, ReplayItemState, Shares, StoreError, shares};
+use crate::store::{FAILED, ItemGroup, LEFT, ReplayItemState, StoreError, item_groups};
 
 /// The progress of a plan or replay. All counts are letters; `docs/commands.md` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -42,28 +42,28 @@ pub(crate) struct Difference {
 impl Report {
     /// Reads the report of this plan or replay.
     pub(super) async fn read(context: &AppContext, replay: i64) -> Result<Self, StoreError> {
-        Ok(Self::of(&context.with_deadline(shares(&context.database, replay)).await?))
+        Ok(Self::of(&context.with_deadline(item_groups(&context.database, replay)).await?))
     }
 
     /// Adds up the numbers of letters by prediction and result.
-    fn of(shares: &[Shares]) -> Self {
+    fn of(groups: &[ItemGroup]) -> Self {
         let mut report = Self::default();
         let add = |map: &mut BTreeMap<String, i64>, key: &str, count| {
             *map.entry(key.to_owned()).or_default() += count;
         };
         let (mut ended, mut differences) = (0, BTreeMap::new());
-        for share in shares {
-            let count = share.count;
+        for group in groups {
+            let count = group.count;
             report.letters += count;
-            add(&mut report.foretold, &share.predicted, count);
-            if let Some(strategy) = &share.strategy {
+            add(&mut report.foretold, &group.predicted, count);
+            if let Some(strategy) = &group.strategy {
                 add(&mut report.strategies, strategy, count);
             }
-            if share.predicted == FAILED {
-                let reason = share.predicted_reason.as_deref().unwrap_or("unknown");
+            if group.predicted == FAILED {
+                let reason = group.predicted_reason.as_deref().unwrap_or("unknown");
                 add(&mut report.failures_foretold, reason, count);
             }
-            match (share.state.known(), share.result.as_deref()) {
+            match (group.state.known(), group.result.as_deref()) {
                 (Some(ReplayItemState::Pending), _) => report.pending += count,
                 (Some(ReplayItemState::Claimed | ReplayItemState::Sent), _) | (_, None) => {
                     report.on_the_way += count;
@@ -74,12 +74,12 @@ impl Report {
                         continue;
                     }
                     ended += count;
-                    let same_reason = result != FAILED || share.predicted_reason == share.result_reason;
-                    if result == share.predicted && same_reason {
+                    let same_reason = result != FAILED || group.predicted_reason == group.result_reason;
+                    if result == group.predicted && same_reason {
                         report.as_planned += count;
                     } else {
-                        let foretold = named(&share.predicted, share.predicted_reason.as_deref());
-                        let became = named(result, share.result_reason.as_deref());
+                        let foretold = named(&group.predicted, group.predicted_reason.as_deref());
+                        let became = named(result, group.result_reason.as_deref());
                         *differences.entry((foretold, became)).or_default() += count;
                     }
                 }
@@ -107,8 +107,13 @@ fn named(outcome: &str, reason: Option<&str>) -> String {
 mod tests {
     use super::*;
 
-    fn share(predicted: &str, why: Option<&str>, result: Option<(&str, Option<&str>)>, count: i64) -> Shares {
-        Shares {
+    fn group(
+        predicted: &str,
+        why: Option<&str>,
+        result: Option<(&str, Option<&str>)>,
+        count: i64,
+    ) -> ItemGroup {
+        ItemGroup {
             state: if result.is_some() { ReplayItemState::Ended } else { ReplayItemState::Pending }.into(),
             predicted: predicted.into(),
             predicted_reason: why.map(str::to_owned),
@@ -122,12 +127,12 @@ mod tests {
     #[test]
     fn a_failure_for_another_reason_is_not_as_planned_and_what_was_left_does_not_count() {
         let report = Report::of(&[
-            share("assigned", None, Some(("assigned", None)), 996),
-            share(FAILED, Some("malformed"), Some((FAILED, Some("malformed"))), 2),
-            share(FAILED, Some("malformed"), Some((FAILED, Some("no_company"))), 1),
-            share("assigned", None, Some(("refused", Some("changed"))), 1),
-            share("assigned", None, Some(("left", None)), 10),
-            share("stale", None, None, 5),
+            group("assigned", None, Some(("assigned", None)), 996),
+            group(FAILED, Some("malformed"), Some((FAILED, Some("malformed"))), 2),
+            group(FAILED, Some("malformed"), Some((FAILED, Some("no_company"))), 1),
+            group("assigned", None, Some(("refused", Some("changed"))), 1),
+            group("assigned", None, Some(("left", None)), 10),
+            group("stale", None, None, 5),
         ]);
         assert_eq!((report.letters, report.pending, report.as_planned), (1015, 5, 998));
         assert_eq!(report.as_planned_percent, Some(99.8));

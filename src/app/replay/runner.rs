@@ -17,8 +17,9 @@ use crate::runtime::crash_points;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::entity::replay::Model;
 use crate::store::{
-    Beginning, DeadLetter, LetterAction, NewAct, ReplayItemState, ReplayState, Scope, StoreErrorKind, Turn,
-    begin_replay, claim, dead_letters_of, hold_lease, item_counts, refuse, replay_items, sent, set_state,
+    DeadLetter, LetterAction, NewLetterAction, ReplayItemState, ReplayStart, ReplayState, Scope, StateChange,
+    StoreErrorKind, begin_replay, claim, dead_letters_of, item_counts, mark_sent, refuse, renew_lease,
+    replay_items, set_state,
 };
 
 /// How long a process may be silent before another may resume its replay.
@@ -86,7 +87,7 @@ pub(crate) struct Progress {
 pub(crate) async fn carry_out(
     context: &AppContext,
     replay: i64,
-    (beginning, why): (&Beginning, Option<String>),
+    (beginning, why): (&ReplayStart, Option<String>),
     shutdown: &Shutdown,
     mut watch: impl FnMut(i64, Progress),
 ) -> Result<ReplayEnd, AppError> {
@@ -110,7 +111,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     async fn run(
         &self,
-        (beginning, why): (&Beginning, Option<String>),
+        (beginning, why): (&ReplayStart, Option<String>),
         shutdown: &Shutdown,
         mut watch: impl FnMut(Progress),
     ) -> Result<Ended, AppError> {
@@ -133,14 +134,14 @@ impl Runner<'_> {
         }
     }
 
-    async fn begin(&self, beginning: &Beginning, why: Option<String>) -> Result<Model, AppError> {
+    async fn begin(&self, beginning: &ReplayStart, why: Option<String>) -> Result<Model, AppError> {
         let row = find(self.context, self.replay).await?;
         let action = match beginning {
-            Beginning::First(_) => LetterAction::Replay,
-            Beginning::Again { resend: true } => LetterAction::Resend,
-            Beginning::Again { resend: false } => LetterAction::Resume,
+            ReplayStart::First(_) => LetterAction::Replay,
+            ReplayStart::Again { resend: true } => LetterAction::Resend,
+            ReplayStart::Again { resend: false } => LetterAction::Resume,
         };
-        let act = NewAct { why, ..act_on(&row, action, self.context) };
+        let act = NewLetterAction { why, ..act_on(&row, action, self.context) };
         let lease = (self.lease.as_str(), act.at_ms + millis(LEASE));
         let is_begun = begin_replay(&self.context.database, self.replay, lease, beginning, &act).await?;
         let row = find(self.context, self.replay).await?;
@@ -190,7 +191,7 @@ impl Runner<'_> {
             }
             let counts = context.with_deadline(item_counts(database, self.replay)).await?;
             let counts = ItemCounts::of(&counts);
-            let in_flight = context.with_deadline(items(&ReplayItemState::ON_THE_WAY)).await?;
+            let in_flight = context.with_deadline(items(&ReplayItemState::IN_FLIGHT)).await?;
             if counts != moved.0 {
                 moved = (counts, Instant::now());
                 idle.reset();
@@ -261,7 +262,7 @@ impl Runner<'_> {
                 }
             }
             crash_points::point("replay_published");
-            context.with_deadline(sent(database, self.replay, ids)).await?;
+            context.with_deadline(mark_sent(database, self.replay, ids)).await?;
             crash_points::point("replay_sent");
         }
         Ok(true)
@@ -292,7 +293,7 @@ impl Runner<'_> {
     /// Renews the lease. The replay's row shows whether it was lost.
     async fn renew(&self) -> Result<(), AppError> {
         let (now_ms, lease) = (now_ms(), self.lease.as_str());
-        hold_lease(&self.context.database, self.replay, (lease, now_ms + millis(LEASE)), now_ms).await?;
+        renew_lease(&self.context.database, self.replay, (lease, now_ms + millis(LEASE)), now_ms).await?;
         Ok(())
     }
 
@@ -319,7 +320,8 @@ impl Runner<'_> {
     /// Ends the replay. Returns false if another process runs it, or a person has paused or cancelled it.
     async fn end(&self, to: ReplayState, because: Option<&str>) -> Result<bool, AppError> {
         let lease = Some(self.lease.as_str());
-        let turn = Turn { from: &[ReplayState::Running], to, because, lease, act: None, now_ms: now_ms() };
+        let turn =
+            StateChange { from: &[ReplayState::Running], to, because, lease, act: None, now_ms: now_ms() };
         Ok(set_state(&self.context.database, self.replay, turn).await?)
     }
 }

@@ -9,7 +9,7 @@ mod replays;
 
 use super::{Exit, Failure, Global, global::Acting, output};
 use crate::app::AppContext;
-use crate::app::dead_letters::{LeftOut, LetterAction};
+use crate::app::dead_letters::{LetterAction, RefusedLetter};
 use crate::event::CompanyId;
 
 /// Dead letters: list, explain and replay them
@@ -83,6 +83,6 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 }
 
 /// Writes the letters that could not be changed, with the reasons.
-fn left_out(letters: &[LeftOut]) -> Result<(), Failure> {
+fn left_out(letters: &[RefusedLetter]) -> Result<(), Failure> {
     letters.iter().try_for_each(|one| output::print_line(&format!("  not {}: {}", one.id, one.why)))
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::filter::Choosing;
 use super::left_out;
 use crate::app::replay::{
-    self, Beginning, Ended, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayTerms, Report,
+    self, Ended, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayStart, ReplayTerms, Report,
 };
 use crate::app::{self, AppContext};
 use crate::cli::{Exit, Failure, Output, output};
@@ -105,7 +105,7 @@ pub(super) async fn run(output: Output, args: &Replay, context: &AppContext) -> 
         stop_percent: args.stop_on_failure,
         skip_failing: args.skip_failing,
     };
-    let exit = carry_out(output, id, &Beginning::First(terms), args.reason.clone(), context).await?;
+    let exit = carry_out(output, id, &ReplayStart::First(terms), args.reason.clone(), context).await?;
     Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })
 }
 
@@ -135,7 +135,7 @@ fn confirm(args: &Replay, id: i64, report: &Report, context: &AppContext) -> Res
 pub(super) async fn carry_out(
     output: Output,
     id: i64,
-    beginning: &Beginning,
+    beginning: &ReplayStart,
     why: Option<String>,
     context: &AppContext,
 ) -> Result<Exit, Failure> {

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::replay::{carry_out, print_predictions, print_results};
 use crate::app::AppContext;
-use crate::app::dead_letters::Act;
-use crate::app::replay::{self, Beginning, ReplayDetails, ReplaysView};
+use crate::app::dead_letters::RecordedLetterAction;
+use crate::app::replay::{self, ReplayDetails, ReplayStart, ReplaysView};
 use crate::cli::{Exit, Failure, Output, output, output::dash};
 
 /// The command that lists plans and replays.
@@ -65,7 +65,7 @@ pub(super) async fn run(output: Output, command: &Command, context: &AppContext)
             return list(output, &replay::list(context, *before, *limit).await?);
         }
         Command::Resume { id, resend } => {
-            let beginning = Beginning::Again { resend: *resend };
+            let beginning = ReplayStart::Again { resend: *resend };
             return carry_out(output, *id, &beginning, None, context).await;
         }
         Command::Show { id, items, result } => {
@@ -144,7 +144,7 @@ pub(super) fn stuck(id: i64) -> String {
 }
 
 /// Renders an act as columns of a table.
-pub(super) fn act_cells(act: &Act) -> [String; 4] {
+pub(super) fn act_cells(act: &RecordedLetterAction) -> [String; 4] {
     let replay = act.replay.map(|replay| format!(" (replay {replay})")).unwrap_or_default();
     [
         format!("  {}", output::moment(act.at_ms)),

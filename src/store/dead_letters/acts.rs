@@ -63,7 +63,7 @@ impl LetterAction {
 
 /// An action to perform.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewAct {
+pub struct NewLetterAction {
     /// The action.
     pub action: LetterAction,
     /// The author, such as `cli:anna@office-3`.
@@ -82,7 +82,7 @@ pub struct NewAct {
     pub letters: usize,
 }
 
-impl NewAct {
+impl NewLetterAction {
     /// Creates an action that a person performs now.
     pub fn new(action: LetterAction, made_by: &str) -> Self {
         let (made_by, at_ms) = (made_by.to_owned(), now_ms());
@@ -94,7 +94,7 @@ impl NewAct {
 /// A recorded action. `docs/commands.md` describes its JSON, which is a contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
-pub struct Act {
+pub struct RecordedLetterAction {
     #[serde(rename = "at", serialize_with = "as_rfc3339")]
     pub(crate) at_ms: i64,
     pub(crate) action: Stored<LetterAction>,
@@ -108,32 +108,37 @@ pub struct Act {
 
 /// A letter for which an action was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
+pub struct RefusedLetter {
     pub(crate) id: i64,
     pub(crate) why: String,
 }
 
 /// The result of an action for each letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Acted {
+pub struct ActionResult {
     /// The letters on which the action was performed.
     pub done: Vec<i64>,
     /// The letters for which the action was refused.
-    pub refused: Vec<LeftOut>,
+    pub refused: Vec<RefusedLetter>,
 }
 
 /// Performs an action on letters, step by step, since there may be very many. [`LetterAction::Discard`]
 /// discards open letters, [`LetterAction::Restore`] opens discarded ones again; any other action is only
 /// recorded. After an error, the completed steps remain performed and recorded.
-pub async fn act_on_letters(database: &Database, scope: &Scope, ids: &[i64], act: &NewAct) -> Result<Acted> {
-    let (mut all, mut number) = (Acted::default(), None);
+pub async fn act_on_letters(
+    database: &Database,
+    scope: &Scope,
+    ids: &[i64],
+    act: &NewLetterAction,
+) -> Result<ActionResult> {
+    let (mut all, mut number) = (ActionResult::default(), None);
     for some in ids.chunks(STEP) {
         let work = async |tx: &DatabaseTransaction| {
             let number = match number {
                 Some(number) => number,
-                None => record_act(tx, &NewAct { letters: ids.len(), ..act.clone() }).await?,
+                None => insert_action(tx, &NewLetterAction { letters: ids.len(), ..act.clone() }).await?,
             };
-            let mut acted = Acted::default();
+            let mut acted = ActionResult::default();
             for ids in chunk_rows(some) {
                 change_state(tx, scope, ids, act, &mut acted).await?;
             }
@@ -156,8 +161,8 @@ async fn change_state(
     tx: &impl ConnectionTrait,
     scope: &Scope,
     ids: &[i64],
-    act: &NewAct,
-    acted: &mut Acted,
+    act: &NewLetterAction,
+    acted: &mut ActionResult,
 ) -> Result<()> {
     let Some((from, to)) = act.action.change() else {
         acted.done.extend(ids);
@@ -175,7 +180,7 @@ async fn change_state(
             Some(state) => format!("the letter is {state}, not {from}"),
             None => "there is no such dead letter".to_owned(),
         };
-        acted.refused.push(LeftOut { id: *id, why });
+        acted.refused.push(RefusedLetter { id: *id, why });
     }
     let changed =
         dead_letter::ActiveModel { state: Set(to.into()), closed_ms: Set(closed_ms), ..Default::default() };
@@ -186,13 +191,13 @@ async fn change_state(
 }
 
 /// Records an action that changes no letters, such as a note on a group.
-pub async fn record_note(database: &Database, act: &NewAct) -> Result<()> {
-    let work = async |tx: &DatabaseTransaction| record_act(tx, act).await;
+pub async fn record_note(database: &Database, act: &NewLetterAction) -> Result<()> {
+    let work = async |tx: &DatabaseTransaction| insert_action(tx, act).await;
     database.transact(work).await.map(drop)
 }
 
 /// Records an action, in the transaction that performs it, and returns the row's id.
-pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct) -> Result<i64> {
+pub(in crate::store) async fn insert_action(tx: &impl ConnectionTrait, act: &NewLetterAction) -> Result<i64> {
     let truncate =
         |text: &str, length: usize| text.chars().filter(|c| *c != '\0').take(length).collect::<String>();
     let row = ActiveModel {
@@ -211,7 +216,11 @@ pub(in crate::store) async fn record_act(tx: &impl ConnectionTrait, act: &NewAct
 }
 
 /// Returns the actions on this letter (by itself, or with its group), or on this replay; oldest first.
-pub async fn acts(database: &Database, letter: Option<(i64, &str)>, replay: Option<i64>) -> Result<Vec<Act>> {
+pub async fn letter_actions(
+    database: &Database,
+    letter: Option<(i64, &str)>,
+    replay: Option<i64>,
+) -> Result<Vec<RecordedLetterAction>> {
     let mut any = Cond::any().add_option(replay.map(|replay| Column::ReplayId.eq(replay)));
     if let Some((id, fingerprint)) = letter {
         let own = act_letter::Entity::find()

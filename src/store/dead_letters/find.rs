@@ -73,7 +73,7 @@ impl DeadLetterFilter {
     }
 
     /// Returns the filter as JSON, with the companies of the scope, as it is recorded with an action.
-    pub fn for_the_record(&self, scope: &Scope) -> String {
+    pub fn to_json(&self, scope: &Scope) -> String {
         let mut asked = serde_json::to_value(self).unwrap_or_default();
         if let Some(asked) = asked.as_object_mut() {
             asked.retain(|_, value: &mut Value| match value {

@@ -14,8 +14,11 @@ use crate::matching::{Stored, words};
 use crate::runtime::clock::as_rfc3339;
 
 pub use super::entity::dead_letter::Model as DeadLetter;
-pub(super) use acts::record_act;
-pub use acts::{Act, Acted, LeftOut, LetterAction, NewAct, act_on_letters, acts, record_note};
+pub(super) use acts::insert_action;
+pub use acts::{
+    ActionResult, LetterAction, NewLetterAction, RecordedLetterAction, RefusedLetter, act_on_letters,
+    letter_actions, record_note,
+};
 pub use find::{
     Compare, DeadLetterFilter, Group, LetterOfEvent, dead_letter, dead_letter_ids, dead_letter_summaries,
     dead_letters, dead_letters_of, groups, letters_of_event,

@@ -28,7 +28,7 @@ pub enum HostAction {
 /// A recorded action on a host, as stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
-pub struct HostAct {
+pub struct RecordedHostAction {
     #[sea_orm(from_col = "company_id")]
     #[serde(skip)]
     company: CompanyId,
@@ -86,16 +86,16 @@ pub(crate) async fn act_on_host(
 }
 
 /// Returns the actions on this host, oldest first.
-pub async fn host_acts(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<HostAct>> {
+pub async fn host_actions(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<RecordedHostAction>> {
     let host = any_host(Column::CompanyId, Column::HostId, [key]);
     Ok(Entity::find().filter(host).order_by_asc(Column::Id).into_partial_model().all(db).await?)
 }
 
 /// Returns the last action on each of these hosts.
-pub(crate) async fn last_host_acts(
+pub(crate) async fn last_host_actions(
     db: &impl ConnectionTrait,
     keys: &BTreeSet<HostKey>,
-) -> Result<BTreeMap<HostKey, HostAct>> {
+) -> Result<BTreeMap<HostKey, RecordedHostAction>> {
     let mut last = BTreeMap::new();
     let keys: Vec<HostKey> = keys.iter().copied().collect();
     for some in keys.chunks(256) {
@@ -105,7 +105,8 @@ pub(crate) async fn last_host_acts(
             .from(Entity)
             .cond_where(any_host(Column::CompanyId, Column::HostId, some.iter().copied()))
             .group_by_columns([Column::CompanyId, Column::HostId]);
-        let acts = Entity::find().filter(Column::Id.in_subquery(newest)).into_partial_model::<HostAct>();
+        let acts =
+            Entity::find().filter(Column::Id.in_subquery(newest)).into_partial_model::<RecordedHostAction>();
         let acts = acts.all(db).await?.into_iter();
         last.extend(acts.map(|act| (HostKey::new(act.company, act.host), act)));
     }

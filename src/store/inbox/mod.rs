@@ -12,8 +12,8 @@ use crate::event::HostId;
 use crate::matching::{InboxRow, InboxState, Review, words};
 use crate::store::prelude::*;
 
-pub use acts::{HostAct, HostAction, host_acts};
-pub(crate) use acts::{act_on_host, last_host_acts};
+pub use acts::{HostAction, RecordedHostAction, host_actions};
+pub(crate) use acts::{act_on_host, last_host_actions};
 pub use list::{Bookings, inbox_entries};
 
 words!(InboxKind);

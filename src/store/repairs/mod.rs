@@ -151,7 +151,7 @@ pub struct RepairItem {
 
 impl RepairItem {
     /// Sets the state and the reason.
-    pub(crate) fn becomes(&mut self, state: ItemState, reason: Option<&str>) {
+    pub(crate) fn set_state(&mut self, state: ItemState, reason: Option<&str>) {
         (self.state, self.reason) = (state.into(), reason.map(str::to_owned));
     }
 }

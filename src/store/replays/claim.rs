@@ -116,7 +116,7 @@ async fn still_pending(tx: &impl ConnectionTrait, replay: i64, ids: &[i64]) -> R
 
 /// Records that the copies of these letters are confirmed in the queue. After an error, publishing them again
 /// is harmless.
-pub async fn sent(database: &Database, replay: i64, ids: &[i64]) -> Result<()> {
+pub async fn mark_sent(database: &Database, replay: i64, ids: &[i64]) -> Result<()> {
     Entity::update_many()
         .col_expr(Column::State, ReplayItemState::Sent.into())
         .filter(Column::ReplayId.eq(replay))

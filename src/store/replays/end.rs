@@ -4,7 +4,7 @@ use sea_orm::DatabaseTransaction;
 
 use super::{LOST, REFUSED, ReplayItemState};
 use crate::matching::Outcome;
-use crate::store::dead_letters::{NewAct, record_act};
+use crate::store::dead_letters::{NewLetterAction, insert_action};
 use crate::store::entity::dead_letter;
 use crate::store::entity::replay_item::{ActiveModel, Column, Entity};
 use crate::store::prelude::*;
@@ -78,11 +78,11 @@ pub async fn end_decided(
 /// Gives up the letters of a replay that are in flight: their copies count as lost, and the letters are open
 /// again. If a copy arrives after all, it is handled like any other message. Records the action and returns
 /// the number of letters. After an error nothing is given up.
-pub async fn give_up(database: &Database, replay: i64, act: &NewAct) -> Result<usize> {
+pub async fn give_up(database: &Database, replay: i64, act: &NewLetterAction) -> Result<usize> {
     let work = async |tx: &DatabaseTransaction| {
         let letters = end_in_flight(tx, replay, None, (LOST, None), act.at_ms).await?;
         if letters > 0 {
-            record_act(tx, &NewAct { letters, ..act.clone() }).await?;
+            insert_action(tx, &NewLetterAction { letters, ..act.clone() }).await?;
         }
         Ok(letters)
     };
@@ -112,7 +112,7 @@ async fn end_in_flight(
 ) -> Result<usize> {
     let on_the_way = Entity::find()
         .filter(Column::ReplayId.eq(replay))
-        .filter(Column::State.is_in(ReplayItemState::ON_THE_WAY))
+        .filter(Column::State.is_in(ReplayItemState::IN_FLIGHT))
         .filter(Cond::all().add_option(only.map(|letter| Column::LetterId.eq(letter))))
         .order_by_asc(Column::LetterId)
         .lock_exclusive();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::end::ended_columns;
 use super::{FAILED, LEFT, ReplayItemState, ReplayState};
 use crate::store::Database;
-use crate::store::dead_letters::{LetterAction, NewAct, record_act};
+use crate::store::dead_letters::{LetterAction, NewLetterAction, insert_action};
 use crate::store::entity::replay::{ActiveModel, Column, Entity};
 use crate::store::entity::replay_item;
 use crate::store::prelude::*;
@@ -77,14 +77,14 @@ pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64>
             });
             replay_item::Entity::insert_many(rows).exec_without_returning(tx).await?;
         }
-        let act = NewAct {
+        let act = NewLetterAction {
             at_ms: plan.created_ms,
             chosen: Some(plan.chosen.clone()),
             replay: Some(id),
             letters: plan.items.len(),
-            ..NewAct::new(LetterAction::Plan, &plan.made_by)
+            ..NewLetterAction::new(LetterAction::Plan, &plan.made_by)
         };
-        record_act(tx, &act).await?;
+        insert_action(tx, &act).await?;
         Ok(id)
     };
     database.transact(work).await
@@ -105,7 +105,7 @@ pub struct ReplayTerms {
 
 /// The way in which a process starts to work on a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Beginning {
+pub enum ReplayStart {
     /// It starts the replay.
     First(ReplayTerms),
     /// It continues where an earlier process stopped.
@@ -117,7 +117,7 @@ pub enum Beginning {
 
 /// A change of a replay's state.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn<'a> {
+pub struct StateChange<'a> {
     /// The states from which the change is allowed.
     pub from: &'a [ReplayState],
     /// The new state.
@@ -127,7 +127,7 @@ pub struct Turn<'a> {
     /// If given, the change is allowed only while this process holds the lease.
     pub lease: Option<&'a str>,
     /// The action to record.
-    pub act: Option<&'a NewAct>,
+    pub act: Option<&'a NewLetterAction>,
     /// The time of the change, in ms since 1970 (UTC).
     pub now_ms: i64,
 }
@@ -138,8 +138,8 @@ pub async fn begin_replay(
     database: &Database,
     replay: i64,
     lease: (&str, i64),
-    beginning: &Beginning,
-    act: &NewAct,
+    beginning: &ReplayStart,
+    act: &NewLetterAction,
 ) -> Result<bool> {
     let work = async |tx: &DatabaseTransaction| {
         let running = ActiveModel {
@@ -149,7 +149,7 @@ pub async fn begin_replay(
         };
         let update = set_lease(replay, lease, act.at_ms).set(running);
         let update = match beginning {
-            Beginning::First(terms) => {
+            ReplayStart::First(terms) => {
                 let first = ActiveModel {
                     rate: Set(Some(terms.rate.clone())),
                     canary: Set(Some(terms.canary)),
@@ -161,16 +161,16 @@ pub async fn begin_replay(
                 let planned = update.set(first).filter(Column::State.eq(ReplayState::Planned));
                 planned.filter(Column::ExpiresMs.gt(act.at_ms))
             }
-            Beginning::Again { .. } => update.filter(Column::State.is_in(ReplayState::LIVE)),
+            ReplayStart::Again { .. } => update.filter(Column::State.is_in(ReplayState::LIVE)),
         };
         if update.exec(tx).await?.rows_affected == 0 {
             return Ok(false);
         }
         match beginning {
-            Beginning::First(terms) if terms.skip_failing => {
+            ReplayStart::First(terms) if terms.skip_failing => {
                 leave_pending(tx, replay, true, act.at_ms).await?;
             }
-            Beginning::Again { resend: true } => {
+            ReplayStart::Again { resend: true } => {
                 let claimed = replay_item::ActiveModel {
                     state: Set(ReplayItemState::Claimed.into()),
                     sent_ms: Set(Some(act.at_ms)),
@@ -185,14 +185,14 @@ pub async fn begin_replay(
             }
             _ => {}
         }
-        record_act(tx, act).await?;
+        insert_action(tx, act).await?;
         Ok(true)
     };
     database.transact(work).await
 }
 
 /// Renews the lease. Returns false if it was lost.
-pub async fn hold_lease(database: &Database, replay: i64, lease: (&str, i64), now_ms: i64) -> Result<bool> {
+pub async fn renew_lease(database: &Database, replay: i64, lease: (&str, i64), now_ms: i64) -> Result<bool> {
     let update = set_lease(replay, lease, now_ms).filter(Column::State.eq(ReplayState::Running));
     Ok(update.exec(database.connection()).await?.rows_affected > 0)
 }
@@ -214,8 +214,8 @@ fn set_lease(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> Update
 /// Changes the state of a replay, records the action, and releases the lease. If the replay ends early,
 /// unclaimed letters stay as they are. Returns false if it was not in one of the states `from`, or another
 /// process holds it.
-pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Result<bool> {
-    let Turn { from, to, because, lease, act, now_ms } = turn;
+pub async fn set_state(database: &Database, replay: i64, turn: StateChange<'_>) -> Result<bool> {
+    let StateChange { from, to, because, lease, act, now_ms } = turn;
     let work = async |tx: &DatabaseTransaction| {
         let left = ActiveModel {
             state: Set(to.into()),
@@ -237,7 +237,7 @@ pub async fn set_state(database: &Database, replay: i64, turn: Turn<'_>) -> Resu
             leave_pending(tx, replay, false, now_ms).await?;
         }
         if let Some(act) = act {
-            record_act(tx, act).await?;
+            insert_action(tx, act).await?;
         }
         Ok(true)
     };

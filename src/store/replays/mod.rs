@@ -14,13 +14,16 @@ use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 use crate::matching::words;
 
 pub(super) use claim::lock_letters;
-pub use claim::{claim, sent};
+pub use claim::{claim, mark_sent};
 pub(super) use end::end_replayed;
 pub use end::{Replayed, end_decided, give_up, refuse};
 pub use lease::{
-    Beginning, NewItem, NewReplay, ReplayTerms, Turn, begin_replay, hold_lease, insert_replay, set_state,
+    NewItem, NewReplay, ReplayStart, ReplayTerms, StateChange, begin_replay, insert_replay, renew_lease,
+    set_state,
 };
-pub use read::{ItemRow, Shares, item_counts, on_the_way_since, replay, replay_items, replays, shares};
+pub use read::{
+    ItemGroup, ItemRow, item_counts, item_groups, oldest_in_flight_ms, replay, replay_items, replays,
+};
 
 words!(ReplayState, ReplayItemState);
 
@@ -63,7 +66,7 @@ pub enum ReplayItemState {
 
 impl ReplayItemState {
     /// The states in which its copy is, or may be, in the queue.
-    pub const ON_THE_WAY: [Self; 2] = [Self::Claimed, Self::Sent];
+    pub const IN_FLIGHT: [Self; 2] = [Self::Claimed, Self::Sent];
 }
 
 /// The result of a letter whose copy became a dead letter again; also used as a prediction.

@@ -32,7 +32,7 @@ pub struct ItemRow {
 /// The number of letters of a replay that share all of these values.
 #[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
-pub struct Shares {
+pub struct ItemGroup {
     pub(crate) state: Stored<ReplayItemState>,
     pub(crate) predicted: String,
     pub(crate) predicted_reason: Option<String>,
@@ -98,11 +98,11 @@ pub async fn replay_items(
 }
 
 /// Returns when the oldest letter in flight was sent, in ms since 1970 (UTC).
-pub async fn on_the_way_since(database: &Database, replay: i64) -> Result<Option<i64>> {
+pub async fn oldest_in_flight_ms(database: &Database, replay: i64) -> Result<Option<i64>> {
     let since = of_replay(replay)
         .select_only()
         .column_as(Column::SentMs.min(), "since_ms")
-        .filter(Column::State.is_in(ReplayItemState::ON_THE_WAY));
+        .filter(Column::State.is_in(ReplayItemState::IN_FLIGHT));
     Ok(since.into_tuple::<Option<i64>>().one(database.connection()).await?.flatten())
 }
 
@@ -120,14 +120,14 @@ pub async fn item_counts(
     Ok(counts.into_tuple().all(database.connection()).await?)
 }
 
-/// Counts the letters of a replay by everything in [`Shares`].
-pub async fn shares(database: &Database, replay: i64) -> Result<Vec<Shares>> {
-    let shares = of_replay(replay)
+/// Counts the letters of a replay by everything in [`ItemGroup`].
+pub async fn item_groups(database: &Database, replay: i64) -> Result<Vec<ItemGroup>> {
+    let item_groups = of_replay(replay)
         .group_by(Column::State)
         .group_by(Column::Predicted)
         .group_by(Column::PredictedReason)
         .group_by(Column::Strategy)
         .group_by(Column::Result)
         .group_by(Column::ResultReason);
-    Ok(shares.into_partial_model().all(database.connection()).await?)
+    Ok(item_groups.into_partial_model().all(database.connection()).await?)
 }

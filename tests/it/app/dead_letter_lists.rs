@@ -4,9 +4,9 @@ use std::process::Output;
 
 use hostmatch::event::CompanyId;
 use hostmatch::store::{
-    Compare, DeadLetter, DeadLetterFilter, LetterAction, LetterState, NewAct, NewDeadLetter, NewItem,
-    NewReplay, Scope, act_on_letters, dead_letter_ids, dead_letters, groups, insert_dead_letters,
-    insert_replay, purge_closed_letters, purge_replays,
+    Compare, DeadLetter, DeadLetterFilter, LetterAction, LetterState, NewDeadLetter, NewItem,
+    NewLetterAction, NewReplay, Scope, act_on_letters, dead_letter_ids, dead_letters, groups,
+    insert_dead_letters, insert_replay, purge_closed_letters, purge_replays,
 };
 
 use crate::support::program::{command, json, stderr, stdout};
@@ -216,7 +216,7 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
 on_engines!(any_number_of_letters_is_closed_by_one_act);
 async fn any_number_of_letters_is_closed_by_one_act(backend: Backend) {
     let test = record_letters(backend).await;
-    let act = NewAct { at_ms: 1, ..NewAct::new(LetterAction::Discard, "cli:me@here") };
+    let act = NewLetterAction { at_ms: 1, ..NewLetterAction::new(LetterAction::Discard, "cli:me@here") };
     let ids: Vec<i64> = (1..=2_500).collect();
     let acted = act_on_letters(&test.db, &Scope::All, &ids, &act).await.unwrap();
     assert_eq!((acted.done.len(), acted.refused.len()), (6, 2_494), "{backend:?}");
@@ -227,7 +227,7 @@ async fn any_number_of_letters_is_closed_by_one_act(backend: Backend) {
 on_engines!(closed_letters_are_purged_after_their_time_and_open_ones_never);
 async fn closed_letters_are_purged_after_their_time_and_open_ones_never(backend: Backend) {
     let test = record_letters(backend).await;
-    let act = |at_ms| NewAct { at_ms, ..NewAct::new(LetterAction::Discard, "cli:me@here") };
+    let act = |at_ms| NewLetterAction { at_ms, ..NewLetterAction::new(LetterAction::Discard, "cli:me@here") };
     act_on_letters(&test.db, &Scope::All, &[1, 2], &act(1_000)).await.unwrap();
     act_on_letters(&test.db, &Scope::All, &[3], &act(2_000)).await.unwrap();
     let plan = NewReplay {
@@ -265,9 +265,14 @@ async fn closed_letters_are_purged_after_their_time_and_open_ones_never(backend:
     // The history of an open letter is kept, and so is a replay that still waits for a letter.
     let old = act(1_500);
     act_on_letters(&test.db, &Scope::All, &[5], &old).await.unwrap();
-    act_on_letters(&test.db, &Scope::All, &[5], &NewAct { action: LetterAction::Restore, ..old.clone() })
-        .await
-        .unwrap();
+    act_on_letters(
+        &test.db,
+        &Scope::All,
+        &[5],
+        &NewLetterAction { action: LetterAction::Restore, ..old.clone() },
+    )
+    .await
+    .unwrap();
     let acts = "SELECT COUNT(*) FROM hostmatch_dead_letter_actions WHERE at_ms = 1500";
     let replays = "SELECT COUNT(*) FROM hostmatch_replays";
     test.run(&[

@@ -249,13 +249,13 @@ async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
     assert!(nobody.roster(CompanyId(16)).unwrap().staff().is_empty());
 
     let reference = |text| BookingRef::new(text).unwrap();
-    let first = store::remembered(&reader, &schema, &reference("Bk-first")).await.unwrap().unwrap();
+    let first = store::recorded_appointment(&reader, &schema, &reference("Bk-first")).await.unwrap().unwrap();
     let assignment = first.assignment.unwrap();
     assert_eq!(assignment.newest.unwrap().host_id, Some(1_420_209));
     assert!(assignment.payload.unwrap().contains("alt@salon.example"));
-    let fresh = store::remembered(&reader, &schema, &reference("Bk-mara")).await.unwrap().unwrap();
+    let fresh = store::recorded_appointment(&reader, &schema, &reference("Bk-mara")).await.unwrap().unwrap();
     assert_eq!((fresh.appointment.0, fresh.assignment), (4711, None));
-    let none = store::remembered(&reader, &schema, &reference("bk-mara")).await.unwrap();
+    let none = store::recorded_appointment(&reader, &schema, &reference("bk-mara")).await.unwrap();
     assert_eq!(none, Err(Target::Missing), "{backend:?}/{shape:?}");
 
     deciding.rollback().await.unwrap();

@@ -2,8 +2,8 @@
 
 use hostmatch::event::CompanyId;
 use hostmatch::store::{
-    Beginning, DeadLetter, DeadLetterFilter, LetterAction, LetterState, NewAct, NewDeadLetter, NewItem,
-    NewReplay, ReplayTerms, Replayed, Scope, begin_replay, claim, dead_letter, dead_letters,
+    DeadLetter, DeadLetterFilter, LetterAction, LetterState, NewDeadLetter, NewItem, NewLetterAction,
+    NewReplay, ReplayStart, ReplayTerms, Replayed, Scope, begin_replay, claim, dead_letter, dead_letters,
     insert_dead_letters, insert_replay, replay, replays,
 };
 
@@ -52,9 +52,9 @@ async fn create_letter_in_flight(test: &TestDatabase) -> (NewDeadLetter, Replaye
         }],
     };
     let replay = insert_replay(&test.db, &plan).await.unwrap();
-    let act = NewAct { at_ms: 1, ..NewAct::new(LetterAction::Replay, "cli:me@here") };
+    let act = NewLetterAction { at_ms: 1, ..NewLetterAction::new(LetterAction::Replay, "cli:me@here") };
     let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: false };
-    assert!(begin_replay(&test.db, replay, ("l", 9), &Beginning::First(terms), &act).await.unwrap());
+    assert!(begin_replay(&test.db, replay, ("l", 9), &ReplayStart::First(terms), &act).await.unwrap());
     assert_eq!(claim(&test.db, replay, "l", &[(id, first.letter.last_failed_ms)], 1).await.unwrap(), [id]);
     (first, Replayed { replay, letter: id, digest: "d".into() })
 }

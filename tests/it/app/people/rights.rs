@@ -5,7 +5,7 @@ use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::matching::HostKey;
 use hostmatch::store::{
     AuditFilter, Database, GatewaySchema, InboxFilter, MappingFilter, RepairFilter, RepairScope, Scope,
-    StoreError, audits, begin_import, change_of, entity, hand_over, host_acts, imports, inbox_entries,
+    StoreError, audits, begin_import, change_of, entity, hand_over, host_actions, imports, inbox_entries,
     insert_hand_over, list_mappings, record_hand_over_undone, record_import, record_import_undone, repairs,
 };
 use sea_orm::Set;
@@ -27,7 +27,7 @@ pub(crate) async fn every_statement(
     inbox::ignore(&context, key, "test", None).await.map_err(|error| lost(&error))?;
     inbox::reopen(&context, key, None).await.map_err(|error| lost(&error))?;
     inbox_entries(database.connection(), &Scope::All, &InboxFilter::default(), (0, 1)).await?;
-    host_acts(database.connection(), key).await?;
+    host_actions(database.connection(), key).await?;
     let [from, to] = staff.clone();
     let mut last = 0;
     for one in staff {

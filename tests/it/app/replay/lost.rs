@@ -6,8 +6,8 @@ use std::time::Duration;
 use hostmatch::queue::{BatchLimits, Disposition, Gathered, Source};
 use hostmatch::runtime::shutdown::Shutdown;
 use hostmatch::store::{
-    Beginning, LetterAction, NewAct, ReplayState, ReplayTerms, Turn, begin_replay, claim, hold_lease,
-    set_state,
+    LetterAction, NewLetterAction, ReplayStart, ReplayState, ReplayTerms, StateChange, begin_replay, claim,
+    renew_lease, set_state,
 };
 use serde_json::json;
 
@@ -122,24 +122,24 @@ async fn a_process_that_lost_its_replay_changes_nothing_and_omitted_letters_stay
     appears(&stack, 1).await;
     let (id, _) = plan(&stack, &["--all"]);
     let (id, db) = (id.parse::<i64>().unwrap(), &stack.world.test.db);
-    let act = NewAct { at_ms: 10, ..NewAct::new(LetterAction::Pause, "cli:me@here") };
+    let act = NewLetterAction { at_ms: 10, ..NewLetterAction::new(LetterAction::Pause, "cli:me@here") };
     let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
-    assert!(begin_replay(db, id, ("a", 20), &Beginning::First(terms), &act).await.unwrap());
+    assert!(begin_replay(db, id, ("a", 20), &ReplayStart::First(terms), &act).await.unwrap());
     // The transaction that begins the replay records these letters, so a process that continues it also omits
     // them.
     let results = "SELECT result FROM hostmatch_replay_items ORDER BY result IS NULL";
     assert_eq!(stack.world.test.texts(results).await, ["left", "NULL"], "{backend:?}");
 
-    let late = NewAct { at_ms: 30, ..act };
-    let again = Beginning::Again { resend: false };
+    let late = NewLetterAction { at_ms: 30, ..act };
+    let again = ReplayStart::Again { resend: false };
     assert!(begin_replay(db, id, ("b", 40), &again, &late).await.unwrap());
-    assert!(!hold_lease(db, id, ("a", 50), 35).await.unwrap());
+    assert!(!renew_lease(db, id, ("a", 50), 35).await.unwrap());
     let letter = "SELECT letter_id FROM hostmatch_replay_items WHERE result IS NULL";
     let letter = stack.world.test.number(letter).await;
     let seen = format!("SELECT last_failed_ms FROM hostmatch_dead_letters WHERE id = {letter}");
     let letter = [(letter, stack.world.test.number(&seen).await)];
     assert_eq!(claim(db, id, "a", &letter, 35).await.unwrap(), [] as [i64; 0], "{backend:?}");
-    let turn = |lease, to| Turn {
+    let turn = |lease, to| StateChange {
         from: &[ReplayState::Running],
         to,
         because: None,
@@ -158,7 +158,7 @@ async fn a_replay_that_ends_early_releases_the_rest_in_the_same_transaction() {
     let stack = salon(Backend::Sqlite).await;
     let id = plan_replay(&stack, 2).await.parse().unwrap();
     let (from, to) = (&[ReplayState::Planned][..], ReplayState::Cancelled);
-    let turn = Turn { from, to, because: None, lease: None, act: None, now_ms: 1 };
+    let turn = StateChange { from, to, because: None, lease: None, act: None, now_ms: 1 };
     assert!(set_state(&stack.world.test.db, id, turn).await.unwrap());
     assert_eq!(stack.world.rows("hostmatch_replay_items", &["result"]).await, ["left", "left"]);
 }

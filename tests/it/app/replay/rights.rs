@@ -1,24 +1,34 @@
 //! Every statement of a replay, for the test that revokes rights one by one.
 
 use hostmatch::store::{
-    Beginning, Database, DeadLetterFilter, LetterAction, NewAct, NewItem, NewReplay, ReplayState,
-    ReplayTerms, Scope, StoreError, Turn, act_on_letters, acts, begin_replay, claim, dead_letter_ids,
-    dead_letters_of, give_up, groups, insert_replay, purge_closed_letters, purge_replays, refuse, sent,
-    set_state,
+    Database, DeadLetterFilter, LetterAction, NewItem, NewLetterAction, NewReplay, ReplayStart, ReplayState,
+    ReplayTerms, Scope, StateChange, StoreError, act_on_letters, begin_replay, claim, dead_letter_ids,
+    dead_letters_of, give_up, groups, insert_replay, letter_actions, mark_sent, purge_closed_letters,
+    purge_replays, refuse, set_state,
 };
 use sea_orm::ConnectionTrait as _;
 
 /// Runs the database statements of a replay, with the newest letter.
 pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreError> {
-    let act = NewAct { at_ms: 1, ..NewAct::new(LetterAction::Pause, "cli:somebody@here") };
+    let act = NewLetterAction { at_ms: 1, ..NewLetterAction::new(LetterAction::Pause, "cli:somebody@here") };
     // The newest: older ones may be incomplete after a run with missing rights.
     let ids = dead_letter_ids(database, &Scope::All, &DeadLetterFilter::default()).await?;
     let ids = &ids[ids.len() - 1..];
-    act_on_letters(database, &Scope::All, ids, &NewAct { action: LetterAction::Discard, ..act.clone() })
-        .await?;
-    acts(database, Some((ids[0], "f")), None).await?;
-    act_on_letters(database, &Scope::All, ids, &NewAct { action: LetterAction::Restore, ..act.clone() })
-        .await?;
+    act_on_letters(
+        database,
+        &Scope::All,
+        ids,
+        &NewLetterAction { action: LetterAction::Discard, ..act.clone() },
+    )
+    .await?;
+    letter_actions(database, Some((ids[0], "f")), None).await?;
+    act_on_letters(
+        database,
+        &Scope::All,
+        ids,
+        &NewLetterAction { action: LetterAction::Restore, ..act.clone() },
+    )
+    .await?;
     groups(database, &Scope::All, &DeadLetterFilter::default(), 0, 1).await?;
     let seen_ms = dead_letters_of(database, &Scope::All, ids).await?[0].last_failed_ms;
     let item = NewItem {
@@ -39,20 +49,25 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     };
     let id = insert_replay(database, &plan).await?;
     let terms = ReplayTerms { rate: "1/s".into(), canary: 0, stop_percent: 0, skip_failing: true };
-    assert!(begin_replay(database, id, ("lease", 2), &Beginning::First(terms), &act).await?);
+    assert!(begin_replay(database, id, ("lease", 2), &ReplayStart::First(terms), &act).await?);
     assert_eq!(claim(database, id, "lease", &[(ids[0], seen_ms)], 1).await?, [ids[0]]);
-    sent(database, id, ids).await?;
-    let again = Beginning::Again { resend: true };
+    mark_sent(database, id, ids).await?;
+    let again = ReplayStart::Again { resend: true };
     assert!(begin_replay(database, id, ("lease", 2), &again, &act).await?);
     refuse(database, id, ids[0], "unfit", 1).await?;
     let (from, to) = (&[ReplayState::Running][..], ReplayState::Cancelled);
-    let turn = Turn { from, to, because: None, lease: Some("lease"), act: Some(&act), now_ms: 1 };
+    let turn = StateChange { from, to, because: None, lease: Some("lease"), act: Some(&act), now_ms: 1 };
     assert!(set_state(database, id, turn).await?);
     give_up(database, id, &act).await?;
     purge_replays(database, i64::MAX).await?;
     database.connection().execute_unprepared("UPDATE hostmatch_dead_letters SET state = 'open'").await?;
-    act_on_letters(database, &Scope::All, ids, &NewAct { action: LetterAction::Discard, ..act.clone() })
-        .await?;
+    act_on_letters(
+        database,
+        &Scope::All,
+        ids,
+        &NewLetterAction { action: LetterAction::Discard, ..act.clone() },
+    )
+    .await?;
     purge_closed_letters(database, i64::MAX).await?;
     Ok(())
 }

@@ -28,7 +28,7 @@ async fn an_interrupted_down_and_another_up_lose_nothing(backend: Backend) {
         // This mapping is superseded, and one of ours is added.
         assigned(&world, 9003, 5002, "omar@salon.example").await;
         let connection = world.test.db.connection();
-        let going = migration::going_down(connection, Some(steps)).await.unwrap();
+        let going = migration::migrations_to_undo(connection, Some(steps)).await.unwrap();
         let mut taken = migration::down(connection, Some(steps)).await.unwrap();
         taken.reverse();
         assert_eq!(taken, going, "{what}");
