@@ -52,7 +52,7 @@ pub async fn simulate(context: &AppContext, question: &Question) -> Result<Simul
     let order = resolver.order();
     let others: Vec<&str> = order.iter().copied().filter(|name| *name != "manual").collect();
     let without_people = Resolver::ordered(auto_accept, &others).ok();
-    let processor = context.processor().with(resolver);
+    let processor = context.processor().with_resolver(resolver);
     let mut dry_run = processor.dry_run();
 
     let until_ms = question.until_ms.unwrap_or_else(now_ms);

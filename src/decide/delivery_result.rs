@@ -15,38 +15,40 @@ use crate::store::DeadLetter;
 pub enum DeliveryResult {
     /// Decided and committed: acknowledge.
     Done(Outcome),
-    /// Retry by the schedule; when it is exhausted, dead-letter.
+    /// Retry according to the schedule; when the schedule is exhausted, dead-letter.
     Retry(Reason, String),
-    /// Another session kept its rows locked: retry after the first delay, and count no attempt.
+    /// Another database session held locks on the event's rows: retry after the first delay, without counting
+    /// an attempt.
     Deferred,
     /// Dead-letter at once: a retry would not help.
     Dead(Reason, String),
 }
 
-/// A failed attempt, as a header of the message records it and the dead letter shows it.
+/// A failed attempt, as stored in a message header and shown with a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// When, ms since 1970 (UTC).
+    /// When the attempt failed, in ms since 1970 (UTC).
     pub at_ms: i64,
     /// A reason code.
     pub reason: String,
     /// An explanation without personal data.
     pub error: String,
-    /// The version of the worker.
-    pub worker: String,
+    /// The version of the worker that made the attempt.
+    #[serde(rename = "worker")]
+    pub worker_version: String,
 }
 
-/// The number of failed attempts that a message keeps; older ones are dropped.
-const HISTORY: usize = 32;
+/// The maximum number of failed attempts that a message keeps; older ones are dropped.
+const MAX_HISTORY: usize = 32;
 
 impl DeliveryResult {
     pub(crate) fn poison() -> Self {
-        let why = "deciding it made hostmatch fail; see the log of the worker";
+        let why = "hostmatch failed while deciding this event; see the worker's log";
         Self::Dead(Reason::Poison, why.to_owned())
     }
 
     pub(crate) fn undecided() -> Self {
-        Self::Retry(Reason::Refused, "it was not decided".to_owned())
+        Self::Retry(Reason::Refused, "the event was not decided".to_owned())
     }
 
     /// Returns the disposition of the delivery. `schedule`: the delays between attempts.
@@ -58,7 +60,8 @@ impl DeliveryResult {
         now_ms: i64,
     ) -> Disposition {
         let mut headers = BTreeMap::new();
-        // A retry or a replay must keep the type: it may no longer have the routing key.
+        // A retry or a replay must keep the type, because the message may no longer have its original routing
+        // key.
         if let Some(event_type) = event_type {
             headers.insert(TYPE_HEADER.to_owned(), event_type.to_owned());
         }
@@ -76,9 +79,9 @@ impl DeliveryResult {
             at_ms: now_ms,
             reason: reason.to_string(),
             error: error.clone(),
-            worker: env!("CARGO_PKG_VERSION").to_owned(),
+            worker_version: env!("CARGO_PKG_VERSION").to_owned(),
         });
-        let first = history.len().saturating_sub(HISTORY);
+        let first = history.len().saturating_sub(MAX_HISTORY);
         if let Ok(text) = serde_json::to_string(&history[first..]) {
             headers.insert(header::HISTORY.to_owned(), text);
         }
@@ -91,19 +94,20 @@ impl DeliveryResult {
     }
 }
 
-/// Returns the failed attempts that a delivery's headers record.
+/// Returns the failed attempts that are recorded in a delivery's headers.
 pub(crate) fn history(delivery: &Delivery) -> Vec<Attempt> {
     let text = delivery.message.headers.get(header::HISTORY);
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-/// Returns what a dead letter keeps of its message besides routing key and body.
-pub fn kept(letter: &DeadLetter) -> Message {
+/// Returns the stored properties and headers of a dead letter's message, without the routing key and the
+/// body.
+pub fn stored_properties(letter: &DeadLetter) -> Message {
     serde_json::from_str(&letter.headers).unwrap_or_default()
 }
 
-/// The headers that a replayed message does not keep.
-const OF_ONE_LIFE: [&str; 8] = [
+/// The headers that are removed from a message when it is replayed.
+const HEADERS_DROPPED_ON_REPLAY: [&str; 8] = [
     header::ATTEMPT,
     header::REASON,
     header::ERROR,
@@ -116,11 +120,11 @@ const OF_ONE_LIFE: [&str; 8] = [
 
 /// Restores the message of a dead letter, to be processed as if for the first time: its attempts start at
 /// zero; its history and the time of its first receipt are kept.
-pub fn revived(letter: &DeadLetter) -> Message {
+pub fn message_for_replay(letter: &DeadLetter) -> Message {
     let (body, routing_key) = (letter.body.clone().into(), letter.routing_key.clone());
-    let mut message = Message { body, routing_key, ..kept(letter) };
+    let mut message = Message { body, routing_key, ..stored_properties(letter) };
     let headers = &mut message.headers;
-    headers.retain(|name, _| !OF_ONE_LIFE.contains(&name.as_str()));
+    headers.retain(|name, _| !HEADERS_DROPPED_ON_REPLAY.contains(&name.as_str()));
     headers.insert(header::DEAD_ID.to_owned(), letter.dead_id.clone());
     headers.insert(header::FIRST_SEEN.to_owned(), letter.first_seen_ms.to_string());
     if letter.history != "[]" {
@@ -146,7 +150,7 @@ mod tests {
             let Disposition::Retry { after: got, counts: true, headers } =
                 again.disposition(&current, Some("appointment.created"), &schedule, 7)
             else {
-                panic!("attempt {attempt} is retried")
+                panic!("attempt {attempt} was not retried")
             };
             assert_eq!(got, *after);
             assert_eq!(headers[TYPE_HEADER], "appointment.created");
@@ -154,7 +158,7 @@ mod tests {
             current.message.headers = headers;
         }
         let Disposition::DeadLetter { headers } = again.disposition(&current, None, &schedule, 8) else {
-            panic!("the schedule is exhausted")
+            panic!("the message was not dead-lettered after the last attempt")
         };
         assert_eq!(headers[header::REASON], "appointment_not_found");
         let history: Vec<Attempt> = serde_json::from_str(&headers[header::HISTORY]).unwrap();
@@ -178,7 +182,7 @@ mod tests {
         let Disposition::Retry { after, counts, headers } =
             DeliveryResult::Deferred.disposition(&delivery(9), Some("appointment.created"), &schedule, 0)
         else {
-            panic!("it is retried")
+            panic!("the deferred delivery was not retried")
         };
         assert_eq!((after, counts), (schedule[0], false));
         assert_eq!(headers.into_keys().collect::<Vec<_>>(), [TYPE_HEADER], "no history");

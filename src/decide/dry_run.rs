@@ -1,7 +1,7 @@
 //! Predicts what deciding would do: the same decoding, the same rows and the same plan, in a transaction
 //! that only reads, locks nothing and is rolled back.
 //!
-//! Each delivery sees the changes that those before it would have made, however many they are.
+//! Each delivery sees the changes that all earlier deliveries would have made.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -29,13 +29,13 @@ pub struct Prediction {
     pub result: DeliveryResult,
     /// A code with more detail about the decision.
     pub code: Option<&'static str>,
-    /// The appointment that it is about, or the first of them.
+    /// The appointment of the message, or the first one of several.
     pub appointment: Option<AppointmentId>,
     /// The strategy that would find a member of staff.
     pub strategy: Option<String>,
 }
 
-/// The predicted results of one event, booking by booking, and the changes to its appointments.
+/// The predicted result of each booking of one event, and the changes to its appointments.
 #[derive(Debug)]
 pub struct EventPrediction {
     /// The target and the predicted result of each of its bookings.
@@ -52,7 +52,8 @@ pub struct Trial {
     pub decided: Assignment,
     /// The member of staff to whom a person has mapped the host, if any.
     pub by_person: Option<StaffId>,
-    /// If a person has mapped the host: the member of staff that the other chain would have found.
+    /// If a person has mapped the host, the member of staff that the chain without mappings by people would
+    /// have found.
     pub without_people: Option<StaffId>,
 }
 
@@ -76,10 +77,10 @@ impl<'p> DryRun<'p> {
         };
         let mut flights: Vec<InFlight> = messages.into_iter().map(flight).collect();
         for mut part in transactions(&mut flights) {
-            if !self.part(&mut part).await? {
-                // Planning panicked: plan one by one, to find the message that causes it.
+            if !self.plan_part(&mut part).await? {
+                // Planning panicked, so plan the messages one by one to find the cause.
                 for flight in part {
-                    if !self.part(&mut [&mut *flight]).await? {
+                    if !self.plan_part(&mut [&mut *flight]).await? {
                         flight.result = Some(DeliveryResult::poison());
                     }
                 }
@@ -123,10 +124,9 @@ impl<'p> DryRun<'p> {
     }
 
     /// Predicts the results of these recorded events, had the strategies of this processor applied from the
-    /// beginning: mappings by matches are ignored and created anew, mappings by people apply, the staff are
-    /// those of today. `without_people`: a chain that uses no mapping by people. An event has a trial if it
-    /// has a host and names its appointment and company. The state that is kept grows with the number of
-    /// hosts.
+    /// beginning: mappings by matches are ignored and created again, mappings by people apply, and the staff
+    /// are those of today. `without_people`: a chain that uses no mapping by people. An event has a trial if
+    /// it has a host and names its appointment and company. Memory use grows with the number of hosts.
     pub async fn try_from_the_beginning(
         &mut self,
         events: &[BookingEvent],
@@ -174,8 +174,9 @@ impl<'p> DryRun<'p> {
         Ok(trials)
     }
 
-    /// Plans a part. Returns false when planning panicked; the state that was kept is lost then.
-    async fn part(&mut self, part: &mut [&mut InFlight]) -> Result<bool, StoreError> {
+    /// Plans a part. Returns false if planning panicked; the state of earlier predictions is lost in that
+    /// case.
+    async fn plan_part(&mut self, part: &mut [&mut InFlight]) -> Result<bool, StoreError> {
         let state = std::mem::take(&mut self.state);
         let database = &self.processor.database;
         let planning = async {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
 use super::delivery_result::DeliveryResult;
-use super::metrics::{Named, kind_of};
+use super::metrics::{DeliveryLabels, kind_of};
 use super::trace;
 use crate::event::{self, BookingEvent, Decoded, Envelope, EventId, Malformed, Shape};
 use crate::matching::{DEAD_LETTER, Item, Outcome, Plan, Reason, Target, Verdict};
@@ -22,17 +22,18 @@ pub(crate) struct InFlight {
     pub(crate) delivery: Delivery,
     /// Its span, if traces are on.
     pub(super) span: Span,
-    /// `None`: it has not been decoded yet, or cannot be.
+    /// `None` if the delivery has not been decoded yet or cannot be decoded.
     content: Option<Decoded>,
-    /// Its labels in metrics.
-    pub(crate) named: Named,
-    /// The dead letter that it is a copy of.
+    /// The labels of the delivery in metrics.
+    pub(crate) labels: DeliveryLabels,
+    /// The dead letter of which the delivery is a copy.
     pub(super) replayed: Option<Replayed>,
-    /// If its appointment does not exist, it is not retried but ignored (`calcom.unknown_booking`).
+    /// Whether the delivery is ignored instead of retried if its appointment does not exist
+    /// (`calcom.unknown_booking`).
     may_be_unknown: bool,
     /// The target of each of its bookings, as last loaded.
     pub(super) targets: Vec<Target>,
-    /// An appointment that it is about was not read: another session has locked it.
+    /// Whether one of its appointments was not read because another session has locked it.
     pub(super) is_locked: bool,
     /// A code with more detail about the planned result.
     pub(super) code: Option<&'static str>,
@@ -40,15 +41,15 @@ pub(crate) struct InFlight {
     pub(super) strategy: Option<String>,
     /// The result that a transaction has planned but not committed yet.
     pub(super) planned: Option<DeliveryResult>,
-    /// The result: only what is committed, or needs no commit.
+    /// The result, once it is committed or if it needs no commit.
     pub(super) result: Option<DeliveryResult>,
-    /// More appointments wait for a host to which it gave a mapping.
+    /// Whether more appointments wait for a host to which the delivery gave a mapping.
     pub(crate) more_waiting: bool,
-    /// Its disposition; it is released while there is no result.
+    /// Its disposition. A delivery without a result is released.
     pub(crate) disposition: Disposition,
 }
 
-/// How the processing of a delivery ends.
+/// The end of the processing of a delivery.
 pub(crate) enum Ending {
     Decided(Outcome),
     Deferred,
@@ -56,7 +57,7 @@ pub(crate) enum Ending {
     DeadLettered(Reason),
 }
 
-/// Decodes a delivery; `None` when decoding panicked: no message may stop the program.
+/// Decodes a delivery. Returns `None` if decoding panicked, because no message may stop the program.
 pub(crate) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
     let message = &delivery.message;
     let envelope = Envelope {
@@ -71,8 +72,8 @@ pub(crate) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
     catch_unwind(AssertUnwindSafe(|| event::decode(&envelope))).ok()
 }
 
-/// Returns the dead letter of which a delivery claims to be a copy, with the digest of the delivery itself:
-/// a message with forged headers has another digest.
+/// Returns the dead letter of which a delivery claims to be a copy, with the digest of the delivery itself. A
+/// message with forged headers has another digest.
 pub(crate) fn replayed(delivery: &Delivery) -> Option<Replayed> {
     let number = |name| delivery.message.headers.get(name)?.parse().ok();
     Some(Replayed {
@@ -83,22 +84,22 @@ pub(crate) fn replayed(delivery: &Delivery) -> Option<Replayed> {
 }
 
 impl InFlight {
-    /// Creates one for a received delivery.
+    /// Creates the state of a received delivery.
     pub(crate) fn new(delivery: Delivery) -> Self {
         Self { delivery, ..Self::default() }
     }
 
-    /// Creates one for an event that was decided before.
-    pub(super) fn again(event: BookingEvent, decided_ms: i64) -> Self {
+    /// Creates the state of an event that was decided before and is decided again.
+    pub(super) fn for_redecision(event: BookingEvent, decided_ms: i64) -> Self {
         let delivery = Delivery { attempt: 1, first_seen_ms: decided_ms, ..Delivery::default() };
         Self { content: Some(Decoded::Event(Box::new(event))), ..Self::new(delivery) }
     }
 
-    /// Decodes it. `ends_unknown`: this is the last attempt, and Cal.com's own webhooks may be about
-    /// appointments that do not exist.
+    /// Decodes the delivery. `ends_unknown`: this is the last attempt, and Cal.com's own webhooks may be
+    /// about appointments that do not exist.
     pub(super) fn read(&mut self, ends_unknown: bool) {
         let read = read(&self.delivery);
-        self.named = Named::of(&self.delivery, read.as_ref());
+        self.labels = DeliveryLabels::of(&self.delivery, read.as_ref());
         self.replayed = replayed(&self.delivery);
         match read {
             Some(Ok(decoded)) => {
@@ -110,7 +111,7 @@ impl InFlight {
                 self.result = Some(DeliveryResult::Dead(malformed.kind.into(), malformed.to_string()));
             }
             None => {
-                let why = "reading it made hostmatch fail";
+                let why = "hostmatch failed while reading this event; see the worker's log";
                 self.result = Some(DeliveryResult::Dead(Reason::Poison, why.to_owned()));
             }
         }
@@ -122,7 +123,7 @@ impl InFlight {
         }
     }
 
-    /// Plans its result; it counts only once the transaction is committed.
+    /// Plans the result, which is valid only once the transaction is committed.
     pub(super) fn plan(&mut self, plan: &mut Plan<'_>) {
         let publisher = self.delivery.message.headers.get(header::PUBLISHER).map(String::as_str);
         let received_ms = self.delivery.first_seen_ms;
@@ -145,8 +146,8 @@ impl InFlight {
         };
     }
 
-    /// Records that its planned result is committed, in a write that began at `begun`.
-    pub(super) fn committed(&mut self, begun: SystemTime, more_waiting: bool) {
+    /// Records that the planned result is committed, in a write that began at `begun`.
+    pub(super) fn mark_committed(&mut self, begun: SystemTime, more_waiting: bool) {
         self.result = self.planned.take();
         self.more_waiting |= more_waiting;
         if let (Some(DeliveryResult::Done(outcome)), true) = (&self.result, self.span.is_kept()) {
@@ -156,7 +157,7 @@ impl InFlight {
         }
     }
 
-    /// Returns what has to be read from the database for it.
+    /// Returns the rows that have to be read from the database for this delivery.
     pub(super) fn lookup(&self) -> Option<Lookup<'_>> {
         match &self.content {
             Some(Decoded::Event(event)) => Some(Lookup { event, tried_before: self.delivery.attempt > 0 }),
@@ -225,7 +226,7 @@ impl InFlight {
         self.span.end();
     }
 
-    /// Logs an event that was not decided, in one line: which event, and its disposition.
+    /// Logs, in one line, an event that was not decided and its disposition.
     fn log(&self, reason: &str, why: &str) {
         let attempt = self.delivery.attempt + 1;
         let event_id = self.delivery.message.message_id.as_deref().and_then(shown_id);
@@ -251,7 +252,7 @@ impl InFlight {
     }
 }
 
-/// Groups what has to be decided into transactions of at most [`MAX_BOOKINGS`] bookings.
+/// Groups the undecided deliveries into transactions of at most [`MAX_BOOKINGS`] bookings.
 pub(super) fn transactions(flights: &mut [InFlight]) -> Vec<Vec<&mut InFlight>> {
     let (mut parts, mut part, mut bookings) = (Vec::new(), Vec::new(), 0);
     for flight in flights.iter_mut().filter(|flight| flight.result.is_none()) {

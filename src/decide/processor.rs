@@ -1,9 +1,9 @@
 //! Decides a batch: decode, load, plan and commit, in one transaction.
 //!
-//! A malformed message gets its result while it is decoded and does not affect the others. When the
-//! transaction fails because the database is unavailable, the whole batch is held; when it met a lock of
-//! another session, it was rolled back and is retried; any other failure is due to one delivery, and
-//! the batch is halved until that delivery is alone and gets the result.
+//! A malformed message gets its result while it is decoded and does not affect the others. If the transaction
+//! fails because the database is unavailable, the whole batch is held. If it met another session's lock, it
+//! is rolled back and retried. Any other failure is due to one delivery, so the batch is halved until that
+//! delivery is alone and gets the result.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -28,7 +28,7 @@ use crate::store::{
     self, Database, GatewaySchema, HostLockMode, Locked, Lookup, Purpose, StoreError, StoreErrorKind,
 };
 
-/// Everything that deciding needs. Shared by the pipelines of a worker; it keeps no state of decisions.
+/// Everything that deciding needs. The pipelines of a worker share it; it keeps no state between decisions.
 #[derive(Debug)]
 pub struct Processor {
     pub(crate) database: Database,
@@ -61,24 +61,24 @@ impl Processor {
 
     /// Replaces the strategies.
     #[must_use]
-    pub fn with(self, resolver: Resolver) -> Self {
+    pub fn with_resolver(self, resolver: Resolver) -> Self {
         Self { resolver, ..self }
     }
 
-    /// Begins a dry run, in which nothing has happened yet.
+    /// Begins a dry run without earlier predictions.
     pub fn dry_run(&self) -> DryRun<'_> {
         DryRun { processor: self, state: Loaded::default() }
     }
 
-    /// Checks whether deciding is possible at all now, by doing it and leaving nothing behind. The error says
-    /// what prevents it.
+    /// Checks whether deciding is possible now, by reading and writing as a decision does, without a lasting
+    /// effect. The error names the cause.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.database.with_deadline(store::probe(&self.database, &self.schema, self.mode)).await
     }
 
-    /// Decides these deliveries, and returns the result of each. Fails when the database cannot be used:
-    /// then no result is returned, and a later call may succeed. Transactions that were committed before
-    /// stay committed; deciding them again leaves the same rows.
+    /// Decides these deliveries, and returns the result of each. If the database cannot be used, this fails
+    /// without any result, and a later call may succeed. Transactions that were committed before stay
+    /// committed; deciding their deliveries again leaves the same rows.
     pub async fn process(&self, deliveries: &[Delivery]) -> Result<Vec<DeliveryResult>, StoreError> {
         let mut flights: Vec<InFlight> = deliveries.iter().cloned().map(InFlight::new).collect();
         self.read(&mut flights);
@@ -92,7 +92,7 @@ impl Processor {
         flights.iter_mut().for_each(|flight| self.decode(flight));
         crash_points::point("decoded");
         stage.end();
-        self.meters.received(flights.iter().map(|flight| flight.named));
+        self.meters.count_received(flights.iter().map(|flight| flight.labels));
     }
 
     pub(super) fn decode(&self, flight: &mut InFlight) {
@@ -100,8 +100,8 @@ impl Processor {
         flight.read(is_last && self.unknown_booking == UnknownBooking::Ignore);
     }
 
-    /// Decides all deliveries that have no result yet, in as many transactions as needed. When it fails,
-    /// those that were decided before keep their results.
+    /// Decides all deliveries that have no result yet, in as many transactions as needed. On failure,
+    /// deliveries that were decided before keep their results.
     pub(crate) async fn decide_all(&self, flights: &mut [InFlight]) -> Result<(), StoreError> {
         let mut retries = RetrySet::new(transactions(flights));
         while let Some(mut part) = retries.next().await {
@@ -115,8 +115,9 @@ impl Processor {
                 Err(Failure::Conflict) => retries.conflicted(part),
                 Err(Failure::Culprit(_)) if part.items.len() > 1 => retries.halve(part),
                 Err(Failure::Culprit(result)) => {
-                    // Counted once: halving has failed with it several times before.
-                    self.meters.failed();
+                    // The fault is counted only here, once: while the batch was halved, the same delivery
+                    // failed several times.
+                    self.meters.count_fault();
                     part.items.into_iter().for_each(|flight| flight.result = Some(result.clone()));
                 }
             }
@@ -134,7 +135,8 @@ impl Processor {
         Ok(())
     }
 
-    /// Decides these deliveries in one transaction. Those whose rows are locked have no result afterwards.
+    /// Decides these deliveries in one transaction. Deliveries whose rows are locked have no result
+    /// afterwards.
     async fn decide(&self, part: &mut [&mut InFlight]) -> Result<(), Failure> {
         let events = part.len();
         let attempt = Box::pin(self.database.with_deadline(self.transact(part)));
@@ -169,9 +171,9 @@ impl Processor {
                 done => done?,
             };
         crash_points::point("after_commit");
-        part.iter_mut().for_each(|flight| flight.committed(commit.begun_at, more_waiting));
+        part.iter_mut().for_each(|flight| flight.mark_committed(commit.begun_at, more_waiting));
         commit.end();
-        self.meters.committed(&stats, &changes);
+        self.meters.count_committed(&stats, &changes);
         Ok(())
     }
 
@@ -213,8 +215,8 @@ impl Processor {
         Ok(Worked { more_waiting: locked.more_waiting, stats, changes, commit })
     }
 
-    /// Reads what deciding these deliveries needs, and meanwhile resolves each new host once. The resolutions
-    /// determine what is locked, and the plan uses them. Sets the targets of each delivery's bookings.
+    /// Reads the rows that deciding these deliveries needs, and resolves each new host once. The resolutions
+    /// determine which rows are locked, and the plan uses them. Sets the targets of each delivery's bookings.
     /// `before`: the state that a dry run keeps from earlier deliveries.
     pub(super) async fn load(
         &self,
@@ -279,12 +281,12 @@ struct Worked<'m> {
     commit: Stage<'m>,
 }
 
-/// Why a part of a batch was not decided.
+/// The reason why a part of a batch was not decided.
 enum Failure {
     /// The database cannot be used: no delivery is at fault.
     Held(StoreError),
-    /// Another session has locked what it needs.
+    /// Another session has locked rows that the part needs.
     Conflict,
-    /// One delivery of the part is the cause; if it is alone, this is its result.
+    /// One delivery of the part is the cause; if the part has only that delivery, this is its result.
     Culprit(DeliveryResult),
 }

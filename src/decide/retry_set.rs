@@ -1,9 +1,9 @@
 //! The parts of a batch that are not decided yet, with retries of those whose rows another session has
 //! locked.
 //!
-//! Our transactions never wait for a row of the gateway, so now and then they conflict with it, which is no
-//! fault. Such a part is retried after a short delay, behind the others, and in halves when that does not
-//! help; items that still conflict after that are deferred alone.
+//! Our transactions never wait for a row of the gateway, so they occasionally conflict with it; this is not a
+//! fault. Such a part is retried after a short delay, behind the other parts, and then in halves. Items that
+//! still conflict afterwards are deferred one by one.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::runtime::backoff::Delays;
 const FIRST_DELAY: Duration = Duration::from_millis(2);
 const MAX_DELAY: Duration = Duration::from_millis(60);
 
-/// How often a part is tried before it is halved.
+/// The number of attempts before a part is halved.
 const TRIES: u32 = 3;
 
-/// How often a part that cannot be halved is tried before it is deferred.
+/// The number of attempts before a part that cannot be halved is deferred.
 const TRIES_ALONE: u32 = 10;
 
-/// After this time of conflicts a batch is not retried any more: too many rows are locked.
+/// A batch that has had conflicts for this long is no longer retried, because too many rows are locked.
 const CONFLICTS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The parts that are still to be decided, in this order.
@@ -59,7 +59,7 @@ impl<T> RetrySet<T> {
         Some(part)
     }
 
-    /// Splits a part in which one item fails: each half is tried on its own, the first one first.
+    /// Splits a part in which one item fails. Each half is tried separately, in order.
     pub(crate) fn halve(&mut self, mut part: Part<T>) {
         let second = part.items.split_off(part.items.len() / 2);
         self.parts.push_front(Part { items: second, tries: 0 });

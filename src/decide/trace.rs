@@ -1,8 +1,8 @@
 //! Traces a batch: one span for the batch, linked to its messages, and one span for each message in the trace
 //! that it arrived with, which ends when its result is committed.
 //!
-//! Only the first attempt is part of the message's own trace. A retry or a replay may come hours later: it
-//! begins a new trace, which is linked to the first.
+//! Only the first attempt is part of the message's own trace. A retry or a replay may happen hours later, so
+//! it begins a new trace that is linked to the first one.
 
 use super::in_flight::InFlight;
 use crate::event::carried_context;
@@ -10,10 +10,10 @@ use crate::queue::{Delivery, header};
 use crate::telemetry::shown_id;
 use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
 
-/// Where deliveries come from: the kind of the queue, and its name.
+/// The source of deliveries: the kind of the queue, and its name.
 type Destination<'a> = (&'static str, &'a str);
 
-/// Begins the spans of these deliveries, and returns that of the batch. Does nothing when traces are off.
+/// Begins the spans of these deliveries, and returns the span of the batch. Does nothing if traces are off.
 pub(crate) fn begin(from: Destination<'_>, flights: &mut [InFlight]) -> Span {
     if !traces::are_on() {
         return Span::NONE;
@@ -33,7 +33,7 @@ pub(crate) fn begin(from: Destination<'_>, flights: &mut [InFlight]) -> Span {
 }
 
 /// Begins the span of recording these dead letters.
-pub(crate) fn recording(from: Destination<'_>, deliveries: &[Delivery]) -> Span {
+pub(crate) fn begin_recording(from: Destination<'_>, deliveries: &[Delivery]) -> Span {
     if !traces::are_on() {
         return Span::NONE;
     }

@@ -1,4 +1,4 @@
-//! Statistics of a plan, for metrics. No written row depends on them.
+//! Statistics of a plan, for metrics. They do not influence which rows are written.
 
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
@@ -7,17 +7,17 @@ use super::strategy::{Confidence, Strategy};
 use super::values::words;
 use crate::event::HostMissing;
 
-words!(Found);
+words!(LookupResult);
 
 /// The result of one host lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub enum Found {
+pub enum LookupResult {
     /// A member of staff was found and accepted.
     Accepted,
-    /// One was found, but with too little confidence: a person decides.
+    /// A member of staff was found, but with too little confidence: a person decides.
     Suggested,
-    /// None can be accepted: several are equally likely, or a person switched the mapping off.
+    /// No member of staff can be accepted: several are equally likely, or a person switched the mapping off.
     Rejected,
     /// Nobody was found.
     #[strum(serialize = "none")]
@@ -29,16 +29,16 @@ pub enum Found {
 pub struct Lookup {
     /// The strategy that found a member of staff, one of the names of [`Strategy`].
     pub(crate) strategy: Option<&'static str>,
-    pub(crate) found: Found,
+    pub(crate) result: LookupResult,
     pub(crate) confidence: Option<Confidence>,
 }
 
 /// The statistics of one batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MatchStats {
-    /// One for each booking whose host was looked up.
+    /// A lookup for each booking whose host was looked up.
     pub lookups: Vec<Lookup>,
-    /// One for each booking that could assign staff but has no host, or none with an id.
+    /// A reason for each booking that could assign staff but has no host, or only hosts without an id.
     pub missing: Vec<HostMissing>,
 }
 
@@ -47,22 +47,27 @@ impl MatchStats {
         self.lookups.push(match resolution {
             Resolution::Matched { strategy, candidate } => Lookup {
                 strategy: Some(strategy),
-                found: Found::Accepted,
+                result: LookupResult::Accepted,
                 confidence: Some(candidate.confidence),
             },
             Resolution::NeedsReview { review, suggestions } => {
                 // The first suggestion is from the strategy with the highest priority.
                 let best = suggestions.first();
                 let named = |name: &str| Strategy::names().find(|known| *known == name);
-                let found =
-                    if *review == Review::BelowThreshold { Found::Suggested } else { Found::Rejected };
+                let result = if *review == Review::BelowThreshold {
+                    LookupResult::Suggested
+                } else {
+                    LookupResult::Rejected
+                };
                 Lookup {
                     strategy: best.and_then(|best| named(&best.strategy)),
-                    found,
+                    result,
                     confidence: best.map(|best| best.confidence),
                 }
             }
-            Resolution::Unmatched => Lookup { strategy: None, found: Found::Nobody, confidence: None },
+            Resolution::Unmatched => {
+                Lookup { strategy: None, result: LookupResult::Nobody, confidence: None }
+            }
         });
     }
 }

@@ -24,7 +24,7 @@ pub use changes::{
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use learn::mapped_host;
-pub use match_stats::{Found, Lookup, MatchStats};
+pub use match_stats::{Lookup, LookupResult, MatchStats};
 pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
 pub use resolver::{Resolution, Resolved, Resolver, Review, Step, StepFound, Suggestion};

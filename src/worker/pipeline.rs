@@ -25,7 +25,7 @@ impl Pipeline {
             self.worker.tally.batch_begins();
             self.part.begins();
             let meters = &self.worker.processor.meters;
-            meters.takes(self.number, batch.deliveries(), batch.closed_by);
+            meters.begin_batch(self.number, batch.deliveries(), batch.closed_by);
             let (count, drained) = (batch.deliveries().len(), batch.closed_by == ClosedBy::Drained);
             let mut flights: Vec<InFlight> = batch.take().into_iter().map(InFlight::new).collect();
             let span = begin_trace(self.consumer.destination(), &mut flights);
@@ -35,7 +35,7 @@ impl Pipeline {
             self.worker.tally.batch_ends();
             // Returned deliveries still wait.
             let is_all = drained && matches!(settled, Ok(true));
-            meters.leaves(self.number, count, is_all);
+            meters.end_batch(self.number, count, is_all);
             if !settled? {
                 self.consumer.pause().await;
                 self.worker.availability.wait(&self.worker.processor, &self.shutdown).await;
@@ -54,7 +54,7 @@ impl Pipeline {
         let is_decided = loop {
             let decided = processor.decide_all(&mut flights).await;
             availability.set(decided.is_ok());
-            processor.meters.database(decided.is_ok());
+            processor.meters.set_database_up(decided.is_ok());
             match decided {
                 Ok(()) => break true,
                 Err(away) if hold.wait(&away, &self.shutdown).await => {}
@@ -83,7 +83,7 @@ impl Pipeline {
         let Settled { acked, retried, dead, released, lost, .. } = settled;
         tracing::debug!(acked, retried, dead, released, lost, "batch settled");
         let gone = || settled.gone.iter().map(|place| &flights[*place]);
-        meters.settled(gone(), now_ms);
+        meters.count_settled(gone(), now_ms);
         tally.settled(gone());
         Ok(())
     }

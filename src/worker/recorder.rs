@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::health::Part;
 use super::hold::{self, Hold};
 use super::run::Worker;
-use crate::decide::{Attempt, history, read as read_event, recording, replayed};
+use crate::decide::{Attempt, begin_recording, history, read as read_event, replayed};
 use crate::event::{Decoded, Hints, Ignored, TYPE_HEADER};
 use crate::matching::Reason;
 use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, header};
@@ -34,7 +34,7 @@ impl Recorder {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.worker.tally.batch_begins();
             self.part.begins();
-            let span = recording(self.consumer.destination(), batch.deliveries());
+            let span = begin_recording(self.consumer.destination(), batch.deliveries());
             let recorded = hold::ignore_unless_closed(span.within(self.handle(batch)).await);
             drop(span);
             self.part.ends();
@@ -72,7 +72,7 @@ impl Recorder {
             let is_replay = letter.replayed.is_some();
             let letter = &letter.letter;
             let meters = &self.worker.processor.meters;
-            meters.mark_dead_lettered(letter.event_type.as_deref(), &letter.reason, is_replay);
+            meters.count_broker_dead_letter(letter.event_type.as_deref(), &letter.reason, is_replay);
         }
         self.worker.tally.add("recorded_dead_letter", recorded.unwrap_or_default() as u64);
         Ok(recorded.is_some())

@@ -77,7 +77,7 @@ impl Worker {
     pub async fn run(&self, shutdown: Shutdown, until_empty: bool) -> Result<(), WorkerError> {
         let stop = shutdown.child_token();
         let config = &self.config.worker;
-        self.processor.meters.begins(self.config.matching.auto_accept, config.pipelines);
+        self.processor.meters.register(self.config.matching.auto_accept, config.pipelines);
         let mut tasks: JoinSet<Result<(), WorkerError>> = JoinSet::new();
         let mut parts = Vec::new();
         let mut part = |name: String, source, limits| {

@@ -136,7 +136,7 @@ impl Sampler {
         }
         let is_away = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
         // An answer does not mean yet that events can be decided.
-        self.worker.processor.meters.database(!is_away && !self.worker.availability.is_held());
+        self.worker.processor.meters.set_database_up(!is_away && !self.worker.availability.is_held());
         self.set_database(sample.as_ref().ok());
         // Last, so that no scrape sees it beside values of before.
         self.up.set(["database"], f64::from(u8::from(sample.is_ok())));
@@ -191,7 +191,7 @@ impl Sampler {
                 self.queue_gauges.push(gauge);
             }
             if *part == Part::Work && *ready == 0 {
-                self.worker.processor.meters.nothing_waits();
+                self.worker.processor.meters.mark_queue_empty();
             }
         }
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::app::redaction::{PayloadView, masked_header};
 use crate::app::{AppContext, AppError, NextAction};
-use crate::decide::{Attempt, DeliveryResult, kept, revived};
+use crate::decide::{Attempt, DeliveryResult, message_for_replay, stored_properties};
 use crate::event::HostId;
 use crate::matching::{HostKey, Outcome, Reason};
 use crate::queue::header;
@@ -80,7 +80,7 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
     }
     let acts = context.with_deadline(letter_actions(database, Some((id, &letter.fingerprint)), None)).await?;
     let cure = cure(context, &letter).await?;
-    let kept = kept(&letter);
+    let kept = stored_properties(&letter);
     let properties = [
         ("type", kept.message_type),
         ("message_id", kept.message_id),
@@ -135,7 +135,7 @@ async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>,
         _ => return Ok(None),
     }
     let processor = context.processor();
-    let message = (revived(letter), letter.first_seen_ms);
+    let message = (message_for_replay(letter), letter.first_seen_ms);
     match processor.dry_run().predict(vec![message]).await?.pop().map(|prediction| prediction.result) {
         Some(DeliveryResult::Done(outcome @ (Outcome::NeedsReview | Outcome::Unmatched))) => {
             let host = letter.company_id.zip(letter.host_id);
@@ -180,7 +180,8 @@ fn timeline(letter: &DeadLetter) -> Vec<Moment> {
     let unknown = letter.attempts.saturating_sub(known).saturating_sub(i32::from(by_broker)).max(0);
     for (number, attempt) in (unknown + 1..).zip(history) {
         let (ms, moment) = happened(attempt.at_ms, format!("attempt {number} failed"));
-        let (reason, error, worker) = (Some(attempt.reason), Some(attempt.error), Some(attempt.worker));
+        let (reason, error, worker) =
+            (Some(attempt.reason), Some(attempt.error), Some(attempt.worker_version));
         timeline.push((ms, Moment { reason, error, worker, ..moment }));
     }
     if by_broker {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Report, find};
 use crate::app::{AppContext, AppError};
-use crate::decide::{DeliveryResult, DryRun, Prediction, revived};
+use crate::decide::{DeliveryResult, DryRun, Prediction, message_for_replay};
 use crate::queue::identity;
 use crate::runtime::clock::{now_ms, rfc3339};
 use crate::store::{
@@ -97,7 +97,7 @@ async fn left_out(
 }
 
 async fn predictions(dry_run: &mut DryRun<'_>, letters: Vec<DeadLetter>) -> Result<Vec<NewItem>, StoreError> {
-    let messages: Vec<_> = letters.iter().map(|row| (revived(row), row.first_seen_ms)).collect();
+    let messages: Vec<_> = letters.iter().map(|row| (message_for_replay(row), row.first_seen_ms)).collect();
     let digests: Vec<String> = messages.iter().map(|(message, _)| identity(message).to_string()).collect();
     let predictions = dry_run.predict(messages).await?;
     let items = letters.iter().zip(digests).zip(predictions);

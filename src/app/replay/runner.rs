@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::picker::{ItemCounts, Picker};
 use super::{Report, act_on, find, refusal};
 use crate::app::{AppContext, AppError};
-use crate::decide::revived;
+use crate::decide::message_for_replay;
 use crate::queue::{Message, PublishError, Publisher, header};
 use crate::runtime::backoff::Delays;
 use crate::runtime::clock::now_ms;
@@ -298,7 +298,7 @@ impl Runner<'_> {
     }
 
     fn copy(&self, row: &Model, letter: &DeadLetter) -> Message {
-        let mut message = revived(letter);
+        let mut message = message_for_replay(letter);
         let words = |text: &str| text[..text.floor_char_boundary(MAX_HEADER)].replace('\0', " ");
         message.headers.extend([
             (header::REPLAY.to_owned(), self.replay.to_string()),

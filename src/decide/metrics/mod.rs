@@ -1,5 +1,5 @@
 //! The metrics of deciding. A delivery is counted once, when it is finished: decided and acknowledged, or a
-//! dead letter. Retries, and redeliveries after a lost acknowledgement, are not counted as finished.
+//! dead letter. A retry, or a redelivery after a lost acknowledgement, does not count as finished.
 
 mod series;
 
@@ -15,7 +15,7 @@ use self::series::{
 };
 use super::in_flight::{Ending, InFlight};
 use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
-use crate::matching::{ChangeSet, DEAD_LETTER, Found, MappingWrite, MatchStats, Reason};
+use crate::matching::{ChangeSet, DEAD_LETTER, LookupResult, MappingWrite, MatchStats, Reason};
 use crate::queue::{ClosedBy, Delivery, header};
 use crate::runtime::clock::now_ms;
 use crate::runtime::locked;
@@ -26,15 +26,15 @@ pub use self::series::SERIES;
 
 /// The labels of a delivery in metrics.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Named {
+pub(crate) struct DeliveryLabels {
     kind: &'static str,
     format: &'static str,
     published_ms: i64,
     is_replay: bool,
 }
 
-impl Named {
-    /// Derives the labels from what could be decoded; `None`: nothing.
+impl DeliveryLabels {
+    /// Derives the labels from the result of decoding; `None` if decoding panicked.
     pub(crate) fn of(delivery: &Delivery, read: Option<&Result<Decoded, Malformed>>) -> Self {
         let (kind, shape) = match read {
             Some(Ok(Decoded::Event(event))) => (Some(event.event_type.as_str()), Some(event.shape)),
@@ -84,12 +84,12 @@ pub(crate) struct Meters {
     in_flight: Family<Gauge, 0>,
     last: Family<Gauge, 0>,
     db_up: Family<Gauge, 0>,
-    hands: Mutex<HashMap<usize, Hand>>,
+    batches_by_pipeline: Mutex<HashMap<usize, PipelineBatch>>,
 }
 
 /// The batch that a pipeline is processing, or processed last.
 #[derive(Clone, Copy, Debug)]
-struct Hand {
+struct PipelineBatch {
     /// When its oldest event was published.
     oldest_ms: Option<i64>,
     is_busy: bool,
@@ -116,12 +116,12 @@ impl Meters {
             in_flight: IN_FLIGHT.gauges(),
             last: LAST.gauges(),
             db_up: DB_UP.gauges(),
-            hands: Mutex::default(),
+            batches_by_pipeline: Mutex::default(),
         }
     }
 
     /// Sets the series that stay the same while a worker runs, and registers those that are read on scrape.
-    pub(crate) fn begins(self: &Arc<Self>, auto_accept: u8, pipelines: u16) {
+    pub(crate) fn register(self: &Arc<Self>, auto_accept: u8, pipelines: u16) {
         THRESHOLD.gauges().set([], f64::from(auto_accept) / 100.0);
         PIPELINES.gauges().set([], f64::from(pipelines));
         let (meters, oldest) = (Arc::downgrade(self), OLDEST.gauges());
@@ -133,16 +133,16 @@ impl Meters {
     }
 
     /// Counts deliveries that were decoded.
-    pub(crate) fn received(&self, named: impl Iterator<Item = Named>) {
-        named.for_each(|Named { kind, format, .. }| self.received.count([kind, format]));
+    pub(crate) fn count_received(&self, labels: impl Iterator<Item = DeliveryLabels>) {
+        labels.for_each(|DeliveryLabels { kind, format, .. }| self.received.count([kind, format]));
     }
 
-    /// Counts what a committed transaction found and wrote.
-    pub(crate) fn committed(&self, stats: &MatchStats, changes: &ChangeSet) {
+    /// Counts the matches and mappings of a committed transaction.
+    pub(crate) fn count_committed(&self, stats: &MatchStats, changes: &ChangeSet) {
         for one in &stats.lookups {
             let strategy = one.strategy.unwrap_or("none");
-            self.matches.count([strategy, one.found.as_str()]);
-            if let Some(confidence) = one.confidence.filter(|_| one.found != Found::Rejected) {
+            self.matches.count([strategy, one.result.as_str()]);
+            if let Some(confidence) = one.confidence.filter(|_| one.result != LookupResult::Rejected) {
                 self.confidence.record([strategy], f64::from(confidence.0) / 100.0);
             }
         }
@@ -159,17 +159,17 @@ impl Meters {
     }
 
     /// Counts a fault in finding a host or in writing the result.
-    pub(crate) fn failed(&self) {
+    pub(crate) fn count_fault(&self) {
         self.matches.count(["none", "error"]);
     }
 
     /// Records whether the database could be used just now.
-    pub(crate) fn database(&self, is_up: bool) {
+    pub(crate) fn set_database_up(&self, is_up: bool) {
         self.db_up.set([], f64::from(u8::from(is_up)));
     }
 
     /// Records that a pipeline has received a batch.
-    pub(crate) fn takes(&self, pipeline: usize, deliveries: &[Delivery], closed_by: ClosedBy) {
+    pub(crate) fn begin_batch(&self, pipeline: usize, deliveries: &[Delivery], closed_by: ClosedBy) {
         self.batches.count([closed_by.as_str()]);
         self.batch.record([], size(deliveries.len()));
         if let Some(gauge) = self.in_flight.of([]) {
@@ -178,36 +178,38 @@ impl Meters {
         // Retries and replays have waited on purpose.
         let waited = deliveries.iter().filter(|one| one.attempt == 0 && !is_replay(one));
         let oldest_ms = waited.map(published_ms).min();
-        locked(&self.hands).insert(pipeline, Hand { oldest_ms, is_busy: true });
+        locked(&self.batches_by_pipeline).insert(pipeline, PipelineBatch { oldest_ms, is_busy: true });
     }
 
-    /// Records that a pipeline has finished `count` deliveries. `is_all`: nothing waited behind them.
-    pub(crate) fn leaves(&self, pipeline: usize, count: usize, is_all: bool) {
+    /// Records that a pipeline has finished `count` deliveries. `is_drained`: no more messages waited behind
+    /// them.
+    pub(crate) fn end_batch(&self, pipeline: usize, count: usize, is_drained: bool) {
         if let Some(gauge) = self.in_flight.of([]) {
             gauge.decrement(size(count));
         }
-        if let Some(hand) = locked(&self.hands).get_mut(&pipeline) {
-            hand.is_busy = false;
-            hand.oldest_ms = hand.oldest_ms.filter(|_| !is_all);
+        if let Some(batch) = locked(&self.batches_by_pipeline).get_mut(&pipeline) {
+            batch.is_busy = false;
+            batch.oldest_ms = batch.oldest_ms.filter(|_| !is_drained);
         }
     }
 
-    /// Records that nothing waits in the queue, so that the last batches of idle pipelines no longer count.
-    pub(crate) fn nothing_waits(&self) {
-        locked(&self.hands).retain(|_, hand| hand.is_busy);
+    /// Records that no message waits in the queue, so that the last batches of idle pipelines no longer
+    /// count.
+    pub(crate) fn mark_queue_empty(&self) {
+        locked(&self.batches_by_pipeline).retain(|_, batch| batch.is_busy);
     }
 
     /// Returns the seconds since the oldest event in progress was published.
     fn oldest_age(&self) -> f64 {
-        let oldest = locked(&self.hands).values().filter_map(|hand| hand.oldest_ms).min();
+        let oldest = locked(&self.batches_by_pipeline).values().filter_map(|batch| batch.oldest_ms).min();
         oldest.map_or(0.0, |oldest| seconds(now_ms() - oldest))
     }
 
     /// Counts settled deliveries. `decided_ms`: when the last of them was committed.
-    pub(crate) fn settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>, decided_ms: i64) {
+    pub(crate) fn count_settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>, decided_ms: i64) {
         let mut has_left = false;
         for flight in gone {
-            let Named { kind, published_ms, is_replay, .. } = flight.named;
+            let DeliveryLabels { kind, published_ms, is_replay, .. } = flight.labels;
             let end = match flight.ending() {
                 Ending::Deferred => {
                     self.put_off.count([]);
@@ -240,7 +242,7 @@ impl Meters {
     }
 
     /// Counts a delivery that the broker itself dead-lettered, for this reason.
-    pub(crate) fn mark_dead_lettered(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
+    pub(crate) fn count_broker_dead_letter(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
         self.dead.count([reason.parse().map_or(OTHER, Reason::as_str)]);
         self.processed.count([kind_of(event_type), DEAD_LETTER]);
         if is_replay {
@@ -250,7 +252,7 @@ impl Meters {
 }
 
 /// A stage in progress: its duration is recorded, and it is a step in the trace of the batch. A stage that is
-/// dropped before its end, because something failed, is not recorded.
+/// dropped before its end because something failed is not recorded.
 pub(crate) struct Stage<'m> {
     meters: &'m Meters,
     name: &'static str,
@@ -281,7 +283,7 @@ fn published_ms(delivery: &Delivery) -> i64 {
     delivery.message.timestamp_ms.map_or(delivery.first_seen_ms, |ms| ms.min(delivery.first_seen_ms))
 }
 
-/// Converts to seconds. Clocks differ: no age is negative.
+/// Converts to seconds. Returns 0 for a negative age, because clocks differ.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
 fn seconds(ms: i64) -> f64 {
     ms.max(0) as f64 / 1000.0

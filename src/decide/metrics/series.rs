@@ -3,15 +3,15 @@
 use strum::VariantArray as _;
 
 use crate::event::{EVENT_TYPES, HostMissing};
-use crate::matching::{Found, MappingSource, Reason, Strategy, recorded_outcomes};
+use crate::matching::{LookupResult, MappingSource, Reason, Strategy, recorded_outcomes};
 use crate::queue::ClosedBy;
 use crate::telemetry::metrics::Kind::{Counter, Gauge, Histogram};
 use crate::telemetry::metrics::Values::{self, Closed};
 use crate::telemetry::metrics::{LabelOf as Label, series};
 
-/// The label of an event type that we do not act on.
+/// The label of an event type on which we do not act.
 pub(super) const UNKNOWN: &str = "unknown";
-/// The label of a reason for which the broker dead-letters and that is not one of ours.
+/// The label of a broker's dead-letter reason that is not one of our reasons.
 pub(super) const OTHER: &str = "other";
 
 const TYPE: Label =
@@ -30,8 +30,10 @@ const TRIGGER: Label =
 const STEP: Label = ("stage", Closed(|| vec!["decode", "load", "plan", "commit", "settle"]));
 const STRATEGY: Label = ("strategy", Closed(|| Strategy::names().collect()));
 const FOUND_BY: Label = ("strategy", Closed(|| Strategy::names().chain(["none"]).collect()));
-const FOUND: Label =
-    ("result", Closed(|| Found::VARIANTS.iter().copied().map(Found::as_str).chain(["error"]).collect()));
+const FOUND: Label = (
+    "result",
+    Closed(|| LookupResult::VARIANTS.iter().copied().map(LookupResult::as_str).chain(["error"]).collect()),
+);
 const WHY_MISSING: Label =
     ("reason", Closed(|| HostMissing::VARIANTS.iter().copied().map(HostMissing::as_str).collect()));
 const SOURCE: Label = ("source", Closed(made_by_workers));
@@ -73,7 +75,7 @@ series! {
     CONFIDENCE = Histogram(RATIOS), "hostmatch_match_confidence_ratio", [STRATEGY],
         "Confidence of the matches that were accepted or suggested";
     MISSING = Counter, "hostmatch_hosts_missing_total", [WHY_MISSING],
-        "Bookings that could assign staff but name no host, or none with an id";
+        "Bookings that could assign staff but have no host, or only hosts without an id";
     CREATED = Counter, "hostmatch_mappings_created_total", [SOURCE],
         "Mappings that workers created (those by people are in the audit trail)";
     CHANGED = Counter, "hostmatch_mappings_changed_total", [ACTION],

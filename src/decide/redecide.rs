@@ -13,15 +13,15 @@ use crate::matching::{HostKey, Plan};
 use crate::runtime::clock::now_ms;
 use crate::store::{self, StoreError, StoreErrorKind};
 
-/// The appointments of this many transactions are read at once: each read sorts all that wait, which for a
-/// host with many appointments would cost more than deciding them.
-const TRANSACTIONS: u32 = 50;
+/// The appointments of this many transactions are read at once: each read sorts all waiting appointments,
+/// which for a host with many of them would cost more than deciding.
+const TRANSACTIONS_PER_READ: u32 = 50;
 
-/// The number of appointments that were only observed and are read at once.
+/// The number of observed appointments that are read at once.
 const OBSERVED_CHUNK: u64 = 200;
 
-/// Decides appointments again that wait for a host that a match has mapped meanwhile, a bounded number in
-/// each transaction, until none is left. After a failure the next call continues.
+/// Decides the appointments again that wait for a host that a match has mapped in the meantime, a bounded
+/// number in each transaction, until none is left. After a failure the next call continues.
 pub async fn redecide_waiting(processor: &Processor) -> Result<(), StoreError> {
     // No host is mapped while observing.
     while !processor.observes() && redecide_some(processor).await? > 0 {}
@@ -30,7 +30,8 @@ pub async fn redecide_waiting(processor: &Processor) -> Result<(), StoreError> {
 
 async fn redecide_some(processor: &Processor) -> Result<usize, StoreError> {
     let (database, limit) = (&processor.database, processor.redecide_limit.max(1));
-    let found = store::waiting(database.connection(), &processor.schema, limit.saturating_mul(TRANSACTIONS));
+    let found =
+        store::waiting(database.connection(), &processor.schema, limit.saturating_mul(TRANSACTIONS_PER_READ));
     let found = database.with_deadline(found).await?;
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut retries = RetrySet::new(found.chunks(size).map(<[_]>::to_vec));
@@ -54,7 +55,7 @@ async fn redecide_some(processor: &Processor) -> Result<usize, StoreError> {
     }
 }
 
-/// Decides these appointments again. Returns how many were decided, and which are locked.
+/// Decides these appointments again. Returns the number of decided appointments, and the locked ones.
 async fn redecide(
     processor: &Processor,
     tx: &DatabaseTransaction,
@@ -70,10 +71,10 @@ async fn redecide(
     Ok((changes.assignments.len(), locked))
 }
 
-/// Writes what was only observed, when the mode changes from `observe` to `assign`: decides each such
-/// appointment again as if its newest event arrived again. So nothing is lost, and decisions that people or
-/// other programs made meanwhile are kept, as always. Leaves what cannot be decided now for the next call.
-/// Returns whether more appointments wait. After a failure the next call continues.
+/// After the mode has changed from `observe` to `assign`, decides each appointment that was only observed
+/// again, as if its newest event arrived again. So nothing is lost, and decisions that people or other
+/// programs made in the meantime are kept, as always. Appointments that cannot be decided now are left for
+/// the next call. Returns whether more appointments wait. After a failure the next call continues.
 pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
     let (mut after, mut decided, mut more_waiting) = (AppointmentId(0), 0, false);
     while !processor.observes() {
@@ -83,7 +84,9 @@ pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
         after = last;
         let mut flights: Vec<InFlight> = some
             .iter()
-            .filter_map(|assignment| Some(InFlight::again(assignment.newest_event()?, assignment.decided_ms)))
+            .filter_map(|assignment| {
+                Some(InFlight::for_redecision(assignment.newest_event()?, assignment.decided_ms))
+            })
             .collect();
         processor.decide_all(&mut flights).await?;
         more_waiting |= flights.iter().any(|flight| flight.more_waiting);
