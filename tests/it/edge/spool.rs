@@ -80,7 +80,7 @@ impl Rig {
         self.send(event(id)).await.status()
     }
 
-    pub(super) async fn accepted(&self, id: &str) {
+    pub(super) async fn assert_accepted(&self, id: &str) {
         assert_eq!(json_body(self.send(event(id)).await).await["status"], "queued", "{id}");
     }
 
@@ -184,7 +184,7 @@ async fn an_outage_does_not_change_the_order_of_events() {
     let next = Cell::new(0);
     let more = async |rig: &Rig, many: usize| {
         for _ in 0..many {
-            rig.accepted(&format!("e{}", next.get())).await;
+            rig.assert_accepted(&format!("e{}", next.get())).await;
             next.set(next.get() + 1);
         }
     };
@@ -218,11 +218,11 @@ async fn only_the_first_requests_wait_for_a_silent_broker() {
     rig.proxy.set(Mode::StallUpstream);
     let ids = numbered(60);
     // The edge has not noticed the outage yet: these events wait for their confirms together.
-    let together = ids[..10].iter().map(|id| rig.accepted(id));
+    let together = ids[..10].iter().map(|id| rig.assert_accepted(id));
     futures_util::future::join_all(together).await;
     let others = async {
         for id in &ids[10..] {
-            rig.accepted(id).await;
+            rig.assert_accepted(id).await;
         }
     };
     // A confirm timeout for each event in turn would take twice as long.
@@ -266,7 +266,7 @@ async fn a_full_spool_refuses_events_and_keeps_its_content() {
     rig.proxy.set(Mode::Pass);
     rig.until("ready").await;
     accepted.push("afterwards".to_owned());
-    rig.accepted("afterwards").await;
+    rig.assert_accepted("afterwards").await;
     rig.received.until_all(&accepted).await;
     assert_eq!(rig.received.ids, accepted, "no refused event is in it");
     rig.close_as("full", &accepted).await;
@@ -276,7 +276,7 @@ async fn a_full_spool_refuses_events_and_keeps_its_content() {
 async fn a_spool_past_its_age_limit_refuses_events_and_still_forwards() {
     let mut rig = Rig::open(|edge, _| edge.spool_max_age = Duration::from_millis(1500)).await;
     rig.cut_broker().await;
-    rig.accepted("old").await;
+    rig.assert_accepted("old").await;
     eventually("nothing more is accepted", WAIT_TIMEOUT, async || {
         (rig.ready().await.0 == StatusCode::SERVICE_UNAVAILABLE).then_some(())
     })
@@ -286,7 +286,7 @@ async fn a_spool_past_its_age_limit_refuses_events_and_still_forwards() {
     assert!(reasons.contains("edge.spool_max_age"), "{reasons}");
     rig.proxy.set(Mode::Pass);
     rig.until("ready").await;
-    rig.accepted("new").await;
+    rig.assert_accepted("new").await;
     let ids = ["old", "new"].map(str::to_owned);
     rig.received.until_all(&ids).await;
     assert_eq!(rig.received.ids, ids);
@@ -301,7 +301,7 @@ async fn a_memory_alarm_and_a_size_limit_of_the_broker_lose_nothing() {
     broker.control(&["set_vm_memory_high_watermark", "0"]).await;
     let mut ids = numbered(30);
     for id in &ids {
-        rig.accepted(id).await;
+        rig.assert_accepted(id).await;
     }
     assert_eq!(rig.ready().await.1["status"], "degraded");
     // Two messages in the middle will never be accepted by the broker: the others do not wait behind them.
@@ -311,7 +311,7 @@ async fn a_memory_alarm_and_a_size_limit_of_the_broker_lose_nothing() {
     }
     for n in 30..60 {
         ids.push(format!("e{n}"));
-        rig.accepted(&ids[n]).await;
+        rig.assert_accepted(&ids[n]).await;
     }
     // RabbitMQ 4 reads this setting once and caches it.
     let lower = "application:set_env(rabbit, max_message_size, 2000), \
@@ -342,7 +342,7 @@ async fn an_unroutable_event_is_kept_until_a_queue_accepts_it() {
         .unwrap();
     let ids = numbered(20);
     for id in &ids {
-        rig.accepted(id).await;
+        rig.assert_accepted(id).await;
     }
     rig.until("ready").await;
     rig.received.until_all(&ids).await;

@@ -100,5 +100,5 @@ async fn the_log_names_the_limit_that_is_near_or_reached() {
     let (again, began) = (Duration::from_secs(3), tokio::time::Instant::now());
     eventually("the edge has checked again", WAIT_TIMEOUT, async || (began.elapsed() > again).then_some(()))
         .await;
-    assert_eq!(old.edge.logged(REFUSAL_MESSAGE).len(), 1, "{}", old.edge.stderr());
+    assert_eq!(old.edge.log_lines(REFUSAL_MESSAGE).len(), 1, "{}", old.edge.stderr());
 }

@@ -101,7 +101,7 @@ impl Crashing {
     }
 
     /// Receives until all of these have arrived, and writes the row of this scenario in the report.
-    async fn received(&self, scenario: &str, accepted: &[String]) -> Received {
+    async fn receive_all(&self, scenario: &str, accepted: &[String]) -> Received {
         let mut received = Received::subscribe(&self.behind).await;
         received.until_all(accepted).await;
         received.report(scenario, self.began, self.attempted.load(Ordering::SeqCst), accepted);
@@ -149,7 +149,7 @@ async fn an_edge_killed_while_it_spools_loses_no_accepted_event() {
     let (mut edge, _) = rig.start().await;
     let left = edge.wait_for_log("forwarding the events that were left in the spool").await;
     assert!(left["messages"].as_u64().unwrap() >= accepted.len() as u64, "{left}");
-    assert_ordered(&rig.received("edge killed while it spools", &accepted).await);
+    assert_ordered(&rig.receive_all("edge killed while it spools", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert_eq!(left_in(&rig.spool()).await, 0);
 }
@@ -180,7 +180,7 @@ async fn an_edge_killed_while_it_forwards_forwards_the_rest_after_a_restart() {
     let (mut edge, _) = rig.start().await;
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     let accepted = accepted.into_inner().unwrap();
-    assert_ordered(&rig.received("edge killed while it forwards", &accepted).await);
+    assert_ordered(&rig.receive_all("edge killed while it forwards", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert_eq!(left_in(&rig.spool()).await, 0);
 }
@@ -193,16 +193,16 @@ async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
     rig.send(&base, 1, 3, &accepted).await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     let left = "events are left in the spool; they are forwarded when the edge runs again";
-    assert_eq!(edge.logged(left)[0]["messages"], 3 * SENDERS, "{}", edge.stderr());
+    assert_eq!(edge.log_lines(left)[0]["messages"], 3 * SENDERS, "{}", edge.stderr());
 
     rig.proxy.set(Mode::Pass);
     let (mut edge, _) = rig.start().await;
     let mut accepted = accepted.into_inner().unwrap();
-    let mut received = rig.received("edge stopped", &accepted).await;
+    let mut received = rig.receive_all("edge stopped", &accepted).await;
     assert_ordered(&received);
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-    assert!(edge.logged(left).is_empty());
+    assert!(edge.log_lines(left).is_empty());
     received.ids.sort();
     accepted.sort();
     assert_eq!(received.ids, accepted, "each event once");
@@ -230,7 +230,7 @@ async fn a_task_that_panics_stops_the_edge_and_nothing_is_lost() {
         let (mut edge, _) = rig.start().await;
         let accepted = accepted.into_inner().unwrap();
         assert!(!accepted.is_empty(), "{point}");
-        assert_ordered(&rig.received(&format!("{part} panics"), &accepted).await);
+        assert_ordered(&rig.receive_all(&format!("{part} panics"), &accepted).await);
         assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     }
 }
@@ -309,6 +309,6 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
     assert!(rig.is_accepted(&base, body(&id)).await, "{}", edge.stderr());
     accepted.push(id);
     rig.proxy.set(Mode::Pass);
-    assert_ordered(&rig.received("disk full", &accepted).await);
+    assert_ordered(&rig.receive_all("disk full", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 }

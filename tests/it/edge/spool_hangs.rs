@@ -36,7 +36,7 @@ async fn while_the_file_hangs_the_number_of_held_requests_is_limited() {
     })
     .await;
     rig.cut_broker().await;
-    rig.accepted("before").await;
+    rig.assert_accepted("before").await;
     let hanging = hang(&rig).await;
     let ids = ["a", "b", "c", "d"];
     let answers = join_all(ids.iter().map(|id| rig.post(id))).await;
@@ -69,7 +69,7 @@ async fn while_the_file_hangs_the_number_of_held_requests_is_limited() {
 async fn while_the_file_hangs_events_bypass_the_spool() {
     let mut rig = Rig::open(|edge, _| edge.request_timeout = Duration::from_secs(2)).await;
     rig.cut_broker().await;
-    rig.accepted("spooled").await;
+    rig.assert_accepted("spooled").await;
     let hanging = hang(&rig).await;
     rig.proxy.set(Mode::Pass);
     // A forwarded message cannot be removed, so the spool is not empty.

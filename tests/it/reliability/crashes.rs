@@ -140,7 +140,7 @@ fn start_to_die(stack: &Stack, arguments: &[&str], point: &str, passage: u32) ->
 async fn dies(process: &mut Process, point: &str) {
     let end = process.end().await;
     assert_eq!(end.signal(), Some(9), "it should have died at {point}: {end} {}", process.stderr());
-    assert_eq!(process.logged("crashing here, as requested")[0]["point"], point);
+    assert_eq!(process.log_lines("crashing here, as requested")[0]["point"], point);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

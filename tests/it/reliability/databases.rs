@@ -20,7 +20,7 @@ async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) 
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     for said in ["an event is tried again later", "an event became a dead letter"] {
-        let lines = worker.logged(said);
+        let lines = worker.log_lines(said);
         assert!(lines.is_empty(), "{lines:?}");
     }
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
@@ -117,11 +117,11 @@ async fn refuses(server: &Server, backend: Backend) {
     admin.set_read_only(false).await;
     stack.until_idle().await;
 
-    let held = worker.logged(HOLDS).len();
+    let held = worker.log_lines(HOLDS).len();
     let crowd = crowd(&url, &admin).await;
     ledger.publish(&stack, second).await;
     eventually("the worker holds its batch again", Duration::from_secs(90), async || {
-        (worker.logged(HOLDS).len() > held).then_some(())
+        (worker.log_lines(HOLDS).len() > held).then_some(())
     })
     .await;
     drop(crowd);

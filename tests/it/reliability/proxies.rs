@@ -71,7 +71,7 @@ impl Scene {
         let waits = "waiting for the database";
         crate::support::eventually(says, Duration::from_secs(60), async || {
             assert!(worker.is_running(), "{}", worker.stderr());
-            (!worker.logged(says).is_empty() || !worker.logged(waits).is_empty()).then_some(())
+            (!worker.log_lines(says).is_empty() || !worker.log_lines(waits).is_empty()).then_some(())
         })
         .await;
     }

@@ -203,7 +203,7 @@ async fn a_series_of_deadlocks_loses_nothing(backend: Backend) {
     stack.world.run("CREATE TABLE rival (id BIGINT)").await;
     let worker = stack.worker().await;
     eventually("our transactions were rolled back by deadlocks and retried", WAIT_TIMEOUT, async || {
-        let lost = worker.logged("a transaction was rolled back and is retried");
+        let lost = worker.log_lines("a transaction was rolled back and is retried");
         let deadlocks = lost.iter().filter(|line| line["error"].to_string().contains("eadlock")).count();
         if deadlocks < 3 {
             rival(&stack).await;
@@ -243,7 +243,7 @@ async fn rival(stack: &Stack) {
 /// Checks that no event has lost an attempt, and that none is dead.
 fn assert_no_attempt_counted(worker: &Process) {
     for said in ["an event is tried again later", "an event became a dead letter"] {
-        let lines = worker.logged(said);
+        let lines = worker.log_lines(said);
         assert!(lines.is_empty(), "{lines:?}");
     }
 }
@@ -260,7 +260,7 @@ async fn locks_kept_by_another_session_use_up_no_attempt(backend: Backend) {
     let all = stack.config.retry_delays.iter().sum::<Duration>() + Duration::from_secs(1);
     let began = Instant::now();
     eventually("the worker has deferred more often than an event is tried", WAIT_TIMEOUT, async || {
-        let given_up = worker.logged("another session keeps rows locked: these events are deferred").len();
+        let given_up = worker.log_lines("another session keeps rows locked: these events are deferred").len();
         (given_up > stack.config.retry_delays.len() + 1 && began.elapsed() > all).then_some(())
     })
     .await;

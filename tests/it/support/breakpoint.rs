@@ -49,7 +49,7 @@ impl Breakpoint {
     }
 
     /// Waits until the statement has arrived.
-    pub(crate) async fn reached(&self) {
+    pub(crate) async fn wait_until_reached(&self) {
         let mut reached = self.reached.clone();
         // The sender lives as long as `self`.
         let _ = reached.wait_for(|reached| *reached).await;

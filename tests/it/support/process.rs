@@ -81,7 +81,7 @@ impl Process {
     }
 
     /// Returns the lines with this message in its log, which must be JSON.
-    pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
+    pub(crate) fn log_lines(&self, message: &str) -> Vec<Value> {
         let text = self.stderr();
         // Waiting for one line polls often: only lines that contain the message are parsed as JSON.
         let quoted = serde_json::to_string(message).unwrap();
@@ -94,7 +94,7 @@ impl Process {
     /// Waits until the process logs this message, and returns the line.
     pub(crate) async fn wait_for_log(&mut self, message: &str) -> Value {
         eventually(message, WAIT_TIMEOUT, async || {
-            let said = self.logged(message).pop();
+            let said = self.log_lines(message).pop();
             assert!(said.is_some() || self.is_running(), "{message}: the process ended: {}", self.stderr());
             said
         })

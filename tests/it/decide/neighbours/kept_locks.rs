@@ -33,12 +33,12 @@ async fn only_one_waits(backend: Backend, lock: &str) {
     // The event is tried more often than a failing event would be.
     let tries = stack.config.retry_delays.len() + 2;
     eventually("the event is deferred repeatedly", WAIT_TIMEOUT, async || {
-        (worker.logged(PUT_OFF).len() >= tries).then_some(())
+        (worker.log_lines(PUT_OFF).len() >= tries).then_some(())
     })
     .await;
     let waiting = stack.world.rows("hostmatch_events WHERE event_id = 'e13'", &["outcome"]).await;
     assert!(waiting.is_empty(), "{backend:?}: {waiting:?}");
-    assert!(worker.logged(PUT_OFF).iter().all(|line| line["events"] == 1), "alone: {}", worker.stderr());
+    assert!(worker.log_lines(PUT_OFF).iter().all(|line| line["events"] == 1), "alone: {}", worker.stderr());
 
     theirs.rollback().await.unwrap();
     stack.until_decided(all).await;
@@ -97,7 +97,7 @@ async fn all_is_well(stack: &Stack, worker: &mut Process) {
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     assert_eq!(stack.world.count("hostmatch_dead_letters").await, 0);
-    assert!(worker.logged("an event is tried again later").is_empty(), "no attempt: {}", worker.stderr());
+    assert!(worker.log_lines("an event is tried again later").is_empty(), "no attempt: {}", worker.stderr());
     for (id, state) in stack.world.appointments().await {
         assert_eq!(state, if id == 13 { "2/2002" } else { "1/1001" }, "{id}");
     }

@@ -37,7 +37,7 @@ pub(crate) async fn through(
 async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side) -> bool {
     let (breakpoint, mut child) = through(test, arguments, nth, side).await;
     tokio::select! {
-        () = breakpoint.reached() => {
+        () = breakpoint.wait_until_reached() => {
             child.kill().unwrap();
             child.wait().unwrap();
             true

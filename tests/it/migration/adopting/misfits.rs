@@ -69,7 +69,7 @@ async fn a_row_written_after_the_check_is_not_truncated(backend: Backend) {
     migration::adopt(test.db.connection()).await.unwrap();
     let (breakpoint, mut child) =
         through(&test, &["migrate", "down", "--all", "--yes"], 1, Side::Before).await;
-    breakpoint.reached().await;
+    breakpoint.wait_until_reached().await;
     test.run(&[mapped(6001, &"x".repeat(101), "manual")]).await;
     breakpoint.release();
     eventually("the program has ended", Duration::from_secs(120), async || child.try_wait().unwrap()).await;

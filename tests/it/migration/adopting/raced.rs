@@ -31,7 +31,7 @@ const OFF: &str =
 /// Holds the program's first statement until the gateway has written; returns the program's output.
 async fn adopt_during_write(test: &TestDatabase) -> String {
     let (breakpoint, mut child) = through(test, &["migrate", "up", "--adopt"], 1, Side::Before).await;
-    breakpoint.reached().await;
+    breakpoint.wait_until_reached().await;
     test.run(&[second()]).await;
     breakpoint.release();
     eventually("the program has ended", WAIT_TIMEOUT, async || child.try_wait().unwrap()).await;

@@ -30,6 +30,6 @@ fn complaints(process: &Process, expected: &[&str]) -> Vec<String> {
 /// Asks a worker to stop, checks that it ends cleanly, and returns what it has done.
 async fn done_by(worker: &mut Process) -> BTreeMap<String, u64> {
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    let line = worker.logged("the worker has stopped").remove(0);
+    let line = worker.log_lines("the worker has stopped").remove(0);
     serde_json::from_str(line["counts"].as_str().unwrap()).unwrap()
 }

@@ -7,7 +7,7 @@ use crate::support::program::{json, stderr};
 use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, eventually};
 
 async fn ready(worker: &Process) -> u16 {
-    let line = worker.logged("the worker answers health routes").remove(0);
+    let line = worker.log_lines("the worker answers health routes").remove(0);
     let url = format!("http://{}/health/ready", line["address"].as_str().unwrap());
     let client = crate::support::http_client();
     client.get(url).send().await.unwrap().status().as_u16()

@@ -30,7 +30,7 @@ async fn a_restarted_broker_loses_nothing() {
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     assert!(
-        worker.logged("connected to the broker").len() > 1,
+        worker.log_lines("connected to the broker").len() > 1,
         "the broker was really gone: {}",
         worker.stderr()
     );
@@ -63,7 +63,7 @@ async fn restart_during_run(mut server: Server) {
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    let held = worker.logged("the database cannot be used: holding the batch, counting no attempt");
+    let held = worker.log_lines("the database cannot be used: holding the batch, counting no attempt");
     assert!(!held.is_empty(), "the database was really gone: {}", worker.stderr());
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
@@ -94,7 +94,7 @@ async fn away_for_longer_than_the_hold(mut server: Server) {
     assert!(worker.is_running(), "{}", worker.stderr());
     server.restart().await;
     assert_eq!(worker.end().await.code(), Some(0), "{}", worker.stderr());
-    assert!(!worker.logged("the database can be used again").is_empty(), "{}", worker.stderr());
+    assert!(!worker.log_lines("the database can be used again").is_empty(), "{}", worker.stderr());
     let counts = &worker.report()["counts"];
     assert!(counts["retry"].is_null() && counts["dead_letter"].is_null(), "{counts}");
     ledger.close(&stack).await;

@@ -57,7 +57,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_order() {
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert!(stack.is_empty().await);
 
-    let counts = &worker.logged("the worker has stopped")[0]["counts"];
+    let counts = &worker.log_lines("the worker has stopped")[0]["counts"];
     assert_eq!(counts.to_string().matches(char::is_numeric).count(), 5, "only one outcome: {counts}");
     let outcomes = stack.world.test.texts("SELECT DISTINCT outcome FROM hostmatch_events").await;
     assert_eq!(outcomes, ["assigned"], "none stale, none unchanged: each arrived once and in order");

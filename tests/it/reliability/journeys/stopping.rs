@@ -12,7 +12,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the number of deliveries that the worker has finished, from its last log line.
 fn finished_deliveries(worker: &Process) -> u64 {
-    let counts = worker.logged("the worker has stopped").remove(0)["counts"].as_str().unwrap().to_owned();
+    let counts = worker.log_lines("the worker has stopped").remove(0)["counts"].as_str().unwrap().to_owned();
     let counts: BTreeMap<String, u64> = serde_json::from_str(&counts).unwrap();
     counts
         .iter()

@@ -94,8 +94,13 @@ async fn an_unreachable_collector_does_not_affect_bookings_and_is_logged_once() 
         let began = Instant::now();
         assert_eq!(all.stop().await, Some(0));
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-        assert_eq!(all.logged(away).len(), 1, "{}", all.stderr());
-        assert_eq!(all.logged("not all spans reached the collector of traces").len(), 1, "{}", all.stderr());
+        assert_eq!(all.log_lines(away).len(), 1, "{}", all.stderr());
+        assert_eq!(
+            all.log_lines("not all spans reached the collector of traces").len(),
+            1,
+            "{}",
+            all.stderr()
+        );
     }
 }
 
@@ -115,8 +120,8 @@ async fn spans_that_do_not_fit_are_dropped() {
     stack.until_decided(EVENTS as usize).await;
     assert_eq!(worker.stop().await, Some(0));
     let full = "spans are dropped: the collector of traces does not keep up; bookings are not delayed";
-    assert_eq!(worker.logged(full).len(), 1, "{}", worker.stderr());
-    let end = worker.logged("not all spans reached the collector of traces").remove(0);
+    assert_eq!(worker.log_lines(full).len(), 1, "{}", worker.stderr());
+    let end = worker.log_lines("not all spans reached the collector of traces").remove(0);
     let lost = end["lost"].as_u64().unwrap() + end["unsent"].as_u64().unwrap();
     assert!(lost >= u64::from(EVENTS), "{end}");
 }
