@@ -15,8 +15,8 @@ impl Author {
         let name = name.trim();
         let fits =
             !name.is_empty() && name.chars().count() <= Actor::MAX_CHARS && !name.contains(char::is_control);
-        let is_machine = || Actor::from(name.to_ascii_lowercase().as_str()).is_machine();
-        (fits && !is_machine()).then(|| Self(name.into()))
+        let is_own_process = || Actor::from(name.to_ascii_lowercase().as_str()).is_own_process();
+        (fits && !is_own_process()).then(|| Self(name.into()))
     }
 
     /// Returns the author as an actor.

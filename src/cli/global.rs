@@ -153,7 +153,7 @@ impl Acting {
     pub(super) fn author(&self) -> Result<Author, Failure> {
         let name = self.actor.clone().unwrap_or_else(|| logged_in().to_string());
         Author::new(&name).ok_or_else(|| {
-            let machines = ActorKind::VARIANTS.iter().copied().filter(|kind| kind.is_machine());
+            let machines = ActorKind::VARIANTS.iter().copied().filter(|kind| kind.is_own_process());
             let machines = machines.map(ActorKind::as_str).collect::<Vec<_>>().join(", ");
             let max = Actor::MAX_CHARS;
             let text = format!(

@@ -120,7 +120,7 @@ impl<'p> DryRun<'p> {
     ) -> Result<Option<StaffId>, StoreError> {
         let Processor { schema, resolver, .. } = self.processor;
         let directory = store::directory_for(db, schema, key.company, Some(key.host)).await?;
-        Ok(resolver.mapped(key, &directory).into_staff())
+        Ok(resolver.resolve_by_id(key, &directory).into_staff())
     }
 
     /// Predicts the results of these recorded events, had the strategies of this processor applied from the
@@ -155,7 +155,13 @@ impl<'p> DryRun<'p> {
         let mut trials = BTreeMap::new();
         for (event, id, company, host) in tried {
             let targets = &[Target::Found(id)];
-            plan.event(&Item { event, targets, publisher: None, received_ms: 0, may_be_unknown: false });
+            plan.decide_event(&Item {
+                event,
+                targets,
+                publisher: None,
+                received_ms: 0,
+                may_be_unknown: false,
+            });
             let decided = plan.appointments().get(&id).and_then(|it| it.assignment.clone());
             let Some(mut decided) = decided else { continue };
             // A mapping learned from an earlier booking counts for the strategy that found it then.
@@ -207,7 +213,7 @@ impl<'p> DryRun<'p> {
     ) -> Result<Plan<'p>, StoreError> {
         let Processor { resolver, .. } = self.processor;
         let (loaded, resolved, _) = self.processor.load(tx, part, Purpose::ReadOnly, Some(state)).await?;
-        Ok(Plan::new(loaded, resolver, self.processor.policy(now_ms())).knowing(resolved))
+        Ok(Plan::new(loaded, resolver, self.processor.policy(now_ms())).with_resolutions(resolved))
     }
 }
 

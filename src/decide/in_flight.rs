@@ -132,14 +132,15 @@ impl InFlight {
             Some(Decoded::Event(event)) => {
                 let Self { targets, may_be_unknown, .. } = &*self;
                 let may_be_unknown = *may_be_unknown;
-                let verdict = plan.event(&Item { event, targets, publisher, received_ms, may_be_unknown });
+                let verdict =
+                    plan.decide_event(&Item { event, targets, publisher, received_ms, may_be_unknown });
                 if let Verdict::Decided(_, code) = verdict {
                     self.code = code;
                 }
                 Some(verdict.into())
             }
             Some(Decoded::Ignored(ignored)) => {
-                plan.ignored(ignored, publisher, received_ms);
+                plan.record_ignored(ignored, publisher, received_ms);
                 Some(DeliveryResult::Done(Outcome::Ignored))
             }
             None => self.result.clone(),

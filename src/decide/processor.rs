@@ -198,7 +198,7 @@ impl Processor {
         load.end();
         let planning = Stage::begin(&self.meters, "plan");
         let policy = self.policy(now_ms());
-        let mut plan = Plan::new(loaded, &self.resolver, policy).knowing(resolved);
+        let mut plan = Plan::new(loaded, &self.resolver, policy).with_resolutions(resolved);
         part.iter_mut().for_each(|flight| flight.plan(&mut plan));
         let stats = plan.stats();
         let changes = plan.finish();

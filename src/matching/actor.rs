@@ -12,7 +12,7 @@ use super::values::words;
 
 words!(ActorKind);
 
-/// The kind of an actor. All except persons and the worker are named `word:who`.
+/// The kind of an actor. Every kind except `Person`, `Worker` and plain `sync` has the form `prefix:name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ActorKind {
@@ -29,9 +29,9 @@ pub enum ActorKind {
 }
 
 impl ActorKind {
-    /// Returns whether it is a hostmatch process. A match may switch a mapping on again only if a hostmatch
-    /// process switched it off.
-    pub fn is_machine(self) -> bool {
+    /// Returns whether the actor is a hostmatch process. A match may switch a mapping on again only if a
+    /// hostmatch process switched it off.
+    pub fn is_own_process(self) -> bool {
         match self {
             Self::Worker | Self::Sync => true,
             Self::Token | Self::Cli | Self::Person => false,
@@ -39,7 +39,7 @@ impl ActorKind {
     }
 }
 
-/// The actor of a change, as records name it.
+/// The actor of a change, in the form in which it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Actor(Cow<'static, str>);
@@ -51,15 +51,16 @@ impl Actor {
     /// The worker.
     pub const WORKER: Self = Self(Cow::Borrowed("worker"));
 
-    /// Returns the actor for this user of this computer, on the command line.
+    /// Returns the actor for a command that this user runs on this computer.
     pub fn command_line(user: &str, host: &str) -> Self {
         Self(format!("{}:{user}@{host}", ActorKind::Cli.as_str()).into())
     }
 
     /// Returns the kind of the actor.
     pub fn kind(&self) -> ActorKind {
-        let (word, who) = self.0.split_once(':').map_or((&*self.0, None), |(word, who)| (word, Some(who)));
-        match (word.parse(), who) {
+        let (prefix, name) =
+            self.0.split_once(':').map_or((&*self.0, None), |(prefix, name)| (prefix, Some(name)));
+        match (prefix.parse(), name) {
             (Ok(ActorKind::Worker), None) => ActorKind::Worker,
             (Ok(ActorKind::Sync), _) => ActorKind::Sync,
             (Ok(kind @ (ActorKind::Token | ActorKind::Cli)), Some(_)) => kind,
@@ -67,9 +68,9 @@ impl Actor {
         }
     }
 
-    /// Returns whether it is a hostmatch process.
-    pub fn is_machine(&self) -> bool {
-        self.kind().is_machine()
+    /// Returns whether the actor is a hostmatch process.
+    pub fn is_own_process(&self) -> bool {
+        self.kind().is_own_process()
     }
 
     /// Returns the name.
@@ -128,7 +129,7 @@ mod tests {
         ] {
             let actor = Actor::from(name);
             assert_eq!((actor.kind(), actor.as_str()), (kind, name));
-            assert_eq!(actor.is_machine(), matches!(kind, ActorKind::Worker | ActorKind::Sync), "{name}");
+            assert_eq!(actor.is_own_process(), matches!(kind, ActorKind::Worker | ActorKind::Sync), "{name}");
             assert_eq!(serde_json::to_value(&actor).unwrap(), name);
         }
         assert_eq!(Actor::command_line("anna", "office-3"), Actor::from("cli:anna@office-3"));

@@ -11,12 +11,13 @@ use crate::config::Overwrite;
 use crate::event::{AppointmentId, Booking, CompanyId, Host, HostId, StaffId};
 
 impl Plan<'_> {
-    /// Records an event without a usable host on the appointment, unless it has an event with one.
+    /// Records an event without a usable host on the appointment, unless the appointment already has an event
+    /// with a usable host.
     pub(super) fn record_hostless(&mut self, id: AppointmentId, booking: &Booking, outcome: Outcome) {
         let Some(appointment) = self.state.appointments.get_mut(&id) else { return };
         if appointment.assignment.as_ref().is_none_or(|assignment| assignment.newest.is_none()) {
             appointment.assignment =
-                Some(fresh(id, appointment.company, booking, None, outcome, self.policy.now_ms));
+                Some(new_assignment(id, appointment.company, booking, None, outcome, self.policy.now_ms));
             self.assignments.insert(id);
         }
     }
@@ -49,10 +50,10 @@ impl Plan<'_> {
                 }
             }
             (Resolution::NeedsReview { review, suggestions }, Some(key)) => {
-                self.ask(key, host, &bearing, Some(*review), suggestions);
+                self.add_to_inbox(key, host, &bearing, Some(*review), suggestions);
             }
-            (Resolution::Unmatched, Some(key)) => self.ask(key, host, &bearing, None, &[]),
-            // Without an id there is no key for a mapping or an inbox row.
+            (Resolution::Unmatched, Some(key)) => self.add_to_inbox(key, host, &bearing, None, &[]),
+            // A host without an id has no key for a mapping or an inbox row.
             (_, None) => {}
         }
         let newest = self.state.appointments.get(&id).and_then(|a| a.assignment.as_ref()?.newest.as_ref());
@@ -63,8 +64,8 @@ impl Plan<'_> {
             self.apply(id, Some((booking, bearing)), &resolution)
         };
         match learned {
-            // While observing there is no mapping that would give the waiting appointments the same result.
-            Some(key) if self.observes() => self.redecide_as(key, &resolution),
+            // While observing, no mapping exists that would give the waiting appointments the same result.
+            Some(key) if self.observes() => self.redecide_with(key, &resolution),
             Some(key) => self.redecide(key),
             None => {}
         }
@@ -91,16 +92,24 @@ impl Plan<'_> {
 
         let mut row = match (newer, old.clone()) {
             (Some((booking, bearing)), _) => {
-                // We did not write what was only observed.
+                // We did not write a decision that was only observed.
                 let mine = previous.as_ref().filter(|_| undone.is_none()).and_then(|it| it.host_id);
                 appointment.host_id = match bearing.host_id {
                     _ if observes => appointment.host_id,
                     Some(host_id) => Some(host_id),
-                    // The newest host has no id: remove an id that we wrote earlier, keep the gateway's own.
+                    // The newest host has no id: remove an id that we wrote earlier, but keep an id that the
+                    // gateway wrote.
                     None if appointment.host_id == mine => None,
                     None => appointment.host_id,
                 };
-                fresh(id, appointment.company, booking, Some(bearing), Outcome::Unmatched, self.policy.now_ms)
+                new_assignment(
+                    id,
+                    appointment.company,
+                    booking,
+                    Some(bearing),
+                    Outcome::Unmatched,
+                    self.policy.now_ms,
+                )
             }
             (None, Some(old)) => {
                 let unwritten = previous.as_ref().filter(|_| undone.is_some() && !observes);
@@ -135,7 +144,7 @@ impl Plan<'_> {
         self.before.entry(id).or_insert(before);
         let (outcome, reason) = (row.outcome, row.review.map(Review::as_str));
         if is_repeat && outcome == Outcome::Unchanged && (observes || undone.is_none()) {
-            // A repeat of the same event changed nothing: keep the record of the first decision.
+            // A repeat of the same event has changed nothing, so keep the record of the first decision.
             appointment.assignment = old;
             return Verdict::Decided(outcome, reason);
         }
@@ -159,11 +168,11 @@ impl Plan<'_> {
 
     /// Decides the appointments that wait for this host again, now that it has a mapping.
     pub(super) fn redecide(&mut self, key: HostKey) {
-        let resolution = self.resolver.mapped(key, &self.state.directory);
-        self.redecide_as(key, &resolution);
+        let resolution = self.resolver.resolve_by_id(key, &self.state.directory);
+        self.redecide_with(key, &resolution);
     }
 
-    fn redecide_as(&mut self, key: HostKey, resolution: &Resolution) {
+    fn redecide_with(&mut self, key: HostKey, resolution: &Resolution) {
         if resolution.is_match() {
             for id in self.waiting.remove(&key).unwrap_or_default() {
                 self.apply(id, None, resolution);
@@ -173,7 +182,7 @@ impl Plan<'_> {
 }
 
 /// Creates a row for an appointment, before anything is decided.
-fn fresh(
+fn new_assignment(
     appointment: AppointmentId,
     company: CompanyId,
     booking: &Booking,
@@ -237,10 +246,10 @@ fn describe(
     change
 }
 
-/// Who set the current `staff_id`, judged by what we wrote last.
+/// Who set the current `staff_id`, derived from the value that we wrote last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// It is empty, and we have not set it.
+    /// `staff_id` is empty, and we have not set it.
     Nobody,
     /// We set it.
     Us,
@@ -249,8 +258,8 @@ pub enum Holder {
 }
 
 impl Holder {
-    /// Compares `current`, the appointment's value, with `ours`, what we wrote last (`None`: never, or
-    /// withdrawn).
+    /// Compares `current`, the appointment's value, with `ours`, the value that we wrote last (`None` if we
+    /// never wrote one, or have withdrawn it).
     pub fn of(current: Option<&StaffId>, ours: Option<&StaffId>) -> Self {
         match (current, ours) {
             (None, None) => Self::Nobody,
@@ -281,7 +290,7 @@ pub(super) fn on_match(
         Overwrite::Never => holder == Holder::Nobody,
     };
     match current {
-        // It already has this member of staff: who set it does not change.
+        // The appointment already has this member of staff; the holder of `staff_id` does not change.
         Some(current) if current == found => (Outcome::Unchanged, Change::Leave),
         _ if may => (Outcome::Assigned, Change::Set),
         _ => (Outcome::Kept, Change::Leave),

@@ -36,7 +36,7 @@ pub struct ChangeSet {
 pub enum MappingRef {
     /// `calcom_host_mappings.id`
     Row(i64),
-    /// To be created; found by its key, for which only one mapping can be active.
+    /// A mapping to be created. It is found by its key, for which only one mapping can be active.
     New(HostKey),
 }
 
@@ -52,11 +52,11 @@ pub struct MappingChange {
 /// The write to a mapping.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MappingWrite {
-    /// It is switched off: its member of staff is no longer valid, and another mapping replaces it.
+    /// Switch off the mapping: its member of staff is no longer valid, and another mapping replaces it.
     Supersede,
-    /// It is created.
+    /// Create the mapping.
     Insert {
-        /// The host as the event showed it.
+        /// The host as given in the event.
         host: Box<Host>,
         /// `mapping_source`
         source: MappingSource,
@@ -65,7 +65,7 @@ pub enum MappingWrite {
         /// `metadata`; the audit's `change_key` in it identifies the row as ours.
         metadata: Value,
     },
-    /// It was created by a match and is switched on again; its company may have changed.
+    /// Switch a mapping that was created by a match on again; its company may have changed.
     Reactivate {
         /// `mapping_source`
         source: MappingSource,
@@ -82,7 +82,7 @@ pub struct Audit {
     pub change_key: Uuid,
     /// The mapping.
     pub mapping: MappingRef,
-    /// Company and host, which outlive the mapping.
+    /// The company and the host, which outlive the mapping.
     pub key: HostKey,
     /// The member of staff, which also outlives the mapping.
     pub staff: StaffId,
@@ -113,12 +113,12 @@ pub struct Assignment {
     pub appointment: AppointmentId,
     /// Its company.
     pub company: CompanyId,
-    /// The member of staff that we assigned last; `None` when we never did, or withdrew it. A decision that
-    /// was only observed does not set it.
+    /// The member of staff that we assigned last; `None` if we never assigned one, or have withdrawn it. A
+    /// decision that was only observed does not set it.
     pub staff: Option<StaffId>,
-    /// The member of staff that the last decision found, written or not.
+    /// The member of staff that the last decision found, whether or not it was written.
     pub found: Option<StaffId>,
-    /// If the last decision was made while observing: what remains to be written.
+    /// What remains to be written, if the last decision was made while observing.
     pub observed: Option<Observed>,
     /// The mapping that the last decision used or created.
     pub mapping: Option<MappingRef>,
@@ -136,36 +136,36 @@ pub struct Assignment {
     pub review: Option<Review>,
     /// The booking's reference.
     pub booking: Option<BookingRef>,
-    /// When it starts, ms since 1970.
+    /// When the booking starts, in ms since 1970.
     pub starts_ms: Option<i64>,
     /// The booking as received.
     pub payload: Option<String>,
-    /// When this was decided, ms since 1970.
+    /// When the appointment was last decided, in ms since 1970.
     pub decided_ms: i64,
 }
 
 impl Assignment {
-    /// Returns the host that the appointment waits for: when we have assigned no one and its outcome is
-    /// one that waits.
+    /// Returns the host that the appointment waits for, if we have assigned nobody and the outcome is one
+    /// that waits.
     pub fn waits_for(&self) -> Option<HostKey> {
         let waits = self.outcome.waits() && self.staff.is_none();
         let host = self.newest.as_ref()?.host_id.and_then(HostId::new)?;
         waits.then_some(HostKey::new(self.company, host))
     }
 
-    /// Returns the newest event that named a host; `None` when none did. While the booking is kept
-    /// (`retention.payloads`) it has the whole host, afterwards only its id and address.
+    /// Returns the newest event with a host; `None` if no event had one. While the booking is kept
+    /// (`retention.payloads`) the event has the whole host, afterwards only the host's id and address.
     pub fn newest_event(&self) -> Option<BookingEvent> {
         let newest = self.newest.as_ref()?;
-        let known = || {
+        let known_host = || {
             let email = newest.host_email.clone();
             let host = Host { id: newest.host_id.and_then(HostId::new), email, ..Host::default() };
             host.is_usable().then_some((host, HostSource::Hosts))
         };
-        let kept = self.payload.as_deref().and_then(kept);
-        let (host, raw) = match kept {
-            Some(booking) => (booking.host.or_else(known), booking.raw),
-            None => (known(), None),
+        let stored = self.payload.as_deref().and_then(decode_payload);
+        let (host, raw) = match stored {
+            Some(booking) => (booking.host.or_else(known_host), booking.raw),
+            None => (known_host(), None),
         };
         let booking = Booking {
             uid: self.booking.clone(),
@@ -180,7 +180,7 @@ impl Assignment {
         };
         Some(BookingEvent {
             id: newest.event.clone(),
-            // Not stored, and not needed.
+            // The type is not stored, and not needed here.
             event_type: String::new(),
             kind: EventKind::Assigns,
             shape: Shape::Native,
@@ -192,8 +192,8 @@ impl Assignment {
     }
 }
 
-fn kept(payload: &str) -> Option<Booking> {
-    // As the gateway would publish it.
+fn decode_payload(payload: &str) -> Option<Booking> {
+    // The payload is wrapped as the gateway would publish it.
     let body = format!(r#"{{"event":"appointment.created","calcom_booking":{payload}}}"#);
     match decode(&Envelope::new(body.as_bytes(), 0)) {
         Ok(Decoded::Event(event)) => event.bookings.into_iter().next(),
@@ -203,15 +203,15 @@ fn kept(payload: &str) -> Option<Booking> {
 
 words!(Observed, InboxState);
 
-/// What a decision did not write, because the worker only observed.
+/// The changes that a decision did not write because the worker only observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Observed {
-    /// It is decided again, and written, once workers assign.
+    /// The appointment is decided again, and the result is written, once workers assign.
     Decided,
-    /// In addition, our earlier assignment is to be withdrawn: it was for another host.
+    /// In addition, our earlier assignment has to be withdrawn, because it was for another host.
     Withdrawal,
 }
 
@@ -224,24 +224,25 @@ pub struct HostBearing {
     pub host_id: Option<i64>,
     /// The host's first address, normalised.
     pub(crate) host_email: Option<String>,
-    /// Where in the event the host was found.
+    /// The field of the event in which the host was found.
     pub(crate) source: String,
 }
 
 impl HostBearing {
     pub(super) fn new(event: &EventId, time: EventTime, host: &Host, source: HostSource) -> Self {
         let host_id = host.id.map(|id| id.0);
-        // Cut to its column here, so that comparisons use the stored value.
+        // The address is cut to the length of its column here, so that comparisons use the stored value.
         let host_email = host.emails().into_iter().next().map(|email| email.chars().take(255).collect());
         Self { event: event.clone(), time, host_id, host_email, source: source.as_str().to_owned() }
     }
 
-    /// Returns its place among the events of its appointment.
+    /// Returns the position of this event among those of its appointment.
     pub fn order(&self) -> EventOrder {
         EventOrder::new(self.time, &self.event)
     }
 
-    /// Returns whether two hosts are the same: their ids are equal, or, if one has none, their addresses.
+    /// Returns whether two hosts are the same: their ids are equal, or, if one of them has no id, their
+    /// addresses.
     pub fn is_same_host(&self, other: &Self) -> bool {
         match (self.host_id, other.host_id) {
             (Some(one), Some(two)) => one == two,
@@ -254,16 +255,16 @@ impl HostBearing {
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboxRow {
     pub(crate) key: HostKey,
-    /// The host as the newest event showed it.
+    /// The host as given in the newest event.
     pub(crate) host: Host,
-    /// That event; later ones with the same content within the hour are not recorded.
+    /// The newest event. Later events with the same content within the hour are not recorded.
     pub(crate) event: EventId,
     pub(crate) time: EventTime,
     /// The hour of the earliest event, ms since 1970.
     pub(crate) first_seen_ms: i64,
     /// The hour of the latest event, ms since 1970.
     pub(crate) last_seen_ms: i64,
-    /// Why a person has to decide; `None`: nobody was found.
+    /// The reason why a person has to decide; `None` if nobody was found.
     pub(crate) review: Option<Review>,
     /// The members of staff that a person may accept.
     pub(crate) suggestions: Vec<Suggestion>,
@@ -305,8 +306,8 @@ pub struct EventRow {
     pub(crate) outcome: Outcome,
     /// A code with more detail about the outcome.
     pub(crate) reason: Option<&'static str>,
-    /// When it was first received, ms since 1970.
+    /// When the event was first received, in ms since 1970.
     pub(crate) received_ms: i64,
-    /// When it was decided, ms since 1970.
+    /// When the event was decided, in ms since 1970.
     pub(crate) decided_ms: i64,
 }

@@ -70,7 +70,7 @@ impl Directory {
         self.last_audits.insert(key, id);
     }
 
-    /// Returns the newest audit row of a host, 0 when there is none. It distinguishes one change of its
+    /// Returns the newest audit row of a host; 0 if there is none. The number distinguishes one change of its
     /// mappings from the next, even after a mapping's row was deleted.
     pub fn last_audit(&self, key: HostKey) -> i64 {
         self.last_audits.get(&key).copied().unwrap_or(0)
@@ -116,13 +116,13 @@ impl Directory {
     }
 }
 
-/// One row of `calcom_host_mappings`, with what decisions need to know about it.
+/// One row of `calcom_host_mappings`, with the facts that decisions need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// The row, or the key if this batch creates it.
+    /// The row, or the key if this batch creates the mapping.
     pub row: MappingRef,
-    /// The company for which it was created. It differs from `company` when the member of staff has moved;
-    /// then the mapping is not valid, but still prevents a new row.
+    /// The company for which the mapping was created. It differs from `company` if the member of staff has
+    /// moved; in that case the mapping is not valid, but still prevents a new row.
     pub made_for: CompanyId,
     /// The company for which it was loaded.
     pub company: CompanyId,
@@ -134,11 +134,12 @@ pub struct Mapping {
     pub source: Stored<MappingSource>,
     /// The confidence with which it was created.
     pub confidence: Confidence,
-    /// It is not switched off.
+    /// Whether the mapping is active, that is, not switched off.
     pub is_active: bool,
-    /// The member of staff is active, not deleted, and in this company.
+    /// Whether the member of staff is active, not deleted, and in this company.
     pub staff_is_valid: bool,
-    /// A person (or an unknown actor) switched it off: no match switches it on again.
+    /// Whether a person (or an unknown actor) switched the mapping off, so that no match switches it on
+    /// again.
     pub switched_off_by_person: bool,
 }
 
@@ -205,7 +206,8 @@ impl Roster {
     }
 }
 
-/// Normalises a name for comparison: trimmed, spaces collapsed, NFC, lower case (Unicode).
+/// Normalises a name for comparison: trims it, collapses spaces, and converts it to NFC and lower case
+/// (Unicode).
 pub fn normal_name(name: &str) -> String {
     let mut words = name.split_whitespace().collect::<Vec<_>>().join(" ");
     if words.is_ascii() {

@@ -1,8 +1,8 @@
 //! Records a host after a decision: its mapping, or its row in the inbox.
 //!
-//! Many bookings may name the same unknown host. Its row is not written each time, but only when a newer
-//! event has new data or falls into a later hour: so workers that process the same host at the same time do
-//! not wait for each other.
+//! Many bookings may name the same unknown host. The row of the host is written only if a newer event has new
+//! data or falls into a later hour, so workers that process the same host at the same time do not wait for
+//! each other.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,13 +15,13 @@ use super::strategy::Candidate;
 use super::values::{AuditAction, MappingSource};
 use crate::event::{EventOrder, Host, StaffId};
 
-/// The longest texts that the columns of a host hold, in characters.
+/// The longest text that the other columns of a host hold, in characters.
 const MAX_TEXT: usize = 255;
-/// The same for the time zone of a mapping, and of an inbox row.
+/// The longest time zones that a mapping and an inbox row hold, in characters.
 const MAX_ZONE: usize = 50;
 const MAX_INBOX_ZONE: usize = 64;
 
-/// The namespace of change keys. Must never change.
+/// The namespace of change keys. It must never change.
 const NAMESPACE: Uuid = Uuid::from_u128(0x4c6e_5d0a_9a0b_4f3e_8f53_6d1f_2b7a_90c4);
 
 impl Plan<'_> {
@@ -38,7 +38,7 @@ impl Plan<'_> {
         let mappings = self.state.directory.mappings_mut(key);
         let mut active = mappings.iter_mut().filter(|mapping| mapping.is_active);
         if let Some(mapping) = active.find(|mapping| mapping.staff == candidate.staff) {
-            // The member of staff became active again meanwhile: the mapping is valid again.
+            // The member of staff has become active again, so the mapping is valid again.
             mapping.staff_is_valid = true;
             return mapping.row;
         }
@@ -108,7 +108,7 @@ impl Plan<'_> {
             let mut metadata = json!({
                 "auto_created_at_ms": self.policy.now_ms, "original_host_data": host, "change_key": audit.change_key,
             });
-            // `original_host_data` has the full values of what was cut.
+            // `original_host_data` has the full values of the fields that were cut.
             if !cut.is_empty() {
                 metadata["cut"] = json!(cut);
             }
@@ -137,14 +137,14 @@ fn change_key(key: HostKey, staff: &StaffId, action: AuditAction, last_audit: i6
 /// Cuts the host to the columns of a mapping, with `''` for absent values where the column must not be null;
 /// also returns the columns that were too short.
 pub fn mapped_host(host: &Host) -> (Host, Vec<&'static str>) {
-    let (mut host, cut) = fitted(host, MAX_ZONE);
+    let (mut host, cut) = cut_to_columns(host, MAX_ZONE);
     host.name.get_or_insert_default();
     host.email.get_or_insert_default();
     (host, cut)
 }
 
-/// Cuts the host to columns, so that comparisons use the stored values.
-fn fitted(host: &Host, max_zone: usize) -> (Host, Vec<&'static str>) {
+/// Cuts the host's values to the lengths of their columns, so that comparisons use the stored values.
+fn cut_to_columns(host: &Host, max_zone: usize) -> (Host, Vec<&'static str>) {
     let mut cut = Vec::new();
     let mut fit = |column, text: Option<&String>, most: usize| {
         if text.is_some_and(|text| text.chars().count() > most) {
@@ -169,7 +169,7 @@ const HOUR_MS: i64 = 3_600_000;
 
 impl Plan<'_> {
     /// Adds a host to the inbox, or updates its row. A host that a person ignores stays ignored.
-    pub(super) fn ask(
+    pub(super) fn add_to_inbox(
         &mut self,
         key: HostKey,
         host: &Host,
@@ -180,7 +180,7 @@ impl Plan<'_> {
         let hour_ms = bearing.time.ms - bearing.time.ms.rem_euclid(HOUR_MS);
         let fresh = InboxRow {
             key,
-            host: fitted(host, MAX_INBOX_ZONE).0,
+            host: cut_to_columns(host, MAX_INBOX_ZONE).0,
             event: bearing.event.clone(),
             time: bearing.time,
             first_seen_ms: hour_ms,
@@ -193,7 +193,7 @@ impl Plan<'_> {
         let row = match self.state.inbox.get(&key) {
             None => fresh,
             Some(old) => {
-                let row = updated(old, fresh);
+                let row = merge_inbox_rows(old, fresh);
                 if row == *old {
                     return;
                 }
@@ -214,7 +214,7 @@ impl Plan<'_> {
     }
 }
 
-fn updated(old: &InboxRow, fresh: InboxRow) -> InboxRow {
+fn merge_inbox_rows(old: &InboxRow, fresh: InboxRow) -> InboxRow {
     let reopens = old.state == InboxState::Resolved;
     let (state, state_changed_ms) =
         if reopens { (fresh.state, fresh.state_changed_ms) } else { (old.state, old.state_changed_ms) };
@@ -225,7 +225,7 @@ fn updated(old: &InboxRow, fresh: InboxRow) -> InboxRow {
         || fresh.review != old.review
         || fresh.suggestions != old.suggestions
         || fresh.last_seen_ms > old.last_seen_ms;
-    // The data of a resolved row is obsolete: the event that reopens it says why.
+    // The data of a resolved row is obsolete, so the event that reopens the row replaces it.
     let row = if reopens || says_more && order(&fresh) >= order(old) { fresh } else { old.clone() };
     InboxRow { state, state_changed_ms, first_seen_ms, last_seen_ms, ..row }
 }

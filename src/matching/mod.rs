@@ -1,4 +1,4 @@
-//! Resolves hosts to members of staff, and plans the changes for the appointments of one batch. Pure.
+//! Resolves hosts to members of staff, and plans the changes for the appointments of one batch; does no I/O.
 //!
 //! A [`Directory`] holds everything that was loaded; a chain of strategies ([`Strategy`]) proposes members of
 //! staff; the [`Resolver`] accepts the first acceptable proposal; [`Plan`] processes the events of a batch

@@ -6,7 +6,7 @@ use strum::{AsRefStr, Display, EnumMessage, EnumString, IntoStaticStr, VariantAr
 use super::values::words;
 use crate::event::MalformedKind;
 
-/// The recorded outcome of an event that became a dead letter: it was not decided.
+/// The recorded outcome of an event that became a dead letter and so was not decided.
 pub const DEAD_LETTER: &str = "dead_letter";
 
 /// Returns every outcome with which an event can be recorded: all [`Outcome`]s, and [`DEAD_LETTER`].
@@ -16,8 +16,8 @@ pub fn recorded_outcomes() -> impl Iterator<Item = &'static str> {
 
 words!(Outcome, Reason);
 
-/// The decision on a booking, from the most important to the least: an event about several bookings gets
-/// the first that occurs. With each of them the delivery is acknowledged.
+/// The decision on a booking, from the most important to the least: an event about several bookings gets the
+/// first that occurs. The delivery is acknowledged with any outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
@@ -41,7 +41,7 @@ pub enum Outcome {
     WouldAssign,
     #[strum(message = "the member of staff was assigned")]
     Assigned,
-    #[strum(message = "it already had this member of staff")]
+    #[strum(message = "the appointment already had this member of staff")]
     Unchanged,
     #[strum(message = "cancelled or rejected: recorded, staff unchanged")]
     Recorded,
@@ -50,7 +50,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Returns when this is the outcome.
+    /// Returns the condition for this outcome.
     pub fn meaning(self) -> &'static str {
         self.get_message().unwrap_or_default()
     }
@@ -76,8 +76,8 @@ impl Outcome {
         matches!(self, Self::NeedsReview | Self::Unmatched | Self::NoHost)
     }
 
-    /// Returns whether the event should have assigned staff to a booking: not when a person, another
-    /// program or a newer event had decided, or nothing had to be done.
+    /// Returns whether the event should have assigned staff to a booking. False if a person, another program
+    /// or a newer event had decided, or if nothing had to be done.
     pub fn is_to_assign(self) -> bool {
         self.is_assigned() || self.found_nobody() || self == Self::WouldAssign
     }
@@ -88,7 +88,7 @@ impl Outcome {
     }
 }
 
-/// Why a delivery is retried or dead-lettered: the closed list of reason codes.
+/// The closed list of reason codes for retried and dead-lettered deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
@@ -98,10 +98,10 @@ pub enum Reason {
     #[strum(message = "the message cannot be read; the error says where")]
     #[strum(detailed_message = "correct the sender's message, and send it again")]
     Malformed,
-    #[strum(message = "it contains a booking, but its type is unknown")]
+    #[strum(message = "the event contains a booking, but its type is unknown")]
     #[strum(detailed_message = "send it again with a known type")]
     UnknownEventType,
-    #[strum(message = "it has no `uid`, `id` or `appointment_id` to identify its appointment")]
+    #[strum(message = "the booking has no `uid`, `id` or `appointment_id` to identify its appointment")]
     #[strum(detailed_message = "send it again with the booking's `uid` or `id`, or with `appointment_id`")]
     NoBooking,
     #[strum(message = "the event's company is not the appointment's")]
@@ -120,10 +120,10 @@ pub enum Reason {
     #[strum(message = "the database refused this event's rows, even after all retries")]
     #[strum(detailed_message = "correct the cause that the error gives, and send it again")]
     Refused,
-    #[strum(message = "processing it made hostmatch fail")]
-    #[strum(detailed_message = "a defect in hostmatch: report it with the worker's log")]
+    #[strum(message = "hostmatch failed while processing the event")]
+    #[strum(detailed_message = "a bug in hostmatch: report it with the worker's log")]
     Poison,
-    #[strum(message = "the broker delivered it up to the delivery limit, and it was never settled")]
+    #[strum(message = "the broker delivered the message up to the delivery limit, and it was never settled")]
     #[strum(
         detailed_message = "the worker's log says why it crashed or lost its connection each time; then \
                                 send it again"
@@ -132,12 +132,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns when this is the reason.
+    /// Returns the condition for this reason.
     pub fn meaning(self) -> &'static str {
         self.get_message().unwrap_or_default()
     }
 
-    /// Returns what a person can do about it.
+    /// Returns the remedy: what a person can do about the problem.
     pub fn remedy(self) -> &'static str {
         self.get_detailed_message().unwrap_or_default()
     }

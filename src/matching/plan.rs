@@ -28,7 +28,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Adds what was loaded for more events. Existing entries stay: a plan may have changed them.
+    /// Adds the data that was loaded for more events. Existing entries stay, because a plan may have changed
+    /// them.
     pub fn absorb(&mut self, more: Self) {
         self.directory.absorb(more.directory);
         for (id, appointment) in more.appointments {
@@ -52,7 +53,7 @@ pub struct Appointment {
     pub staff: Option<StaffId>,
     /// The current `calcom_host_id`.
     pub host_id: Option<i64>,
-    /// Our record of it.
+    /// Our record of the appointment.
     pub assignment: Option<Assignment>,
 }
 
@@ -63,7 +64,7 @@ pub enum Target {
     Found(AppointmentId),
     /// No appointment yet.
     Missing,
-    /// Several appointments have this reference: none is chosen.
+    /// Several appointments have this reference, so none of them is chosen.
     Several,
     /// An appointment that belongs to no company.
     NoCompany,
@@ -81,20 +82,20 @@ impl Target {
 pub struct Item<'a> {
     /// The event.
     pub event: &'a BookingEvent,
-    /// One for each of its bookings.
+    /// The appointment of each booking.
     pub targets: &'a [Target],
     /// The publisher, if known.
     pub publisher: Option<&'a str>,
-    /// When it was first received, ms since 1970.
+    /// When the event was first received, in ms since 1970.
     pub received_ms: i64,
-    /// If the appointment is missing, the event is ignored and not retried.
+    /// Whether the event is ignored instead of retried if the appointment is missing.
     pub may_be_unknown: bool,
 }
 
 /// The plan's result for an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Decided; with a code for more detail.
+    /// The event is decided; the code has more detail.
     Decided(Outcome, Option<&'static str>),
     /// An appointment does not exist yet: the delivery is retried. The other bookings are decided.
     NotYet,
@@ -156,9 +157,9 @@ impl<'r> Plan<'r> {
         plan
     }
 
-    /// Adds resolutions of hosts that were found with the same directory.
+    /// Adds resolutions of hosts that were computed with the same directory.
     #[must_use]
-    pub fn knowing(self, resolved: Resolved) -> Self {
+    pub fn with_resolutions(self, resolved: Resolved) -> Self {
         Self { resolved, ..self }
     }
 
@@ -176,12 +177,12 @@ impl<'r> Plan<'r> {
         self.policy.mode == Mode::Observe
     }
 
-    /// Decides one event. Its row is written unless the delivery is retried or dead-lettered.
-    pub fn event(&mut self, item: &Item<'_>) -> Verdict {
+    /// Decides one event. The row of the event is written unless the delivery is retried or dead-lettered.
+    pub fn decide_event(&mut self, item: &Item<'_>) -> Verdict {
         let event = item.event;
         let mut verdict: Option<Verdict> = None;
         for (booking, target) in event.bookings.iter().zip(item.targets) {
-            let next = match self.booking(event, booking, *target) {
+            let next = match self.decide_booking(event, booking, *target) {
                 Verdict::NotYet if item.may_be_unknown => {
                     Verdict::Decided(Outcome::Ignored, Some(Reason::AppointmentNotFound.as_str()))
                 }
@@ -219,7 +220,7 @@ impl<'r> Plan<'r> {
     }
 
     /// Records a message with nothing to act on.
-    pub fn ignored(&mut self, ignored: &Ignored, publisher: Option<&str>, received_ms: i64) {
+    pub fn record_ignored(&mut self, ignored: &Ignored, publisher: Option<&str>, received_ms: i64) {
         self.record(EventRow {
             id: ignored.id.clone(),
             event_type: ignored.event_type.clone(),
@@ -244,7 +245,7 @@ impl<'r> Plan<'r> {
         }
     }
 
-    /// Returns the state that later events would find if everything was written.
+    /// Returns the state that later events would find once the plan is written.
     pub fn into_state(self) -> Loaded {
         self.state
     }
@@ -271,8 +272,8 @@ impl<'r> Plan<'r> {
         self.changes
     }
 
-    /// Records an event. A repeat changes the recorded outcome only when it assigned staff and the event had
-    /// not: otherwise a redelivery would turn every `assigned` into `unchanged`.
+    /// Records an event. A repeat changes the recorded outcome only if the repeat assigned staff and the
+    /// event had not. Otherwise a redelivery would turn every `assigned` into `unchanged`.
     fn record(&mut self, row: EventRow) {
         let known = self.state.events.get(&row.id).map(String::as_str);
         let assigned = Outcome::Assigned.as_str();
@@ -286,7 +287,7 @@ impl<'r> Plan<'r> {
         }
     }
 
-    fn booking(&mut self, event: &BookingEvent, booking: &Booking, target: Target) -> Verdict {
+    fn decide_booking(&mut self, event: &BookingEvent, booking: &Booking, target: Target) -> Verdict {
         let host = match (event.kind, booking.is_off, &booking.host) {
             (EventKind::Records, ..) | (_, true, _) => Err(Outcome::Recorded),
             (_, _, None) => Err(Outcome::NoHost),
@@ -297,7 +298,7 @@ impl<'r> Plan<'r> {
         }
         let appointment = match (target, &host) {
             (Target::Found(id), _) => id,
-            // Events that cannot assign never wait for an appointment, and need no person's decision.
+            // Events that cannot assign never wait for an appointment, and never need a person's decision.
             (_, Err(outcome)) => return Verdict::Decided(*outcome, None),
             (Target::Missing, Ok(_)) => return Verdict::NotYet,
             (Target::Several, _) => {

@@ -1,4 +1,4 @@
-//! The chain of strategies: asks them in order of priority and accepts the first acceptable proposal.
+//! The chain of strategies: tries them in order of priority and accepts the first acceptable proposal.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::directory::{Directory, HostKey};
-use super::strategy::{Candidate, Confidence, Evidence, Origin, Proposal, REFUSED, Strategy};
+use super::strategy::{Candidate, Confidence, Evidence, INVALID_STAFF, Origin, Proposal, Strategy};
 use super::values::words;
 use crate::event::{CompanyId, Host, StaffId};
 
@@ -77,15 +77,15 @@ pub struct Suggestion {
 /// The result of one strategy, for an explanation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// Its priority: the highest is asked first.
+    /// Its priority: the highest is tried first.
     pub priority: u16,
     /// Its name.
     pub strategy: &'static str,
-    /// What it searched for; `None` when the host has no data for it.
+    /// What the strategy searched for. `None` if the host has no such data.
     pub looked_for: Option<String>,
-    /// The members of staff that it found.
+    /// The members of staff that the strategy found.
     pub found: Vec<StepFound>,
-    /// The chain's ruling on the proposal, as text.
+    /// The chain's decision on the proposal, as text.
     pub result: String,
 }
 
@@ -104,12 +104,13 @@ pub struct Resolver {
     auto_accept: Confidence,
 }
 
-/// The resolutions of hosts, each computed once: they determine what is locked, and the plan uses them.
+/// The resolutions of hosts, each computed once. They determine which rows are locked, and the plan uses
+/// them.
 #[derive(Debug, Default)]
 pub struct Resolved(HashMap<HostKey, Vec<(Host, Resolution)>>);
 
 impl Resolved {
-    /// Resolves this host, unless the same host was already resolved, or is matched.
+    /// Resolves this host, unless the same host has already been resolved, or has a match.
     pub fn resolve(&mut self, resolver: &Resolver, key: HostKey, host: &Host, directory: &Directory) {
         let known = self.0.entry(key).or_default();
         if !known.iter().any(|(one, found)| one == host || found.is_match()) {
@@ -133,7 +134,7 @@ impl Resolved {
     }
 }
 
-/// The chain's ruling on one proposal.
+/// The chain's decision on one proposal.
 enum Ruling {
     Accept(Candidate),
     Stop(Review, Vec<Candidate>),
@@ -148,8 +149,8 @@ impl Resolver {
         Self { chain: Strategy::VARIANTS.to_vec(), auto_accept: Confidence(auto_accept) }
     }
 
-    /// Creates a chain of only these strategies, in this order. Fails when a name is unknown or occurs
-    /// twice, or when there is none.
+    /// Creates a chain of only these strategies, in this order. Fails if a name is unknown or occurs twice,
+    /// or if `names` is empty.
     pub fn ordered<S: AsRef<str>>(auto_accept: u8, names: &[S]) -> Result<Self, String> {
         let all = Strategy::names().collect::<Vec<_>>().join(", ");
         let mut chain = Vec::new();
@@ -163,7 +164,7 @@ impl Resolver {
         Ok(Self { chain, auto_accept: Confidence(auto_accept) })
     }
 
-    /// Returns the names of the strategies, in the order in which they are asked.
+    /// Returns the names of the strategies, in the order in which they are tried.
     pub fn order(&self) -> Vec<&'static str> {
         self.chain.iter().map(|strategy| strategy.as_str()).collect()
     }
@@ -191,22 +192,23 @@ impl Resolver {
         }
     }
 
-    /// Resolves a host of which only the id is known: only a mapping can match, and no threshold applies.
-    pub fn mapped(&self, key: HostKey, directory: &Directory) -> Resolution {
+    /// Resolves a host of which only the id is known. Only a mapping can match, and no threshold applies.
+    pub fn resolve_by_id(&self, key: HostKey, directory: &Directory) -> Resolution {
         self.resolve(&Host { id: Some(key.host), ..Host::default() }, key.company, directory)
     }
 
-    /// Resolves a host, and explains what each strategy searched for, what it found, and the ruling.
+    /// Resolves a host, and explains what each strategy searched for, what it found, and how the chain
+    /// decided.
     pub fn explain(&self, host: &Host, company: CompanyId, directory: &Directory) -> (Vec<Step>, Resolution) {
         let mut ended = false;
         let steps = self.chain.iter().map(|strategy| {
             let proposal = strategy.propose(host, company, directory);
             let looked_for = strategy.search_term(host);
-            let is_asked = !ended;
+            let is_tried = !ended;
             let ruling = self.rule(host, company, directory, proposal.clone());
             ended |= matches!(ruling, Ruling::Accept(_) | Ruling::Stop(..));
             let result = match ruling {
-                _ if !is_asked => "not asked: it was decided above".to_owned(),
+                _ if !is_tried => "not asked: it was decided above".to_owned(),
                 _ if looked_for.is_none() => "the host has no data for this strategy".to_owned(),
                 Ruling::Accept(_) => "taken".to_owned(),
                 Ruling::Stop(Review::Ambiguous, candidates) => {
@@ -217,7 +219,7 @@ impl Resolver {
                     format!("{} is below {}: a suggestion", candidate.confidence.0, self.auto_accept.0)
                 }
                 Ruling::Pass if proposal.rejected.is_empty() => "nobody".to_owned(),
-                Ruling::Pass => format!("refused: {REFUSED}"),
+                Ruling::Pass => format!("refused: {INVALID_STAFF}"),
             };
             let found = proposal.candidates.into_iter().map(|it| {
                 let (confidence, evidence) = (Some(it.confidence.0), Some(it.evidence));
@@ -233,7 +235,7 @@ impl Resolver {
 
     fn rule(&self, host: &Host, company: CompanyId, directory: &Directory, proposal: Proposal) -> Ruling {
         let mut candidates = proposal.candidates;
-        // Ambiguity never assigns: two members of staff with one name, or one shared mailbox.
+        // An ambiguous proposal never assigns: two members of staff may share a name or a mailbox.
         if candidates.len() > 1 {
             return Ruling::Stop(Review::Ambiguous, candidates);
         }

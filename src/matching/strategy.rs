@@ -1,5 +1,5 @@
-//! Strategies that find a host in the directory and propose members of staff. To add one, add a variant of
-//! [`Strategy`] and a function that proposes candidates.
+//! Strategies that look up a host in the directory and propose members of staff for it. To add one, add a
+//! variant of [`Strategy`] and a function that proposes candidates.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -10,7 +10,7 @@ use crate::event::{CompanyId, Host, StaffId};
 
 words!(Strategy);
 
-/// One way of finding the member of staff for a host. The strategies are asked in this order.
+/// One way of finding the member of staff for a host. The strategies are tried in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Strategy {
@@ -30,7 +30,7 @@ impl Strategy {
         Self::VARIANTS.iter().copied().map(Self::as_str)
     }
 
-    /// Returns the priority: the highest is asked first.
+    /// Returns the priority: the highest is tried first.
     pub fn priority(self) -> u16 {
         match self {
             Self::Manual => 200,
@@ -40,7 +40,7 @@ impl Strategy {
         }
     }
 
-    /// Describes what it would search for; `None` when this host has no data for it.
+    /// Describes what this strategy would search for. `None` if the host has no such data.
     pub(super) fn search_term(self, host: &Host) -> Option<String> {
         match self {
             Self::Manual => host.id.map(|id| format!("a mapping of host {id} made by a person")),
@@ -50,7 +50,7 @@ impl Strategy {
         }
     }
 
-    /// Proposes members of staff of this company. Pure; never uses another company's data.
+    /// Proposes members of staff of this company. It does no I/O, and never uses another company's data.
     pub(super) fn propose(self, host: &Host, company: CompanyId, directory: &Directory) -> Proposal {
         match self {
             Self::Manual => by_mapping(host, company, directory, true),
@@ -61,17 +61,18 @@ impl Strategy {
     }
 }
 
-/// The result of a strategy. More than one candidate means that it cannot choose between them.
+/// The result of a strategy. More than one candidate means that the strategy cannot choose between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proposal {
     /// Members of staff, without duplicates.
     pub candidates: Vec<Candidate>,
-    /// Those whose mapping was found but who are not valid ([`REFUSED`]), for the explanation.
+    /// Members of staff whose mapping was found, but who are not valid ([`INVALID_STAFF`]); shown in the
+    /// explanation of a match.
     pub rejected: Vec<StaffId>,
 }
 
-/// Why the member of staff of a mapping is not valid.
-pub(super) const REFUSED: &str = "the member of staff is inactive, deleted, or in another company";
+/// The reason why the member of staff of a mapping is not valid.
+pub(super) const INVALID_STAFF: &str = "the member of staff is inactive, deleted, or in another company";
 
 /// One member of staff that a strategy proposes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -99,12 +100,12 @@ pub enum Origin {
 #[serde(transparent)]
 pub struct Confidence(pub u8);
 
-/// The evidence for a candidate: which field agrees, and its value.
+/// The evidence for a candidate: the field that agrees, and its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// `mapping`, `email`, `name`.
     pub field: String,
-    /// The value that host and staff share; for a mapping its source.
+    /// The value that the host and the member of staff share; for a mapping, its source.
     pub value: String,
 }
 

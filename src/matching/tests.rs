@@ -48,8 +48,8 @@ fn host(name: &str, email: &str, display_email: &str) -> Host {
     Host { id: Some(HostId(7)), name, email, display_email, ..Host::default() }
 }
 
-/// Summarises the resolution.
-fn answer(host: &Host, directory: &Directory, auto_accept: u8) -> String {
+/// Resolves the host, and summarises the resolution.
+fn resolve(host: &Host, directory: &Directory, auto_accept: u8) -> String {
     match Resolver::new(auto_accept).resolve(host, SALON, directory) {
         Resolution::Matched { strategy, candidate } => {
             format!("{strategy} {} {}", candidate.staff, candidate.confidence.0)
@@ -85,7 +85,7 @@ fn new_hosts_are_matched_by_address_and_suggested_by_name() {
     ];
     let directory = directory([]);
     for (host, auto_accept, expected) in table {
-        assert_eq!(answer(&host, &directory, auto_accept), expected, "{host:?} at {auto_accept}");
+        assert_eq!(resolve(&host, &directory, auto_accept), expected, "{host:?} at {auto_accept}");
     }
 }
 
@@ -105,7 +105,7 @@ fn a_valid_mapping_wins_regardless_of_its_confidence() {
     for (source, twist, expected) in table {
         let mut mapping = mapping(4, source);
         twist(&mut mapping);
-        assert_eq!(answer(&anna, &directory([mapping]), 100 - 5), expected, "{source}");
+        assert_eq!(resolve(&anna, &directory([mapping]), 100 - 5), expected, "{source}");
     }
 }
 
@@ -128,7 +128,7 @@ fn valid_mappings_that_disagree_need_a_person() {
     ];
     for (mappings, expected, is_mapped) in table {
         let directory = directory(mappings.clone());
-        assert_eq!(answer(&anna, &directory, 80), expected, "{mappings:?}");
+        assert_eq!(resolve(&anna, &directory, 80), expected, "{mappings:?}");
         assert_eq!(directory.is_mapped(HostKey::new(SALON, HostId(7))), is_mapped, "{mappings:?}");
     }
 }
@@ -137,15 +137,15 @@ fn valid_mappings_that_disagree_need_a_person() {
 fn a_mapping_that_a_person_switched_off_stops_the_chain() {
     let off = Mapping { is_active: false, switched_off_by_person: true, ..mapping(1, "auto_email") };
     let anna = host("Carla Diehl", "anna@salon.example", "");
-    assert_eq!(answer(&anna, &directory([off.clone()]), 80), "switched_off email:1");
+    assert_eq!(resolve(&anna, &directory([off.clone()]), 80), "switched_off email:1");
     // Switched off for another member of staff, or created for another company: no effect on this one.
     assert_eq!(
-        answer(&anna, &directory([Mapping { staff: StaffId::Integer(4), ..off.clone() }]), 80),
+        resolve(&anna, &directory([Mapping { staff: StaffId::Integer(4), ..off.clone() }]), 80),
         "email 1 95"
     );
-    assert_eq!(answer(&anna, &directory([Mapping { made_for: OTHER, ..off.clone() }]), 80), "email 1 95");
+    assert_eq!(resolve(&anna, &directory([Mapping { made_for: OTHER, ..off.clone() }]), 80), "email 1 95");
     // A host without an id has no mappings that could be switched off.
-    assert_eq!(answer(&Host { id: None, ..anna }, &directory([off]), 80), "email 1 95");
+    assert_eq!(resolve(&Host { id: None, ..anna }, &directory([off]), 80), "email 1 95");
 }
 
 #[test]

@@ -1,6 +1,5 @@
-//! The closed lists of values in mappings and their audit trail; and [`Stored`], a value as a column may
-//! hold it: a gateway or a newer version also writes these tables, with values that this build does not
-//! know.
+//! The closed lists of values in mappings and their audit trail; and [`Stored`], a stored value. A gateway or
+//! a newer version also writes these tables, and may use values that this build does not know.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -89,8 +88,8 @@ pub enum Stored<T> {
 
 impl<T: FromStr> Stored<T> {
     /// Parses the value of a column.
-    pub fn read(word: &str) -> Self {
-        word.parse().map_or_else(|_| Self::Unknown(word.to_owned()), Self::Known)
+    pub fn read(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Unknown(text.to_owned()), Self::Known)
     }
 }
 
@@ -113,8 +112,8 @@ impl<T> From<T> for Stored<T> {
 impl<T: FromStr> FromStr for Stored<T> {
     type Err = Infallible;
 
-    fn from_str(word: &str) -> Result<Self, Infallible> {
-        Ok(Self::read(word))
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::read(text))
     }
 }
 
@@ -122,7 +121,7 @@ impl<T: AsRef<str>> AsRef<str> for Stored<T> {
     fn as_ref(&self) -> &str {
         match self {
             Self::Known(value) => value.as_ref(),
-            Self::Unknown(word) => word,
+            Self::Unknown(text) => text,
         }
     }
 }
@@ -141,7 +140,7 @@ impl<T: AsRef<str>> Serialize for Stored<T> {
 
 impl<'de, T: FromStr> Deserialize<'de> for Stored<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|word| Self::read(&word))
+        String::deserialize(deserializer).map(|text| Self::read(&text))
     }
 }
 
@@ -157,11 +156,11 @@ mod tests {
         for action in AuditAction::VARIANTS {
             assert_eq!(Stored::read(action.as_str()), Stored::Known(*action));
         }
-        let words = ["auto_phone", "Manual", "admin ", ""];
-        for word in words {
-            let stored = Stored::<MappingSource>::read(word);
-            assert_eq!((stored.known(), stored.as_ref(), stored.to_string()), (None, word, word.to_owned()));
-            assert_eq!(serde_json::to_value(&stored).unwrap(), word);
+        let texts = ["auto_phone", "Manual", "admin ", ""];
+        for text in texts {
+            let stored = Stored::<MappingSource>::read(text);
+            assert_eq!((stored.known(), stored.as_ref(), stored.to_string()), (None, text, text.to_owned()));
+            assert_eq!(serde_json::to_value(&stored).unwrap(), text);
             assert!(!stored.is_by_person());
         }
     }

@@ -244,7 +244,7 @@ pub(super) async fn last_audits(
         .all(tx)
         .await?;
     let audits = last.into_iter().map(|(mapping, id, actor, action)| {
-        let by_machine = actor.is_some_and(|actor| actor.is_machine());
+        let by_machine = actor.is_some_and(|actor| actor.is_own_process());
         let switched_off = action.is_some_and(|action| action.known() == Some(AuditAction::Updated));
         (mapping.0, (id.0, by_machine && switched_off))
     });

@@ -120,7 +120,7 @@ async fn assign(
     let waiting: Vec<(AppointmentId, HostKey)> = items.iter().map(|item| (item.appointment, key)).collect();
     let mut loaded = store::load_waiting(tx, &context.schema, &waiting).await?;
     let resolver = Resolver::new(context.config.matching.auto_accept);
-    if resolver.mapped(key, &loaded.directory).into_staff().as_ref() != Some(&repair.staff) {
+    if resolver.resolve_by_id(key, &loaded.directory).into_staff().as_ref() != Some(&repair.staff) {
         store::set_repair_state(tx, repair.id, RepairState::Running, RepairState::Stopped).await?;
         return Ok(None);
     }

@@ -297,9 +297,9 @@ async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
         &resolver,
         Policy { mode: hostmatch::config::Mode::Assign, overwrite, now_ms: 1 },
     )
-    .knowing(resolved);
+    .with_resolutions(resolved);
     for (event, targets) in events.iter().zip(&batch.targets) {
-        plan.event(&Item { event, targets, publisher: None, received_ms: 1, may_be_unknown: false });
+        plan.decide_event(&Item { event, targets, publisher: None, received_ms: 1, may_be_unknown: false });
     }
     plan.finish()
 }

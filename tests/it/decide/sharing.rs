@@ -45,9 +45,15 @@ async fn load_and_plan(
     let loaded = std::mem::take(&mut batch.loaded);
     let mut plan =
         Plan::new(loaded, &resolver, Policy { overwrite, now_ms: 1, mode: hostmatch::config::Mode::Assign })
-            .knowing(resolved);
+            .with_resolutions(resolved);
     let targets = &batch.targets[0];
-    plan.event(&Item { event: &event, targets, received_ms: 1, may_be_unknown: false, publisher: None });
+    plan.decide_event(&Item {
+        event: &event,
+        targets,
+        received_ms: 1,
+        may_be_unknown: false,
+        publisher: None,
+    });
     let changes = plan.finish();
     batch.locked.allow(&changes)?;
     Ok(changes)

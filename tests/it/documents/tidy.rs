@@ -256,8 +256,8 @@ fn only_one_http_client_is_used() {
 
 #[test]
 fn stored_values_are_interpreted_in_one_place() {
-    // Code must not compare strings to decide whether an actor is a machine (`Actor::is_machine`), or whether
-    // a mapping comes from a match (`MappingSource`).
+    // Code must not compare strings to decide whether an actor is a hostmatch process
+    // (`Actor::is_own_process`), or whether a mapping comes from a match (`MappingSource`).
     let before = ["== ", "!= ", "eq(", "ne(", "ignore_ascii_case(", "starts_with(", "Some(", "&str = "];
     let after = [" ==", " !=", " =>", ").is_some_and"];
     let mut wrong = Vec::new();
