@@ -97,8 +97,11 @@ impl<'p> DryRun<'p> {
         event: &BookingEvent,
     ) -> Result<EventPrediction, StoreError> {
         let one = |booking: &_| BookingEvent { bookings: vec![Clone::clone(booking)], ..event.clone() };
-        let mut flights: Vec<InFlight> =
-            event.bookings.iter().map(|booking| InFlight::again(one(booking), booking.time.ms)).collect();
+        let mut flights: Vec<InFlight> = event
+            .bookings
+            .iter()
+            .map(|booking| InFlight::from_event(one(booking), booking.time.ms))
+            .collect();
         let mut part: Vec<&mut InFlight> = flights.iter_mut().collect();
         let mut plan = self.load(tx, &mut part, self.state.clone()).await?;
         let before = plan.appointments().clone();

@@ -89,8 +89,8 @@ impl InFlight {
         Self { delivery, ..Self::default() }
     }
 
-    /// Creates the state of an event that was decided before and is decided again.
-    pub(super) fn for_redecision(event: BookingEvent, decided_ms: i64) -> Self {
+    /// Creates the state of an event without a delivery: one that is decided again, or is predicted.
+    pub(super) fn from_event(event: BookingEvent, decided_ms: i64) -> Self {
         let delivery = Delivery { attempt: 1, first_seen_ms: decided_ms, ..Delivery::default() };
         Self { content: Some(Decoded::Event(Box::new(event))), ..Self::new(delivery) }
     }

@@ -85,7 +85,7 @@ pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
         let mut flights: Vec<InFlight> = some
             .iter()
             .filter_map(|assignment| {
-                Some(InFlight::for_redecision(assignment.newest_event()?, assignment.decided_ms))
+                Some(InFlight::from_event(assignment.newest_event()?, assignment.decided_ms))
             })
             .collect();
         processor.decide_all(&mut flights).await?;

@@ -44,7 +44,7 @@ pub(super) async fn run(sink: &Sink, stop: &Shutdown) -> Result<(), Broken> {
     tokio::select! {
         () = forwarder.run() => Ok(()),
         () = alarm(spool) => Ok(()),
-        () = spool.ended() => Err(Broken),
+        () = spool.wait_until_ended() => Err(Broken),
     }
 }
 
@@ -98,7 +98,7 @@ impl Forwarder<'_> {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                () = self.spool.filled() => {}
+                () = self.spool.wait_until_filled() => {}
             }
             let forwarded = self.drain().await;
             if self.stop.is_cancelled() {

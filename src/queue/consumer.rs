@@ -15,13 +15,13 @@ use crate::runtime::shutdown::Shutdown;
 pub enum Gathered {
     /// Deliveries, at least one.
     Batch(Batch),
-    /// Nothing arrived for as long as the caller wanted to wait.
+    /// No message arrived in the time that the caller wanted to wait.
     Idle,
     /// The program is shutting down.
     Stopped,
 }
 
-/// Receives deliveries. Used by one task at a time; create one for each pipeline.
+/// Receives deliveries. A consumer is used by one task at a time, so create one for each pipeline.
 pub struct Consumer(pub(super) On<AmqpConsumer, EmbeddedConsumer>);
 
 /// Shows others (the readiness route) whether a consumer is really subscribed.
@@ -43,8 +43,8 @@ impl ConsumerHealth {
 }
 
 impl Consumer {
-    /// Sets how long to wait for a delivery before the broker is asked whether messages are ready. If
-    /// they are, and the open subscription still delivers none, it is replaced on a new connection. (A
+    /// Sets the time to wait for a delivery before checking whether the broker has ready messages. If it has,
+    /// and the open subscription still delivers none, the subscription is replaced on a new connection. (A
     /// local file is polled all the time.)
     #[must_use]
     pub fn stalled_after(mut self, after: Duration) -> Self {
@@ -56,13 +56,13 @@ impl Consumer {
 
     /// Waits for one delivery, then adds those that have already arrived, up to the limits.
     ///
-    /// A redelivered message is a batch of its own: it may be one that makes processing fail.
-    /// When nothing arrives for `idle`, returns [`Gathered::Idle`]; once `shutdown` is cancelled, returns
+    /// A redelivered message is a batch of its own, because it may be one that makes processing fail. If no
+    /// message arrives for `idle`, returns [`Gathered::Idle`]; once `shutdown` is cancelled, returns
     /// [`Gathered::Stopped`], even when deliveries are waiting. A lost connection is re-established, with
-    /// retries for ever. Dropping the future loses nothing.
+    /// unlimited retries. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`QueueError::Closed`] when the queue was closed by this program.
+    /// Returns [`QueueError::Closed`] if this program has closed the queue.
     pub async fn next_batch(
         &mut self,
         shutdown: &Shutdown,
@@ -77,7 +77,7 @@ impl Consumer {
         either!(&mut self.0, consumer => consumer.pause().await);
     }
 
-    /// Returns where deliveries come from, for display: the kind of the queue, as OpenTelemetry names it,
+    /// Returns the source of the deliveries, for display: the kind of the queue, as OpenTelemetry names it,
     /// and its name.
     pub fn destination(&self) -> (&'static str, &str) {
         match &self.0 {
@@ -106,18 +106,18 @@ impl Consumer {
 /// the delivery limit, because the task that dropped it may have crashed on it.
 pub struct Batch {
     deliveries: Vec<Delivery>,
-    /// Why no more deliveries were added.
+    /// The reason why no more deliveries were added.
     pub closed_by: ClosedBy,
     hold: Hold,
 }
 
-/// Why a batch has no more deliveries.
+/// The reason why a batch has no more deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ClosedBy {
     /// It has the maximum number of deliveries.
     Size,
-    /// The next delivery would have exceeded the limit of bytes.
+    /// The next delivery would have exceeded the size limit.
     Bytes,
     /// No more deliveries had arrived.
     Drained,
@@ -127,14 +127,14 @@ pub enum ClosedBy {
 
 pub(super) type Hold = On<AmqpHold, EmbeddedHold>;
 
-/// How many deliveries of a batch were settled in which way. The counts add up to the whole batch.
+/// The number of deliveries of a batch that were settled in each way. The counts add up to the whole batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Acknowledged.
     pub acked: usize,
     /// Published for another attempt.
     pub retried: usize,
-    /// Published to the dead letters.
+    /// Published to the dead-letter queue.
     pub dead: usize,
     /// Returned to the queue: on request, or because the copy could not be published.
     pub released: usize,
@@ -159,17 +159,19 @@ impl Batch {
         std::mem::take(&mut self.deliveries)
     }
 
-    /// Settles each delivery by its disposition; there is one for each delivery, in order.
+    /// Settles each delivery according to its disposition. There is one disposition for each delivery, in
+    /// order.
     ///
-    /// Copies (retries, dead letters) are published and confirmed first; only then are their
-    /// originals acknowledged. While copies cannot be published this retries for up to ten minutes, so
-    /// that an outage does not count as a delivery; then it returns them to the queue. When stopping, set
-    /// your own deadline: dropping the future halfway loses nothing.
+    /// Copies (retries, dead letters) are published and confirmed first; only then are their originals
+    /// acknowledged. While copies cannot be published, publishing is retried for up to ten minutes, so that
+    /// an outage does not count as a delivery; then the originals are returned to the queue. When stopping,
+    /// set your own deadline: dropping the future at any point loses nothing.
     ///
     /// A delivery without a disposition is released.
     ///
     /// # Errors
-    /// When the local file cannot be written; then nothing is settled, and all are delivered again.
+    /// Fails if the local file cannot be written; then nothing is settled, and all deliveries are delivered
+    /// again.
     pub async fn settle(mut self, mut dispositions: Vec<Disposition>) -> Result<Settled, QueueError> {
         let deliveries = self.take();
         dispositions.resize(deliveries.len(), Disposition::Release);
@@ -179,7 +181,7 @@ impl Batch {
     /// Settles deliveries that were moved out with [`Batch::take`]: all of them, in their order.
     ///
     /// # Errors
-    /// As [`Batch::settle`].
+    /// Fails like [`Batch::settle`].
     pub async fn settle_taken(self, ends: &[(&Delivery, &Disposition)]) -> Result<Settled, QueueError> {
         match self.hold {
             On::Amqp(hold) => Ok(hold.settle(ends).await),

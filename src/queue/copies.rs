@@ -1,5 +1,5 @@
-//! Defines how a received message becomes a [`Delivery`], and what its copy for a retry or for the
-//! dead letters contains. The same on both queues.
+//! Converts a received message into a [`Delivery`], and creates its copies for a retry or for the dead-letter
+//! queue, in the same way on both queues.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use crate::runtime::clock::now_ms;
 /// original is kept in this header and restored on receipt.
 const ROUTING_KEY: &str = "x-hostmatch-routing-key";
 
-/// The namespace of the ids that identify messages. Must never change.
-const COPIES: Uuid = Uuid::from_u128(0x9d1f_42c7_5b0e_4a83_a6d4_0c93_7be1_58f2);
+/// The namespace of the ids that identify messages. It must never change.
+const MESSAGE_IDS: Uuid = Uuid::from_u128(0x9d1f_42c7_5b0e_4a83_a6d4_0c93_7be1_58f2);
 
 /// The maximum size of all headers of one message, in bytes: they must fit into one AMQP frame (128 KiB as
 /// negotiated), with room for headers that are added later.
@@ -23,8 +23,8 @@ const MAX_HEADERS: usize = 64 * 1024;
 /// The longest AMQP short string, in bytes.
 const MAX_SHORT: usize = 255;
 
-/// Refuses what AMQP cannot carry, on both queues: a message that a local file accepts must still be
-/// publishable when it is forwarded to a broker.
+/// Refuses messages that AMQP cannot carry, on both queues, because a message that a local file accepts must
+/// still be publishable when it is forwarded to a broker.
 pub(super) fn check(message: &Message) -> Result<(), PublishError> {
     let properties = [
         ("routing key", Some(&message.routing_key)),
@@ -67,37 +67,37 @@ pub(super) fn receive(mut message: Message, redelivered: bool) -> Delivery {
     Delivery { message, attempt, first_seen_ms, redelivered }
 }
 
-/// Creates the copy for a retry: counts this attempt, if it was one, and sets `headers`.
-pub(super) fn for_retry(delivery: &Delivery, counts: bool, headers: &BTreeMap<String, String>) -> Message {
+/// Creates the copy for a retry: counts this attempt if `counts` is true, and sets `headers`.
+pub(super) fn retry_copy(delivery: &Delivery, counts: bool, headers: &BTreeMap<String, String>) -> Message {
     let mut message = delivery.message.clone();
     message.headers.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     let attempt = delivery.attempt.saturating_add(u32::from(counts));
     message.headers.insert(header::ATTEMPT.to_owned(), attempt.to_string());
     message.headers.insert(header::FIRST_SEEN.to_owned(), delivery.first_seen_ms.to_string());
-    for_work(message)
+    work_copy(message)
 }
 
-/// Creates the copy for the dead letters: counts the failed attempt, sets `headers`, and adds an id
-/// unless it has one already (a replayed message that fails again keeps its dead letter).
-pub(super) fn for_the_dead(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
-    let mut message = for_retry(delivery, true, headers);
+/// Creates the copy for the dead-letter queue: counts the failed attempt, sets `headers`, and adds an id
+/// unless the message already has one (a replayed message that fails again keeps its dead letter).
+pub(super) fn dead_letter_copy(delivery: &Delivery, headers: &BTreeMap<String, String>) -> Message {
+    let mut message = retry_copy(delivery, true, headers);
     let id = identity(&delivery.message).to_string();
     message.headers.entry(header::DEAD_ID.to_owned()).or_insert(id);
     message
 }
 
 /// Prepares a message to be published to a queue by name.
-pub(super) fn for_work(mut message: Message) -> Message {
+pub(super) fn work_copy(mut message: Message) -> Message {
     message.headers.insert(ROUTING_KEY.to_owned(), message.routing_key.clone());
-    fit(&mut message.headers);
+    drop_oversized_headers(&mut message.headers);
     message
 }
 
-/// Identifies a message: the same id, routing key and bytes are the same message.
+/// Derives a UUID from a message. Messages with the same id, routing key and bytes are the same message.
 ///
-/// A worker that is killed between the confirm of the copy and the acknowledgement of the original
-/// leaves two of them, and a sender may send twice: the same message gets the same id each time, and so
-/// becomes one dead letter.
+/// A worker that is killed between the confirm of the copy and the acknowledgement of the original leaves two
+/// copies, and a sender may send twice. The same message gets the same UUID each time, and so becomes one
+/// dead letter.
 pub fn identity(message: &Message) -> Uuid {
     let id = message.message_id.as_deref().unwrap_or_default();
     let parts = [id.as_bytes(), message.routing_key.as_bytes(), &message.body];
@@ -106,7 +106,7 @@ pub fn identity(message: &Message) -> Uuid {
         name.extend_from_slice(&part.len().to_be_bytes());
         name.extend_from_slice(part);
     }
-    Uuid::new_v5(&COPIES, &name)
+    Uuid::new_v5(&MESSAGE_IDS, &name)
 }
 
 /// Marks a message that the queue itself dead-lettered with a reason, an explanation and an id. This
@@ -129,9 +129,9 @@ pub(super) fn mark_dead_lettered(message: &mut Message, reason: &str, dead_id: U
     message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id.to_string());
 }
 
-/// Drops headers until they fit. A copy that the broker cannot accept would block its queue for ever. The
+/// Drops headers until the rest fits. A copy that the broker cannot accept would block its queue forever. The
 /// largest headers of other programs are dropped first, then the history.
-fn fit(headers: &mut BTreeMap<String, String>) {
+fn drop_oversized_headers(headers: &mut BTreeMap<String, String>) {
     while header_bytes(headers) > MAX_HEADERS {
         let largest_of_others = headers
             .iter()
@@ -142,7 +142,7 @@ fn fit(headers: &mut BTreeMap<String, String>) {
             None if headers.contains_key(header::HISTORY) => header::HISTORY.to_owned(),
             None => header::ERROR.to_owned(),
         };
-        tracing::warn!(header = name, "the headers are too large for a copy; dropping this one");
+        tracing::warn!(header = name, "the headers are too large for a copy; dropping one header");
         if headers.remove(&name).is_none() {
             return;
         }
@@ -169,26 +169,26 @@ mod tests {
     fn a_copy_counts_the_attempt_and_keeps_the_routing_key() {
         let first = delivery();
         assert_eq!(first.attempt, 0);
-        let mut retried = for_retry(&first, true, &BTreeMap::new());
+        let mut retried = retry_copy(&first, true, &BTreeMap::new());
         retried.routing_key = "hostmatch.bookings".into();
         let second = receive(retried, false);
         assert_eq!((second.attempt, second.first_seen_ms), (1, first.first_seen_ms));
         assert_eq!(second.message.routing_key, "appointment.created");
-        let deferred = receive(for_retry(&second, false, &BTreeMap::new()), false);
+        let deferred = receive(retry_copy(&second, false, &BTreeMap::new()), false);
         assert_eq!(deferred.attempt, 1, "a deferral does not count as an attempt");
     }
 
     #[test]
     fn a_dead_letter_keeps_its_id_when_it_is_dead_lettered_again() {
-        let once = receive(for_the_dead(&delivery(), &BTreeMap::new()), false);
-        let twice = for_the_dead(&once, &BTreeMap::new());
+        let once = receive(dead_letter_copy(&delivery(), &BTreeMap::new()), false);
+        let twice = dead_letter_copy(&once, &BTreeMap::new());
         assert_eq!(twice.headers[header::DEAD_ID], once.message.headers[header::DEAD_ID]);
     }
 
     #[test]
     fn two_copies_are_one_dead_letter_and_another_message_is_another() {
         let id = |message: Message| {
-            let dead = for_the_dead(&receive(message, false), &BTreeMap::new());
+            let dead = dead_letter_copy(&receive(message, false), &BTreeMap::new());
             dead.headers[header::DEAD_ID].clone()
         };
         let seen = |body: &'static str, when: &str| Message {
@@ -211,7 +211,7 @@ mod tests {
             (header::HISTORY.to_owned(), "h".repeat(40_000)),
             (header::REASON.to_owned(), "malformed".to_owned()),
         ]);
-        let copy = for_the_dead(&big, &added);
+        let copy = dead_letter_copy(&big, &added);
         assert!(header_bytes(&copy.headers) <= MAX_HEADERS);
         assert!(!copy.headers.contains_key("x-other"), "other headers are dropped before our history");
         assert_eq!(copy.headers[header::HISTORY].len(), 40_000);

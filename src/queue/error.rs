@@ -3,7 +3,7 @@
 /// The queue cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// `queue.url`, or another key of `[queue]`, cannot be used; the text names it.
+    /// `queue.url`, or another key of `[queue]`, cannot be used; the text names the key.
     #[error("{0}")]
     Url(String),
     /// The broker is unavailable, or refuses.
@@ -12,7 +12,7 @@ pub enum QueueError {
     /// The local file cannot be used.
     #[error("the queue file {path} cannot be used: {problem}")]
     File {
-        /// Where the file is.
+        /// The path of the file.
         path: String,
         /// What is wrong, and what to do.
         problem: String,

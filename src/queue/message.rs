@@ -15,22 +15,22 @@ pub mod header {
     pub const ATTEMPT: &str = "x-hostmatch-attempt";
     /// When the message was first received, in ms since 1970 (UTC).
     pub const FIRST_SEEN: &str = "x-hostmatch-first-seen";
-    /// Who published it, as far as is known: the name of a token, a sender of webhooks, the AMQP
-    /// `app_id` or `user_id`.
+    /// The publisher of the message, as far as it is known: the name of a token, a sender of webhooks, the
+    /// AMQP `app_id` or `user_id`.
     pub const PUBLISHER: &str = "x-hostmatch-publisher";
-    /// Why it became a dead letter: a reason code.
+    /// The reason code of the dead letter.
     pub const REASON: &str = "x-hostmatch-reason";
-    /// Why it became a dead letter: an explanation.
+    /// The explanation of the dead letter.
     pub const ERROR: &str = "x-hostmatch-error";
     /// The id of the dead letter, so that recording it twice creates one row.
     pub const DEAD_ID: &str = "x-hostmatch-dead-id";
-    /// What went wrong on earlier attempts: a JSON array of {at_ms, reason, error}.
+    /// The failures of earlier attempts: a JSON array of {at_ms, reason, error, worker}.
     pub const HISTORY: &str = "x-hostmatch-history";
     /// The replay that sent this copy: a number.
     pub const REPLAY: &str = "x-hostmatch-replay";
     /// The dead letter that this is a copy of: the number of its row.
     pub const REPLAY_LETTER: &str = "x-hostmatch-replay-letter";
-    /// How often the dead letter has been replayed, this time included.
+    /// The number of times that the dead letter has been replayed, including this replay.
     pub const REPLAY_COUNT: &str = "x-hostmatch-replay-count";
     /// The person who replays it.
     pub const REPLAY_BY: &str = "x-hostmatch-replay-by";
@@ -38,9 +38,9 @@ pub mod header {
     pub const REPLAY_REASON: &str = "x-hostmatch-replay-reason";
 }
 
-/// A message to be published, or as it arrived. Only text headers are kept; the broker's own
-/// (`x-death` and similar) never are. Its JSON form is what a dead letter keeps of its message besides
-/// the routing key and the body: headers and AMQP properties.
+/// A message to be published, or as it arrived. Only text headers are kept, and none of the broker's own
+/// headers (`x-death` and similar). A dead letter stores the JSON form of its message: the headers and AMQP
+/// properties, without the routing key and the body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Message {
@@ -72,10 +72,11 @@ pub struct Delivery {
     pub message: Message,
     /// Attempts before this one, from our own header.
     pub attempt: u32,
-    /// When it was first received, in ms since 1970: from our header, otherwise now.
+    /// When the message was first received, in ms since 1970: from our header, otherwise now.
     pub first_seen_ms: i64,
-    /// It was delivered before without being settled: a crash, a lost connection. It is processed alone,
-    /// so that a message that makes processing fail does not use up the delivery limit of others.
+    /// Whether the message was delivered before without being settled (after a crash or a lost connection).
+    /// Such a message is processed alone, so that a message that makes processing fail does not use up the
+    /// delivery limit of others.
     pub redelivered: bool,
 }
 
@@ -98,7 +99,7 @@ pub enum Disposition {
         /// Headers to set on the copy (reason, error, the event's type, the history).
         headers: BTreeMap<String, String>,
     },
-    /// Return it unchanged to the queue: nothing is counted.
+    /// Return it unchanged to the queue, without counting anything.
     #[default]
     Release,
 }

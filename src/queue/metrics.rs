@@ -22,7 +22,7 @@ series! {
         "How often this connection to RabbitMQ was re-established";
 }
 
-/// `unfit`: the message exceeds a limit. `returned`: no queue is bound.
+/// `unfit` means that the message exceeds a limit, `returned` that no queue is bound.
 const RESULTS: [&str; 6] = ["confirmed", "nack", "returned", "timeout", "unavailable", "unfit"];
 
 /// Counts published messages by result.
@@ -44,7 +44,7 @@ pub(super) fn published<'r>(results: impl IntoIterator<Item = &'r Result<(), Pub
 }
 
 /// Adds the series of a connection that is kept from now on.
-pub(super) fn keeps(connection: &'static str) {
+pub(super) fn register_connection(connection: &'static str) {
     metrics::counter!(RECONNECTS.name, "connection" => connection).absolute(0);
     connected(connection, false);
 }

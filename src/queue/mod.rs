@@ -1,11 +1,11 @@
 //! The message queue: the same operations on RabbitMQ and on the embedded queue.
 //!
-//! Publish with confirms, receive a batch, settle it (acknowledge, retry after a delay, dead-letter).
-//! The two are a closed set, so this is an enum and not a trait. `tests/it/queue/mod.rs` runs one
-//! conformance suite against both.
+//! The operations are: publish with confirms, receive a batch, and settle it (acknowledge, retry after a
+//! delay, dead-letter). The two queues are a closed set, so this is an enum and not a trait.
+//! `tests/it/queue/mod.rs` runs one conformance suite against both.
 //!
-//! Both promise: messages for which `publish` has returned `Ok` survive a crash, and every message is
-//! delivered again until it is settled. A message may be delivered twice, but is never lost.
+//! Both queues guarantee that messages for which `publish` has returned `Ok` survive a crash, and that every
+//! message is delivered again until it is settled. A message may be delivered twice, but is never lost.
 
 mod message;
 mod error;
@@ -45,7 +45,7 @@ pub enum Source {
 const RABBITMQ: &str = "rabbitmq";
 const SQLITE: &str = "sqlite";
 
-/// How much one batch may hold. A single message that is larger than `bytes` is still delivered.
+/// The limits of one batch. A single message that is larger than `bytes` is still delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Messages, at least 1.
@@ -62,9 +62,10 @@ pub struct Depth {
     pub ready: u64,
     /// In a wait queue, until the next attempt.
     pub waiting: u64,
-    /// In the queue of dead letters, neither recorded nor delivered.
+    /// In the dead-letter queue, neither recorded nor delivered.
     pub dead: u64,
-    /// Delivered but not settled, work and dead letters. RabbitMQ does not report it.
+    /// Delivered but not settled, in the work queue or the dead-letter queue. RabbitMQ does not report this
+    /// number.
     pub in_flight: Option<u64>,
 }
 
@@ -80,10 +81,10 @@ pub enum Part {
     Dead,
 }
 
-/// How full one queue is.
+/// The fill level of one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// Its name. All wait queues share one.
+    /// The name of the queue. All wait queues share one name.
     pub name: String,
     /// Its purpose.
     pub part: Part,
@@ -91,7 +92,7 @@ pub struct Level {
     pub ready: u64,
     /// Messages that are delivered but not settled. RabbitMQ does not report them over AMQP.
     pub unacked: Option<u64>,
-    /// The number of its consumers. Unknown for a file.
+    /// The number of consumers of the queue; unknown for a file.
     pub consumers: Option<u64>,
 }
 
@@ -122,19 +123,19 @@ pub struct Queue(Backend);
 impl Queue {
     /// Opens the queue that `queue.url` names: `amqp://`, `amqps://` or `sqlite://path`.
     ///
-    /// On RabbitMQ this does not wait for the broker: connections are established in the background,
-    /// with retries for ever. A local file is opened, and created if it does not exist.
+    /// On RabbitMQ this does not wait for the broker: connections are established in the background, with
+    /// unlimited retries. A local file is opened, and created if it does not exist.
     ///
     /// # Errors
-    /// [`QueueError::Url`] when the URL is none of these or cannot be parsed,
-    /// [`QueueError::File`] when the local file cannot be used.
+    /// Returns [`QueueError::Url`] if the URL is none of these or cannot be parsed, and [`QueueError::File`]
+    /// if the local file cannot be used.
     pub async fn open(config: &QueueConfig) -> Result<Self, QueueError> {
         let url = config.url.expose();
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
         match scheme {
             "amqp" | "amqps" => amqp::Amqp::open(config).map(|queue| Self(On::Amqp(queue))),
             "sqlite" => embedded::Embedded::open(config).await.map(|queue| Self(On::Embedded(queue))),
-            // The URL may hold a password: only its scheme is shown.
+            // Only the scheme is shown, because the URL may contain a password.
             other => Err(QueueError::Url(format!(
                 "queue.url has the scheme {other:?}; write amqp://, amqps:// or sqlite://path"
             ))),
@@ -163,7 +164,7 @@ impl Queue {
     /// it waits up to `queue.connect_timeout` for the connection.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`] with the newest problem (an unavailable broker, a queue with other
+    /// Returns [`QueueError::Unavailable`] with the newest problem (an unavailable broker, a queue with other
     /// arguments, missing permissions).
     pub async fn depth(&self) -> Result<Depth, QueueError> {
         let levels = self.levels().await?;
@@ -177,15 +178,15 @@ impl Queue {
         })
     }
 
-    /// Returns how full each queue is, and how many consumers it has.
+    /// Returns the fill level of each queue and the number of its consumers.
     ///
     /// # Errors
-    /// As [`Queue::depth`].
+    /// Fails like [`Queue::depth`].
     pub async fn levels(&self) -> Result<Vec<Level>, QueueError> {
         either!(&self.0, queue => queue.levels().await)
     }
 
-    /// Closes the connections; unsettled deliveries are delivered again. Takes at most a few seconds,
+    /// Closes the connections; unsettled deliveries are delivered again. This takes at most a few seconds,
     /// whatever the broker does. Clones of this queue are closed with it.
     pub async fn close(&self) {
         either!(&self.0, queue => queue.close().await);
@@ -200,21 +201,21 @@ impl Publisher {
     /// Publishes the messages in order and returns when all of them are durably accepted.
     ///
     /// # Errors
-    /// When one of them was not accepted, or possibly not. Some may have been accepted nevertheless, so
-    /// publishing them again creates duplicates; that is the price of losing none. Waits at most
-    /// `queue.confirm_timeout` for every few hundred messages.
+    /// Fails if one of the messages was not accepted, or possibly not. Some of them may still have been
+    /// accepted, so publishing them again may create duplicates; otherwise messages could be lost. Waits at
+    /// most `queue.confirm_timeout` for every few hundred messages.
     pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         messages.iter().try_for_each(copies::check)?;
         either!(&self.0, queue => queue.publish(messages).await)
     }
 
-    /// Publishes the messages, in order, directly to the work queue, not to other queues of the exchange:
-    /// for messages that have already been published to the exchange once.
+    /// Publishes the messages, in order, directly to the work queue and not to other queues of the exchange.
+    /// Use it for messages that have already been published to the exchange once.
     ///
     /// # Errors
-    /// As [`Publisher::publish`].
+    /// Fails like [`Publisher::publish`].
     pub async fn publish_to_work(&self, messages: Vec<Message>) -> Result<(), PublishError> {
-        let messages: Vec<Message> = messages.into_iter().map(copies::for_work).collect();
+        let messages: Vec<Message> = messages.into_iter().map(copies::work_copy).collect();
         messages.iter().try_for_each(copies::check)?;
         match &self.0 {
             On::Amqp(queue) => queue.publish_to_work(messages).await,
@@ -222,8 +223,8 @@ impl Publisher {
         }
     }
 
-    /// Returns where messages go, for display: the kind of the queue, as OpenTelemetry names it, and the
-    /// name of the exchange or queue.
+    /// Returns the destination of messages, for display: the kind of the queue, as OpenTelemetry names it,
+    /// and the name of the exchange or queue.
     pub fn destination(&self) -> (&'static str, &str) {
         match &self.0 {
             On::Amqp(queue) => (RABBITMQ, queue.exchange()),

@@ -14,10 +14,10 @@ use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
 /// How often the database is pinged.
-const ASK_EVERY: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A batch counts as stuck after this many times the sum of all limits on its processing.
-const IMPOSSIBLE: u32 = 5;
+const STUCK_FACTOR: u32 = 5;
 
 /// The state of a worker, from before it starts until it has ended. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -25,27 +25,27 @@ pub struct WorkerHealth(Arc<Mutex<Option<Running>>>);
 
 #[derive(Debug)]
 struct Running {
-    parts: Vec<(String, ConsumerHealth, Part)>,
+    parts: Vec<(String, ConsumerHealth, BatchProgress)>,
     availability: Availability,
-    /// A batch that has been in progress for longer is stuck.
+    /// A batch that has been in progress for longer than this is stuck.
     stuck_after: Duration,
-    /// The database did not answer the last ping.
+    /// Whether the database did not answer the last ping.
     is_silent: bool,
     stop: Shutdown,
 }
 
-/// Since when a pipeline, or the recorder, has been processing a batch. Clones share it.
+/// The time since when a pipeline, or the recorder, has been processing a batch. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Part(Arc<Mutex<Option<Instant>>>);
+pub(super) struct BatchProgress(Arc<Mutex<Option<Instant>>>);
 
-impl Part {
+impl BatchProgress {
     /// Records the start of a batch.
-    pub(super) fn begins(&self) {
+    pub(super) fn begin_batch(&self) {
         *locked(&self.0) = Some(Instant::now());
     }
 
     /// Records the end of a batch.
-    pub(super) fn ends(&self) {
+    pub(super) fn end_batch(&self) {
         *locked(&self.0) = None;
     }
 }
@@ -74,8 +74,8 @@ impl WorkerHealth {
         let idle = running.parts.iter().filter(|(_, consumer, _)| !consumer.is_consuming() && !is_stopping);
         let idle = idle.map(|(name, ..)| format!("{name} receives nothing; the log says why"));
         findings.push(Finding::new("consumers", State::Failed, idle.collect()));
-        let stuck = running.parts.iter().filter_map(|(name, _, part)| {
-            let since = (*locked(&part.0))?.elapsed();
+        let stuck = running.parts.iter().filter_map(|(name, _, progress)| {
+            let since = (*locked(&progress.0))?.elapsed();
             (since > running.stuck_after).then(|| {
                 format!(
                     "{name} has been processing one batch for {} s, which must not exceed {} s: restart the \
@@ -89,18 +89,23 @@ impl WorkerHealth {
         findings
     }
 
-    /// Records that the worker runs with these parts until `stop`.
-    pub(super) fn runs(&self, worker: &Worker, parts: Vec<(String, ConsumerHealth, Part)>, stop: Shutdown) {
+    /// Records that the worker runs with these consumers until `stop`.
+    pub(super) fn set_running(
+        &self,
+        worker: &Worker,
+        parts: Vec<(String, ConsumerHealth, BatchProgress)>,
+        stop: Shutdown,
+    ) {
         let (availability, stuck_after) = (worker.availability.clone(), stuck_after(&worker.config));
         *locked(&self.0) = Some(Running { parts, availability, stuck_after, is_silent: false, stop });
     }
 }
 
-/// Pings the database at intervals until `stop`, and while a batch waits for it also checks whether it can be
-/// used.
+/// Pings the database at intervals until `stop`. While a batch waits for the database, also checks whether
+/// events can be decided.
 pub(super) async fn watch(worker: Worker, stop: Shutdown) {
     let Worker { config, processor, availability, health, .. } = worker;
-    let asks = async {
+    let pings = async {
         loop {
             let ping = timeout(config.database.acquire_timeout, processor.database.ping());
             let answers = matches!(ping.await, Ok(Ok(())));
@@ -110,15 +115,15 @@ pub(super) async fn watch(worker: Worker, stop: Shutdown) {
             if answers && availability.is_held() {
                 availability.set(processor.probe().await.is_ok());
             }
-            tokio::time::sleep(ASK_EVERY).await;
+            tokio::time::sleep(PING_INTERVAL).await;
         }
     };
-    stop.run_until_cancelled(asks).await;
+    stop.run_until_cancelled(pings).await;
 }
 
-/// Returns when a batch counts as stuck. It is held for `worker.hold` while the database is unavailable; each
-/// transaction, and each publish, has its own limit.
+/// Returns the duration after which a batch counts as stuck. A batch is held for `worker.hold` while the
+/// database is unavailable; each transaction, and each publish, has its own limit.
 fn stuck_after(config: &Config) -> Duration {
     let database = config.database.acquire_timeout + config.database.statement_timeout * 2;
-    (config.worker.hold + database + config.queue.confirm_timeout) * IMPOSSIBLE
+    (config.worker.hold + database + config.queue.confirm_timeout) * STUCK_FACTOR
 }

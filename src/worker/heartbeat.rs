@@ -1,7 +1,7 @@
-//! Records each worker in a table, for `hostmatch status`: its identity, and what it has done.
+//! Records each worker in a table, for `hostmatch status`: its identity and its counts.
 //!
-//! This is information for people. Work never waits for it and never stops because of it: if the table does
-//! not exist, or this user may not write it, that is logged once.
+//! The table is information for people. Work never waits for it and never stops because of it: if the table
+//! does not exist, or this user may not write to it, the failure is logged once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::matching::DEAD_LETTER;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{self, StoreError, Work};
 
-const EVERY: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The time limit for removing the row on exit.
-const LEAVING: Duration = Duration::from_secs(2);
+const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The row of a worker without a heartbeat for this long is removed.
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -48,7 +48,7 @@ impl Heartbeat {
 
     /// Writes the heartbeat every few seconds, until `shutdown`.
     pub(super) async fn run(self: Arc<Self>, shutdown: Shutdown) {
-        let mut ticks = interval(EVERY);
+        let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut logged = false;
         let beats = async {
@@ -63,9 +63,9 @@ impl Heartbeat {
                     Err(error) => {
                         tracing::warn!(
                             %error,
-                            "this worker continues, but `hostmatch status` does not show it: it cannot write \
-                             the table hostmatch_workers; run `hostmatch migrate up`, and the grants of \
-                             `hostmatch gateway grants`"
+                            "cannot write to the table hostmatch_workers, so `hostmatch status` does not show this \
+                             worker; run `hostmatch migrate up`, and the GRANT statements that `hostmatch \
+                             gateway grants` prints"
                         );
                         logged = true;
                     }
@@ -90,9 +90,9 @@ impl Heartbeat {
     }
 
     /// Removes the row of this worker, which has stopped.
-    pub(super) async fn leave(&self) {
+    pub(super) async fn deregister(&self) {
         let db = self.worker.processor.database.connection();
-        match timeout(LEAVING, store::remove_worker(db, self.me.id)).await {
+        match timeout(DEREGISTER_TIMEOUT, store::remove_worker(db, self.me.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "this worker's row could not be removed"),
             Err(_) => tracing::debug!("this worker's row could not be removed"),

@@ -1,7 +1,7 @@
 //! Holds a batch while the database is unavailable, and retries without counting attempts.
 //!
 //! After `worker.hold` the messages are returned to the queue, once, and nothing is consumed until the
-//! database answers: an outage of any length uses up neither attempts nor delivery limits.
+//! database answers: an outage of any length uses up neither attempts nor the delivery limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::store::StoreError;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// The hold on one batch.
+/// The state of holding one batch.
 #[derive(Debug)]
 pub(super) struct Hold {
     delays: Delays,
@@ -33,12 +33,12 @@ impl Hold {
         }
     }
 
-    /// Waits before the next attempt. Returns false when the limit is reached, or on shutdown.
+    /// Waits before the next attempt. Returns false if the limit is reached, or on shutdown.
     pub(super) async fn wait(&mut self, why: &StoreError, shutdown: &Shutdown) -> bool {
         if !self.is_logged {
             tracing::warn!(
                 error = %why,
-                "the database cannot be used: holding the batch, counting no attempt"
+                "the database cannot be used: holding the batch without counting an attempt"
             );
             self.is_logged = true;
         }
@@ -50,12 +50,12 @@ impl Hold {
     }
 }
 
-/// Whether events could be decided at the last try. Clones share it.
+/// Whether events could be decided at the last attempt. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Availability(Arc<AtomicBool>);
 
 impl Availability {
-    /// Records whether the last try succeeded.
+    /// Records whether the last attempt succeeded.
     pub(super) fn set(&self, is_available: bool) {
         self.0.store(!is_available, Ordering::Relaxed);
     }
@@ -83,8 +83,8 @@ impl Availability {
     }
 }
 
-/// Logs the failure to settle a batch (a queue file on a full disk) and continues: it is delivered again.
-/// Only a queue that this program closed is an error.
+/// Logs the failure to settle a batch (for example a queue file on a full disk) and continues; the batch is
+/// delivered again. Only a queue that this program closed is an error.
 pub(super) fn ignore_unless_closed(handled: Result<bool, QueueError>) -> Result<bool, QueueError> {
     match handled {
         Err(QueueError::Closed) => Err(QueueError::Closed),

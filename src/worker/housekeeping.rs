@@ -32,11 +32,11 @@ impl Default for Backlog {
 
 impl Backlog {
     /// Records that appointments may wait.
-    pub(super) fn grows(&self) {
+    pub(super) fn mark_pending(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Decides the appointments that wait, if any may.
+    /// Decides the waiting appointments, if there may be any.
     pub(super) async fn clear(&self, processor: &Processor) -> Result<(), StoreError> {
         if self.0.swap(false, Ordering::SeqCst) {
             redecide_waiting(processor).await.inspect_err(|_| self.grows())?;
@@ -45,7 +45,7 @@ impl Backlog {
     }
 }
 
-/// Runs until shutdown. Nothing here is urgent: failures are retried the next time.
+/// Runs until shutdown. Nothing here is urgent, so failures are retried the next time.
 pub(super) async fn run(worker: Worker, shutdown: Shutdown) {
     let Worker { config, processor, backlog, .. } = worker;
     let mut redecide = tokio::time::interval(REDECIDE_EVERY);
@@ -55,8 +55,9 @@ pub(super) async fn run(worker: Worker, shutdown: Shutdown) {
         let result = tokio::select! {
             () = shutdown.cancelled() => return,
             _ = observed.tick() => {
-                backlog.grows();
-                // Not only at the start: a worker that observes may end after this one has started.
+                backlog.mark_pending();
+                // Repeated, not only at the start, because a worker that observes may end after this one has
+                // started.
                 write_observed(&processor).await.map(|_| ())
             }
             _ = redecide.tick() => backlog.clear(&processor).await,
@@ -78,7 +79,7 @@ async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(),
     if payloads + events + dead_letters + replays > 0 {
         tracing::info!(payloads, events, dead_letters, replays, "purged data past its retention time");
     }
-    // Last, so that a missing table does not prevent the other purges.
+    // This comes last, so that a missing table does not prevent the other purges.
     let workers = purge_workers(database, FORGOTTEN_AFTER).await?;
     tracing::debug!(workers, "removed the rows of stopped workers");
     Ok(())

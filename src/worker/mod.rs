@@ -18,7 +18,7 @@ mod tally;
 use crate::decide;
 use crate::telemetry::metrics::Series;
 
-/// The metrics of a worker: those that it records, and those that it samples.
+/// The metrics of a worker: the recorded ones and the sampled ones.
 pub const SERIES: [&[Series]; 2] = [&decide::SERIES, &sampler::SERIES];
 
 pub use health::WorkerHealth;

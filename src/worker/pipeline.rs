@@ -1,6 +1,6 @@
 //! A pipeline: one consumer and its loop, which gathers, processes and settles batches.
 
-use super::health::Part;
+use super::health::BatchProgress;
 use super::hold::{self, Hold};
 use super::run::Worker;
 use crate::decide::{InFlight, Stage, begin_trace};
@@ -14,7 +14,7 @@ pub(super) struct Pipeline {
     pub(super) number: usize,
     pub(super) worker: Worker,
     pub(super) consumer: Consumer,
-    pub(super) part: Part,
+    pub(super) progress: BatchProgress,
     pub(super) shutdown: Shutdown,
 }
 
@@ -23,7 +23,7 @@ impl Pipeline {
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(mut batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.worker.tally.batch_begins();
-            self.part.begins();
+            self.progress.begin_batch();
             let meters = &self.worker.processor.meters;
             meters.begin_batch(self.number, batch.deliveries(), batch.closed_by);
             let (count, drained) = (batch.deliveries().len(), batch.closed_by == ClosedBy::Drained);
@@ -31,11 +31,11 @@ impl Pipeline {
             let span = begin_trace(self.consumer.destination(), &mut flights);
             let settled = hold::ignore_unless_closed(span.within(self.handle(batch, flights)).await);
             drop(span);
-            self.part.ends();
+            self.progress.end_batch();
             self.worker.tally.batch_ends();
-            // Returned deliveries still wait.
-            let is_all = drained && matches!(settled, Ok(true));
-            meters.end_batch(self.number, count, is_all);
+            // Deliveries that were returned still wait.
+            let is_drained = drained && matches!(settled, Ok(true));
+            meters.end_batch(self.number, count, is_drained);
             if !settled? {
                 self.consumer.pause().await;
                 self.worker.availability.wait(&self.worker.processor, &self.shutdown).await;
@@ -44,7 +44,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Processes and settles one batch. Returns false when the database stayed unavailable and the batch was
+    /// Processes and settles one batch. Returns false if the database stayed unavailable and the batch was
     /// returned to the queue.
     async fn handle(&self, batch: Batch, mut flights: Vec<InFlight>) -> Result<bool, QueueError> {
         crash_points::point("received");
@@ -62,12 +62,12 @@ impl Pipeline {
             }
         };
         if flights.iter().any(|flight| flight.more_waiting) {
-            backlog.grows();
+            backlog.mark_pending();
         }
         if is_decided {
             self.settle(batch, flights).await?;
         } else {
-            // They have no disposition, so they are returned to the queue.
+            // The deliveries have no disposition, so they are returned to the queue.
             batch.settle_taken(&ends(&flights)).await?;
         }
         Ok(is_decided)
@@ -84,7 +84,7 @@ impl Pipeline {
         tracing::debug!(acked, retried, dead, released, lost, "batch settled");
         let gone = || settled.gone.iter().map(|place| &flights[*place]);
         meters.count_settled(gone(), now_ms);
-        tally.settled(gone());
+        tally.count_settled(gone());
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! The recorder: consumes dead letters and stores them in the table `hostmatch_dead_letters`.
 //!
-//! The queue is only transport: reading from a quorum queue counts as a delivery, and enough reads destroy
-//! a message. So dead letters are recorded first, and people read them in the table.
+//! The queue is only for transport: each read from a quorum queue counts as a delivery, and too many reads
+//! destroy a message. So dead letters are recorded first, and people read them in the table.
 
 use sha2::{Digest as _, Sha256};
 
-use super::health::Part;
+use super::health::BatchProgress;
 use super::hold::{self, Hold};
 use super::run::Worker;
 use crate::decide::{Attempt, begin_recording, history, read as read_event, replayed};
@@ -17,14 +17,14 @@ use crate::runtime::crash_points;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{DeadLetter, LetterState, NewDeadLetter, StoreError, StoreErrorKind, insert_dead_letters};
 
-/// How many bytes of a body are kept if the database refuses the whole body.
-const REFUSED_BODY: usize = 64 * 1024;
+/// The number of bytes of a body that are kept if the database refuses the whole body.
+const MAX_REFUSED_BODY: usize = 64 * 1024;
 
 /// The recorder.
 pub(super) struct Recorder {
     pub(super) worker: Worker,
     pub(super) consumer: Consumer,
-    pub(super) part: Part,
+    pub(super) progress: BatchProgress,
     pub(super) shutdown: Shutdown,
 }
 
@@ -33,11 +33,11 @@ impl Recorder {
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
             self.worker.tally.batch_begins();
-            self.part.begins();
+            self.progress.begin_batch();
             let span = begin_recording(self.consumer.destination(), batch.deliveries());
             let recorded = hold::ignore_unless_closed(span.within(self.handle(batch)).await);
             drop(span);
-            self.part.ends();
+            self.progress.end_batch();
             self.worker.tally.batch_ends();
             if !recorded? {
                 self.consumer.pause().await;
@@ -52,9 +52,10 @@ impl Recorder {
         let now_ms = now_ms();
         let letters: Vec<NewDeadLetter> =
             batch.deliveries().iter().map(|delivery| letter(delivery, now_ms)).collect();
-        let both = batch.deliveries().iter().zip(&letters);
-        let by_broker: Vec<bool> =
-            both.map(|(delivery, letter)| !is_by_worker(&history(delivery), &letter.letter.reason)).collect();
+        let pairs = batch.deliveries().iter().zip(&letters);
+        let by_broker: Vec<bool> = pairs
+            .map(|(delivery, letter)| !is_by_worker(&history(delivery), &letter.letter.reason))
+            .collect();
         let mut hold = Hold::new(self.worker.config.worker.hold);
         let recorded = loop {
             match self.record(&letters).await {
@@ -93,7 +94,7 @@ impl Recorder {
         for letter in letters {
             new += match insert(std::slice::from_ref(letter)).await {
                 Err(error) if error.kind() == StoreErrorKind::Rejected => {
-                    tracing::error!(dead_id = letter.letter.dead_id, %error, "a dead letter is recorded with only a part of its body");
+                    tracing::error!(dead_id = letter.letter.dead_id, %error, "recording a dead letter with only the beginning of its body");
                     let mut short = letter.clone();
                     let kept = &mut short.letter;
                     kept.error = format!(
@@ -101,7 +102,7 @@ impl Recorder {
                         kept.error,
                         kept.body.len()
                     );
-                    kept.body.truncate(REFUSED_BODY);
+                    kept.body.truncate(MAX_REFUSED_BODY);
                     (kept.headers, kept.history) = ("{}".to_owned(), "[]".to_owned());
                     insert(std::slice::from_ref(&short)).await?
                 }
@@ -152,12 +153,14 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     NewDeadLetter { letter: kept, shape, publisher: text(header::PUBLISHER), replayed: replayed(delivery) }
 }
 
-/// Returns whether a worker dead-lettered it: a worker first records the attempt, the broker does not.
+/// Returns whether a worker dead-lettered the message: a worker first records the attempt, the broker does
+/// not.
 fn is_by_worker(history: &[Attempt], reason: &str) -> bool {
     history.last().is_some_and(|last| last.reason == reason)
 }
 
-/// Decodes what it can of a dead letter: also the id of its host, and when its first booking starts.
+/// Decodes as much of a dead letter as possible: the hints, the id of its host, and the start of its first
+/// booking.
 fn read(delivery: &Delivery) -> (Hints, Option<i64>, Option<i64>) {
     // `read_event` catches panics: a message that made the worker fail must not do so again here.
     match read_event(delivery) {
@@ -192,8 +195,8 @@ fn digest(parts: &[&[u8]]) -> String {
     hex::encode(&hash.finalize()[..16])
 }
 
-/// Removes what differs from case to case from an error text, for grouping: numbers, UUIDs and other hex
-/// ids.
+/// Removes the parts of an error text that differ between occurrences (numbers, UUIDs and other hex ids), for
+/// grouping.
 fn without_ids(text: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let mut kept = String::new();
@@ -208,7 +211,7 @@ fn without_ids(text: &str) -> String {
     kept
 }
 
-/// Returns whether this can only be a hex id: a word has no digits.
+/// Returns whether this can only be a hex id, because a word has no digits.
 fn is_hex(word: &str) -> bool {
     word.len() >= 8
         && word.bytes().all(|byte| byte.is_ascii_hexdigit())

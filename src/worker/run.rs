@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 
-use super::health::{self, Part, WorkerHealth};
+use super::health::{self, BatchProgress, WorkerHealth};
 use super::heartbeat::Heartbeat;
 use super::hold::Availability;
 use super::housekeeping::{self, Backlog};
@@ -22,20 +22,20 @@ use crate::queue::{BatchLimits, Queue, QueueError, Source};
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{Database, GatewaySchema};
 
-/// How often an idle worker checks whether the queue is empty (`--until-empty`).
+/// The interval at which an idle worker checks whether the queue is empty (`--until-empty`).
 const EMPTY_CHECK_EVERY: Duration = Duration::from_millis(250);
 
 /// The most dead letters recorded in one transaction.
 const LETTERS: BatchLimits = BatchLimits { size: 50, bytes: 4 << 20 };
 
-/// Why a worker ended without a shutdown.
+/// The reason why a worker ended without a shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The queue cannot be used, and a retry will not help.
     #[error("the worker cannot use its queue: {0}")]
     Queue(#[from] QueueError),
-    /// A part of it failed; the log has the details.
-    #[error("a part of the worker ended unexpectedly: {0}")]
+    /// A task of the worker failed; the log has the details.
+    #[error("a task of the worker ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
 
@@ -70,34 +70,35 @@ impl Worker {
 
     /// Runs until shutdown or, with `until_empty`, until the work queue, its wait queues and the unrecorded
     /// dead letters are empty. Then it finishes the batches in progress, for at most
-    /// `worker.shutdown_timeout`; what is not finished by then is delivered again.
+    /// `worker.shutdown_timeout`; deliveries that are not finished by then are delivered again.
     ///
     /// # Errors
-    /// [`WorkerError`]. An outage of database or broker is not an error.
+    /// Returns [`WorkerError`]. An outage of the database or the broker is not an error.
     pub async fn run(&self, shutdown: Shutdown, until_empty: bool) -> Result<(), WorkerError> {
         let stop = shutdown.child_token();
         let config = &self.config.worker;
         self.processor.meters.register(self.config.matching.auto_accept, config.pipelines);
         let mut tasks: JoinSet<Result<(), WorkerError>> = JoinSet::new();
         let mut parts = Vec::new();
-        let mut part = |name: String, source, limits| {
+        let mut consumer = |name: String, source, limits| {
             let consumer = self.queue.consumer(source, limits).stalled_after(config.stalled_after);
-            let part = Part::default();
-            parts.push((name, consumer.health(), part.clone()));
-            (consumer, part)
+            let progress = BatchProgress::default();
+            parts.push((name, consumer.health(), progress.clone()));
+            (consumer, progress)
         };
         let limits = BatchLimits { size: config.batch_size, bytes: config.batch_bytes };
         for number in 1..=config.pipelines {
-            let (consumer, part) = part(format!("pipeline {number} of the worker"), Source::Bookings, limits);
+            let (consumer, progress) =
+                consumer(format!("pipeline {number} of the worker"), Source::Bookings, limits);
             let (number, worker, shutdown) = (usize::from(number), self.clone(), stop.clone());
-            let pipeline = Pipeline { number, worker, consumer, part, shutdown };
+            let pipeline = Pipeline { number, worker, consumer, progress, shutdown };
             tasks.spawn(async move { Ok(Box::pin(pipeline.run()).await?) });
         }
-        let (consumer, part) =
-            part("the worker's recorder of dead letters".to_owned(), Source::Dead, LETTERS);
-        let recorder = Recorder { worker: self.clone(), consumer, part, shutdown: stop.clone() };
+        let (consumer, progress) =
+            consumer("the worker's recorder of dead letters".to_owned(), Source::Dead, LETTERS);
+        let recorder = Recorder { worker: self.clone(), consumer, progress, shutdown: stop.clone() };
         tasks.spawn(async move { Ok(Box::pin(recorder.run()).await?) });
-        self.health.runs(self, parts, stop.clone());
+        self.health.set_running(self, parts, stop.clone());
         let mut spawn = |part: BoxFuture<'static, ()>| {
             tasks.spawn(part.map(Ok));
         };
@@ -112,11 +113,11 @@ impl Worker {
             spawn(Box::pin(self.clone().stop_when_empty(stop.clone())));
         }
         let ended = self.wait(tasks, stop).await;
-        heartbeat.leave().await;
+        heartbeat.deregister().await;
         ended
     }
 
-    /// Waits for the parts. One that fails stops the others.
+    /// Waits for the tasks. A task that fails stops the others.
     async fn wait(
         &self,
         mut tasks: JoinSet<Result<(), WorkerError>>,
@@ -146,8 +147,8 @@ impl Worker {
         }
     }
 
-    /// Cancels `stop` once no message waits and no batch is in progress, twice in a row: while a message
-    /// moves from one queue to the next it may be in neither.
+    /// Cancels `stop` once no message waits and no batch is in progress, twice in a row, because a message
+    /// that moves from one queue to the next may briefly be in neither.
     async fn stop_when_empty(self, stop: Shutdown) {
         let mut quiet_since = None;
         while !stop.is_cancelled() {
@@ -168,9 +169,10 @@ impl Worker {
     }
 }
 
-/// Runs a part that only informs people: logs a panic in it, so that not even a defect stops the work.
+/// Runs a task that only informs people. Logs a panic in the task, so that a bug in it does not stop the
+/// work.
 async fn log_panic(part: impl Future<Output = ()>, consequence: &str) {
     if AssertUnwindSafe(part).catch_unwind().await.is_err() {
-        tracing::error!(consequence, "a part of this worker failed; the worker continues");
+        tracing::error!(consequence, "a background task of this worker failed; the worker continues");
     }
 }

@@ -1,5 +1,5 @@
-//! Samples at intervals what all workers share: the queue, and the backlogs for people in the database. Every
-//! worker reports the same values, so use their maximum, not their sum.
+//! Samples at intervals the state that all workers share: the queue, and the backlogs for people in the
+//! database. Every worker reports the same values, so use the maximum over all workers, not the sum.
 //!
 //! When a source cannot be read, its gauges are NaN, which matches no alert, and `hostmatch_sample_up` is 0.
 //! The worker continues.
@@ -23,7 +23,7 @@ use crate::telemetry::metrics::Values::{Closed, Few};
 use crate::telemetry::metrics::{Family, LabelOf as Label, on_scrape, series};
 
 /// The time limit for reading the queue.
-const LIMIT: Duration = Duration::from_secs(10);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const QUEUE: Label = ("queue", Few("its name; all wait queues share one"));
 const ROLE: Label = ("queue_role", Closed(|| Part::VARIANTS.iter().copied().map(Part::as_str).collect()));
@@ -32,7 +32,7 @@ const REASON: Label =
     ("reason", Closed(|| InboxKind::VARIANTS.iter().copied().map(InboxKind::as_str).collect()));
 const HORIZON: Label = ("horizon", Closed(|| vec!["24h", "7d", "all"]));
 const STATE: Label = ("state", Closed(|| vec!["idle", "used", "max"]));
-const OF: Label = ("of", Closed(|| vec!["database", "queue"]));
+const SOURCE: Label = ("of", Closed(|| vec!["database", "queue"]));
 
 series! {
     /// The series that a worker samples.
@@ -51,7 +51,7 @@ series! {
         "Bookings without staff that start within this time from now, without cancelled ones";
     POOL = Gauge, "hostmatch_db_pool_connections", [STATE],
         "Connections of this worker to the database, and their maximum";
-    UP = Gauge, "hostmatch_sample_up", [OF],
+    UP = Gauge, "hostmatch_sample_up", [SOURCE],
         "1 while the last sample of this source succeeded";
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Sampler {
     inbox_age: Family<metrics::Gauge, 0>,
     unassigned: Family<metrics::Gauge, 1>,
     up: Family<metrics::Gauge, 1>,
-    /// The gauges of queues that were set, to reset them when the queue cannot be read.
+    /// The queue gauges that were set, so that they can be reset if the queue cannot be read.
     queue_gauges: Vec<metrics::Gauge>,
 }
 
@@ -126,7 +126,9 @@ impl Sampler {
 
     async fn read_queue(&self) -> Result<Vec<Level>, QueueError> {
         let late = |_| QueueError::Unavailable("it did not answer in time".to_owned());
-        tokio::time::timeout(LIMIT, self.worker.queue.levels()).await.unwrap_or_else(|error| Err(late(error)))
+        tokio::time::timeout(QUEUE_TIMEOUT, self.worker.queue.levels())
+            .await
+            .unwrap_or_else(|error| Err(late(error)))
     }
 
     fn take_database(&self, sample: &Result<Backlogs, StoreError>) {
@@ -134,11 +136,11 @@ impl Sampler {
         if let Some(error) = error {
             tracing::debug!(%error, "the database was not sampled");
         }
-        let is_away = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
-        // An answer does not mean yet that events can be decided.
-        self.worker.processor.meters.set_database_up(!is_away && !self.worker.availability.is_held());
+        let is_unreachable = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
+        // A successful read does not mean that events can be decided.
+        self.worker.processor.meters.set_database_up(!is_unreachable && !self.worker.availability.is_held());
         self.set_database(sample.as_ref().ok());
-        // Last, so that no scrape sees it beside values of before.
+        // This is set last, so that no scrape sees it together with older values.
         self.up.set(["database"], f64::from(u8::from(sample.is_ok())));
     }
 
@@ -171,7 +173,7 @@ impl Sampler {
                 self.queue_gauges.iter().for_each(|gauge| gauge.set(f64::NAN));
             }
         }
-        // Last, as for the database.
+        // This is set last, as for the database.
         self.up.set(["queue"], f64::from(u8::from(sample.is_ok())));
     }
 

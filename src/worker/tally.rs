@@ -1,4 +1,4 @@
-//! Counts results since the worker started, for the closing line, progress and tests.
+//! Counts results since the worker started, for the final log line, the progress bar and tests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ impl Tally {
             .sum()
     }
 
-    /// Returns how long ago a batch was last settled.
+    /// Returns the time since a batch was last settled.
     pub(super) fn settled_ago(&self) -> Option<Duration> {
         locked(&self.0.settled).map(|at| at.elapsed())
     }
@@ -51,7 +51,7 @@ impl Tally {
     }
 
     /// Counts these settled deliveries by result.
-    pub(super) fn settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>) {
+    pub(super) fn count_settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>) {
         for flight in gone {
             *locked(&self.0.settled) = Some(Instant::now());
             match flight.ending() {

@@ -8,11 +8,11 @@ use crate::queue::QueueError;
 /// a dead connection would go unnoticed for two minutes.
 const HEARTBEAT: u16 = 10;
 /// The longest interval that the URL may set.
-const LONGEST: u16 = 600;
+const MAX_HEARTBEAT: u16 = 600;
 
-/// Parses an AMQP URL. Differs from lapin in two cases in which lapin would connect to the wrong
-/// place: for an IPv6 address lapin connects to localhost, and for the path `/` it uses a virtual
-/// host with an empty name; here `/` means the default virtual host.
+/// Parses an AMQP URL. Differs from lapin in two cases. For an IPv6 address lapin would connect to localhost.
+/// For the path `/` lapin would use a virtual host with an empty name; here `/` means the default virtual
+/// host.
 pub(super) fn parse(url: &str) -> Result<AMQPUri, QueueError> {
     // The parser's error may quote a part of the URL, and with it the password.
     let mut address: AMQPUri = url.parse().map_err(|_| {
@@ -32,9 +32,9 @@ pub(super) fn parse(url: &str) -> Result<AMQPUri, QueueError> {
         address.vhost = "/".to_owned();
     }
     // Without heartbeats a blocked connection that goes silent is never noticed and never replaced.
-    if !(1..=LONGEST).contains(address.query.heartbeat.get_or_insert(HEARTBEAT)) {
+    if !(1..=MAX_HEARTBEAT).contains(address.query.heartbeat.get_or_insert(HEARTBEAT)) {
         let problem = format!(
-            "queue.url has a heartbeat that is not 1 to {LONGEST} seconds; omit it (default: {HEARTBEAT})"
+            "queue.url has a heartbeat that is not 1 to {MAX_HEARTBEAT} seconds; omit it (default: {HEARTBEAT})"
         );
         return Err(QueueError::Url(problem));
     }

@@ -19,11 +19,11 @@ use crate::runtime::backoff::Delays;
 use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
-/// After a subscription that lived this long the delays start over.
-const GOOD_LIFE: Duration = Duration::from_secs(2);
+/// After a subscription that lasted this long the delays start over.
+const STABLE_AFTER: Duration = Duration::from_secs(2);
 
-/// How many batches of bodies the broker may deliver ahead: one in progress and one ready.
-const BATCHES: usize = 2;
+/// The number of batches whose bodies the broker may deliver ahead: one in progress and one ready.
+const PREFETCHED_BATCHES: usize = 2;
 
 /// How long the consumer waits for a delivery before it checks the queue, unless the caller sets it.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
@@ -33,23 +33,23 @@ pub(in crate::queue) struct AmqpConsumer {
     source: Source,
     limits: BatchLimits,
     subscription: Option<Subscription>,
-    /// A subscription in progress. It outlives a dropped `next_batch`: otherwise a subscriber would stay on
-    /// the broker and hold messages that nothing reads.
+    /// A subscription in progress. It outlives a dropped `next_batch`, because otherwise a subscriber would
+    /// stay on the broker and hold messages that nothing reads.
     subscribing: Option<Subscribing>,
     /// The channel that the next subscription reuses.
     follow: Option<Arc<Lane>>,
     window: Window,
     pub(in crate::queue) watch: Watch,
-    /// Already read from the stream, but part of the next batch.
-    held_over: Option<InHand>,
+    /// A delivery that was already read from the stream, but belongs to the next batch.
+    held_over: Option<AcceptedDelivery>,
     delays: Delays,
-    /// Wait before the next subscription, because the last one failed.
+    /// Whether to wait before the next subscription, because the last one failed.
     wait_first: bool,
     /// The last problem that was logged.
     logged: Option<String>,
 }
 
-struct InHand {
+struct AcceptedDelivery {
     delivery: Delivery,
     tag: u64,
     acker: Acker,
@@ -58,7 +58,7 @@ struct InHand {
 
 impl AmqpConsumer {
     pub(in crate::queue) fn new(queue: Amqp, source: Source, limits: BatchLimits) -> Self {
-        let budget = limits.bytes.saturating_mul(BATCHES);
+        let budget = limits.bytes.saturating_mul(PREFETCHED_BATCHES);
         Self {
             window: Window::new(queue.0.settings.prefetch, budget),
             watch: Watch::new(STALLED_AFTER),
@@ -89,7 +89,7 @@ impl AmqpConsumer {
             biased;
             () = shutdown.cancelled() => return Ok(Gathered::Stopped),
             () = stop.cancelled() => return Err(QueueError::Closed),
-            first = self.first() => first,
+            first = self.wait_for_first() => first,
             () = sleep(idle.unwrap_or_default()), if idle.is_some() => return Ok(Gathered::Idle),
         };
         Ok(Gathered::Batch(self.gather(first)))
@@ -107,12 +107,12 @@ impl AmqpConsumer {
         // Closing the channel returns everything that was delivered on it, in one step.
         let close = lane.channel.close(200, "pause".into());
         if timeout(self.queue.0.settings.confirm_timeout, close).await.is_err() {
-            lane.link.give_up(NO_ANSWER);
+            lane.link.abandon(NO_ANSWER);
         }
     }
 
     /// Waits for the next delivery, without a time limit.
-    async fn first(&mut self) -> InHand {
+    async fn wait_for_first(&mut self) -> AcceptedDelivery {
         if let Some(held_over) = self.held_over.take()
             && held_over.lane.is_open()
         {
@@ -125,19 +125,19 @@ impl AmqpConsumer {
             };
             let (queue, limit) = (name(&self.queue, self.source), self.queue.0.settings.connect_timeout);
             match subscription.next(queue, limit, &mut self.watch).await {
-                Ok(heard) => {
-                    if let Some(in_hand) = self.heard(heard) {
-                        return in_hand;
+                Ok(item) => {
+                    if let Some(accepted) = self.handle_item(item) {
+                        return accepted;
                     }
                 }
-                Err(problem) => self.unsubscribed(problem),
+                Err(problem) => self.drop_subscription(problem),
             }
         }
     }
 
-    /// Adds the deliveries that have already arrived, up to the limits. Does not wait, so dropping the
+    /// Adds the deliveries that have already arrived, up to the limits. It does not wait, so dropping the
     /// future of `next_batch` loses nothing.
-    fn gather(&mut self, first: InHand) -> Batch {
+    fn gather(&mut self, first: AcceptedDelivery) -> Batch {
         let mut bytes = first.delivery.message.body.len();
         let alone = first.delivery.redelivered;
         let (queue, held) = (self.queue.clone(), vec![(first.tag, first.acker)]);
@@ -148,11 +148,11 @@ impl AmqpConsumer {
                 break if alone { ClosedBy::Alone } else { ClosedBy::Size };
             }
             let stream = self.subscription.as_mut().map(|subscription| &mut subscription.stream);
-            let Some(heard) = stream.and_then(|stream| stream.next().now_or_never()) else {
+            let Some(item) = stream.and_then(|stream| stream.next().now_or_never()) else {
                 break ClosedBy::Drained;
             };
             // The stream reports an error only once, so it must be handled here.
-            let Some(next) = self.heard(heard) else { continue };
+            let Some(next) = self.handle_item(item) else { continue };
             let (size, redelivered) = (next.delivery.message.body.len(), next.delivery.redelivered);
             if redelivered || bytes.saturating_add(size) > self.limits.bytes {
                 self.held_over = Some(next);
@@ -166,17 +166,18 @@ impl AmqpConsumer {
     }
 
     /// Handles an item of the stream: accepts a delivery, or prepares for the next subscription.
-    fn heard(&mut self, heard: Option<lapin::Result<Received>>) -> Option<InHand> {
-        match heard {
+    fn handle_item(&mut self, item: Option<lapin::Result<Received>>) -> Option<AcceptedDelivery> {
+        match item {
             Some(Ok(received)) => return self.take(received),
-            Some(Err(error)) => self.unsubscribed(Problem::of(&error, &self.queue.0.settings)),
-            None => self.ended(),
+            Some(Err(error)) => self.drop_subscription(Problem::of(&error, &self.queue.0.settings)),
+            None => self.handle_stream_end(),
         }
         None
     }
 
-    /// Accepts a delivery, unless its channel is dead: then it could not be settled, and is redelivered.
-    fn take(&mut self, received: Received) -> Option<InHand> {
+    /// Accepts a delivery, unless its channel is dead: in that case the delivery could not be settled, and is
+    /// redelivered.
+    fn take(&mut self, received: Received) -> Option<AcceptedDelivery> {
         let subscription = self.subscription.as_mut()?;
         let lane = subscription.lane.clone();
         if !received.acker.usable() || !lane.is_open() {
@@ -190,10 +191,11 @@ impl AmqpConsumer {
         let (tag, acker) = (received.delivery_tag, received.acker.clone());
         let work_queue = &self.queue.0.settings.topology.work;
         let delivery = wire::receive(received, self.source, work_queue);
-        Some(InHand { delivery, tag, acker, lane })
+        Some(AcceptedDelivery { delivery, tag, acker, lane })
     }
 
-    /// Subscribes. May be dropped at any point: the next call continues a subscription in progress.
+    /// Subscribes. The future may be dropped at any point; the next call continues a subscription in
+    /// progress.
     async fn subscribe(&mut self) {
         if self.wait_first {
             sleep(self.delays.next()).await;
@@ -203,9 +205,10 @@ impl AmqpConsumer {
             let lane = self.follow.take().filter(|lane| lane.is_open());
             let link = match &lane {
                 Some(lane) => lane.link.clone(),
-                None => self.queue.keeper().up_whenever().await,
+                None => self.queue.keeper().connected().await,
             };
-            // The connection may be older than the loss of the queue.
+            // After a failure, check the topology again: the queue may have been lost after the connection
+            // was opened.
             let with_topology = self.logged.is_some();
             let (queue, prefetch) = (self.queue.clone(), self.window.prefetch);
             let subscribed = consume(queue, self.source, link.clone(), lane.clone(), prefetch, with_topology);
@@ -224,34 +227,34 @@ impl AmqpConsumer {
                 } else {
                     tracing::info!(queue, prefetch, "consuming");
                 }
-                self.watch.subscribed(&subscription.lane);
+                self.watch.record_subscription(&subscription.lane);
                 self.subscription = Some(subscription);
                 self.logged = None;
             }
-            Ok(Ok(Err(error))) => self.unsubscribed(Problem::of(&error, &self.queue.0.settings)),
+            Ok(Ok(Err(error))) => self.drop_subscription(Problem::of(&error, &self.queue.0.settings)),
             Ok(Err(_)) => {
-                link.give_up(NO_ANSWER);
-                self.unsubscribed(Problem::passing(NO_ANSWER));
+                link.abandon(NO_ANSWER);
+                self.drop_subscription(Problem::temporary(NO_ANSWER));
             }
-            Err(_) => self.unsubscribed(Problem::passing("subscribing panicked")),
+            Err(_) => self.drop_subscription(Problem::temporary("subscribing panicked")),
         }
     }
 
     /// Handles the end of the stream: we cancelled it to change the prefetch, or the broker ended it.
-    fn ended(&mut self) {
+    fn handle_stream_end(&mut self) {
         match self.subscription.take_if(|subscription| subscription.ending && subscription.lane.is_open()) {
             Some(subscription) => self.follow = Some(subscription.lane),
-            // The broker cancelled it, usually because the queue was deleted.
-            None => self.unsubscribed(Problem::passing("the broker ended the subscription")),
+            // The broker cancelled the subscription, usually because the queue was deleted.
+            None => self.drop_subscription(Problem::temporary("the broker ended the subscription")),
         }
     }
 
     /// Drops the subscription, if there is one, and prepares for the next.
-    fn unsubscribed(&mut self, problem: Problem) {
+    fn drop_subscription(&mut self, problem: Problem) {
         self.watch.health.set(None);
         self.held_over = None;
         if let Some(subscription) = self.subscription.take()
-            && subscription.since.elapsed() >= GOOD_LIFE
+            && subscription.since.elapsed() >= STABLE_AFTER
         {
             self.delays.reset();
         }

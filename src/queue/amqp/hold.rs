@@ -18,14 +18,15 @@ use crate::runtime::backoff::Delays;
 use crate::runtime::crash_points;
 use crate::runtime::locked;
 
-/// How long publishing the copies is retried before their originals are returned to the queue.
-/// Returning counts towards the delivery limit, waiting does not; but the broker itself requeues
+/// The time for which publishing the copies is retried before their originals are returned to the queue.
+/// Returning counts towards the delivery limit and waiting does not, but the broker itself requeues
 /// deliveries that stay unacknowledged for half an hour.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long finished deliveries wait for the copies of others in the batch. One frame acknowledges every
-/// tag up to its own, but only if none of them is still in progress; otherwise each takes its own frame. If
-/// the program dies meanwhile, they are redelivered, as after any crash between commit and acknowledgement.
+/// The time for which finished deliveries wait for the copies of other deliveries in the batch. One frame
+/// acknowledges all tags up to its own, but only if none of these deliveries is still in progress; otherwise
+/// each delivery needs its own frame. If the program dies during the wait, the finished deliveries are
+/// redelivered, as after any crash between commit and acknowledgement.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The channel on which a batch was delivered, and the tags settled on it: one generation.
@@ -41,11 +42,12 @@ impl Lane {
         !self.link.over.is_cancelled() && self.channel.status().connected()
     }
 
-    /// Sends an acknowledgement, a nack or a reject of these tags; returns whether it was sent.
+    /// Sends an acknowledgement, a nack or a reject of these tags. Returns whether the frame was sent.
     ///
-    /// The tags are recorded as settled in the same step in which the frame is handed over. Earlier,
-    /// another batch's "all up to" acknowledgement could cover them; later, it could be sent second.
-    /// A frame that returns `Ok(false)` was not sent: the channel was already dead.
+    /// The tags are recorded as settled in the same step in which the frame is handed over. If they were
+    /// recorded earlier, another batch's "all up to" acknowledgement could cover them; if later, that
+    /// acknowledgement could be sent second. A frame that returns `Ok(false)` was not sent: the channel was
+    /// already dead.
     async fn send(
         &self,
         tags: &[u64],
@@ -66,7 +68,7 @@ impl Lane {
             None => match timeout(limit, frame).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    self.link.give_up(NO_ANSWER);
+                    self.link.abandon(NO_ANSWER);
                     return false;
                 }
             },
@@ -75,11 +77,11 @@ impl Lane {
     }
 }
 
-/// What is needed to settle one batch.
+/// The state that is needed to settle one batch.
 pub(in crate::queue) struct AmqpHold {
     pub(super) queue: Amqp,
     pub(super) lane: Arc<Lane>,
-    /// Tag and acker of each delivery, in order. Emptied when settled.
+    /// The tag and the acker of each delivery, in order. The list is emptied when the batch is settled.
     pub(super) held: Vec<(u64, Acker)>,
 }
 
@@ -123,11 +125,11 @@ impl AmqpHold {
                 Disposition::Release => back.push(index),
                 Disposition::Retry { after, counts, headers } => {
                     let target = Target::queue(topology.wait_queue(*after));
-                    copies.insert(index, (target, copies::for_retry(delivery, *counts, headers)));
+                    copies.insert(index, (target, copies::retry_copy(delivery, *counts, headers)));
                 }
                 Disposition::DeadLetter { headers } => {
                     let target = Target::queue(&topology.dead);
-                    copies.insert(index, (target, copies::for_the_dead(delivery, headers)));
+                    copies.insert(index, (target, copies::dead_letter_copy(delivery, headers)));
                 }
             }
         }
@@ -194,8 +196,8 @@ impl AmqpHold {
         }
     }
 
-    /// Acknowledges these deliveries with as few frames as is safe. Records which are gone from the queue and
-    /// how many we no longer held.
+    /// Acknowledges these deliveries with as few frames as is safe. Records which deliveries have left the
+    /// queue, and the number of those that we no longer held.
     async fn acknowledge(&self, indices: &[usize], settled: &mut Settled) {
         if indices.is_empty() {
             return;
@@ -222,7 +224,7 @@ impl AmqpHold {
     }
 
     /// Returns these deliveries to the queue. On brokers from 4.3 on this does not count as a delivery.
-    /// Returns how many we no longer held.
+    /// Returns the number of deliveries that we no longer held.
     async fn give_back(&self, indices: &[usize], released: &mut usize) -> usize {
         let limit = self.queue.0.settings.confirm_timeout;
         let mut lost = 0;

@@ -1,7 +1,7 @@
 //! Keeps one connection to the broker alive.
 //!
-//! A task connects, creates or checks the topology, hands the connection out, watches it, discards it
-//! when anything is wrong with it, waits (growing delays with jitter), and starts again, for ever.
+//! A task connects, creates or checks the topology, hands the connection out, watches it, discards it if
+//! anything is wrong with it, waits (growing delays with jitter), and starts again, forever.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -20,12 +20,12 @@ use crate::queue::metrics;
 use crate::runtime::backoff::Delays;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// After a connection that lived this long the delays start over.
-const GOOD_LIFE: Duration = Duration::from_secs(2);
+const MAX_DELAY: Duration = Duration::from_secs(30);
+/// After a connection that lasted this long the delays start over.
+const STABLE_AFTER: Duration = Duration::from_secs(2);
 /// The shortest wait after a problem that only a person can solve.
 const CONFIGURATION_DELAY: Duration = Duration::from_secs(5);
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +49,9 @@ pub(super) struct Link {
     /// Idle channels in confirm mode.
     pub(super) spare: Mutex<Vec<Channel>>,
     blocked: AtomicBool,
-    /// Cancelled when the connection is no longer used.
+    /// The token is cancelled when the connection is no longer used.
     pub(super) over: CancellationToken,
-    /// Why it was abandoned.
+    /// The reason why the connection was abandoned.
     why: OnceLock<&'static str>,
 }
 
@@ -59,13 +59,13 @@ pub(super) struct Link {
 pub(super) const NO_ANSWER: &str = "the broker did not answer in time";
 
 impl Link {
-    /// Abandons the connection. The first reason given is logged.
-    pub(super) fn give_up(&self, why: &'static str) {
+    /// Abandons the connection. The reason of the first call is logged.
+    pub(super) fn abandon(&self, why: &'static str) {
         let _ = self.why.set(why);
         self.over.cancel();
     }
 
-    /// Returns whether the broker, short of memory or disk, reads nothing from this connection.
+    /// Returns whether the broker is short of memory or disk, and so does not read from this connection.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
     }
@@ -89,7 +89,7 @@ impl Keeper {
         stop: CancellationToken,
         tasks: &TaskTracker,
     ) -> Self {
-        let (state, receiver) = watch::channel(State::Down(Problem::passing("not connected yet")));
+        let (state, receiver) = watch::channel(State::Down(Problem::temporary("not connected yet")));
         tasks.spawn(keep(role, settings, state, stop));
         Self(receiver)
     }
@@ -102,19 +102,19 @@ impl Keeper {
         }
     }
 
-    /// Waits for a connection until `deadline`; after that, returns the newest problem.
-    pub(super) async fn up(&self, deadline: Instant) -> Result<Arc<Link>, Problem> {
-        match timeout_at(deadline, self.up_whenever()).await {
+    /// Waits for a connection until `deadline`; afterwards returns the newest problem.
+    pub(super) async fn connected_before(&self, deadline: Instant) -> Result<Arc<Link>, Problem> {
+        match timeout_at(deadline, self.connected()).await {
             Ok(link) => Ok(link),
             Err(_) => Err(match &*self.0.borrow() {
                 State::Down(problem) => problem.clone(),
-                State::Up(_) => Problem::passing("the connection was lost"),
+                State::Up(_) => Problem::temporary("the connection was lost"),
             }),
         }
     }
 
     /// Waits for a connection, without a time limit.
-    pub(super) async fn up_whenever(&self) -> Arc<Link> {
+    pub(super) async fn connected(&self) -> Arc<Link> {
         let mut state = self.0.clone();
         loop {
             if let State::Up(link) = &*state.borrow_and_update()
@@ -131,9 +131,9 @@ impl Keeper {
 }
 
 async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, stop: CancellationToken) {
-    metrics::keeps(role.name());
+    metrics::register_connection(role.name());
     let mut was_up = false;
-    let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
+    let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
     let mut logged = None;
     loop {
         let connected = tokio::select! {
@@ -150,8 +150,8 @@ async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, 
                     metrics::reconnected(role.name());
                 }
                 let since = Instant::now();
-                let problem = live(role, connection, &settings, &state, &stop).await;
-                if since.elapsed() >= GOOD_LIFE {
+                let problem = watch_until_lost(role, connection, &settings, &state, &stop).await;
+                if since.elapsed() >= STABLE_AFTER {
                     delays.reset();
                 }
                 metrics::connected(role.name(), false);
@@ -162,7 +162,7 @@ async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, 
         if stop.is_cancelled() {
             return;
         }
-        // Log an outage of an hour in one line, not in a thousand.
+        // Log each problem once, so that a long outage does not fill the log.
         if logged.as_ref() != Some(&problem.text) {
             tracing::warn!(
                 role = role.name(),
@@ -188,7 +188,7 @@ async fn connect(role: Role, settings: &Settings) -> Result<Connection, Problem>
     };
     match timeout(settings.connect_timeout, connected).await {
         Ok(connected) => connected.map_err(|error| Problem::of(&error, settings)),
-        Err(_) => Err(Problem::passing(format!(
+        Err(_) => Err(Problem::temporary(format!(
             "{}:{} did not answer within queue.connect_timeout",
             settings.address.authority.host, settings.address.authority.port
         ))),
@@ -205,8 +205,8 @@ pub(crate) async fn open(purpose: &str, settings: &Settings) -> lapin::Result<Co
     Connection::connect_uri(settings.address.clone(), properties).await
 }
 
-/// Hands the connection out until it breaks, is abandoned or is no longer needed; returns why.
-async fn live(
+/// Hands the connection out until it breaks, is abandoned or is no longer needed. Returns the reason.
+async fn watch_until_lost(
     role: Role,
     connection: Connection,
     settings: &Settings,
@@ -227,8 +227,8 @@ async fn live(
     let problem = loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => break Problem::passing("the queue was closed"),
-            () = link.over.cancelled() => break Problem::passing(*link.why.get().unwrap_or(&NO_ANSWER)),
+            () = stop.cancelled() => break Problem::temporary("the queue was closed"),
+            () = link.over.cancelled() => break Problem::temporary(*link.why.get().unwrap_or(&NO_ANSWER)),
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     link.blocked.store(true, Ordering::Relaxed);
@@ -244,19 +244,19 @@ async fn live(
                 Some(Event::Error(error)) if matches!(role, Role::Publish) && code(&error) == Some(406) => {}
                 Some(Event::Error(error)) => break Problem::of(&error, settings),
                 Some(_) => {}
-                None => break Problem::passing("the connection ended"),
+                None => break Problem::temporary("the connection ended"),
             },
             _ = check.tick() => {
                 if !link.connection.status().connected() {
-                    break Problem::passing("the connection was lost");
+                    break Problem::temporary("the connection was lost");
                 }
             }
         }
     };
     link.over.cancel();
     state.send_replace(State::Down(problem.clone()));
-    // A blocked or dead connection does not answer; what is left of it is closed in the background.
-    if timeout(CLOSE_LIMIT, link.connection.close(200, "bye".into())).await.is_err() {
+    // A blocked or dead connection does not answer; the rest of it is closed in the background.
+    if timeout(CLOSE_TIMEOUT, link.connection.close(200, "bye".into())).await.is_err() {
         tracing::debug!(role = role.name(), "the broker did not confirm that the connection was closed");
     }
     problem

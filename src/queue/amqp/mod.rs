@@ -1,9 +1,9 @@
 //! The queue on RabbitMQ.
 //!
-//! There are two connections, each kept alive by its own task ([`link`]): one publishes, the other
-//! consumes and acknowledges, because a broker that is short of memory blocks a publishing connection
-//! completely, acknowledgements included. lapin's own recovery is not used: when it fails, consumers
-//! get no error. Every wait for the network has a deadline.
+//! There are two connections, each kept alive by its own task ([`link`]): one publishes, the other consumes
+//! and acknowledges, because a broker that is short of memory blocks a publishing connection completely,
+//! acknowledgements included. lapin's own recovery is not used, because consumers get no error if it fails.
+//! Every wait for the network has a deadline.
 
 pub mod topology;
 mod address;
@@ -34,10 +34,10 @@ pub(super) use self::hold::AmqpHold;
 pub(crate) use self::link::open;
 pub(crate) use self::problem::{Problem, code};
 
-/// The longest time that [`Amqp::close`] takes.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// The time limit of [`Amqp::close`].
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The settings that all parts share. No `Debug`: the address holds a password.
+/// The settings that all connections share. There is no `Debug`, because the address contains a password.
 pub(crate) struct Settings {
     pub(crate) address: AMQPUri,
     pub(crate) topology: Topology,
@@ -93,7 +93,7 @@ impl Amqp {
         let settings = &self.0.settings;
         let deadline = Instant::now() + settings.connect_timeout;
         let unavailable = |problem: Problem| QueueError::Unavailable(problem.text);
-        let link = self.keeper().up(deadline).await.map_err(unavailable)?;
+        let link = self.keeper().connected_before(deadline).await.map_err(unavailable)?;
         let Topology { work, queues, .. } = &settings.topology;
         let counted = async {
             let channel = link.connection.create_channel().await?;
@@ -114,22 +114,22 @@ impl Amqp {
                     }),
                 }
             }
-            // Dropping it would close it too, but without reporting a failure.
+            // Dropping the channel would close it too, but without reporting a failure.
             channel.close(200, "inspected".into()).await?;
             Ok(levels)
         };
         match timeout(settings.connect_timeout, counted).await {
             Ok(Ok(levels)) => Ok(levels),
             Ok(Err(error)) => Err(unavailable(Problem::of(&error, settings))),
-            Err(_) => Err(QueueError::Unavailable("no answer in time".to_owned())),
+            Err(_) => Err(QueueError::Unavailable("it did not answer in time".to_owned())),
         }
     }
 
     pub(super) async fn close(&self) {
         self.0.stop.cancel();
         self.0.tasks.close();
-        if timeout(CLOSE_LIMIT, self.0.tasks.wait()).await.is_err() {
-            tracing::warn!("the broker did not close the connections in time; they are abandoned");
+        if timeout(CLOSE_TIMEOUT, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!("the broker did not close the connections in time; they were abandoned");
         }
     }
 

@@ -1,15 +1,15 @@
-//! Explains a broker's refusal: what it means and what to do about it.
+//! Explains a broker's refusal: its meaning and the remedy.
 
 use lapin::ErrorKind;
 
 use super::Settings;
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     /// What failed and what to do next.
     pub(crate) text: String,
-    /// The configuration must change: retrying soon does not help.
+    /// Whether the configuration must change, so that retrying soon does not help.
     pub(crate) configuration: bool,
 }
 
@@ -23,18 +23,18 @@ pub(crate) fn code(error: &lapin::Error) -> Option<u16> {
 
 impl Problem {
     /// Creates a temporary problem.
-    pub(super) fn passing(text: impl Into<String>) -> Self {
+    pub(super) fn temporary(text: impl Into<String>) -> Self {
         Self { text: text.into(), configuration: false }
     }
 
     pub(crate) fn of(error: &lapin::Error, settings: &Settings) -> Self {
         let address = &settings.address;
-        let said = match error.kind() {
+        let reply = match error.kind() {
             ErrorKind::ProtocolError(error) => error.get_message().to_string(),
             _ => String::new(),
         };
         let advice = match code(error) {
-            Some(403) if said.contains("Login was refused") => {
+            Some(403) if reply.contains("Login was refused") => {
                 "check user and password in queue.url".to_owned()
             }
             Some(403) => format!(
@@ -46,31 +46,31 @@ impl Problem {
             Some(404) => "with queue.topology = \"verify\" an administrator has to create it; with \
                  \"declare\" hostmatch creates it"
                 .to_owned(),
-            Some(406) => precondition(&said),
+            Some(406) => precondition(&reply),
             Some(530) => format!(
                 "check that the virtual host {:?} in queue.url exists and that the user may access it",
                 address.vhost
             ),
             _ => {
                 let place = format!("{}:{}", address.authority.host, address.authority.port);
-                return Self::passing(format!("{place}: {error}"));
+                return Self::temporary(format!("{place}: {error}"));
             }
         };
-        Self { text: format!("{said}: {advice}"), configuration: true }
+        Self { text: format!("{reply}: {advice}"), configuration: true }
     }
 }
 
 /// Explains a 406, from the broker's text, which names the argument and both values.
-fn precondition(said: &str) -> String {
-    if said.contains("invalid arg") {
+fn precondition(reply: &str) -> String {
+    if reply.contains("invalid arg") {
         return "the broker does not know this argument: hostmatch needs RabbitMQ 3.10 or newer".to_owned();
     }
-    if said.contains("message size") {
+    if reply.contains("message size") {
         return "raise the broker's max_message_size".to_owned();
     }
-    let quoted: Vec<&str> = said.split('\'').skip(1).step_by(2).collect();
+    let quoted: Vec<&str> = reply.split('\'').skip(1).step_by(2).collect();
     match quoted.as_slice() {
-        [argument, queue, ..] if said.contains("inequivalent arg") => format!(
+        [argument, queue, ..] if reply.contains("inequivalent arg") => format!(
             "the queue or exchange {queue:?} already exists with another {argument}; set the configuration \
              to the broker's value, use another queue.prefix, or delete {queue:?} when it is empty: \
              hostmatch creates it again"

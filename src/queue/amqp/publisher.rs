@@ -20,21 +20,22 @@ use super::{Amqp, Settings, wire};
 use crate::queue::{Message, PublishError, metrics};
 use crate::runtime::{crash_points, locked};
 
-/// Messages that are published before their confirms are awaited.
-const GROUP: usize = 256;
+/// The number of messages that are published before their confirms are awaited.
+const GROUP_SIZE: usize = 256;
 
 /// From this many messages on, a call gets its own channel; fewer share a group with other calls.
 const PUBLISH_CHUNK: usize = 16;
 
-/// The most groups, and so channels, in flight at once. More would not be confirmed faster.
-const IN_FLIGHT: usize = 16;
+/// The maximum number of groups, and so of channels, in flight at once. More groups would not be confirmed
+/// faster.
+const MAX_GROUPS_IN_FLIGHT: usize = 16;
 
-const GONE: &str = "an exchange or a queue is missing; connecting again to check the topology";
+const TOPOLOGY_MISSING: &str = "an exchange or a queue is missing; connecting again to check the topology";
 
-/// Where a message goes.
+/// The destination of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Empty: the default exchange, where the routing key is the name of a queue.
+    /// The exchange; empty for the default exchange, where the routing key is the name of a queue.
     pub(super) exchange: String,
     pub(super) routing_key: String,
 }
@@ -45,7 +46,7 @@ impl Target {
     }
 }
 
-/// The publishing connection and what is in flight on it.
+/// The publishing connection and the messages in flight on it.
 pub(in crate::queue) struct Publishing {
     keeper: Keeper,
     settings: Arc<Settings>,
@@ -66,17 +67,22 @@ type Returned = Vec<usize>;
 
 impl Publishing {
     pub(super) fn new(keeper: Keeper, settings: Arc<Settings>) -> Self {
-        Self { keeper, settings, in_flight: Arc::new(Semaphore::new(IN_FLIGHT)), waiting: Mutex::default() }
+        Self {
+            keeper,
+            settings,
+            in_flight: Arc::new(Semaphore::new(MAX_GROUPS_IN_FLIGHT)),
+            waiting: Mutex::default(),
+        }
     }
 
     fn is_ready(&self) -> bool {
         self.keeper.now().is_some_and(|link| !link.is_blocked() && link.connection.status().connected())
     }
 
-    /// Publishes all messages in order; returns for each whether it was confirmed.
+    /// Publishes all messages in order. Returns, for each message, whether it was confirmed.
     pub(super) async fn publish_each(&self, items: &[(Target, Message)]) -> Results {
         let mut results = Vec::with_capacity(items.len());
-        for group in items.chunks(GROUP) {
+        for group in items.chunks(GROUP_SIZE) {
             let deadline = self.deadline();
             let published = match timeout_at(deadline, self.in_flight.acquire()).await {
                 Ok(Ok(_turn)) => self.publish_group(deadline, group).await,
@@ -99,8 +105,8 @@ impl Publishing {
         Instant::now() + self.settings.confirm_timeout
     }
 
-    /// Publishes a few messages, in one group with those of other callers that wait for a channel. A
-    /// caller that stops waiting before it gets one has published nothing.
+    /// Publishes a few messages, in one group with the messages of other callers that wait for a channel. A
+    /// caller that stops waiting before it gets a channel has published nothing.
     pub(super) async fn publish_grouped(self: &Arc<Self>, items: Vec<(Target, Message)>) -> Results {
         let (count, deadline) = (items.len(), self.deadline());
         let (done, mut results) = oneshot::channel();
@@ -115,11 +121,12 @@ impl Publishing {
             metrics::published(&results);
             return results;
         };
-        // All that wait; this call is among them, unless another has already taken it.
+        // Take all waiting calls. This call is among them, unless another call has already taken it.
         let waiting = std::mem::take(&mut *locked(&self.waiting));
         if !waiting.is_empty() {
             let publishing = Arc::clone(self);
-            // In its own task, so that the others are still published when this caller stops waiting.
+            // This runs in its own task, so that the other callers' messages are still published if this
+            // caller stops waiting.
             tokio::spawn(async move {
                 publishing.publish_for_all(waiting).await;
                 drop(turn);
@@ -138,9 +145,9 @@ impl Publishing {
             let mut messages = 0;
             let fits = |one: &&Waiting| {
                 messages += one.items.len();
-                messages <= GROUP
+                messages <= GROUP_SIZE
             };
-            // At least one fits: each has fewer than PUBLISH_CHUNK messages.
+            // At least one call fits, because each has fewer than PUBLISH_CHUNK messages.
             let count = waiting.iter().take_while(fits).count();
             let rest = waiting.split_off(count);
             self.publish_for(std::mem::replace(&mut waiting, rest)).await;
@@ -169,8 +176,8 @@ impl Publishing {
         }
     }
 
-    /// Publishes a group. Publishes messages that no queue accepted once more, on the next connection, which
-    /// creates whatever is missing. A binding that was only just created may not be in effect yet.
+    /// Publishes a group. Messages that no queue accepted are published once more, on the next connection,
+    /// which creates whatever is missing. A binding that was only just created may not be in effect yet.
     async fn publish_group(
         &self,
         deadline: Instant,
@@ -193,33 +200,36 @@ impl Publishing {
         deadline: Instant,
         group: &[(Target, Message)],
     ) -> Result<(Results, Returned), PublishError> {
-        let link =
-            self.keeper.up(deadline).await.map_err(|problem| PublishError::Unavailable(problem.text))?;
+        let link = self
+            .keeper
+            .connected_before(deadline)
+            .await
+            .map_err(|problem| PublishError::Unavailable(problem.text))?;
         if link.is_blocked() {
             return Err(PublishError::Unavailable("the broker is short of memory or disk".to_owned()));
         }
         match timeout_at(deadline, publish_on(&link, group)).await {
             Ok(Ok(results)) => Ok(results),
-            Ok(Err(error)) => Err(self.failed(&link, &error)),
+            Ok(Err(error)) => Err(self.handle_failure(&link, &error)),
             Err(_) => {
                 // Unanswered confirms pile up on a connection, so abandon it; but keep a blocked one,
                 // because every new connection would be blocked as well.
                 if !link.is_blocked() {
-                    link.give_up(NO_ANSWER);
+                    link.abandon(NO_ANSWER);
                 }
                 Err(PublishError::Timeout)
             }
         }
     }
 
-    fn failed(&self, link: &Link, error: &lapin::Error) -> PublishError {
+    fn handle_failure(&self, link: &Link, error: &lapin::Error) -> PublishError {
         let problem = Problem::of(error, &self.settings);
         match code(error) {
             // 406 on a publish: larger than the broker's max_message_size.
             Some(406) => PublishError::Unfit(problem.text),
-            // The exchange is gone: a new connection creates it again.
+            // The exchange does not exist: a new connection creates it again.
             Some(404) => {
-                link.give_up(GONE);
+                link.abandon(TOPOLOGY_MISSING);
                 PublishError::Unavailable(problem.text)
             }
             _ => PublishError::Unavailable(problem.text),
@@ -245,8 +255,8 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(
     };
     let (results, returned) = publish_and_confirm(&channel, group).await?;
     if !returned.is_empty() {
-        // No queue is bound, or a queue is gone: a new connection creates it again.
-        link.give_up(GONE);
+        // No queue is bound, or a queue does not exist: a new connection creates it again.
+        link.abandon(TOPOLOGY_MISSING);
     } else if results.iter().all(Result::is_ok) {
         // Only then: after a quorum queue was full, RabbitMQ 3.10 may keep refusing messages on the same
         // channel even when the limit has been lifted.
@@ -299,7 +309,7 @@ async fn publish_and_confirm(
     Ok((results, returned))
 }
 
-/// Returns why the broker closed the channel: it reports this to those that wait for a confirm.
+/// Returns the reason why the broker closed the channel, which is reported to those that wait for a confirm.
 async fn cause(error: lapin::Error, confirms: Vec<PublisherConfirm>) -> lapin::Error {
     for confirm in confirms {
         if let Err(cause) = confirm.await

@@ -18,7 +18,7 @@ use super::{Amqp, topology};
 use crate::queue::{ConsumerHealth, Source};
 use crate::runtime::locked;
 
-/// How long a delivery may take after a check has found messages ready.
+/// The time limit for a delivery after a check has found ready messages.
 const GRACE: Duration = Duration::from_secs(10);
 
 const STALLED: &str = "messages are ready but none was delivered";
@@ -28,7 +28,7 @@ pub(super) struct Subscription {
     pub(super) lane: Arc<Lane>,
     pub(super) since: Instant,
     pub(super) prefetch: u16,
-    /// It was cancelled, and one with another prefetch follows on the same channel.
+    /// Whether the subscription was cancelled, and one with another prefetch follows on the same channel.
     pub(super) ending: bool,
 }
 
@@ -42,10 +42,10 @@ pub(super) struct Subscribing {
 
 /// Checks that deliveries arrive when there are messages to deliver.
 pub(in crate::queue) struct Watch {
-    /// How long to wait for a delivery before the queue is checked.
+    /// The time to wait for a delivery before the queue is checked.
     pub(in crate::queue) after: Duration,
     pub(in crate::queue) health: ConsumerHealth,
-    /// The last subscription stalled, and this one has not been seen to work yet.
+    /// Whether the last subscription stalled, and the current one has not been seen to work yet.
     stalled: bool,
 }
 
@@ -55,25 +55,25 @@ impl Watch {
     }
 
     /// Records a new subscription.
-    pub(super) fn subscribed(&self, lane: &Lane) {
+    pub(super) fn record_subscription(&self, lane: &Lane) {
         if !self.stalled {
             self.health.set(Some(lane.link.over.clone()));
         }
     }
 
-    fn works(&mut self, lane: &Lane) {
+    fn mark_working(&mut self, lane: &Lane) {
         if std::mem::take(&mut self.stalled) {
-            self.subscribed(lane);
+            self.record_subscription(lane);
         }
     }
 }
 
 impl Subscription {
-    /// Waits for the next item of the stream, without a time limit. If the broker has messages but
-    /// delivers none, abandons its connection. May be dropped at any point.
+    /// Waits for the next item of the stream, without a time limit. If the broker has messages but delivers
+    /// none, abandons the connection. The future may be dropped at any point.
     ///
     /// # Errors
-    /// When no delivery will ever arrive: why.
+    /// Returns the reason if no delivery will ever arrive.
     pub(super) async fn next(
         &mut self,
         queue: &str,
@@ -83,17 +83,17 @@ impl Subscription {
         let mut suspected = false;
         loop {
             let wait = if suspected { GRACE.min(watch.after) } else { watch.after };
-            if let Ok(heard) = timeout(wait, self.stream.next()).await {
-                if let Some(Ok(_)) = heard {
-                    watch.works(&self.lane);
+            if let Ok(item) = timeout(wait, self.stream.next()).await {
+                if let Some(Ok(_)) = item {
+                    watch.mark_working(&self.lane);
                 }
-                return Ok(heard);
+                return Ok(item);
             }
             let stalled = match self.ready(queue, limit).await {
                 // A consumer with unsettled deliveries may have reached its prefetch.
                 Ok(_) if locked(&self.lane.acks).is_in_hand() => None,
                 Ok(Some(0)) => {
-                    watch.works(&self.lane);
+                    watch.mark_working(&self.lane);
                     None
                 }
                 Ok(None) => None,
@@ -109,32 +109,32 @@ impl Subscription {
                 watch.stalled = true;
                 watch.health.set(None);
                 tracing::error!(queue, problem = why, "the consumer stalled: connecting again");
-                self.lane.link.give_up(STALLED);
-                return Err(Problem::passing(why));
+                self.lane.link.abandon(STALLED);
+                return Err(Problem::temporary(why));
             }
         }
     }
 
-    /// Counts the messages that are ready in the queue, on a new channel of the same connection.
-    /// `None`: reading is not allowed, or the queue is gone, which is detected elsewhere.
+    /// Counts the messages that are ready in the queue, on a new channel of the same connection. Returns
+    /// `None` if reading is not allowed, or if the queue no longer exists, which is detected elsewhere.
     async fn ready(&self, queue: &str, limit: Duration) -> Result<Option<u32>, &'static str> {
         let counted = async {
             let channel = self.lane.link.connection.create_channel().await?;
             let (count, _) = topology::inspect(&channel, queue).await?;
-            // Dropping it would close it too, but without reporting a failure.
+            // Dropping the channel would close it too, but without reporting a failure.
             channel.close(200, "inspected".into()).await?;
             Ok::<_, lapin::Error>(count)
         };
         match timeout(limit, counted).await {
             Ok(Ok(count)) => Ok(Some(count)),
-            // Also when the connection is failing: the stream ends then.
+            // This is also the result if the connection is failing, and then the stream ends.
             Ok(Err(_)) => Ok(None),
             Err(_) => Err(NO_ANSWER),
         }
     }
 
-    /// Cancels it, so that one with another prefetch can follow on the same channel. Messages that
-    /// the broker has already sent still arrive; then the stream ends.
+    /// Cancels the subscription, so that one with another prefetch can follow on the same channel. Messages
+    /// that the broker has already sent still arrive; then the stream ends.
     pub(super) fn end(&mut self, limit: Duration) {
         self.ending = true;
         let (lane, tag) = (self.lane.clone(), self.stream.tag());
@@ -142,7 +142,7 @@ impl Subscription {
             let cancel = lane.channel.basic_cancel(tag, BasicCancelOptions::default());
             // An error ends the channel, and with it the stream.
             if timeout(limit, cancel).await.is_err() {
-                lane.link.give_up(NO_ANSWER);
+                lane.link.abandon(NO_ANSWER);
             }
         });
     }
@@ -177,7 +177,7 @@ pub(super) async fn consume(
         }
     };
     let channel = &lane.channel;
-    // It applies to consumers that start after it.
+    // The prefetch applies to consumers that start after it is set.
     channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
     let options = BasicConsumeOptions::default();
     let stream =
@@ -185,16 +185,17 @@ pub(super) async fn consume(
     Ok(Subscription { stream, lane, since: Instant::now(), prefetch, ending: false })
 }
 
-/// The assumed size of a body before the first one: as much as the edge accepts by default.
-const UNKNOWN: usize = 1 << 20;
+/// The size that is assumed before the first body arrives: the largest body that the edge accepts by default.
+const ASSUMED_BODY_SIZE: usize = 1 << 20;
 
 /// The factor of the first rise, which comes after twice as many bodies as the prefetch. That costs a new
 /// subscription; small batches until `most` bodies have arrived would cost far more.
 const STEP: u16 = 8;
 
 /// The number of unacknowledged messages whose bodies stay within a budget, learned from the bodies that
-/// arrive. It falls with the first body that is too large for it. Except for a first step it rises only after
-/// `most` small bodies in a row: large ones that follow may then exceed the budget by up to `most` bodies.
+/// arrive. The number falls with the first body that is too large for it. Except for a first step it rises
+/// only after `most` small bodies in a row; large bodies that follow may then exceed the budget by up to
+/// `most` bodies.
 #[derive(Debug)]
 pub(super) struct Window {
     most: u16,
@@ -204,7 +205,7 @@ pub(super) struct Window {
     /// The largest body since the last change or the last full count.
     largest: usize,
     seen: u16,
-    /// Whether it has risen or fallen before.
+    /// Whether the prefetch has risen or fallen before.
     has_changed: bool,
 }
 
@@ -212,7 +213,7 @@ impl Window {
     /// Creates a window of at most `most` messages and `budget` bytes of bodies.
     pub(super) fn new(most: u16, budget: usize) -> Self {
         let mut window = Self { most, budget, prefetch: 1, largest: 0, seen: 0, has_changed: false };
-        window.prefetch = window.fitting(UNKNOWN);
+        window.prefetch = window.prefetch_for(ASSUMED_BODY_SIZE);
         window
     }
 
@@ -220,7 +221,7 @@ impl Window {
     pub(super) fn record(&mut self, bytes: usize) {
         self.largest = self.largest.max(bytes);
         self.seen = self.seen.saturating_add(1);
-        let fitting = self.fitting(self.largest);
+        let fitting = self.prefetch_for(self.largest);
         let (enough, next) = match self.has_changed {
             true => (self.most, fitting),
             false => (
@@ -238,7 +239,7 @@ impl Window {
         }
     }
 
-    fn fitting(&self, body: usize) -> u16 {
+    fn prefetch_for(&self, body: usize) -> u16 {
         u16::try_from(self.budget / body.max(1)).unwrap_or(u16::MAX).clamp(1, self.most)
     }
 }

@@ -14,8 +14,8 @@ use serde_json::Value;
 use crate::config::{self, QueueConfig};
 use crate::queue::{Part, QueueError};
 
-/// The delivery limit of the dead-letter queue: in effect none. Without the argument it would be 20 on
-/// RabbitMQ 4, and `-1` loses the message at once on 3.10.
+/// The delivery limit of the dead-letter queue, which is unlimited in effect. Without the argument the limit
+/// would be 20 on RabbitMQ 4, and with `-1` RabbitMQ 3.10 loses the message at once.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// The routing key with which the work queue is bound: it matches every key.
@@ -24,14 +24,14 @@ pub const EVERYTHING: &str = "#";
 /// The longest prefix: the longest name derived from it must fit an AMQP short string.
 const MAX_PREFIX: usize = 200;
 
-/// Everything that must exist on the broker. All of it is durable.
+/// The exchange and the queues that must exist on the broker. All of them are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     /// The topic exchange that publishers write to.
     pub exchange: String,
     /// The name of the work queue, bound to the exchange with `#`.
     pub work: String,
-    /// The name of the queue of dead letters.
+    /// The name of the dead-letter queue.
     pub dead: String,
     /// The wait queues: each delay and the name of its queue, shortest first.
     pub waits: Vec<(Duration, String)>,
@@ -54,7 +54,7 @@ impl Topology {
     /// Returns the topology for a configuration.
     ///
     /// # Errors
-    /// When the prefix is empty, or so long that the names derived from it would be too long.
+    /// Fails if the prefix is empty, or so long that the names derived from it would be too long.
     pub fn new(config: &QueueConfig) -> Result<Self, QueueError> {
         let prefix = &config.prefix;
         if prefix.is_empty() || prefix.len() > MAX_PREFIX {
@@ -141,7 +141,7 @@ impl QueueSpec {
     }
 }
 
-/// Creates what is missing, or only checks, depending on `mode`.
+/// Creates the missing objects, or only checks them, depending on `mode`.
 pub(super) async fn ensure(
     connection: &Connection,
     topology: &Topology,
@@ -166,8 +166,8 @@ pub(super) async fn ensure(
     Ok(())
 }
 
-/// Ignores a missing permission. RabbitMQ 4.3 requires `configure` even to check whether a queue exists;
-/// whether it does then shows when it is used.
+/// Ignores a missing permission. RabbitMQ 4.3 requires `configure` even to check whether a queue exists; in
+/// that case a missing queue is noticed when it is used.
 fn ignore_forbidden(seen: lapin::Result<()>) -> lapin::Result<()> {
     match seen {
         Err(error) if super::problem::code(&error) == Some(403) => Ok(()),

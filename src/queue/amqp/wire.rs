@@ -12,17 +12,18 @@ use crate::queue::copies;
 use crate::queue::message::{Delivery, Message, header};
 
 /// The namespace of the ids of messages that the broker itself dead-lettered.
-const BROKERS_DEAD: Uuid = Uuid::from_u128(0x5e1f_0c9a_7c55_4f0e_9d0b_3a61_d2b8_44c7);
+const BROKER_DEAD_LETTERS: Uuid = Uuid::from_u128(0x5e1f_0c9a_7c55_4f0e_9d0b_3a61_d2b8_44c7);
 
 const PERSISTENT: u8 = 2;
 
-/// Converts a text to an AMQP short string. Longer texts were refused earlier; lapin would panic on them.
+/// Converts a text to an AMQP short string. Longer texts were refused earlier, because lapin would panic on
+/// them.
 pub(super) fn short(text: &str) -> ShortString {
     ShortString::try_new(text).unwrap_or_default()
 }
 
 /// The `app_id` of the messages that we publish.
-const OURS: &str = "hostmatch";
+const APP_ID: &str = "hostmatch";
 
 /// Returns the properties with which a message is published: always persistent.
 pub(super) fn properties(message: &Message) -> BasicProperties {
@@ -30,7 +31,7 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
     for (name, value) in &message.headers {
         headers.insert(short(name), AMQPValue::LongString(LongString::from(value.as_bytes())));
     }
-    let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_app_id(OURS.into());
+    let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_app_id(APP_ID.into());
     if !message.headers.is_empty() {
         properties = properties.with_headers(headers);
     }
@@ -67,7 +68,7 @@ pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> D
     let sender = text(properties.app_id()).or_else(|| text(properties.user_id()));
     // Messages that hostmatch has published name their publisher, if known, in the header.
     if !headers.contains_key(header::PUBLISHER)
-        && let Some(name) = sender.filter(|name| name != OURS)
+        && let Some(name) = sender.filter(|name| name != APP_ID)
     {
         headers.insert(header::PUBLISHER.to_owned(), name);
     }
@@ -88,13 +89,14 @@ pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> D
         if let Some(routing_key) = death.routing_key {
             message.routing_key = routing_key;
         }
-        let id = Uuid::new_v5(&BROKERS_DEAD, &fingerprint(&message, death.time));
+        let id = Uuid::new_v5(&BROKER_DEAD_LETTERS, &fingerprint(&message, death.time));
         copies::mark_dead_lettered(&mut message, &death.reason, id);
     }
     copies::receive(message, received.redelivered)
 }
 
-/// One entry of `x-death`: why, when and under which routing key the broker dead-lettered a message.
+/// One entry of `x-death`: the reason, the time and the routing key with which the broker dead-lettered a
+/// message.
 struct Death {
     reason: String,
     routing_key: Option<String>,
@@ -102,7 +104,8 @@ struct Death {
 }
 
 impl Death {
-    /// Returns the entry of the work queue; the others are of wait queues, where messages expire by design.
+    /// Returns the entry for the work queue. The other entries are for wait queues, where messages expire by
+    /// design.
     fn newest(headers: &FieldTable, work_queue: &str) -> Option<Self> {
         let deaths = headers.inner().get("x-death")?.as_array()?.as_slice();
         let mut deaths = deaths.iter().filter_map(AMQPValue::as_field_table);

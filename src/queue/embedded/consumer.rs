@@ -15,8 +15,8 @@ use crate::runtime::backoff::Delays;
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 
-/// How often to poll for what the bell does not announce: messages of another process, ended waits and
-/// expired leases.
+/// The interval of polling for messages that the bell does not announce: those of another process, those
+/// whose wait has ended, and those with an expired lease.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(in crate::queue) struct EmbeddedConsumer {
@@ -60,14 +60,14 @@ impl EmbeddedConsumer {
             self.bell.mark_unchanged();
             let next = match self.take().await {
                 Ok(Some(batch)) => {
-                    self.works();
+                    self.record_success();
                     return Ok(Gathered::Batch(batch));
                 }
                 Ok(None) => {
-                    self.works();
+                    self.record_success();
                     POLL_INTERVAL
                 }
-                Err(error) => self.fails(&error),
+                Err(error) => self.record_failure(&error),
             };
             let failed = self.logged.is_some();
             tokio::select! {
@@ -97,7 +97,7 @@ impl EmbeddedConsumer {
 
     async fn take(&mut self) -> Result<Option<Batch>, DbErr> {
         let Inner { file, delivery_limit, .. } = &*self.queue.0;
-        if !rows::anything(&file.connection, self.source, now_ms()).await? {
+        if !rows::has_available(&file.connection, self.source, now_ms()).await? {
             return Ok(None);
         }
         self.leases += 1;
@@ -115,7 +115,7 @@ impl EmbeddedConsumer {
         Ok(Some(Batch::new(taken.deliveries, taken.closed_by, Hold::Embedded(hold))))
     }
 
-    fn works(&mut self) {
+    fn record_success(&mut self) {
         self.health.set(Some(self.queue.0.stop.clone()));
         if self.logged.take().is_some() {
             tracing::info!("the queue file can be used again");
@@ -123,8 +123,9 @@ impl EmbeddedConsumer {
         }
     }
 
-    /// Handles a file that cannot be used now (a full disk): logs it once, and returns when to retry.
-    fn fails(&mut self, error: &DbErr) -> Duration {
+    /// Handles a file that cannot be used now (for example on a full disk): logs the problem once, and
+    /// returns the delay before the next attempt.
+    fn record_failure(&mut self, error: &DbErr) -> Duration {
         self.health.set(None);
         let problem = self.queue.0.file.problem(error).to_string();
         if self.logged.as_ref() != Some(&problem) {

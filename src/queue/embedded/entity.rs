@@ -8,10 +8,10 @@ use sea_orm::entity::prelude::*;
 pub(super) struct Model {
     #[sea_orm(primary_key)]
     pub(super) id: i64,
-    /// Which of the two queues it is in.
+    /// The queue that contains the message.
     pub(super) queue: String,
     pub(super) body: Vec<u8>,
-    /// As JSON.
+    /// The headers, as JSON.
     pub(super) headers: String,
     pub(super) routing_key: String,
     pub(super) message_type: Option<String>,
@@ -21,11 +21,11 @@ pub(super) struct Model {
     pub(super) timestamp_ms: Option<i64>,
     /// When it arrived.
     pub(super) enqueued_ms: i64,
-    /// Its place in the order: when it arrived, or its wait ended.
+    /// The position in the order: the time when the message arrived, or its wait ended.
     pub(super) rank_ms: i64,
     /// When its wait ends.
     pub(super) due_ms: i64,
-    /// How often it was delivered.
+    /// The number of deliveries.
     pub(super) deliveries: i64,
     /// Whether it was delivered before.
     pub(super) redelivered: bool,

@@ -15,14 +15,14 @@ use super::TransactionTrait;
 use crate::queue::QueueError;
 use crate::runtime::backoff::Delays;
 
-/// Marks the file as ours ("hmq1"), so that we do not write to another program's SQLite file.
+/// The mark of our files ("hmq1"), so that we do not write to another program's SQLite file.
 const APPLICATION_ID: i64 = 0x686d_7131;
 const SCHEMA_VERSION: i64 = 1;
 
-/// How long SQLite itself waits for another process that is writing.
+/// The time for which SQLite itself waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long we retry after that.
-const BUSY_LIMIT: Duration = Duration::from_secs(30);
+/// The time for which we retry after that.
+const BUSY_RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -40,18 +40,18 @@ impl File {
         if path.is_empty() || path.contains(":memory:") {
             return Err(QueueError::Url("queue.url must name a file: sqlite://path".to_owned()));
         }
-        Self::at(path).await
+        Self::open_at(path).await
     }
 
     /// Opens the file at `path`; creates the file and its schema when they do not exist.
-    pub(super) async fn at(path: String) -> Result<Self, QueueError> {
+    pub(super) async fn open_at(path: String) -> Result<Self, QueueError> {
         let mut options = ConnectOptions::new("sqlite://queue");
         // sqlx would log statements, slow ones even at the level warn.
         options.max_connections(4).sqlx_logging(false);
         options.map_sqlx_sqlite_pool_opts(|pool| {
-            // After a disk error the previous user of the connection may have left a transaction open:
-            // writes within that one would never be committed. Usually none is open, and the error for
-            // that is ignored.
+            // After a disk error the previous user of the connection may have left a transaction open: writes
+            // within that transaction would never be committed. Usually none is open, and the error for that
+            // is ignored.
             pool.before_acquire(|connection, _| {
                 Box::pin(async move {
                     let _none_open = connection.execute("ROLLBACK").await;
@@ -90,8 +90,8 @@ impl File {
 
     /// Writes in one transaction, one writer at a time. If it fails or is dropped, nothing is written.
     ///
-    /// `BEGIN IMMEDIATE`: a transaction that reads first and writes later fails when another process has
-    /// written in between.
+    /// It uses `BEGIN IMMEDIATE`, because a transaction that reads first and writes later fails if another
+    /// process has written in between.
     pub(super) async fn write<T>(
         &self,
         work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
@@ -108,12 +108,12 @@ impl File {
     }
 
     /// Returns the error for a file that does not answer.
-    pub(super) fn hangs(&self) -> QueueError {
+    pub(super) fn hanging_error(&self) -> QueueError {
         let problem = "it does not answer; check the disk, and which other programs write to it".to_owned();
         QueueError::File { path: self.path.clone(), problem }
     }
 
-    /// Explains what is wrong with the file.
+    /// Explains the problem with the file.
     pub(super) fn problem(&self, error: &DbErr) -> QueueError {
         problem(&self.path, error)
     }
@@ -155,7 +155,7 @@ async fn number(db: &DatabaseTransaction, sql: &str) -> Result<i64, DbErr> {
 
 /// Retries while another process has locked the file.
 async fn while_busy<T, A: Future<Output = Result<T, DbErr>>>(attempt: impl Fn() -> A) -> Result<T, DbErr> {
-    let until = Instant::now() + BUSY_LIMIT;
+    let until = Instant::now() + BUSY_RETRY_TIMEOUT;
     let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1));
     loop {
         match attempt().await {
@@ -212,7 +212,7 @@ mod tests {
     async fn the_entity_has_the_columns_of_the_table() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("queue.db").to_str().unwrap().to_owned();
-        let file = File::at(path).await.unwrap();
+        let file = File::open_at(path).await.unwrap();
         let columns = statement("SELECT name, \"notnull\" FROM pragma_table_info('messages')", []);
         let there: Vec<(String, bool)> = file
             .connection

@@ -1,4 +1,4 @@
-//! Holds the lease of a batch: it is renewed while the batch lives, and ends with it.
+//! Holds the lease of a batch, which is renewed while the batch exists and ends with it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,26 +13,26 @@ use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 
 /// After a crash, leased messages are delivered again within this time.
-const LENGTH: Duration = Duration::from_secs(60);
-const RENEWAL: Duration = Duration::from_secs(20);
+const LEASE_DURATION: Duration = Duration::from_secs(60);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Returns when a lease that starts or is renewed now ends, in ms since 1970.
+/// Returns the end of a lease that starts or is renewed now, in ms since 1970.
 pub(super) fn until_ms() -> i64 {
-    from_now_ms(LENGTH)
+    from_now_ms(LEASE_DURATION)
 }
 
 fn from_now_ms(after: Duration) -> i64 {
     now_ms().saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// The right to settle one batch. Created before the messages are leased, so that a task that is
-/// cancelled at any moment leaves no lease behind.
+/// The right to settle one batch. It is created before the messages are leased, so that a task that is
+/// cancelled at any moment does not leave a lease behind.
 pub(in crate::queue) struct EmbeddedHold {
     queue: Embedded,
     pub(super) lease: String,
     pub(super) ids: Vec<i64>,
     renewal: JoinHandle<()>,
-    /// Nothing has to be returned to the queue: the batch was settled, or nothing was leased.
+    /// Whether nothing has to be returned to the queue, because the batch was settled or nothing was leased.
     pub(super) over: bool,
 }
 
@@ -63,7 +63,7 @@ impl EmbeddedHold {
         db: &DatabaseTransaction,
         ends: &[(&Delivery, &Disposition)],
     ) -> Result<Settled, DbErr> {
-        let ours: BTreeSet<i64> = rows::ours(db, &self.ids, &self.lease).await?.into_iter().collect();
+        let ours: BTreeSet<i64> = rows::still_leased(db, &self.ids, &self.lease).await?.into_iter().collect();
         let (mut settled, mut done, mut back) = (Settled::default(), Vec::new(), Vec::new());
         for (place, (id, (delivery, disposition))) in self.ids.iter().zip(ends).enumerate() {
             if !ours.contains(id) {
@@ -78,12 +78,12 @@ impl EmbeddedHold {
                 Disposition::Release => back.push(*id),
                 Disposition::Retry { after, counts, headers } => {
                     let due_ms = from_now_ms(*after);
-                    rows::retry(db, *id, &copies::for_retry(delivery, *counts, headers).headers, due_ms)
+                    rows::retry(db, *id, &copies::retry_copy(delivery, *counts, headers).headers, due_ms)
                         .await?;
                     settled.retried += 1;
                 }
                 Disposition::DeadLetter { headers } => {
-                    rows::move_to_dead_letters(db, *id, &copies::for_the_dead(delivery, headers).headers)
+                    rows::move_to_dead_letters(db, *id, &copies::dead_letter_copy(delivery, headers).headers)
                         .await?;
                     settled.dead += 1;
                 }
@@ -119,7 +119,7 @@ impl Drop for EmbeddedHold {
 
 async fn renew(queue: Embedded, lease: String) {
     loop {
-        tokio::time::sleep(RENEWAL).await;
+        tokio::time::sleep(RENEWAL_INTERVAL).await;
         let renewed = queue.0.file.write(async |db| rows::renew(db, &lease, until_ms()).await);
         if let Err(error) = renewed.await {
             tracing::warn!(%error, "a lease in the queue file could not be renewed; trying again");

@@ -33,7 +33,7 @@ pub(super) struct Embedded(Arc<Inner>);
 struct Inner {
     file: File,
     delivery_limit: i64,
-    /// Rings when something may have become ready, in this process.
+    /// Notifies the consumers in this process that a message may have become ready.
     bell: watch::Sender<()>,
     stop: CancellationToken,
 }

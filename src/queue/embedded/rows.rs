@@ -17,9 +17,9 @@ use super::entity::{ActiveModel, Column, Entity};
 use crate::queue::message::{Delivery, Message};
 use crate::queue::{BatchLimits, ClosedBy, Level, Part, Source, copies};
 
-/// Selects the messages that can be delivered now. Messages that never waited are due at 0, so that
-/// setting the clock back hides nothing.
-fn free(source: Source, now_ms: i64) -> Select<Entity> {
+/// Selects the messages that can be delivered now. Messages that never waited are due at 0, so that setting
+/// the clock back does not hide them.
+fn select_available(source: Source, now_ms: i64) -> Select<Entity> {
     Entity::find()
         .filter(Column::Queue.eq(source.as_str()))
         .filter(Column::DueMs.lte(now_ms))
@@ -66,13 +66,17 @@ pub(super) async fn insert(db: &impl ConnectionTrait, message: &Message, now_ms:
     db.execute_raw(statement(sql, values)).await.map(|_| ())
 }
 
-/// Returns whether there is anything to deliver: a read that blocks no writer.
-pub(super) async fn anything(db: &impl ConnectionTrait, source: Source, now_ms: i64) -> Result<bool, DbErr> {
-    let first = free(source, now_ms).select_only().column(Column::Id).into_tuple::<i64>();
+/// Returns whether a message can be delivered now. This read does not block writers.
+pub(super) async fn has_available(
+    db: &impl ConnectionTrait,
+    source: Source,
+    now_ms: i64,
+) -> Result<bool, DbErr> {
+    let first = select_available(source, now_ms).select_only().column(Column::Id).into_tuple::<i64>();
     Ok(first.one(db).await?.is_some())
 }
 
-/// The leased messages: ids and deliveries in the same order.
+/// The leased messages. Ids and deliveries are in the same order.
 pub(super) struct Taken {
     pub(super) ids: Vec<i64>,
     pub(super) deliveries: Vec<Delivery>,
@@ -126,7 +130,8 @@ pub(super) async fn head(
     load(db, &chosen.ids).await
 }
 
-/// A message that may be delivered now. Only its size is read: bodies are read of chosen messages only.
+/// A message that may be delivered now. Only its size is read; the bodies are read only for the chosen
+/// messages.
 #[derive(DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 struct Candidate {
@@ -140,7 +145,7 @@ struct Candidate {
 /// The messages to deliver now.
 struct Chosen {
     ids: Vec<i64>,
-    /// Those that have been delivered too often.
+    /// The messages that have been delivered too often.
     worn_out: Vec<i64>,
     closed_by: ClosedBy,
 }
@@ -153,11 +158,11 @@ async fn choose(
     now_ms: i64,
 ) -> Result<Chosen, DbErr> {
     let most = i64::try_from(limits.size.max(1)).unwrap_or(i64::MAX).unsigned_abs();
-    let candidates = in_order(free(source, now_ms)).limit(most).into_partial_model();
+    let candidates = in_order(select_available(source, now_ms)).limit(most).into_partial_model();
     let (mut chosen, mut worn_out, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
     let mut closed_by = ClosedBy::Drained;
     for Candidate { id, size, deliveries, redelivered } in candidates.all(db).await? {
-        // As RabbitMQ counts: a limit of 3 allows 4 deliveries.
+        // This counts as RabbitMQ does: a limit of 3 allows 4 deliveries.
         if source == Source::Bookings && deliveries > delivery_limit {
             worn_out.push(id);
             continue;
@@ -185,14 +190,15 @@ async fn load(db: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, Delive
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let held: Vec<Held> = in_order(Entity::find().filter(among(ids)?)).into_partial_model().all(db).await?;
-    held.into_iter().map(Held::received).collect()
+    let held: Vec<DeliveredRow> =
+        in_order(Entity::find().filter(among(ids)?)).into_partial_model().all(db).await?;
+    held.into_iter().map(DeliveredRow::received).collect()
 }
 
 /// A message that is being delivered.
 #[derive(DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
-struct Held {
+struct DeliveredRow {
     id: i64,
     body: Vec<u8>,
     headers: String,
@@ -205,7 +211,7 @@ struct Held {
     redelivered: bool,
 }
 
-impl Held {
+impl DeliveredRow {
     fn received(self) -> Result<(i64, Delivery), DbErr> {
         let message = Message {
             body: self.body.into(),
@@ -222,8 +228,12 @@ impl Held {
     }
 }
 
-/// Returns which of these messages are still under this lease.
-pub(super) async fn ours(db: &impl ConnectionTrait, ids: &[i64], lease: &str) -> Result<Vec<i64>, DbErr> {
+/// Returns the messages among these that are still under this lease.
+pub(super) async fn still_leased(
+    db: &impl ConnectionTrait,
+    ids: &[i64],
+    lease: &str,
+) -> Result<Vec<i64>, DbErr> {
     let ours =
         Entity::find().select_only().column(Column::Id).filter(Column::Lease.eq(lease)).filter(among(ids)?);
     ours.into_tuple().all(db).await
@@ -266,7 +276,7 @@ pub(super) async fn set_aside(db: &impl ConnectionTrait, ids: &[i64]) -> Result<
     aside.filter(among(ids)?).exec(db).await.map(|_| ())
 }
 
-/// Returns when the first message of the work queue arrived, in ms since 1970.
+/// Returns the arrival time of the first message of the work queue, in ms since 1970.
 pub(super) async fn first_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, DbErr> {
     let work = Entity::find()
         .select_only()
@@ -275,23 +285,23 @@ pub(super) async fn first_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, D
     in_order(work).into_tuple().one(db).await
 }
 
-/// Ends the lease of these messages. With `counted` false, the delivery does not count.
+/// Ends the lease of these messages. If `counted` is false, the delivery does not count towards the limit.
 pub(super) async fn release(
     db: &impl ConnectionTrait,
     lease: &str,
     ids: &[i64],
     counted: bool,
 ) -> Result<(), DbErr> {
-    released(counted).filter(Column::Lease.eq(lease)).filter(among(ids)?).exec(db).await.map(|_| ())
+    release_update(counted).filter(Column::Lease.eq(lease)).filter(among(ids)?).exec(db).await.map(|_| ())
 }
 
 /// Ends every lease whose name begins with `begins`. `counted` as in [`release`].
 pub(super) async fn release_all(db: &impl ConnectionTrait, begins: &str, counted: bool) -> Result<(), DbErr> {
     let theirs = Expr::col(Column::Lease).binary(BinOper::Custom("GLOB"), format!("{begins}*"));
-    released(counted).filter(theirs).exec(db).await.map(|_| ())
+    release_update(counted).filter(theirs).exec(db).await.map(|_| ())
 }
 
-fn released(counted: bool) -> UpdateMany<Entity> {
+fn release_update(counted: bool) -> UpdateMany<Entity> {
     let free = ActiveModel { lease: Set(None), leased_until_ms: Set(None), ..Default::default() };
     let deliveries = Expr::col(Column::Deliveries).sub(i64::from(!counted));
     Entity::update_many().set(free).col_expr(Column::Deliveries, deliveries)

@@ -285,8 +285,8 @@ async fn workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_w
     let mut worker = stack.start(&["serve", "worker"]);
     worker
         .wait_for_log(
-            "this worker continues, but `hostmatch status` does not show it: it cannot write the table \
-         hostmatch_workers; run `hostmatch migrate up`, and the grants of `hostmatch gateway grants`",
+            "cannot write to the table hostmatch_workers, so `hostmatch status` does not show this worker; run \
+         `hostmatch migrate up`, and the GRANT statements that `hostmatch gateway grants` prints",
         )
         .await;
     stack.publish(&some_events()[..1]).await;

@@ -10,7 +10,7 @@ use crate::support::{
     Backend, Ledger, Mix, Process, Server, Stack, Stream, World, amqp_url, eventually, is_full,
 };
 
-const HOLDS: &str = "the database cannot be used: holding the batch, counting no attempt";
+const HOLDS: &str = "the database cannot be used: holding the batch without counting an attempt";
 
 /// The time that each of the many connections waits to be accepted.
 const ADMISSION_TIMEOUT: Duration = Duration::from_millis(500);

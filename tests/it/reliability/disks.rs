@@ -17,7 +17,7 @@ async fn a_full_disk_under_sqlite_loses_nothing() {
     let mut ledger = Ledger::open("disk full", &stack).await;
     ledger.publish(&stack, &stream.events).await;
     let mut worker = stack.start_through(small_files(), &["serve", "worker"]);
-    worker.wait_for_log("the database cannot be used: holding the batch, counting no attempt").await;
+    worker.wait_for_log("the database cannot be used: holding the batch without counting an attempt").await;
     make_room(&worker);
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;

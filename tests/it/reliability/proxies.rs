@@ -66,7 +66,7 @@ impl Scene {
     async fn until_noticed(&self, worker: &mut Process) {
         let says = match self.line {
             Broker => "no connection to the broker; trying again",
-            Database => "the database cannot be used: holding the batch, counting no attempt",
+            Database => "the database cannot be used: holding the batch without counting an attempt",
         };
         let waits = "waiting for the database";
         crate::support::eventually(says, Duration::from_secs(60), async || {

@@ -1,8 +1,8 @@
 //! The spool keeps messages that the broker does not confirm on disk, in order.
 //!
-//! It uses the file format of the embedded queue, with one owner: a lock refuses a second one, so the
-//! order is strict and nothing needs a lease. One task writes: requests that arrive together share
-//! one transaction, and so one fsync.
+//! It uses the file format of the embedded queue, with one owner: a lock refuses a second owner, so the order
+//! is strict and no message needs a lease. One task writes: requests that arrive together share one
+//! transaction, and so one fsync.
 
 mod writer;
 
@@ -15,37 +15,38 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::writer::{Append, GROUP, Job, Leave, Shared, measure, put_back, write};
+use self::writer::{Append, GROUP, Job, Removal, Shared, measure, put_back, write};
 use super::file::File;
 use super::rows;
 use crate::queue::copies;
 use crate::queue::{BatchLimits, Message, PublishError, QueueError};
 use crate::runtime::clock::now_ms;
 
-/// The bytes that a message counts for besides its body: headers and the file's own bookkeeping.
+/// The number of bytes that are counted for a message in addition to its body: headers and the file's own
+/// bookkeeping.
 const OVERHEAD: u64 = 512;
 
-/// How much a spool may hold.
+/// The limits of a spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoolLimits {
     /// Bytes of bodies, and 512 more for each message.
     pub max_bytes: u64,
-    /// While the oldest message is older than this, no new one is accepted.
+    /// While the oldest message is older than this, new messages are refused.
     pub max_age: Duration,
 }
 
-/// How full a spool is, and whether it can be written.
+/// The fill level of a spool, and whether it can be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpoolLevel {
     /// Messages that wait to be forwarded.
     pub messages: u64,
-    /// Bytes of everything in it.
+    /// Bytes of everything in the spool.
     pub bytes: u64,
     /// When the oldest waiting message was stored, in ms since 1970.
     pub oldest_ms: Option<i64>,
     /// Messages that the broker will not accept as they are.
     pub set_aside: u64,
-    /// Why the last write to the file failed.
+    /// The reason why the last write to the file failed.
     pub problem: Option<String>,
 }
 
@@ -57,7 +58,7 @@ impl SpoolLevel {
     }
 }
 
-/// Why the spool did not accept messages. None of them is stored then, except possibly after
+/// The reason why the spool did not accept messages. None of the messages is stored, except possibly after
 /// [`SpoolError::File`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolError {
@@ -105,11 +106,11 @@ impl Spool {
     /// earlier wait again, because the broker's limits may have changed.
     ///
     /// # Errors
-    /// When the file cannot be used, is not a hostmatch queue, or belongs to another process.
+    /// Fails if the file cannot be used, is not a hostmatch queue, or belongs to another process.
     pub async fn open(path: PathBuf, limits: SpoolLimits) -> Result<Self, QueueError> {
         let path = path.display().to_string();
         let lock = lock(&path)?;
-        let file = File::at(path).await?;
+        let file = File::open_at(path).await?;
         let (level, newest_ms) = put_back(&file).await.map_err(|error| file.problem(&error))?;
         let level = watch::Sender::new(level);
         let shared = Arc::new(Shared { file, limits, level, writing: Mutex::default(), _lock: lock });
@@ -120,27 +121,28 @@ impl Spool {
         Ok(Self { shared, jobs, stop, writer })
     }
 
-    /// Returns how full the spool at `path` is, whichever process owns it. Changes nothing.
+    /// Returns the fill level of the spool at `path`, whichever process owns it. It does not change the
+    /// spool.
     ///
     /// # Errors
-    /// When the file does not exist, cannot be read, or is not a hostmatch queue.
+    /// Fails if the file does not exist, cannot be read, or is not a hostmatch queue.
     pub async fn inspect(path: &Path) -> Result<SpoolLevel, QueueError> {
         let file = File::open_read_only(path.display().to_string()).await?;
         let measured = measure(&file.connection).await.map_err(|error| file.problem(&error));
-        // A failed close does not matter: the file was only read.
+        // A failed close does not matter, because the file was only read.
         let _ = file.connection.clone().close().await;
         measured.map(|(level, _)| level)
     }
 
-    /// Appends the messages: all or none. They are on disk when this returns, which may take as long as
-    /// the disk does; if the future is dropped meanwhile, they may be stored nevertheless. While the
-    /// file has not answered for some seconds, this fails at once.
+    /// Appends the messages: all or none. When this returns, they are on disk, which may take as long as the
+    /// disk needs. If the future is dropped before that, they may still be stored. While the file has not
+    /// answered for a few seconds, this fails at once.
     ///
     /// # Errors
-    /// See [`SpoolError`].
+    /// Returns a [`SpoolError`].
     pub async fn append(&self, messages: Vec<Message>) -> Result<(), SpoolError> {
         messages.iter().try_for_each(copies::check).map_err(SpoolError::Unfit)?;
-        if let Some(hangs) = self.shared.hangs() {
+        if let Some(hangs) = self.shared.hanging_error() {
             return Err(hangs);
         }
         let size = messages.iter().map(size).sum();
@@ -150,10 +152,10 @@ impl Spool {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Returns the messages that have waited longest, in order; none when nothing waits.
+    /// Returns the messages that have waited longest, in order; an empty list if no message waits.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Fails if the file cannot be read.
     pub async fn head(&self, limits: BatchLimits) -> Result<Vec<Spooled>, QueueError> {
         let file = &self.shared.file;
         let head = rows::head(&file.connection, limits).await.map_err(|error| file.problem(&error))?;
@@ -163,59 +165,60 @@ impl Spool {
     /// Removes forwarded messages.
     ///
     /// # Errors
-    /// When the file cannot be written: they are still in it.
+    /// Fails if the file cannot be written; the messages are still in it.
     pub async fn remove(&self, forwarded: &[Spooled]) -> Result<(), QueueError> {
         let bytes = forwarded.iter().map(|spooled| size(&spooled.message)).sum();
-        self.leave(forwarded, Leave::Forwarded { bytes }).await
+        self.take_out(forwarded, Removal::Forwarded { bytes }).await
     }
 
     /// Sets a message aside that the broker will not accept as it is. It stays in the file, and waits
     /// again when the spool is next opened.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// Fails if the file cannot be written.
     pub async fn set_aside(&self, unfit: &Spooled) -> Result<(), QueueError> {
-        self.leave(std::slice::from_ref(unfit), Leave::SetAside).await
+        self.take_out(std::slice::from_ref(unfit), Removal::SetAside).await
     }
 
-    async fn leave(&self, spooled: &[Spooled], leave: Leave) -> Result<(), QueueError> {
+    async fn take_out(&self, spooled: &[Spooled], removal: Removal) -> Result<(), QueueError> {
         let ids = spooled.iter().map(|spooled| spooled.id).collect();
         let (done, answer) = oneshot::channel();
-        self.jobs.send(Job::Leave { ids, leave, done }).await.map_err(|_| QueueError::Closed)?;
+        self.jobs.send(Job::TakeOut { ids, removal, done }).await.map_err(|_| QueueError::Closed)?;
         answer.await.map_err(|_| QueueError::Closed)?
     }
 
-    /// Returns how full it is now.
+    /// Returns the current fill level.
     pub fn level(&self) -> SpoolLevel {
         self.shared.level.borrow().clone()
     }
 
-    /// Returns whether nothing waits. Once an append has returned, this is false until it is forwarded.
+    /// Returns whether no message waits. Once an append has returned, this is false until its messages are
+    /// forwarded.
     pub fn is_empty(&self) -> bool {
         self.shared.level.borrow().messages == 0
     }
 
-    /// Returns its limits.
+    /// Returns the limits of the spool.
     pub fn limits(&self) -> SpoolLimits {
         self.shared.limits
     }
 
-    /// Returns why one more small event would be refused now; `None`: it would be accepted.
+    /// Returns the reason why one more small event would be refused now; `None` if it would be accepted.
     pub fn refusal(&self) -> Option<SpoolError> {
         let level = self.shared.level.borrow();
-        let problem = self.shared.hangs().or_else(|| level.problem.clone().map(SpoolError::File));
+        let problem = self.shared.hanging_error().or_else(|| level.problem.clone().map(SpoolError::File));
         problem.or_else(|| self.shared.limits.refusal(&level, level.bytes, OVERHEAD))
     }
 
-    /// Completes when a message waits.
-    pub async fn filled(&self) {
+    /// Waits until a message waits in the spool.
+    pub async fn wait_until_filled(&self) {
         let mut level = self.shared.level.subscribe();
         // The sender lives as long as `self`: this cannot fail.
         let _filled = level.wait_for(|level| level.messages > 0).await;
     }
 
-    /// Completes when the spool no longer writes: it was closed, or its writer has failed.
-    pub async fn ended(&self) {
+    /// Waits until the spool no longer writes, because it was closed or its writer has failed.
+    pub async fn wait_until_ended(&self) {
         self.jobs.closed().await;
     }
 

@@ -15,24 +15,24 @@ use crate::queue::{Message, QueueError};
 use crate::runtime::clock::now_ms;
 use crate::runtime::{crash_points, locked};
 
-/// The most requests that share one transaction.
+/// The maximum number of requests that share one transaction.
 pub(super) const GROUP: usize = 256;
-/// The most bytes in one transaction, unless a single request has more: a disk that writes one megabyte
-/// per second is slow but does not hang.
+/// The maximum number of bytes in one transaction, unless a single request has more. With this limit, a disk
+/// that writes one megabyte per second is slow but does not count as hanging.
 const GROUP_BYTES: u64 = 4 << 20;
-/// How often to check whether a file that could not be written can be written again.
-const PROBE: Duration = Duration::from_secs(1);
+/// The interval of checking whether a file that could not be written can be written again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// A file on which one transaction takes this long counts as hanging.
-const HANGS: Duration = Duration::from_secs(5);
+const HANGS_AFTER: Duration = Duration::from_secs(5);
 
-/// What the spool and its writer share.
+/// The state that the spool and its writer share.
 pub(super) struct Shared {
     pub(super) file: File,
     pub(super) limits: SpoolLimits,
     pub(super) level: watch::Sender<SpoolLevel>,
-    /// Since when the writer has been waiting for the current transaction.
+    /// The time since when the writer has been waiting for the current transaction.
     pub(super) writing: Mutex<Option<Instant>>,
-    /// Held as long as the file is open; the system releases it when the process dies.
+    /// The lock is held as long as the file is open; the system releases it when the process dies.
     pub(super) _lock: std::fs::File,
 }
 
@@ -46,11 +46,11 @@ pub(super) struct Append {
 /// A job for the writer.
 pub(super) enum Job {
     Append(Append),
-    Leave { ids: Vec<i64>, leave: Leave, done: oneshot::Sender<Result<(), QueueError>> },
+    TakeOut { ids: Vec<i64>, removal: Removal, done: oneshot::Sender<Result<(), QueueError>> },
 }
 
-/// How messages stop waiting.
-pub(super) enum Leave {
+/// The ways in which messages stop waiting.
+pub(super) enum Removal {
     Forwarded { bytes: u64 },
     SetAside,
 }
@@ -68,7 +68,7 @@ pub(super) async fn put_back(file: &File) -> Result<(SpoolLevel, Option<i64>), D
     .await
 }
 
-/// Measures how full the file is; returns this and the newest time of arrival.
+/// Measures the fill level of the file; returns it and the newest time of arrival.
 pub(super) async fn measure(db: &impl ConnectionTrait) -> Result<(SpoolLevel, Option<i64>), DbErr> {
     let sql = "SELECT count(*) FILTER (WHERE queue = 'bookings'), coalesce(sum(length(body)), 0), \
                min(rank_ms) FILTER (WHERE queue = 'bookings'), count(*) FILTER (WHERE queue = 'dead'), \
@@ -101,16 +101,16 @@ pub(super) async fn write(
                 // Keep the order of arrival even when the clock is set back.
                 clock = clock.max(now_ms());
                 crash_points::point("spooling");
-                shared.work(taken.drain(..), clock).await;
+                shared.process_jobs(taken.drain(..), clock).await;
             }
-            () = tokio::time::sleep(PROBE), if broken => shared.probe().await,
+            () = tokio::time::sleep(PROBE_INTERVAL), if broken => shared.probe().await,
             () = stop.cancelled() => return,
         }
     }
 }
 
 /// Splits the appends, in order, into groups of one transaction each.
-fn groups(appends: Vec<Append>) -> Vec<Vec<Append>> {
+fn group_appends(appends: Vec<Append>) -> Vec<Vec<Append>> {
     let mut groups: Vec<Vec<Append>> = Vec::new();
     let mut bytes = 0;
     for append in appends {
@@ -129,8 +129,8 @@ fn groups(appends: Vec<Append>) -> Vec<Vec<Append>> {
 }
 
 impl Shared {
-    /// Runs a transaction and records since when it has been running, for [`Self::hangs`].
-    async fn writing<T>(&self, transaction: impl Future<Output = T>) -> T {
+    /// Runs a transaction and records when it began, for [`Self::hanging_error`].
+    async fn run_transaction<T>(&self, transaction: impl Future<Output = T>) -> T {
         let set = |since| *locked(&self.writing) = since;
         set(Some(Instant::now()));
         let written = transaction.await;
@@ -139,26 +139,26 @@ impl Shared {
     }
 
     /// Returns an error while the file does not answer, so that the writer gets no more jobs.
-    pub(super) fn hangs(&self) -> Option<SpoolError> {
+    pub(super) fn hanging_error(&self) -> Option<SpoolError> {
         let since = *locked(&self.writing);
-        let hangs = since.is_some_and(|since| since.elapsed() >= HANGS);
-        hangs.then(|| SpoolError::File(self.file.hangs().to_string()))
+        let hangs = since.is_some_and(|since| since.elapsed() >= HANGS_AFTER);
+        hangs.then(|| SpoolError::File(self.file.hanging_error().to_string()))
     }
 
-    async fn work(&self, jobs: impl Iterator<Item = Job>, now_ms: i64) {
+    async fn process_jobs(&self, jobs: impl Iterator<Item = Job>, now_ms: i64) {
         let mut appends = Vec::new();
         for job in jobs {
             match job {
                 Job::Append(append) => appends.push(append),
-                // First, and each by itself: on a full disk this frees space.
-                Job::Leave { ids, leave, done } => {
-                    let left = self.writing(self.leave(&ids, leave)).await;
-                    let _gone = done.send(left.map_err(|error| self.failed(&error)));
+                // These jobs run first, and each by itself, because on a full disk they free space.
+                Job::TakeOut { ids, removal, done } => {
+                    let left = self.run_transaction(self.take_out(&ids, removal)).await;
+                    let _gone = done.send(left.map_err(|error| self.record_failure(&error)));
                 }
             }
         }
-        for group in groups(appends) {
-            self.writing(self.append(group, now_ms)).await;
+        for group in group_appends(appends) {
+            self.run_transaction(self.append(group, now_ms)).await;
         }
     }
 
@@ -187,7 +187,8 @@ impl Shared {
         let answer = match written.await {
             Ok(()) => {
                 let count = u64::try_from(messages.len()).unwrap_or(u64::MAX);
-                // Before the callers get an answer: what they send next must go behind this.
+                // This comes before the callers get the result, because the messages that they send next must
+                // be queued behind these.
                 self.level.send_modify(|level| {
                     level.messages += count;
                     level.bytes = bytes;
@@ -196,22 +197,22 @@ impl Shared {
                 });
                 Ok(())
             }
-            Err(error) => Err(SpoolError::File(self.failed(&error).to_string())),
+            Err(error) => Err(SpoolError::File(self.record_failure(&error).to_string())),
         };
         for append in fitting {
             let _gone = append.done.send(answer.clone());
         }
     }
 
-    async fn leave(&self, ids: &[i64], leave: Leave) -> Result<(), DbErr> {
-        let (gone, aside) = match leave {
-            Leave::Forwarded { bytes } => (bytes, 0),
-            Leave::SetAside => (0, 1),
+    async fn take_out(&self, ids: &[i64], removal: Removal) -> Result<(), DbErr> {
+        let (gone, aside) = match removal {
+            Removal::Forwarded { bytes } => (bytes, 0),
+            Removal::SetAside => (0, 1),
         };
         let left = self.file.write(async |db| {
-            match leave {
-                Leave::Forwarded { .. } => rows::delete(db, ids).await?,
-                Leave::SetAside => rows::set_aside(db, ids).await?,
+            match removal {
+                Removal::Forwarded { .. } => rows::delete(db, ids).await?,
+                Removal::SetAside => rows::set_aside(db, ids).await?,
             }
             rows::first_ms(db).await
         });
@@ -219,8 +220,8 @@ impl Shared {
         let count = u64::try_from(ids.len()).unwrap_or(u64::MAX);
         self.level.send_modify(|level| {
             let rest = level.messages.saturating_sub(count);
-            // Trust the file on whether anything waits: a failed append may have been written
-            // nevertheless.
+            // Trust the file on whether any message waits, because a failed append may still have been
+            // written.
             level.messages = if oldest_ms.is_none() { 0 } else { rest.max(1) };
             level.bytes = level.bytes.saturating_sub(gone);
             level.set_aside += aside;
@@ -230,18 +231,18 @@ impl Shared {
         Ok(())
     }
 
-    /// Checks that the file can be written, with a write that changes nothing.
+    /// Checks that the file can be written, with a write that has no effect.
     async fn probe(&self) {
         match self.file.write(async |db| db.execute_unprepared("PRAGMA user_version = 1").await).await {
             Ok(_) => {
                 self.level.send_modify(|level| level.problem = None);
                 tracing::info!("the spool can be written again");
             }
-            Err(error) => drop(self.failed(&error)),
+            Err(error) => drop(self.record_failure(&error)),
         }
     }
 
-    fn failed(&self, error: &DbErr) -> QueueError {
+    fn record_failure(&self, error: &DbErr) -> QueueError {
         let problem = self.file.problem(error);
         let text = problem.to_string();
         let is_new = self.level.send_if_modified(|level| {
@@ -249,7 +250,7 @@ impl Shared {
             level.problem = Some(text.clone());
             is_new
         });
-        // Log an outage of an hour in one line, not in a thousand.
+        // Log each problem once, so that a long outage does not fill the log.
         if is_new {
             tracing::error!(problem = text, "the spool cannot be written; trying again");
         }
@@ -267,7 +268,7 @@ mod tests {
             let append =
                 |size: &u64| Append { messages: Vec::new(), size: *size, done: oneshot::channel().0 };
             let sizes_of = |group: Vec<Append>| group.iter().map(|append| append.size).collect::<Vec<_>>();
-            groups(sizes.iter().map(append).collect()).into_iter().map(sizes_of).collect::<Vec<_>>()
+            group_appends(sizes.iter().map(append).collect()).into_iter().map(sizes_of).collect::<Vec<_>>()
         };
         assert_eq!(cut(&[]).len(), 0);
         assert_eq!(cut(&[3000; GROUP]), [vec![3000; GROUP]]);

@@ -56,7 +56,9 @@ async fn a_locked_table_delays_everything_and_counts_no_attempt() {
         let theirs = lock_rows(&stack, lock).await;
         let mut worker = stack.worker().await;
         stack.publish(&events).await;
-        worker.wait_for_log("the database cannot be used: holding the batch, counting no attempt").await;
+        worker
+            .wait_for_log("the database cannot be used: holding the batch without counting an attempt")
+            .await;
         assert_eq!(stack.decided().await, 0);
         if backend == Backend::MariaDb {
             theirs.execute_unprepared("UNLOCK TABLES").await.unwrap();

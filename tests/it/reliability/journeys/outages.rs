@@ -63,7 +63,7 @@ async fn restart_during_run(mut server: Server) {
     stack.until_decided(stream.len()).await;
     stack.until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-    let held = worker.log_lines("the database cannot be used: holding the batch, counting no attempt");
+    let held = worker.log_lines("the database cannot be used: holding the batch without counting an attempt");
     assert!(!held.is_empty(), "the database was really gone: {}", worker.stderr());
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
