@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, Global, Output, output};
-use crate::install::topology::{self, Applied, Change, Comparison, EVERYTHING, Object, Part, Topology};
+use crate::install::topology::{self, Applied, Change, Comparison, EVERYTHING, Object, QueueRole, Topology};
 
 /// The exchange and the queues on RabbitMQ: what hostmatch needs, and what the broker has
 ///
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
 fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
     let queues = topology.queues.iter().map(|queue| {
         json!({
-            "name": queue.name, "role": queue.part.as_str(), "durable": true, "arguments": queue.arguments,
+            "name": queue.name, "role": queue.role.as_str(), "durable": true, "arguments": queue.arguments,
         })
     });
     let document = json!({
@@ -67,10 +67,10 @@ fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
     });
     let exchange = ["exchange".to_owned(), topology.exchange.clone(), "topic, durable".to_owned()];
     let queues = topology.queues.iter().map(|queue| {
-        let role = match queue.part {
-            Part::Work => "work queue",
-            Part::Retry => "wait queue",
-            Part::Dead => "dead letters",
+        let role = match queue.role {
+            QueueRole::Work => "work queue",
+            QueueRole::Retry => "wait queue",
+            QueueRole::Dead => "dead letters",
         };
         let arguments = queue.arguments.iter().map(|(name, value)| format!("{name}={}", plain(value)));
         [role.to_owned(), queue.name.clone(), arguments.collect::<Vec<_>>().join("\n")]

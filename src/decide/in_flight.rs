@@ -185,8 +185,8 @@ impl InFlight {
         self.result.unwrap_or_else(DeliveryResult::undecided)
     }
 
-    /// Sets its disposition, and reports it in the log and in its trace. `schedule`: the delays between
-    /// attempts.
+    /// Sets the disposition of the delivery, and reports it in the log and in the trace. `schedule`: the
+    /// delays between attempts.
     pub(crate) fn finish(&mut self, schedule: &[Duration], now_ms: i64) {
         if self.result.is_none() {
             self.result = Some(DeliveryResult::undecided());
@@ -239,7 +239,7 @@ impl InFlight {
         }
     }
 
-    /// Returns how its processing ended, once it is finished.
+    /// Returns the end of the processing of a finished delivery.
     pub(crate) fn ending(&self) -> Ending {
         match (&self.result, &self.disposition) {
             (Some(DeliveryResult::Done(outcome)), _) => Ending::Decided(*outcome),

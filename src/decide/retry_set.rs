@@ -66,7 +66,7 @@ impl<T> RetrySet<T> {
         self.parts.push_front(Part { items: part.items, tries: 0 });
     }
 
-    /// Retries or halves a part that met a lock, when it is not known which item the lock concerns.
+    /// Retries or halves a part that met a lock, if it is unknown which item is locked.
     pub(crate) fn conflicted(&mut self, part: Part<T>) {
         if part.items.len() > 1 && part.tries + 1 >= TRIES && !self.is_too_late() {
             self.halve(part);

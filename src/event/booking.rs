@@ -17,7 +17,7 @@ pub struct BookingEvent {
     pub kind: EventKind,
     /// The shape in which it arrived.
     pub shape: Shape,
-    /// Its shape without a wrapper: [`Shape::Native`] or [`Shape::Calcom`].
+    /// The shape of the event without a wrapper: [`Shape::Native`] or [`Shape::Calcom`].
     pub content: Shape,
     /// The tenant that the event names, if any. The appointment's own company is authoritative.
     pub company: Option<CompanyId>,
@@ -57,7 +57,7 @@ pub enum Shape {
 
 impl Shape {
     /// Describes how the shape is recognised, and where it contains the event; used in the documentation.
-    pub fn described(self) -> [&'static str; 2] {
+    pub fn description(self) -> [&'static str; 2] {
         let binary = "a header `cloudEvents:specversion`, `cloudEvents_specversion` or `ce-specversion`";
         match self {
             Self::CloudEvents => ["`specversion` in the body", "`data`, or `data_base64`"],

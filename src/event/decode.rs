@@ -60,9 +60,9 @@ pub struct Hints {
 pub enum MalformedKind {
     /// Not JSON, not UTF-8, or JSON that is not an object of a shape we know.
     Malformed,
-    /// It contains a booking, but its type is unknown.
+    /// The event contains a booking, but its type is unknown.
     UnknownEventType,
-    /// Its booking has neither `uid` nor `id`, and no `appointment_id` identifies the appointment.
+    /// The booking has neither `uid` nor `id`, and no `appointment_id` identifies the appointment.
     NoBooking,
 }
 

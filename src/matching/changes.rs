@@ -132,7 +132,7 @@ pub struct Assignment {
     pub newest: Option<HostBearing>,
     /// The outcome of that event (or, without one, of the last event).
     pub outcome: Outcome,
-    /// Why a person has to decide.
+    /// The reason why a person has to decide.
     pub review: Option<Review>,
     /// The booking's reference.
     pub booking: Option<BookingRef>,

@@ -130,7 +130,7 @@ pub struct Mapping {
     pub host: HostId,
     /// The member of staff.
     pub staff: StaffId,
-    /// How it was created.
+    /// The way in which the mapping was created.
     pub source: Stored<MappingSource>,
     /// The confidence with which it was created.
     pub confidence: Confidence,

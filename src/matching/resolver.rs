@@ -24,7 +24,7 @@ pub enum Resolution {
     },
     /// A possible match: a person has to decide.
     NeedsReview {
-        /// Why a person has to decide.
+        /// The reason why a person has to decide.
         review: Review,
         /// The members of staff to suggest, best first.
         suggestions: Vec<Suggestion>,
@@ -35,7 +35,7 @@ pub enum Resolution {
 
 words!(Review);
 
-/// Why a person has to decide.
+/// The reason why a person has to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]

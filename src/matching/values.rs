@@ -66,7 +66,7 @@ impl Stored<MappingSource> {
 pub enum AuditAction {
     /// A person created it, or switched it on again.
     Created,
-    /// It was changed; by a worker: switched off, because another replaced it.
+    /// The mapping was changed. By a worker: it was switched off, because another mapping replaced it.
     Updated,
     /// A person switched it off. The row stays.
     Deleted,

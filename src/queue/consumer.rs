@@ -36,7 +36,7 @@ impl ConsumerHealth {
         locked(&self.0).as_ref().is_some_and(|end| !end.is_cancelled())
     }
 
-    /// Sets the consumer to consuming until `end` is cancelled; `None`: not consuming.
+    /// Records that the consumer consumes until `end` is cancelled; `None` means that it is not consuming.
     pub(super) fn set(&self, end: Option<CancellationToken>) {
         *locked(&self.0) = end;
     }

@@ -80,7 +80,8 @@ pub struct Delivery {
     pub redelivered: bool,
 }
 
-/// How to settle a delivery. It is acknowledged only after its copy, if any, is confirmed.
+/// The way in which a delivery is settled. A delivery is acknowledged only after its copy, if any, is
+/// confirmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Disposition {
     /// Done: acknowledge.

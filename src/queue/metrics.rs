@@ -17,7 +17,7 @@ series! {
     CONNECTED = Gauge, "hostmatch_amqp_connected", [CONNECTION],
         "1 while this connection to RabbitMQ is up";
     BLOCKED = Gauge, "hostmatch_amqp_blocked", [CONNECTION],
-        "1 while RabbitMQ, short of memory or disk, reads nothing from this connection";
+        "1 while RabbitMQ, short of memory or disk, does not read from this connection";
     RECONNECTS = Counter, "hostmatch_amqp_reconnects_total", [CONNECTION],
         "How often this connection to RabbitMQ was re-established";
 }
@@ -26,7 +26,7 @@ series! {
 const RESULTS: [&str; 6] = ["confirmed", "nack", "returned", "timeout", "unavailable", "unfit"];
 
 /// Counts published messages by result.
-pub(super) fn published<'r>(results: impl IntoIterator<Item = &'r Result<(), PublishError>>) {
+pub(super) fn count_published<'r>(results: impl IntoIterator<Item = &'r Result<(), PublishError>>) {
     let mut counts = [0; RESULTS.len()];
     for result in results {
         counts[match result {
@@ -46,21 +46,21 @@ pub(super) fn published<'r>(results: impl IntoIterator<Item = &'r Result<(), Pub
 /// Adds the series of a connection that is kept from now on.
 pub(super) fn register_connection(connection: &'static str) {
     metrics::counter!(RECONNECTS.name, "connection" => connection).absolute(0);
-    connected(connection, false);
+    set_connected(connection, false);
 }
 
 /// Records that a connection is up or down.
-pub(super) fn connected(connection: &'static str, is_up: bool) {
+pub(super) fn set_connected(connection: &'static str, is_up: bool) {
     metrics::gauge!(CONNECTED.name, "connection" => connection).set(f64::from(u8::from(is_up)));
-    blocked(connection, false);
+    set_blocked(connection, false);
 }
 
 /// Counts a connection that was re-established.
-pub(super) fn reconnected(connection: &'static str) {
+pub(super) fn count_reconnect(connection: &'static str) {
     metrics::counter!(RECONNECTS.name, "connection" => connection).increment(1);
 }
 
 /// Records whether the broker blocks a connection.
-pub(super) fn blocked(connection: &'static str, is_blocked: bool) {
+pub(super) fn set_blocked(connection: &'static str, is_blocked: bool) {
     metrics::gauge!(BLOCKED.name, "connection" => connection).set(f64::from(u8::from(is_blocked)));
 }

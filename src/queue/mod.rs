@@ -28,7 +28,7 @@ pub use embedded::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};
 pub use error::{PublishError, QueueError};
 pub use message::{Delivery, Disposition, Message, header};
 
-words!(Source, Part, ClosedBy);
+words!(Source, QueueRole, ClosedBy);
 
 /// The queue from which a consumer receives deliveries. Its name is that of the embedded queue; on
 /// RabbitMQ the prefix precedes it.
@@ -72,7 +72,7 @@ pub struct Depth {
 /// The purpose of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub enum Part {
+pub enum QueueRole {
     /// Events that wait to be decided.
     Work,
     /// Events that wait for their next attempt.
@@ -87,7 +87,7 @@ pub struct Level {
     /// The name of the queue. All wait queues share one name.
     pub name: String,
     /// Its purpose.
-    pub part: Part,
+    pub role: QueueRole,
     /// Messages that are not delivered.
     pub ready: u64,
     /// Messages that are delivered but not settled. RabbitMQ does not report them over AMQP.
@@ -168,12 +168,12 @@ impl Queue {
     /// arguments, missing permissions).
     pub async fn depth(&self) -> Result<Depth, QueueError> {
         let levels = self.levels().await?;
-        let ready = |part| levels.iter().filter(|level| level.part == part).map(|level| level.ready).sum();
+        let ready = |role| levels.iter().filter(|level| level.role == role).map(|level| level.ready).sum();
         let in_flight = levels.iter().map(|level| level.unacked).sum();
         Ok(Depth {
-            ready: ready(Part::Work),
-            waiting: ready(Part::Retry),
-            dead: ready(Part::Dead),
+            ready: ready(QueueRole::Work),
+            waiting: ready(QueueRole::Retry),
+            dead: ready(QueueRole::Dead),
             in_flight,
         })
     }

@@ -13,7 +13,7 @@ use crate::queue::ConsumerHealth;
 use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
-/// How often the database is pinged.
+/// The interval of pings to the database.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A batch counts as stuck after this many times the sum of all limits on its processing.

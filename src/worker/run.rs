@@ -48,7 +48,7 @@ pub struct Worker {
     pub(super) backlog: Backlog,
     pub(super) queue: Queue,
     pub(super) tally: Tally,
-    /// Its health, from its start on.
+    /// The health of the worker, from its start on.
     pub(crate) health: WorkerHealth,
     /// The role of the process.
     pub(crate) role: &'static str,
@@ -80,7 +80,7 @@ impl Worker {
         self.processor.meters.register(self.config.matching.auto_accept, config.pipelines);
         let mut tasks: JoinSet<Result<(), WorkerError>> = JoinSet::new();
         let mut parts = Vec::new();
-        let mut consumer = |name: String, source, limits| {
+        let mut new_consumer = |name: String, source, limits| {
             let consumer = self.queue.consumer(source, limits).stalled_after(config.stalled_after);
             let progress = BatchProgress::default();
             parts.push((name, consumer.health(), progress.clone()));
@@ -89,13 +89,13 @@ impl Worker {
         let limits = BatchLimits { size: config.batch_size, bytes: config.batch_bytes };
         for number in 1..=config.pipelines {
             let (consumer, progress) =
-                consumer(format!("pipeline {number} of the worker"), Source::Bookings, limits);
+                new_consumer(format!("pipeline {number} of the worker"), Source::Bookings, limits);
             let (number, worker, shutdown) = (usize::from(number), self.clone(), stop.clone());
             let pipeline = Pipeline { number, worker, consumer, progress, shutdown };
             tasks.spawn(async move { Ok(Box::pin(pipeline.run()).await?) });
         }
         let (consumer, progress) =
-            consumer("the worker's recorder of dead letters".to_owned(), Source::Dead, LETTERS);
+            new_consumer("the worker's recorder of dead letters".to_owned(), Source::Dead, LETTERS);
         let recorder = Recorder { worker: self.clone(), consumer, progress, shutdown: stop.clone() };
         tasks.spawn(async move { Ok(Box::pin(recorder.run()).await?) });
         self.health.set_running(self, parts, stop.clone());

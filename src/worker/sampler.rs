@@ -11,7 +11,7 @@ use strum::VariantArray as _;
 use tokio::time::MissedTickBehavior;
 
 use super::run::Worker;
-use crate::queue::{Level, Part, QueueError};
+use crate::queue::{Level, QueueError, QueueRole};
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{
@@ -26,7 +26,8 @@ use crate::telemetry::metrics::{Family, LabelOf as Label, on_scrape, series};
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const QUEUE: Label = ("queue", Few("its name; all wait queues share one"));
-const ROLE: Label = ("queue_role", Closed(|| Part::VARIANTS.iter().copied().map(Part::as_str).collect()));
+const ROLE: Label =
+    ("queue_role", Closed(|| QueueRole::VARIANTS.iter().copied().map(QueueRole::as_str).collect()));
 const READY: Label = ("state", Few("`ready`, `unacked`"));
 const REASON: Label =
     ("reason", Closed(|| InboxKind::VARIANTS.iter().copied().map(InboxKind::as_str).collect()));
@@ -179,10 +180,10 @@ impl Sampler {
 
     fn set_queue(&mut self, levels: &[Level]) {
         self.queue_gauges.clear();
-        for Level { name, part, ready, unacked, consumers } in levels {
-            let labels = |state: &'static str| metrics::gauge!(MESSAGES.name, "queue" => name.clone(), "queue_role" => part.as_str(), "state" => state);
+        for Level { name, role, ready, unacked, consumers } in levels {
+            let labels = |state: &'static str| metrics::gauge!(MESSAGES.name, "queue" => name.clone(), "queue_role" => role.as_str(), "state" => state);
             let consuming =
-                || metrics::gauge!(CONSUMERS.name, "queue" => name.clone(), "queue_role" => part.as_str());
+                || metrics::gauge!(CONSUMERS.name, "queue" => name.clone(), "queue_role" => role.as_str());
             let all = [
                 Some((labels("ready"), ready)),
                 unacked.as_ref().map(|count| (labels("unacked"), count)),
@@ -192,7 +193,7 @@ impl Sampler {
                 gauge.set(float(i64::try_from(*count).unwrap_or(i64::MAX)));
                 self.queue_gauges.push(gauge);
             }
-            if *part == Part::Work && *ready == 0 {
+            if *role == QueueRole::Work && *ready == 0 {
                 self.worker.processor.meters.mark_queue_empty();
             }
         }

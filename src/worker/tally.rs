@@ -20,7 +20,7 @@ struct Counts {
     busy: AtomicUsize,
     /// Batches settled.
     batches: AtomicU64,
-    /// When the last of them was settled.
+    /// When the last batch was settled.
     settled: Mutex<Option<Instant>>,
 }
 

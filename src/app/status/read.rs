@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::judge;
 use super::{Ages, Depth, Events, Problem, Spooled, StatusView, Waiting, Window};
 use crate::config::{Config, DatabaseConfig, QueueConfig, Topology};
-use crate::queue::{Part, Queue, QueueError, Spool};
+use crate::queue::{Queue, QueueError, QueueRole, Spool};
 use crate::runtime::clock::now_ms;
 use crate::store::{
     self, Database, Scope, StoreError, StoreErrorKind, ages_since, decided_last, open_dead_letters,
@@ -106,13 +106,13 @@ async fn levels(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<Dept
     };
     let mut depth = Depth::default();
     for level in queue.levels().await? {
-        match level.part {
-            Part::Work => {
+        match level.role {
+            QueueRole::Work => {
                 depth.ready += level.ready;
                 depth.consumers = level.consumers;
             }
-            Part::Retry => depth.waiting += level.ready,
-            Part::Dead => depth.dead += level.ready,
+            QueueRole::Retry => depth.waiting += level.ready,
+            QueueRole::Dead => depth.dead += level.ready,
         }
         depth.in_hand = level.unacked.map(|more| depth.in_hand.unwrap_or(0) + more).or(depth.in_hand);
     }

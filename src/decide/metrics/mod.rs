@@ -90,7 +90,7 @@ pub(crate) struct Meters {
 /// The batch that a pipeline is processing, or processed last.
 #[derive(Clone, Copy, Debug)]
 struct PipelineBatch {
-    /// When its oldest event was published.
+    /// When the oldest event of the batch was published.
     oldest_ms: Option<i64>,
     is_busy: bool,
 }
@@ -277,8 +277,8 @@ fn is_replay(delivery: &Delivery) -> bool {
     delivery.message.headers.contains_key(header::REPLAY_LETTER)
 }
 
-/// Returns when the event was published: the earlier of the message's timestamp (whole seconds) and the
-/// first receipt, which an edge records to the millisecond.
+/// Returns the time at which the event was published: the earlier of the message's timestamp (whole seconds)
+/// and the first receipt, which an edge records to the millisecond.
 fn published_ms(delivery: &Delivery) -> i64 {
     delivery.message.timestamp_ms.map_or(delivery.first_seen_ms, |ms| ms.min(delivery.first_seen_ms))
 }

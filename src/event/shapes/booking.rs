@@ -33,7 +33,7 @@ pub(super) fn read(
         let message = format!("a booking must be an object, not {}", fields::kind_of(booking));
         return Err(Fault::at(pointer, message));
     };
-    let inner = wrapped(outer, hosts);
+    let inner = inner_booking(outer, hosts);
     // The API's envelope has no reference of its own; in that case everything except the host is inside it.
     let (own, pointer) = match inner {
         Some(inner) if !has_reference(outer) => (inner, format!("{pointer}/data")),
@@ -82,8 +82,8 @@ fn first_object(value: &Value) -> Option<&Object> {
     }
 }
 
-/// Returns the booking inside the API's envelope; an item of `data` is never wrapped again.
-fn wrapped(outer: &Object, hosts: HostSource) -> Option<&Object> {
+/// Returns the booking inside the API's envelope; an item of `data` is never unwrapped again.
+fn inner_booking(outer: &Object, hosts: HostSource) -> Option<&Object> {
     if hosts == HostSource::Hosts { outer.get("data")?.as_object() } else { None }
 }
 
@@ -121,12 +121,13 @@ const ABSENT: [&str; 3] = ["unknown", "Nameless", "Email-less"];
 
 /// Returns the first usable host of a booking and where it was found.
 ///
-/// `objects` are the objects that may be the booking, outermost first, each with the source name of its
+/// `objects` are those that may be the booking, outermost first, each with the source name of its
 /// `hosts`: a booking that was published in the API's envelope has two.
 pub(super) fn primary_host(objects: &[(&Object, HostSource)]) -> Option<(Host, HostSource)> {
-    let hosts = objects.iter().map(|(place, source)| (first_host(place), *source));
-    let organizers = objects.iter().map(|(place, _)| (plain(place, "organizer"), HostSource::Organizer));
-    let users = objects.iter().map(|(place, _)| (user(place), HostSource::User));
+    let hosts = objects.iter().map(|(object, source)| (first_host(object), *source));
+    let organizers =
+        objects.iter().map(|(object, _)| (host_under_key(object, "organizer"), HostSource::Organizer));
+    let users = objects.iter().map(|(object, _)| (user(object), HostSource::User));
     hosts
         .chain(organizers)
         .chain(users)
@@ -140,7 +141,7 @@ pub(super) fn why_no_id(objects: &[(&Object, HostSource)], found: Option<&Host>)
         Some(_) => return Some(HostMissing::NullId),
         None => {}
     }
-    let find_value = |key: &str| objects.iter().find_map(|(place, _)| fields::present(place, key));
+    let find_value = |key: &str| objects.iter().find_map(|(object, _)| fields::present(object, key));
     // The most informative value, whichever object contains it.
     let first = match (find_value("hosts"), find_value("organizer").or_else(|| find_value("user"))) {
         (None, None) => return Some(HostMissing::Absent),
@@ -159,18 +160,18 @@ pub(super) fn why_no_id(objects: &[(&Object, HostSource)], found: Option<&Host>)
     }
 }
 
-fn first_host(place: &Object) -> Option<Host> {
-    place.get("hosts")?.as_array()?.first()?.as_object().map(read_person)
+fn first_host(object: &Object) -> Option<Host> {
+    object.get("hosts")?.as_array()?.first()?.as_object().map(read_person)
 }
 
-fn plain(place: &Object, key: &str) -> Option<Host> {
-    place.get(key)?.as_object().map(read_person)
+fn host_under_key(object: &Object, key: &str) -> Option<Host> {
+    object.get(key)?.as_object().map(read_person)
 }
 
 /// Returns `user`; in flat webhooks its id is next to it as `userId`.
-fn user(place: &Object) -> Option<Host> {
-    let mut host = plain(place, "user")?;
-    host.id = host.id.or_else(|| place.get("userId").and_then(host_id));
+fn user(object: &Object) -> Option<Host> {
+    let mut host = host_under_key(object, "user")?;
+    host.id = host.id.or_else(|| object.get("userId").and_then(host_id));
     Some(host)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Code, Report, Role, places};
 use crate::config::{Config, Topology};
 use crate::install::topology::{
-    BrokerReader, Comparison, FoundQueue, Management, ManagementError, Part, ReadError, Written, compare,
+    BrokerReader, Comparison, FoundQueue, Management, ManagementError, QueueRole, ReadError, Written, compare,
 };
 use crate::queue::Queue;
 
@@ -97,7 +97,7 @@ async fn examine(
         lacking.push("configure on its exchange and queues".to_owned());
     }
     if role.has_worker() {
-        for queue in found.queues.iter().filter(|queue| queue.part != Part::Retry) {
+        for queue in found.queues.iter().filter(|queue| queue.role != QueueRole::Retry) {
             if reader.may_not_read(&queue.name).await? {
                 lacking.push(format!("read on {}", queue.name));
             }
@@ -145,15 +145,15 @@ fn judge(found: &Comparison, config: &Config, report: &mut Report) {
     report.checked(Code::NoConsumers.to(Code::DeadLettersStuck));
     for queue in &found.queues {
         if let Some((ready, 0)) = queue.counts {
-            match queue.part {
-                Part::Work => {
+            match queue.role {
+                QueueRole::Work => {
                     let what = format!("it has no consumer, but {ready} messages");
                     report.found(Code::NoConsumers, &queue.name, what);
                 }
-                Part::Dead if ready > 0 => {
+                QueueRole::Dead if ready > 0 => {
                     report.found(Code::DeadLettersStuck, &queue.name, format!("it has {ready} messages"));
                 }
-                Part::Dead | Part::Retry => {}
+                QueueRole::Dead | QueueRole::Retry => {}
             }
         }
         rules(queue, config, report);
@@ -172,7 +172,7 @@ fn rules(queue: &FoundQueue, config: &Config, report: &mut Report) {
     let named = named.collect::<Vec<_>>().join(" and ");
     let by = if named.is_empty() { named } else { format!(" ({named})") };
     let mut found = |code, what: String| report.found(code, format!("{}{by}", queue.name), what);
-    let is_retry = queue.part == Part::Retry;
+    let is_retry = queue.role == QueueRole::Retry;
     // A wait queue has its own TTL; the shorter one applies.
     let wait = argument("message-ttl");
     if let Some(ttl) = policy("message-ttl").filter(|ttl| !is_retry || wait.is_none_or(|wait| *ttl < wait)) {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::management::{Management, ManagementError};
 use super::reader::{BrokerReader, Here, ReadError, Seen};
-use super::{EVERYTHING, Part};
+use super::{EVERYTHING, QueueRole};
 use crate::install::finding::{Code, Finding, NotChecked};
 use crate::queue::topology::QueueSpec;
 
@@ -45,7 +45,7 @@ pub(crate) struct Difference {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FoundQueue {
     pub(crate) name: String,
-    pub(crate) part: Part,
+    pub(crate) role: QueueRole,
     /// The numbers of ready messages and of consumers; none if this user may not inspect it.
     pub(crate) counts: Option<(u32, u32)>,
     /// What the management API reports about it; null if it reports nothing.
@@ -176,7 +176,7 @@ impl Comparing<'_> {
             self.differs(&object, change(said), &remedy);
         }
         let counts = (!is_hidden).then_some((here.messages, here.consumers));
-        self.found.queues.push(FoundQueue { name: spec.name.clone(), part: spec.part, counts, info });
+        self.found.queues.push(FoundQueue { name: spec.name.clone(), role: spec.role, counts, info });
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl Comparing<'_> {
         let found = &info["arguments"];
         for (name, wanted) in &spec.arguments {
             let found = &found[*name];
-            let remedy = if *name == "x-delivery-limit" && found.is_number() && spec.part == Part::Work {
+            let remedy = if *name == "x-delivery-limit" && found.is_number() && spec.role == QueueRole::Work {
                 format!("set queue.delivery_limit = {found}, if that is intended; or {remedy}")
             } else {
                 remedy.to_owned()
@@ -206,7 +206,7 @@ impl Comparing<'_> {
     async fn binding(&mut self) {
         let (source, destination) =
             (&self.reader.settings.topology.exchange, &self.reader.settings.topology.work);
-        let has_work = self.found.queues.iter().any(|queue| queue.part == Part::Work);
+        let has_work = self.found.queues.iter().any(|queue| queue.role == QueueRole::Work);
         // Without one of its ends it cannot exist, and the missing end has been reported.
         if !has_work || self.found.findings.iter().any(|one| one.code == Code::ExchangeMissing) {
             return;

@@ -16,7 +16,7 @@ use crate::queue::amqp::Settings;
 pub(crate) use self::comparison::{Change, Comparison, Difference, FoundQueue, Object, compare};
 pub(crate) use self::management::{Management, ManagementError};
 pub(crate) use self::reader::{BrokerReader, ReadError, Written};
-pub(crate) use crate::queue::Part;
+pub(crate) use crate::queue::QueueRole;
 pub(crate) use crate::queue::topology::{EVERYTHING, Topology};
 
 /// The result of creating what was missing.

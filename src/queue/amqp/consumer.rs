@@ -25,7 +25,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(2);
 /// The number of batches whose bodies the broker may deliver ahead: one in progress and one ready.
 const PREFETCHED_BATCHES: usize = 2;
 
-/// How long the consumer waits for a delivery before it checks the queue, unless the caller sets it.
+/// The time for which the consumer waits for a delivery before it checks the queue, unless the caller sets
+/// another time.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 pub(in crate::queue) struct AmqpConsumer {
@@ -205,7 +206,7 @@ impl AmqpConsumer {
             let lane = self.follow.take().filter(|lane| lane.is_open());
             let link = match &lane {
                 Some(lane) => lane.link.clone(),
-                None => self.queue.keeper().connected().await,
+                None => self.queue.keeper().wait_until_connected().await,
             };
             // After a failure, check the topology again: the queue may have been lost after the connection
             // was opened.

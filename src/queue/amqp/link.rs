@@ -27,7 +27,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(2);
 const CONFIGURATION_DELAY: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
     Consume,
@@ -103,8 +103,8 @@ impl Keeper {
     }
 
     /// Waits for a connection until `deadline`; afterwards returns the newest problem.
-    pub(super) async fn connected_before(&self, deadline: Instant) -> Result<Arc<Link>, Problem> {
-        match timeout_at(deadline, self.connected()).await {
+    pub(super) async fn wait_until_connected_by(&self, deadline: Instant) -> Result<Arc<Link>, Problem> {
+        match timeout_at(deadline, self.wait_until_connected()).await {
             Ok(link) => Ok(link),
             Err(_) => Err(match &*self.0.borrow() {
                 State::Down(problem) => problem.clone(),
@@ -114,7 +114,7 @@ impl Keeper {
     }
 
     /// Waits for a connection, without a time limit.
-    pub(super) async fn connected(&self) -> Arc<Link> {
+    pub(super) async fn wait_until_connected(&self) -> Arc<Link> {
         let mut state = self.0.clone();
         loop {
             if let State::Up(link) = &*state.borrow_and_update()
@@ -145,16 +145,16 @@ async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, 
             Ok(connection) => {
                 tracing::info!(role = role.name(), "connected to the broker");
                 logged = None;
-                metrics::connected(role.name(), true);
+                metrics::set_connected(role.name(), true);
                 if std::mem::replace(&mut was_up, true) {
-                    metrics::reconnected(role.name());
+                    metrics::count_reconnect(role.name());
                 }
                 let since = Instant::now();
                 let problem = watch_until_lost(role, connection, &settings, &state, &stop).await;
                 if since.elapsed() >= STABLE_AFTER {
                     delays.reset();
                 }
-                metrics::connected(role.name(), false);
+                metrics::set_connected(role.name(), false);
                 problem
             }
             Err(problem) => problem,
@@ -232,12 +232,12 @@ async fn watch_until_lost(
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     link.blocked.store(true, Ordering::Relaxed);
-                    metrics::blocked(role.name(), true);
+                    metrics::set_blocked(role.name(), true);
                     tracing::warn!(role = role.name(), problem = reason, "the broker accepts no messages for now");
                 }
                 Some(Event::ConnectionUnblocked) => {
                     link.blocked.store(false, Ordering::Relaxed);
-                    metrics::blocked(role.name(), false);
+                    metrics::set_blocked(role.name(), false);
                     tracing::info!(role = role.name(), "the broker accepts messages again");
                 }
                 // The broker closes the channel of a message that is too large: the publisher gets the error.

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use self::link::{Keeper, Role};
 use self::publisher::Publishing;
 use self::topology::{QueueSpec, Topology};
-use super::{Level, Part, QueueError};
+use super::{Level, QueueError, QueueRole};
 use crate::config::{self, QueueConfig};
 
 pub(super) use self::consumer::AmqpConsumer;
@@ -93,21 +93,21 @@ impl Amqp {
         let settings = &self.0.settings;
         let deadline = Instant::now() + settings.connect_timeout;
         let unavailable = |problem: Problem| QueueError::Unavailable(problem.text);
-        let link = self.keeper().connected_before(deadline).await.map_err(unavailable)?;
+        let link = self.keeper().wait_until_connected_by(deadline).await.map_err(unavailable)?;
         let Topology { work, queues, .. } = &settings.topology;
         let counted = async {
             let channel = link.connection.create_channel().await?;
             let mut levels: Vec<Level> = Vec::new();
-            for QueueSpec { part, name, .. } in queues {
+            for QueueSpec { role, name, .. } in queues {
                 let (ready, consumers) = topology::inspect(&channel, name).await?;
-                match levels.iter_mut().find(|level| level.part == *part) {
+                match levels.iter_mut().find(|level| level.role == *role) {
                     Some(level) => {
                         level.ready += u64::from(ready);
                         level.consumers = level.consumers.map(|others| others + u64::from(consumers));
                     }
                     None => levels.push(Level {
-                        name: if *part == Part::Retry { format!("{work}.retry") } else { name.clone() },
-                        part: *part,
+                        name: if *role == QueueRole::Retry { format!("{work}.retry") } else { name.clone() },
+                        role: *role,
                         ready: ready.into(),
                         unacked: None,
                         consumers: Some(consumers.into()),

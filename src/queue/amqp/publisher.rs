@@ -97,7 +97,7 @@ impl Publishing {
                 }
             }
         }
-        metrics::published(&results);
+        metrics::count_published(&results);
         results
     }
 
@@ -118,7 +118,7 @@ impl Publishing {
         };
         let Ok(Ok(turn)) = turn else {
             let results = vec![Err(too_much()); count];
-            metrics::published(&results);
+            metrics::count_published(&results);
             return results;
         };
         // Take all waiting calls. This call is among them, unless another call has already taken it.
@@ -171,7 +171,7 @@ impl Publishing {
                 }
                 Err(error) => vec![Err(error.clone()); size],
             };
-            metrics::published(&results);
+            metrics::count_published(&results);
             let _nobody_waits = one.done.send(results);
         }
     }
@@ -202,7 +202,7 @@ impl Publishing {
     ) -> Result<(Results, Returned), PublishError> {
         let link = self
             .keeper
-            .connected_before(deadline)
+            .wait_until_connected_by(deadline)
             .await
             .map_err(|problem| PublishError::Unavailable(problem.text))?;
         if link.is_blocked() {

@@ -12,7 +12,7 @@ use lapin::{Channel, Connection, ExchangeKind};
 use serde_json::Value;
 
 use crate::config::{self, QueueConfig};
-use crate::queue::{Part, QueueError};
+use crate::queue::{QueueError, QueueRole};
 
 /// The delivery limit of the dead-letter queue, which is unlimited in effect. Without the argument the limit
 /// would be 20 on RabbitMQ 4, and with `-1` RabbitMQ 3.10 loses the message at once.
@@ -45,7 +45,7 @@ pub struct QueueSpec {
     /// Its full name.
     pub name: String,
     /// Its purpose.
-    pub part: Part,
+    pub role: QueueRole,
     /// Its arguments (`x-…`): texts and whole numbers.
     pub arguments: BTreeMap<&'static str, Value>,
 }
@@ -70,13 +70,13 @@ impl Topology {
         waits.sort();
         waits.dedup();
         let mut queues = vec![
-            QueueSpec::quorum(&dead, Part::Dead, "x-delivery-limit", DEAD_DELIVERY_LIMIT),
-            QueueSpec::quorum(&work, Part::Work, "x-delivery-limit", config.delivery_limit.into())
+            QueueSpec::quorum(&dead, QueueRole::Dead, "x-delivery-limit", DEAD_DELIVERY_LIMIT),
+            QueueSpec::quorum(&work, QueueRole::Work, "x-delivery-limit", config.delivery_limit.into())
                 .dead_lettering_to(&dead),
         ];
         for (delay, name) in &waits {
             let ttl = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-            let wait = QueueSpec::quorum(name, Part::Retry, "x-message-ttl", ttl);
+            let wait = QueueSpec::quorum(name, QueueRole::Retry, "x-message-ttl", ttl);
             queues.push(wait.dead_lettering_to(&work));
         }
         Ok(Self { exchange: format!("{prefix}.events"), work, dead, waits, queues })
@@ -104,9 +104,9 @@ impl Topology {
 }
 
 impl QueueSpec {
-    fn quorum(name: &str, part: Part, limit: &'static str, number: i64) -> Self {
+    fn quorum(name: &str, role: QueueRole, limit: &'static str, number: i64) -> Self {
         let arguments = BTreeMap::from([("x-queue-type", "quorum".into()), (limit, number.into())]);
-        Self { name: name.to_owned(), part, arguments }
+        Self { name: name.to_owned(), role, arguments }
     }
 
     /// Sets dead-lettering to `target`, at least once: with the default strategy a message can be lost

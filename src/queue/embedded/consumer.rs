@@ -87,7 +87,7 @@ impl EmbeddedConsumer {
         self.health.set(None);
         let file = &self.queue.0.file;
         match file.write(async |db| rows::release_all(db, &self.id, false).await).await {
-            Ok(()) => self.queue.ring(),
+            Ok(()) => self.queue.notify(),
             Err(error) => {
                 let problem = file.problem(&error);
                 tracing::warn!(%problem, "the unsettled deliveries are redelivered when their lease expires");

@@ -19,17 +19,17 @@ pub(super) struct Model {
     pub(super) correlation_id: Option<String>,
     pub(super) content_type: Option<String>,
     pub(super) timestamp_ms: Option<i64>,
-    /// When it arrived.
+    /// When the message arrived.
     pub(super) enqueued_ms: i64,
     /// The position in the order: the time when the message arrived, or its wait ended.
     pub(super) rank_ms: i64,
-    /// When its wait ends.
+    /// When the wait of the message ends.
     pub(super) due_ms: i64,
     /// The number of deliveries.
     pub(super) deliveries: i64,
-    /// Whether it was delivered before.
+    /// Whether the message was delivered before.
     pub(super) redelivered: bool,
-    /// The lease that holds it.
+    /// The lease that holds the message.
     pub(super) lease: Option<String>,
     /// When the lease ends, unless it is renewed.
     pub(super) leased_until_ms: Option<i64>,

@@ -52,7 +52,7 @@ impl EmbeddedHold {
         crash_points::point("after_ack");
         self.over = true;
         if settled.acked < ends.len() {
-            self.queue.ring();
+            self.queue.notify();
         }
         Ok(settled)
     }
@@ -110,7 +110,7 @@ impl Drop for EmbeddedHold {
                 // If this fails, the lease expires.
                 let given_back = queue.0.file.write(async |db| rows::release_all(db, &lease, true).await);
                 if given_back.await.is_ok() {
-                    queue.ring();
+                    queue.notify();
                 }
             });
         }

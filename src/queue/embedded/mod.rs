@@ -64,9 +64,9 @@ impl Embedded {
         if written.is_ok() {
             crash_points::point("after_confirm");
         }
-        metrics::published(std::iter::repeat_n(&written, messages.len()));
+        metrics::count_published(std::iter::repeat_n(&written, messages.len()));
         written?;
-        self.ring();
+        self.notify();
         Ok(())
     }
 
@@ -81,13 +81,13 @@ impl Embedded {
 
     pub(super) async fn close(&self) {
         self.0.stop.cancel();
-        self.ring();
+        self.notify();
         if self.0.file.connection.clone().close().await.is_err() {
             tracing::warn!("the queue file could not be closed cleanly; its messages are safe");
         }
     }
 
-    fn ring(&self) {
+    fn notify(&self) {
         self.0.bell.send_replace(());
     }
 }

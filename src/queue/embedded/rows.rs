@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::entity::{ActiveModel, Column, Entity};
 use crate::queue::message::{Delivery, Message};
-use crate::queue::{BatchLimits, ClosedBy, Level, Part, Source, copies};
+use crate::queue::{BatchLimits, ClosedBy, Level, QueueRole, Source, copies};
 
 /// Selects the messages that can be delivered now. Messages that never waited are due at 0, so that setting
 /// the clock back does not hide them.
@@ -334,13 +334,13 @@ pub(super) async fn levels(db: &impl ConnectionTrait, now_ms: i64) -> Result<Vec
     let Some(counted) = Counted::find_by_statement(statement(sql, values)).one(db).await? else {
         return Ok(Vec::new());
     };
-    let level = |name: &str, part, ready: i64, unacked: i64| {
+    let level = |name: &str, role, ready: i64, unacked: i64| {
         let (ready, unacked) = (ready.unsigned_abs(), Some(unacked.unsigned_abs()));
-        Level { name: name.to_owned(), part, ready, unacked, consumers: None }
+        Level { name: name.to_owned(), role, ready, unacked, consumers: None }
     };
     Ok(vec![
-        level("bookings", Part::Work, counted.ready, counted.unacked),
-        level("bookings.retry", Part::Retry, counted.waiting, 0),
-        level("dead", Part::Dead, counted.dead, counted.dead_unacked),
+        level("bookings", QueueRole::Work, counted.ready, counted.unacked),
+        level("bookings.retry", QueueRole::Retry, counted.waiting, 0),
+        level("dead", QueueRole::Dead, counted.dead, counted.dead_unacked),
     ])
 }

@@ -49,7 +49,7 @@ fn event_types(named_by: Shape) -> String {
 
 fn shapes() -> String {
     let rows = Shape::VARIANTS.iter().map(|shape| {
-        let [told_by, event_in] = shape.described();
+        let [told_by, event_in] = shape.description();
         vec![code(shape.as_str()), told_by.to_owned(), event_in.to_owned()]
     });
     table(&["shape", "recognised by", "the event is in"], rows)
