@@ -39,7 +39,7 @@ impl Backlog {
     /// Decides the waiting appointments, if there may be any.
     pub(super) async fn clear(&self, processor: &Processor) -> Result<(), StoreError> {
         if self.0.swap(false, Ordering::SeqCst) {
-            redecide_waiting(processor).await.inspect_err(|_| self.grows())?;
+            redecide_waiting(processor).await.inspect_err(|_| self.mark_pending())?;
         }
         Ok(())
     }
