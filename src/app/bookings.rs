@@ -22,7 +22,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// at which it was decided.
 const BACK_MS: i64 = 15_000;
 
-/// Rows in one read.
+/// The number of rows read at a time.
 const PAGE: u64 = 500;
 
 /// One event. `docs/commands.md` describes it: its JSON is a contract.
@@ -72,7 +72,7 @@ pub(crate) struct EventsView {
     pub(crate) more_rejected: bool,
     /// The other events.
     pub(crate) events: Vec<EventView>,
-    /// Where the next page begins. `None` on the last page.
+    /// The cursor of the next page. `None` on the last page.
     pub(crate) next_before: Option<String>,
 }
 
@@ -96,14 +96,14 @@ pub(crate) async fn list(
     Ok(view)
 }
 
-/// Reads one page of events, and the place where the next page begins.
+/// Reads one page of events. Also returns the cursor of the next page.
 async fn events(
     context: &AppContext,
     filter: &EventFilter,
     limit: u64,
 ) -> Result<(Vec<EventView>, Option<String>), AppError> {
-    let place = |row: &Model| format!("{}:{}", row.decided_ms, row.event_id);
-    let (rows, next) = page(read(context, filter, limit + 1).await?, limit, place);
+    let cursor = |row: &Model| format!("{}:{}", row.decided_ms, row.event_id);
+    let (rows, next) = page(read(context, filter, limit + 1).await?, limit, cursor);
     Ok((rows.into_iter().map(EventView::from).collect(), next))
 }
 
@@ -130,7 +130,7 @@ pub(crate) struct EventDetails {
     pub(crate) commands: Vec<String>,
 }
 
-/// Returns one event by its id. Fails when there is none.
+/// Returns one event by its id. Fails if there is no such event.
 pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails, AppError> {
     let found = context.with_deadline(recorded_event(&context.database, &context.scope, id)).await?;
     let row = found.ok_or_else(|| AppError::NotFound("event with this id".to_owned()))?;
@@ -144,8 +144,8 @@ pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails,
 }
 
 /// Calls `show` with the last `lines` events, oldest first, and then with each event as it is decided, until
-/// `stop`. Waits while the database is away. Fails when the database cannot be reached at the start, when it
-/// refuses, and when `show` fails.
+/// `stop`. Waits while the database is unreachable. Fails if the database cannot be reached at the start or
+/// refuses the query, or if `show` fails.
 pub(crate) async fn tail<E: From<AppError>>(
     context: &AppContext,
     filter: EventFilter,
@@ -178,7 +178,7 @@ pub(crate) async fn tail<E: From<AppError>>(
 struct Tail<'a> {
     context: &'a AppContext,
     filter: EventFilter,
-    /// The shown events that a read may find again: when each was decided, and its outcome.
+    /// The shown events that a read may find again, each with the time of its decision and its outcome.
     shown: HashMap<String, (i64, String)>,
     newest_ms: i64,
 }

@@ -1,4 +1,4 @@
-//! Carries out decisions: reads the facts under the hosts' locks, in the transaction that writes.
+//! Carries out decisions. The facts are read under the hosts' locks, in the transaction that writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::store::{
 /// One act of a person: all decisions that are made together share its author and id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
-    /// Who decides.
+    /// The person who decides.
     pub author: Author,
-    /// Finds all changes of the act (`store::changes_of_act`). Writing the same decision of an act twice
-    /// leaves one row.
+    /// Identifies all changes of the act (`store::changes_of_act`). Writing the same decision of an act twice
+    /// creates only one row.
     pub id: Uuid,
     /// The number of the first decision. An act that is carried out in parts continues the count.
     pub first: u32,
@@ -42,9 +42,9 @@ pub type Answers = Vec<Result<Decided, Refusal>>;
 /// decisions. A refused decision writes nothing and does not stop the others; a caller that wants all or
 /// nothing rolls back.
 ///
-/// The hosts stay locked until the transaction ends. Once they are locked, the transaction waits for no other
-/// lock: it fails with a conflict, and the caller retries ([`decide_now`] does). On failure the caller must
-/// roll back.
+/// The hosts stay locked until the transaction ends. Once it has locked them, it does not wait for other
+/// locks: if another session holds one, the transaction fails with a conflict, and the caller retries
+/// ([`decide_now`] does). On failure the caller must roll back.
 pub async fn decide(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -74,12 +74,12 @@ pub async fn decide(
     let mut written = written.into_iter();
     let decided = |(decision, ruling): (&Decision, Result<Ruling, Refusal>)| {
         let ruling = ruling?;
-        let made = if ruling.rows.is_empty() { Vec::new() } else { written.next().unwrap_or_default() };
+        let row_ids = if ruling.rows.is_empty() { Vec::new() } else { written.next().unwrap_or_default() };
         let mut decided = predicted(decision, ruling);
         // Of rows that are changed together, the new row comes last.
-        let last = made.last().filter(|_| decided.staff.is_some()).map(|(mapping, _)| *mapping);
+        let last = row_ids.last().filter(|_| decided.staff.is_some()).map(|(mapping, _)| *mapping);
         decided.mapping = decided.mapping.or(last);
-        decided.audits = made.into_iter().map(|(_, audit)| audit).collect();
+        decided.audits = row_ids.into_iter().map(|(_, audit)| audit).collect();
         Ok(decided)
     };
     Ok(decisions.iter().zip(rulings).map(decided).collect())
@@ -107,8 +107,8 @@ pub async fn decide_now(
     again(database, async |tx: &DatabaseTransaction| decide(tx, schema, act, decisions).await).await
 }
 
-/// Runs `work` in a transaction. Retries after a delay when another session holds a lock, or has changed what
-/// `work` read.
+/// Runs `work` in a transaction, and retries after a delay if another session holds a lock or has changed
+/// what `work` read.
 pub(super) async fn again<T>(
     database: &Database,
     mut work: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
@@ -121,7 +121,7 @@ pub(super) async fn again<T>(
         let Err(error) = &done else { return done };
         let once_more = match error.kind() {
             StoreErrorKind::Conflict => tries < TRIES,
-            // The gateway may have written the same row meanwhile.
+            // The gateway may have written the same row in the meantime.
             StoreErrorKind::Rejected => !std::mem::replace(&mut refused, true),
             StoreErrorKind::Unavailable | StoreErrorKind::Behind | StoreErrorKind::Schema => false,
         };
@@ -150,8 +150,8 @@ async fn rulings(
         }
     }
     let staff: BTreeMap<StaffId, StaffFact> = store::staff_facts(tx, schema, &named).await?;
-    let asked: BTreeSet<CompanyId> = keys.iter().map(|key| key.company).collect();
-    let companies = store::companies(tx, &asked).await?;
+    let company_ids: BTreeSet<CompanyId> = keys.iter().map(|key| key.company).collect();
+    let companies = store::companies(tx, &company_ids).await?;
     let since = store::audits_since(tx, schema, taken_back).await?;
     let mut decided = BTreeSet::new();
     let rule = |decision: &Decision| {
@@ -173,7 +173,7 @@ fn predicted(decision: &Decision, ruling: Ruling) -> Decided {
     Decided { effect, key: decision.key, mapping, staff, staff_name, before, audits: Vec::new() }
 }
 
-/// Shortens a text to what the column holds, and removes NUL characters.
+/// Shortens a text to the size of the column, and removes NUL characters.
 pub(super) fn fitting(text: &str) -> String {
     text.chars().filter(|c| *c != '\0').take(8_000).collect()
 }

@@ -1,4 +1,4 @@
-//! The context that every use case gets; names of members of staff, and pages.
+//! The context of every use case, the names of members of staff, and pagination.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -17,7 +17,7 @@ use crate::store::{Database, GatewaySchema, Scope, StaffFact, StoreError, staff_
 /// Whether a use case writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Reads only: works where writing is not allowed, and does not wait for a server that is away.
+    /// Only reads. This works where writing is not allowed, and does not wait for an unreachable server.
     ReadOnly,
     /// Reads and writes.
     Write,
@@ -31,7 +31,7 @@ pub struct AppContext {
     pub schema: GatewaySchema,
     /// The configuration in force.
     pub config: Arc<Config>,
-    /// The caller, for the record.
+    /// The caller, who is recorded with each change.
     pub author: Author,
     /// The companies that the caller may see.
     pub scope: Scope,
@@ -39,7 +39,8 @@ pub struct AppContext {
 }
 
 impl AppContext {
-    /// Connects to the database and reads the shape of its tables. Fails when a table is not as required.
+    /// Connects to the database and reads the shape of its tables. Fails if a table does not have the
+    /// required shape.
     pub async fn open(
         config: &Arc<Config>,
         access: Access,
@@ -94,7 +95,7 @@ impl AppContext {
         AppError::NotFound(format!("{what}{of}"))
     }
 
-    /// Returns the queue. Connects at the first call.
+    /// Returns the queue. Connects on the first call.
     pub async fn queue(&self) -> Result<&Queue, AppError> {
         Ok(self.queue.get_or_try_init(|| Queue::open(&self.config.queue)).await?)
     }
@@ -128,11 +129,11 @@ impl Names {
     }
 }
 
-/// Cuts `rows`, which were read with `limit + 1`, to one page. Returns the page, and the place where the next
-/// page begins if there are more rows.
-pub(super) fn page<T, P>(mut rows: Vec<T>, limit: u64, place: impl Fn(&T) -> P) -> (Vec<T>, Option<P>) {
+/// Cuts `rows`, which were read with `limit + 1`, to one page. Returns the page, and the cursor of the next
+/// page if there are more rows.
+pub(super) fn page<T, P>(mut rows: Vec<T>, limit: u64, cursor: impl Fn(&T) -> P) -> (Vec<T>, Option<P>) {
     let more = rows.len() as u64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = rows.last().filter(|_| more).map(place);
+    let next = rows.last().filter(|_| more).map(cursor);
     (rows, next)
 }

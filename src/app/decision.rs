@@ -1,4 +1,4 @@
-//! Decisions about hosts: what a person can decide, and the result.
+//! Decisions about hosts: the commands that a person can give, and their results.
 
 use crate::event::{CompanyId, Host, HostId, StaffId};
 use crate::matching::{Actor, Confidence, HostKey, MappingSource, Stored};
@@ -9,8 +9,9 @@ use crate::store::{Change, RepairState};
 pub struct Author(Actor);
 
 impl Author {
-    /// Creates an author. `None` for a name that is empty, too long, or a machine's (in any case): a machine
-    /// may switch on again what it switched off, but not what a person switched off.
+    /// Creates an author. Returns `None` if the name is empty, too long, or that of a machine (compared
+    /// case-insensitively). A person must not use a machine's name: a match may switch on again a mapping
+    /// that a machine switched off.
     pub fn new(name: &str) -> Option<Self> {
         let name = name.trim();
         let fits =
@@ -50,12 +51,13 @@ pub struct Decision {
     pub key: HostKey,
     /// What to do.
     pub command: Command,
-    /// Why, in the person's words.
+    /// The reason, in the person's words.
     pub reason: Option<String>,
     /// The host's newest audit row that the person saw (`HostFacts::last_audit`). The decision is refused if
     /// there is a newer one. `None` accepts any state.
     pub seen: Option<i64>,
-    /// Whether to accept a host that no booking has named yet. Otherwise it is refused as a typing error.
+    /// Whether to accept a host that no booking has named yet. Otherwise the decision is refused, because the
+    /// host's number is probably mistyped.
     pub may_be_new: bool,
     /// The host's data for a new mapping, in place of the data that bookings contained.
     pub snapshot: Option<Host>,
@@ -119,10 +121,10 @@ pub struct Decided {
     /// Company and host.
     #[serde(flatten)]
     pub key: HostKey,
-    /// The mapping; for a revert the mapping in force now, if there is one. `None` in a prediction of a new
-    /// mapping.
+    /// The id of the affected mapping; after a revert, that of the mapping in force, if any. `None` if a dry
+    /// run predicts a new mapping.
     pub mapping: Option<i64>,
-    /// Its member of staff.
+    /// The member of staff of that mapping.
     pub staff: Option<StaffId>,
     /// Their name.
     pub staff_name: Option<String>,
@@ -132,9 +134,9 @@ pub struct Decided {
     pub audits: Vec<i64>,
 }
 
-/// Why a decision cannot be carried out. Nothing was written for it.
+/// Why a decision cannot be carried out. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
+#[expect(missing_docs, reason = "the error messages document the variants")]
 pub enum Refusal {
     #[error("there is no company {0}")]
     NoCompany(CompanyId),
@@ -155,7 +157,7 @@ pub enum Refusal {
     #[error("somebody else has changed the mapping of host {0} in the meantime: check it again")]
     ChangedMeanwhile(HostId),
     #[error("mapping {mapping} was changed again since{}", .by.map_or_else(String::new, |audit| format!(" (audit {audit}): revert that first")))]
-    // `by`: the newer change; `None` when no audit row records it.
+    // `by` is the newer change; `None` if no audit row records it.
     ChangedSince { mapping: i64, by: Option<i64> },
     #[error("audit {0} does not record how the mapping was before, so it cannot be restored")]
     NotRevertible(i64),

@@ -16,8 +16,8 @@ pub(crate) struct DecisionView {
     pub(crate) repair: Option<RepairRow>,
 }
 
-/// Predicts the result of a decision. Also returns the decision to carry out afterwards: it is refused when
-/// another decision about the host comes in between.
+/// Predicts the result of a decision. Also returns the decision to carry out afterwards, which is refused if
+/// another decision about the host is made in between.
 pub(crate) async fn preview(
     context: &AppContext,
     decision: Decision,

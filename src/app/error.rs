@@ -1,4 +1,4 @@
-//! Errors of use cases: a code for programs, a text for people, and the next step.
+//! The errors of use cases, each with a code for programs, a text for people and, in some cases, a next step.
 
 use super::Refusal;
 use crate::event::StaffId;
@@ -6,8 +6,8 @@ use crate::matching::HostKey;
 use crate::queue::{PublishError, QueueError};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Why a use case failed. The text says what failed and on what, without personal data. It names no command:
-/// [`AppError::next`] returns the next step.
+/// Why a use case failed. The text says what failed and on what, without personal data. It does not contain a
+/// command: [`AppError::next`] returns the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// An error of the database.
@@ -31,7 +31,7 @@ pub enum AppError {
     /// The input cannot be read; the text says where.
     #[error("{0}")]
     Unreadable(String),
-    /// The caller's scope does not contain it, such as `mapping 7`.
+    /// Something, such as `mapping 7`, does not exist in the caller's scope.
     #[error("there is no {0}")]
     NotFound(String),
     /// A prerequisite is missing: which one, and the next step.
@@ -48,13 +48,13 @@ pub enum AppError {
 /// The kind of a failure. A front end maps it to an exit code or a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names are clear")]
 pub enum ErrorCode {
     Invalid,
     NotFound,
     NotAllowed,
     ConfigInvalid,
-    /// The broker, or the queue's file.
+    /// The broker or the queue file cannot be reached.
     BrokerUnreachable,
     DatabaseUnreachable,
     Failed,
@@ -116,9 +116,9 @@ impl AppError {
     }
 }
 
-/// A next step: the command line names a command, the web UI shows a button.
+/// A next step, which the command line renders as a command and the web UI as a button.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the other names say it")]
+#[expect(missing_docs, reason = "the other names are clear")]
 pub enum NextAction {
     AcceptSuggestion(HostKey),
     /// Accept one of these suggestions for this host.

@@ -1,5 +1,5 @@
-//! Hands over the hosts and future appointments of a member of staff to another one, in one transaction, and
-//! undoes it for what nobody else has changed since.
+//! Hands over the hosts and future appointments of a member of staff to another one, in one transaction.
+//! Undoes a hand-over, except for what somebody else has changed since.
 //!
 //! Only appointments that hostmatch has assigned are handed over. Those that a person assigned are listed and
 //! stay.
@@ -29,7 +29,7 @@ const MAX_MAPPINGS: u64 = 10_000;
 /// The request to hand over from one member of staff to another.
 #[derive(Clone, Debug)]
 pub struct HandOver {
-    /// The company of both.
+    /// The company of both members of staff.
     pub company: CompanyId,
     /// The member of staff who leaves.
     pub from: StaffId,
@@ -37,14 +37,14 @@ pub struct HandOver {
     pub to: StaffId,
     /// The first start of an appointment to hand over, ms since 1970.
     pub from_ms: i64,
-    /// Why, in the person's words.
+    /// The reason, in the person's words.
     pub reason: Option<String>,
 }
 
 /// The result or preview of a hand-over. `docs/commands.md` describes its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HandOverView {
-    /// Its number. `None` for a preview.
+    /// The number of the hand-over. `None` for a preview.
     pub hand_over: Option<i64>,
     /// The hosts.
     pub hosts: Vec<HostId>,
@@ -59,15 +59,15 @@ pub struct HandOverView {
 /// The result of undoing a hand-over. `docs/commands.md` describes its JSON.
 #[derive(Debug, Default, Serialize)]
 pub struct UndoneHandOver {
-    /// Its number.
+    /// The number of the hand-over.
     pub hand_over: i64,
     /// The restored hosts.
     pub hosts: Vec<HostId>,
     /// The restored appointments.
     pub appointments: Vec<AppointmentId>,
-    /// The hosts that were changed since, and why they stay.
+    /// The hosts that have been changed since, and why they stay.
     pub hosts_left: Vec<HostLeft>,
-    /// The appointments that were changed since.
+    /// The appointments that have been changed since.
     pub appointments_left: Vec<AppointmentId>,
 }
 
@@ -172,7 +172,10 @@ impl HandOver {
         store::lock_hosts(tx, schema, &decisions.iter().map(|decision| decision.key).collect()).await?;
         // A decision made before the hosts were locked stays in force.
         if self.decisions(tx, schema).await? != decisions {
-            return Err(StoreError::Conflict(format!("hosts of staff {} were changed meanwhile", self.from)));
+            return Err(StoreError::Conflict(format!(
+                "hosts of staff {} were changed in the meantime",
+                self.from
+            )));
         }
         let mut view = self.found(tx, schema, &decisions).await?;
         let ids: BTreeSet<AppointmentId> = view.appointments.iter().map(|held| held.appointment).collect();
@@ -192,7 +195,7 @@ impl HandOver {
             };
             let row = appointment.assignment.as_ref().filter(|row| row.staff == appointment.staff);
             let Some(row) = row.filter(|row| row.staff.is_some()) else {
-                return Err(StoreError::Conflict(format!("appointment {id} was changed meanwhile")));
+                return Err(StoreError::Conflict(format!("appointment {id} was changed in the meantime")));
             };
             given.push(HandedOver { appointment: *id, prior: Prior::of(row) });
             let (staff, host_id) = (Some(self.to.clone()), appointment.host_id);
@@ -242,7 +245,7 @@ pub async fn undo_hand_over(
 ) -> Result<UndoneHandOver, AppError> {
     let row = context.with_deadline(store::hand_over(context.connection(), &context.scope, id)).await?;
     let row = row.ok_or_else(|| AppError::NotFound(format!("hand-over {id}")))?;
-    let was_undone = || AppError::NotAllowed(format!("hand-over {id} was undone before"));
+    let was_undone = || AppError::NotAllowed(format!("hand-over {id} has already been undone"));
     if row.undone_ms.is_some() {
         return Err(was_undone());
     }
@@ -251,7 +254,7 @@ pub async fn undo_hand_over(
     again(&context.database, work).await?.ok_or_else(was_undone)
 }
 
-/// Undoes a hand-over in the transaction. Returns `None` if it was undone meanwhile.
+/// Undoes a hand-over in the transaction. Returns `None` if the hand-over was undone in the meantime.
 async fn give_back(
     tx: &DatabaseTransaction,
     schema: &GatewaySchema,
@@ -270,7 +273,7 @@ async fn give_back(
     let ids: BTreeSet<AppointmentId> = given.keys().copied().collect();
     let free = store::free_appointments(tx, schema, &ids).await?;
     let mut back = UndoneHandOver { hand_over: row.id, ..UndoneHandOver::default() };
-    let why = reason.map_or_else(|| format!("hand-over {} is undone", row.id), str::to_owned);
+    let why = reason.map_or_else(|| format!("undo of hand-over {}", row.id), str::to_owned);
     let decisions: Vec<Decision> =
         changes.into_iter().map(|change| Decision::reverting(change, why.clone())).collect();
     for (decision, answer) in decisions.iter().zip(decide(tx, schema, act, &decisions).await?) {

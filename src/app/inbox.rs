@@ -16,7 +16,7 @@ use crate::store::{
     RecordedHostAction, Scope,
 };
 
-/// The view of a host that needs a person. `docs/commands.md` describes it: its JSON is a contract.
+/// A host that needs a person, as JSON. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct InboxView {
     #[serde(flatten)]
@@ -42,7 +42,7 @@ pub(crate) struct InboxView {
     pub(crate) suggestions: Vec<SuggestionView>,
 }
 
-/// The view of a suggestion.
+/// A suggestion, as JSON.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SuggestionView {
     pub(crate) staff: StaffId,
@@ -70,7 +70,7 @@ fn because(Evidence { field, value }: &Evidence) -> String {
 }
 
 impl InboxView {
-    /// Creates the view of an entry. `last`: the last act on the host other than a mapping.
+    /// Creates the view of an entry. `last` is the last action on the host other than a mapping.
     fn of(entry: InboxEntry, last: Option<&RecordedHostAction>, names: &Names) -> Self {
         let InboxEntry { row, kind, ignored_until_ms, bookings } = entry;
         let is_ignored = row.state == InboxState::Ignored;
@@ -219,7 +219,7 @@ pub(crate) async fn assigning(
     Ok(Decision::new(key.company, key.host, Command::Set(staff.clone())))
 }
 
-/// The view of an ignored host.
+/// An ignored host, as JSON.
 #[derive(Debug, Serialize)]
 pub struct IgnoredView {
     did: &'static str,
@@ -231,9 +231,9 @@ pub struct IgnoredView {
     reason: String,
 }
 
-/// Ignores a host until a moment (ms since 1970), or until it is reopened. Workers continue to record its
-/// bookings, but it needs no person. Fails when it is not in the inbox or is mapped, and for a moment in the
-/// past.
+/// Ignores a host until `until` (ms since 1970), or until it is reopened. Workers continue to record the
+/// host's bookings, but a person no longer needs to decide. Fails if the host is not in the inbox or is
+/// mapped, or if `until` is in the past.
 pub async fn ignore(
     context: &AppContext,
     key: HostKey,
@@ -247,18 +247,18 @@ pub async fn ignore(
     Ok(IgnoredView { did: "ignored", key, until, reason: why.to_owned() })
 }
 
-/// The view of a host that was reopened, or was open already.
+/// A host that was reopened, or was open already, as JSON.
 #[derive(Debug, Serialize)]
 pub struct ReopenedView {
     did: &'static str,
     #[serde(flatten)]
     key: HostKey,
-    /// Whether it was not open before.
+    /// False if the host was open already.
     #[serde(skip)]
     pub is_new: bool,
 }
 
-/// Reopens an ignored host. Fails when it is not in the inbox or is mapped.
+/// Reopens an ignored host. Fails if the host is not in the inbox or is mapped.
 pub async fn reopen(context: &AppContext, key: HostKey, why: Option<&str>) -> Result<ReopenedView, AppError> {
     let is_new = entry(context, key).await?.row.state != InboxState::Open;
     if is_new {
@@ -267,7 +267,8 @@ pub async fn reopen(context: &AppContext, key: HostKey, why: Option<&str>) -> Re
     Ok(ReopenedView { did: if is_new { "reopened" } else { "unchanged" }, key, is_new })
 }
 
-/// Records an act on a host that still needs a person, under the host's lock: workers write its row too.
+/// Records an action on a host that still needs a person, under the host's lock, because workers also write
+/// the host's row.
 async fn act(
     context: &AppContext,
     key: HostKey,

@@ -10,7 +10,7 @@ use crate::matching::{HostKey, MappingSource, Stored};
 use crate::runtime::clock::as_rfc3339;
 use crate::store::{self, AuditFilter, AuditRow, MappingFilter, MappingRow, change_of, list_mappings};
 
-/// The view of a mapping. `docs/commands.md` describes it: its JSON is a contract.
+/// A mapping, as JSON. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct MappingView {
     pub(crate) id: i64,
@@ -100,13 +100,13 @@ pub(crate) async fn show(context: &AppContext, id: i64) -> Result<MappingDetails
     Ok(MappingDetails { mapping, waiting, history: changes(context, id, 20).await? })
 }
 
-/// The changes of a mapping.
+/// The changes to a mapping.
 #[derive(Debug, Serialize)]
 pub(crate) struct MappingHistory {
     pub(crate) history: Vec<AuditRow>,
 }
 
-/// Returns the changes of a mapping, newest first: who, from what to what, and why.
+/// Returns the changes to a mapping, newest first: who, from what to what, and why.
 pub(crate) async fn history(context: &AppContext, id: i64, limit: u64) -> Result<MappingHistory, AppError> {
     one(context, id).await?;
     Ok(MappingHistory { history: changes(context, id, limit).await? })
@@ -123,7 +123,7 @@ pub(crate) struct AuditList {
     pub(crate) next_before: Option<i64>,
 }
 
-/// Returns changes of mappings, newest first.
+/// Returns changes to mappings, newest first.
 pub(crate) async fn audits(
     context: &AppContext,
     filter: &AuditFilter,

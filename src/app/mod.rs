@@ -6,8 +6,8 @@
 //!
 //! Pure code (`ruling.rs`) decides what a [`Decision`] about a host changes. It uses facts that were read
 //! under the host's lock, which workers take too. So when two people decide on one host at once, the second
-//! sees what the first did; with [`Decision::seen`] the second is refused, since it was about another state.
-//! Each change of a mapping's row writes one audit row, and another decision can revert it.
+//! sees what the first did; with [`Decision::seen`] the second is refused, because the decision was about
+//! another state. Each change of a mapping's row writes one audit row, and another decision can revert it.
 
 mod carry_out;
 mod context;

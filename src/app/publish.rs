@@ -1,5 +1,5 @@
-//! Publishes events by hand: checks each as the worker will read it, and publishes it with a confirm. Needs
-//! no database.
+//! Publishes events by hand: checks each event as the worker will read it, and publishes it with a confirm.
+//! This does not need the database.
 
 use serde::Serialize;
 
@@ -90,7 +90,7 @@ pub(crate) async fn publish(
     mut watch: impl FnMut(usize),
 ) -> Result<(), AppError> {
     let queue = Queue::open(&config.queue).await?;
-    // Fails before the first message if the broker is away.
+    // Fails before the first message if the broker is unreachable.
     queue.depth().await?;
     let publisher = queue.publisher();
     let (mut published, mut result) = (0, Ok(()));

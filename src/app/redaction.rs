@@ -24,7 +24,7 @@ const FREE: [&str; 6] =
 /// The maximum number of bytes shown of a body that is not JSON.
 pub(crate) const MAX_SHOWN: usize = 4096;
 
-/// The view of a message's body, masked unless revealed.
+/// A message's body, as JSON, masked unless revealed.
 #[derive(Debug, Serialize)]
 pub(crate) struct PayloadView {
     pub(crate) bytes: usize,
@@ -67,13 +67,13 @@ pub(crate) fn masked_name(name: &str) -> String {
     if is_plain(name) { name.to_owned() } else { MASK.to_owned() }
 }
 
-/// Masks a header unless it is hostmatch's own or of the trace.
+/// Masks a header unless it is one of hostmatch's own or a trace header.
 pub(crate) fn masked_header(name: &str, value: &str) -> String {
     let known = name.starts_with("x-hostmatch-") || matches!(name, "traceparent" | "tracestate");
     if known { value.to_owned() } else { MASK.to_owned() }
 }
 
-/// What is known about the place of a value.
+/// What is known about the position of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Within {
     /// Directly under one of the plain keys.

@@ -1,4 +1,4 @@
-//! Reports on decisions: how they agree with the appointments, and how well matching works.
+//! Reports on decisions: whether they agree with the appointments, and how well matching works.
 //! `docs/commands.md` describes the JSON: its keys are a contract.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,10 +11,10 @@ use crate::matching::{AuditAction, Confidence, HostKey, Outcome};
 use crate::runtime::clock::{as_rfc3339, rfc3339};
 use crate::store::{Decided, Period, dead_letter_reasons, decided, new_mappings};
 
-/// Decisions in one read.
+/// The number of decisions read at a time.
 const PAGE_ROWS: u64 = 2000;
 
-/// The view of a report.
+/// A report, as JSON.
 #[derive(Default, Serialize)]
 pub(crate) struct ReportView {
     #[serde(serialize_with = "as_rfc3339")]
@@ -44,14 +44,14 @@ pub(crate) struct Appointments {
 #[derive(Default, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) same: u64,
-    /// The `same` ones that somebody else decided: only these are evidence of agreement.
+    /// Those counted in `same` that somebody else decided: only these are evidence of agreement.
     pub(crate) same_by_others: u64,
     pub(crate) different: u64,
     pub(crate) only_we: u64,
     pub(crate) only_they: u64,
     pub(crate) neither: u64,
     pub(crate) not_compared: u64,
-    /// The percentage of equal decisions, among those that somebody else made too.
+    /// Of the decisions that somebody else also made, the percentage that agree.
     pub(crate) agreement_percent: Option<f64>,
 }
 
@@ -64,14 +64,14 @@ pub(crate) struct ByStrategy {
     pub(crate) comparison: Comparison,
 }
 
-/// New mappings, and the number that assigning would create.
+/// New mappings per day, and the number of hosts that would be mapped in mode `assign`.
 #[derive(Default, Serialize)]
 pub(crate) struct Mappings {
     pub(crate) per_day: Vec<Day>,
     pub(crate) would_make: usize,
 }
 
-/// New mappings of a day.
+/// The mappings created on one day.
 #[derive(Default, Serialize)]
 pub(crate) struct Day {
     pub(crate) day: String,
@@ -101,7 +101,7 @@ pub(crate) struct Difference {
     confidence: Option<Confidence>,
 }
 
-/// How a decision and the appointment's present state agree.
+/// Whether a decision agrees with the appointment's current state.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Agreement {
@@ -114,8 +114,8 @@ enum Agreement {
     NotCompared,
 }
 
-/// Reports on a period, with the first `max_differences` appointments whose staff differs from the match. Its
-/// memory grows with the number of hosts, not of bookings.
+/// Reports on a period, with the first `max_differences` appointments whose staff differs from the match.
+/// Memory use grows with the number of hosts, not with that of bookings.
 pub(crate) async fn report(
     context: &AppContext,
     period: Period,
@@ -240,7 +240,7 @@ fn agreement(one: &Decided, outcome: Outcome) -> Agreement {
     }
 }
 
-/// Returns a percentage with one decimal. `None` if `whole` is 0.
+/// Returns a percentage with one decimal place. `None` if `whole` is 0.
 pub(super) fn percent(part: u64, whole: u64) -> Option<f64> {
     let tenths = (part * 1000 + whole / 2).checked_div(whole)?;
     u32::try_from(tenths).ok().map(|tenths| f64::from(tenths) / 10.0)

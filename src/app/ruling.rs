@@ -1,4 +1,4 @@
-//! Decides, as pure code over the facts about a host, what a decision changes or why it is refused.
+//! Determines from the facts about a host, without I/O, what a decision changes or why it is refused.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::store::{AuditRow, Change, HostFacts, MappingRow, MappingState, RowCha
 /// The confidence of a person's decision.
 const CERTAIN: Confidence = Confidence(100);
 
-/// The changes of a decision.
+/// The changes that a decision makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ruling {
     pub(super) effect: Effect,
@@ -24,8 +24,8 @@ pub(super) struct Ruling {
     pub(super) needs_person: bool,
 }
 
-/// Decides what a person's decision changes. `staff`: the members of staff that decisions name, by that id.
-/// `since`: the audit rows that are newer than those to revert, oldest first.
+/// Decides what a person's decision changes. `staff` contains the members of staff in decisions, by id.
+/// `since` contains the audit rows that are newer than those to revert, oldest first.
 pub(super) fn rule(
     decision: &Decision,
     facts: &HostFacts,
@@ -185,8 +185,8 @@ impl<'a> Host<'a> {
             self.own.iter().map(|row| (row.id, (*row, row.state.clone()))).collect();
         // A row may have been another company's before the change, or after it.
         for row in &self.facts.mappings {
-            let is_meant = taken_back.rows.iter().any(|audit| audit.mapping == Some(row.id));
-            if is_meant {
+            let is_affected = taken_back.rows.iter().any(|audit| audit.mapping == Some(row.id));
+            if is_affected {
                 states.entry(row.id).or_insert_with(|| (row, row.state.clone()));
             }
         }

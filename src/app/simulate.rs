@@ -12,7 +12,7 @@ use crate::matching::{Confidence, Outcome, Resolver};
 use crate::runtime::clock::{now_ms, rfc3339};
 use crate::store::{Decided, Period, decided, recorded};
 
-/// Bookings in one read.
+/// The number of bookings read at a time.
 const PAGE: u64 = 200;
 
 /// The input of a simulation.
@@ -97,7 +97,7 @@ pub(crate) struct ByStrategy {
     pub(crate) against_people: u64,
 }
 
-/// How the simulation agrees with people's decisions.
+/// How well the simulation agrees with people's decisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct People {
     /// Bookings of hosts that a person mapped, for which the other strategies find the same member of staff.
@@ -134,7 +134,7 @@ pub(crate) struct Difference {
 pub(crate) struct Counts {
     /// Bookings that were decided again.
     pub(crate) bookings: u64,
-    /// Decisions left out because their booking is not kept any more.
+    /// Decisions left out because their booking is no longer kept.
     pub(crate) not_kept: u64,
     recorded: Tally,
     simulated: Tally,

@@ -1,4 +1,4 @@
-//! Use cases that discard and restore dead letters and write notes, with the reason for the record.
+//! Use cases that discard and restore dead letters and write notes. The person's reason is recorded.
 
 use std::collections::BTreeMap;
 
@@ -13,20 +13,20 @@ use crate::store::{
 /// The result for each letter.
 #[derive(Debug, Serialize)]
 pub(crate) struct ActedView {
-    /// The changed letters, under the word for the change.
+    /// The changed letters. The key is `discarded` or `restored`.
     #[serde(flatten)]
     pub(crate) done: BTreeMap<&'static str, Vec<i64>>,
     /// The letters that could not be changed.
     pub(crate) refused: Vec<RefusedLetter>,
 }
 
-/// Returns the past participle for a changed letter.
+/// Returns the past participle of an action that changes a letter's state.
 pub(crate) fn done_to(action: LetterAction) -> &'static str {
     if action == LetterAction::Restore { "restored" } else { "discarded" }
 }
 
-/// Returns the letters that would be discarded or restored. Includes the letters named by id in any state, so
-/// that the result accounts for each of them. Fails when there are none.
+/// Returns the letters that would be discarded or restored. Letters chosen by id are included whatever their
+/// state, so that the result accounts for each of them. Fails if no letter was chosen.
 pub(crate) async fn preview(
     context: &AppContext,
     action: LetterAction,
@@ -70,7 +70,8 @@ pub(crate) struct NoteView {
     pub(crate) note: String,
 }
 
-/// Writes a note on the group whose fingerprint begins with `group`. Fails when there is none, or several.
+/// Writes a note on the group whose fingerprint begins with `group`. Fails if there is no such group, or more
+/// than one.
 pub(crate) async fn note(context: &AppContext, group: &str, note: &str) -> Result<NoteView, AppError> {
     let filter = DeadLetterFilter { fingerprint: Some(group.to_owned()), ..DeadLetterFilter::default() };
     let found = groups(&context.database, &context.scope, &filter, 0, 10);

@@ -1,4 +1,4 @@
-//! Shows one dead letter: its attempts, its path, its payload, and what a replay would do now.
+//! Shows one dead letter: its attempts, its path, its payload, and the predicted result of a replay.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub(crate) struct LetterView {
     pub(crate) payload: PayloadView,
 }
 
-/// One moment of a letter's history.
+/// One entry of a letter's timeline.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Moment {
     pub(crate) at: String,
@@ -54,12 +54,12 @@ pub(crate) struct Moment {
     pub(crate) worker: Option<String>,
 }
 
-/// What a replay would do now, and the next steps.
+/// The predicted result of a replay, and the next steps.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cure {
     /// The predicted outcome of a replay now; can be `failed`.
     pub(crate) foretold: &'static str,
-    /// Why it would fail again.
+    /// The reason why a replay would fail again.
     pub(crate) reason: Option<&'static str>,
     /// The next steps, in order.
     #[serde(skip)]
@@ -68,8 +68,8 @@ pub(crate) struct Cure {
     pub(crate) commands: Vec<String>,
 }
 
-/// Returns one dead letter. With `reveal` it includes personal data, and records that first. Fails when there
-/// is none.
+/// Returns one dead letter. With `reveal`, the result includes personal data, and the access is recorded
+/// first. Fails if the dead letter does not exist.
 pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<LetterView, AppError> {
     let database = &context.database;
     let found = context.with_deadline(dead_letter(database, &context.scope, id)).await?;
@@ -88,9 +88,9 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
         ("content_type", kept.content_type),
         ("timestamp", kept.timestamp_ms.map(rfc3339)),
     ];
-    // Shown as timeline, reason and error.
-    let elsewhere = [header::HISTORY, header::REASON, header::ERROR, header::DEAD_ID];
-    let headers = kept.headers.into_iter().filter(|(name, _)| !elsewhere.contains(&name.as_str()));
+    // These headers are already shown as the timeline, the reason, the error and the id.
+    let shown_as_fields = [header::HISTORY, header::REASON, header::ERROR, header::DEAD_ID];
+    let headers = kept.headers.into_iter().filter(|(name, _)| !shown_as_fields.contains(&name.as_str()));
     Ok(LetterView {
         id,
         state: letter.state.to_string(),
@@ -123,7 +123,7 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
     })
 }
 
-/// Predicts what a replay of an open letter would do: runs the whole replay and writes nothing.
+/// Predicts the result of replaying an open letter, by a dry run of the whole replay.
 async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>, AppError> {
     let id = letter.id;
     let cure = |foretold, reason, next| Ok(Some(Cure { foretold, reason, next, commands: Vec::new() }));
@@ -158,10 +158,10 @@ async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>,
 
 /// Describes the letter's path through the queues.
 fn path(letter: &DeadLetter) -> String {
-    let sender =
+    let routing_key =
         if letter.routing_key.is_empty() { "sent without a routing key" } else { &letter.routing_key };
     let times = |count: i32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let mut path = vec![sender.to_owned(), "work queue".to_owned()];
+    let mut path = vec![routing_key.to_owned(), "work queue".to_owned()];
     if letter.replays > 0 {
         path.push(times(letter.replays, "replay"));
     }
@@ -169,8 +169,8 @@ fn path(letter: &DeadLetter) -> String {
     path.join(" → ")
 }
 
-/// Lists when the letter was received, when each known attempt failed, and when it was recorded. A message
-/// carries only its newest attempts.
+/// Lists when the letter was first received, when each known attempt failed, and when the letter was
+/// recorded. A message carries only its newest attempts, so older ones may be unknown.
 fn timeline(letter: &DeadLetter) -> Vec<Moment> {
     let happened = |ms, what: String| (ms, Moment { at: rfc3339(ms), what, ..Moment::default() });
     let history: Vec<Attempt> = serde_json::from_str(&letter.history).unwrap_or_default();
@@ -190,7 +190,7 @@ fn timeline(letter: &DeadLetter) -> Vec<Moment> {
         timeline.push((ms, Moment { reason, error, ..moment }));
     }
     timeline.push(happened(letter.recorded_ms, "recorded as a dead letter".to_owned()));
-    // A replayed letter has failed again after it was recorded.
+    // A replayed letter may have failed again after it was first recorded, so the entries have to be sorted.
     timeline.sort_by_key(|(ms, _)| *ms);
     timeline.into_iter().map(|(_, moment)| moment).collect()
 }

@@ -10,11 +10,11 @@ use crate::store::{
     dead_letter_ids, dead_letters_of, insert_dead_letters, record_note,
 };
 
-/// Letters in one read or write. Each may be as large as a message can be.
+/// The number of letters read or written at a time. Each may have the maximum size of a message.
 const CHUNK: usize = 50;
 
-/// Calls `write` with each letter that the filter chooses, personal data included. Records the export first.
-/// Returns the number of letters.
+/// Calls `write` with each letter that the filter chooses, including personal data. The export is recorded
+/// first. Returns the number of letters.
 pub(crate) async fn export<E: From<AppError>>(
     context: &AppContext,
     filter: &DeadLetterFilter,
@@ -45,7 +45,7 @@ pub(crate) struct ImportView {
 }
 
 /// Records the letters of an export as open letters. Reads every line before it records the first one. `name`
-/// names the input in errors.
+/// identifies the input in errors.
 pub(crate) async fn import(
     context: &AppContext,
     mut input: impl BufRead + Seek,

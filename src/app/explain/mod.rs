@@ -28,8 +28,8 @@ pub enum Subject {
     Reference(BookingRef),
 }
 
-/// Explains each subject independently: a mapping learned for one has no effect on the next. Fails when there
-/// is no such appointment.
+/// Explains each subject independently: a mapping learned for one has no effect on the next. Fails if a
+/// subject's appointment does not exist.
 pub async fn explain(context: &AppContext, subjects: Vec<Subject>) -> Result<Vec<ExplanationView>, AppError> {
     let tx = context.with_deadline(context.database.begin_reading()).await?;
     let explainer = Explainer { context, tx: &tx, processor: context.processor() };
@@ -175,7 +175,7 @@ impl EffectView {
     fn of(result: DeliveryResult, code: Option<&'static str>, appointment: Option<AppointmentId>) -> Self {
         let (delivery, outcome, reason, why) = match result {
             DeliveryResult::Done(outcome) => (Delivery::Done, Some(outcome.as_str()), code, None),
-            // The reason code describes what it waits for.
+            // The reason code describes what the delivery waits for.
             DeliveryResult::Retry(reason, _) => (Delivery::Retry, None, Some(reason.as_str()), None),
             DeliveryResult::Deferred => (Delivery::Retry, None, None, None),
             DeliveryResult::Dead(reason, why) => {
@@ -229,7 +229,7 @@ impl EffectView {
         effect
     }
 
-    /// Returns what a person can do, where that does not depend on the host.
+    /// Returns the advice for a person, if it does not depend on the host.
     fn next(&self) -> Option<&'static str> {
         let reason = self.reason.filter(|_| self.delivery != Delivery::Done);
         if let Some(reason) = reason.and_then(|reason| reason.parse::<Reason>().ok()) {
@@ -254,8 +254,7 @@ impl EffectView {
     }
 }
 
-/// Returns what a person can do about a decision, as text and as an action. A host without an id can have no
-/// mapping.
+/// Returns the advice about a decision, as text and as an action. A host without an id cannot have a mapping.
 fn next(
     decision: &Resolution,
     effect: Option<&EffectView>,
@@ -285,6 +284,6 @@ fn next(
     let only = if let [one] = suggestions { Some(one.staff.clone()) } else { None };
     match key {
         Some(key) => (advice, Some((NextAction::AssignHost(key), only))),
-        None => (format!("{or_address}: a host without an id can have no mapping"), None),
+        None => (format!("{or_address}: a host without an id cannot have a mapping"), None),
     }
 }

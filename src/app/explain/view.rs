@@ -13,7 +13,7 @@ pub struct ExplanationView {
     pub event_type: Option<String>,
     /// The booking's reference.
     pub booking: Option<BookingRef>,
-    /// The company whose staff was searched. `None` if it is not known.
+    /// The company whose staff was searched. `None` if the company is unknown.
     pub company: Option<CompanyId>,
     /// The host. `None` if there is no usable one.
     pub host: Option<Host>,
@@ -33,7 +33,7 @@ pub struct ExplanationView {
     pub action: Option<(NextAction, Option<StaffId>)>,
 }
 
-/// What would happen if the event arrived now.
+/// The effect of the event if it arrived now.
 #[derive(Debug, Default, Serialize)]
 pub struct EffectView {
     /// The appointment. `None` if there is none, or several.
@@ -71,7 +71,7 @@ pub enum Delivery {
     DeadLetter,
 }
 
-/// The columns that hostmatch writes of an appointment.
+/// The columns of an appointment that hostmatch writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Columns {
     /// `staff_id`

@@ -1,5 +1,5 @@
-//! Imports mappings: previews every line, then imports them in parts, each in one transaction. Also undoes an
-//! import.
+//! Imports mappings: previews every line, then imports the lines in parts, each in one transaction. Also
+//! undoes an import.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -29,7 +29,7 @@ pub(crate) struct Import {
     file: ImportFile,
     results: Vec<LineResult<Effect>>,
     /// The decisions that change something, each with the number of its line and with the host's newest audit
-    /// row in the preview: a decision that comes in between is not overwritten.
+    /// row in the preview: a decision made in between is not overwritten.
     changes: Vec<(usize, Decision)>,
     id: Option<i64>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Import {
 /// The result or preview of an import. `docs/commands.md` describes its JSON.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ImportView {
-    /// The import's number. `None`: nothing was imported.
+    /// The number of the import. `None` if nothing was imported.
     pub(crate) import: Option<i64>,
     pub(crate) lines: usize,
     pub(crate) encoding: &'static str,
@@ -98,7 +98,7 @@ impl Import {
         view
     }
 
-    /// Writes the lines that cannot be imported, with their errors: in UTF-8, with the file's columns and
+    /// Writes the lines that cannot be imported, with their errors, in UTF-8 and with the file's columns and
     /// delimiter.
     pub(crate) fn write_failed(&self, out: impl Write) -> Result<(), AppError> {
         let sheet = &self.file.sheet;
@@ -118,7 +118,7 @@ impl Import {
     }
 }
 
-/// Previews the result of each line. `reason`: for lines that give none.
+/// Previews the result of each line. `reason` is recorded for lines without a reason.
 pub(crate) async fn preview_import(
     context: &AppContext,
     file: ImportFile,
@@ -156,8 +156,8 @@ pub(crate) async fn preview_import(
 }
 
 /// Imports the changes that [`preview_import`] found, in parts, each in one transaction. To continue an
-/// interrupted import, import the file again: lines that are already in force change nothing. On failure a
-/// part may be imported.
+/// interrupted import, import the file again: lines that are already in force have no effect. After a
+/// failure, a part may have been imported.
 pub(crate) async fn import(
     context: &AppContext,
     mut import: Import,
@@ -202,7 +202,8 @@ pub(crate) async fn import(
     Ok(import)
 }
 
-/// Returns the decisions that differ from the mappings in force: importing an exported file confirms nothing.
+/// Returns the decisions that differ from the mappings in force, so that importing an exported file does not
+/// confirm its mappings.
 async fn differing(
     context: &AppContext,
     part: &[(usize, Decision)],
@@ -222,8 +223,8 @@ async fn differing(
     Ok(differing.map(|(number, it)| (*number, Decision { seen: seen(it), ..it.clone() })).collect())
 }
 
-fn result(answer: Result<Decided, Refusal>) -> LineResult<Effect> {
-    answer.map(|decided| Some(decided.effect)).map_err(|refusal| refusal.to_string())
+fn result(decided: Result<Decided, Refusal>) -> LineResult<Effect> {
+    decided.map(|decided| Some(decided.effect)).map_err(|refusal| refusal.to_string())
 }
 
 fn is_change(result: &LineResult<Effect>) -> bool {
@@ -250,7 +251,7 @@ pub(crate) struct UndoneImport {
     pub(crate) left: Vec<HostLeft>,
 }
 
-/// Returns what would be undone.
+/// Returns the import and the changes that undoing it would revert.
 pub(crate) async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoImport, AppError> {
     let import = context.with_deadline(store::import(context.connection(), &context.scope, id)).await?;
     let import = import.ok_or_else(|| AppError::NotFound(format!("import {id}")))?;
@@ -261,7 +262,8 @@ pub(crate) async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoIm
     Ok(UndoImport { changes: context.with_deadline(changes).await?, import })
 }
 
-/// Undoes an import: restores every mapping that was not changed since. On failure a part may be undone.
+/// Undoes an import: restores every mapping that has not been changed since. After a failure, a part may have
+/// been undone.
 pub(crate) async fn undo_import(
     context: &AppContext,
     undo: UndoImport,
@@ -271,7 +273,7 @@ pub(crate) async fn undo_import(
     let UndoImport { import, changes } = undo;
     let mut undone = UndoneImport { import: import.id, taken_back: 0, left: Vec::new() };
     let mut act = Act::new(context.author.clone());
-    let why = reason.map_or_else(|| format!("import {} is undone", import.id), str::to_owned);
+    let why = reason.map_or_else(|| format!("undo of import {}", import.id), str::to_owned);
     let decision = |change: &Change| Decision::reverting(change.clone(), why.clone());
     for part in changes.chunks(DECISION_CHUNK) {
         let decisions: Vec<Decision> = part.iter().map(decision).collect();

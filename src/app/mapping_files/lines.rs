@@ -21,9 +21,9 @@ pub(crate) struct ImportFile {
 }
 
 impl ImportFile {
-    /// Reads a file. `scope`: the companies to import; if it is one company, rows that name none belong to
-    /// it. `known_only`: refuse hosts that no booking has named yet. The error describes a problem of the
-    /// whole file.
+    /// Reads a file. `scope` is the companies to import; if it is one company, rows without a company belong
+    /// to that company. `known_only` refuses hosts that no booking has named yet. The error describes a
+    /// problem with the whole file.
     pub(crate) fn read(bytes: &[u8], scope: &Scope, known_only: bool) -> Result<Self, String> {
         let known = [&COLUMNS[..], &MORE_COLUMNS].concat();
         let mut required = vec!["calcom_host_id", "staff_id"];

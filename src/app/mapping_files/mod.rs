@@ -28,5 +28,5 @@ const COLUMNS: [&str; 10] = [
 /// Additional columns of templates and of files with failed lines.
 const MORE_COLUMNS: [&str; 3] = ["suggestions", "waiting", "error"];
 
-/// Decisions in one transaction.
+/// The number of decisions in one transaction.
 const DECISION_CHUNK: usize = 250;

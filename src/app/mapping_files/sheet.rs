@@ -95,7 +95,7 @@ fn check(columns: &[String], known: &[&str], required: &[&str]) -> Result<(), St
     }
     for (index, name) in columns.iter().enumerate() {
         if !known.contains(&name.as_str()) {
-            return Err(format!("has an unknown column {name:?}; known are: {all}"));
+            return Err(format!("has an unknown column {name:?}; the known columns are: {all}"));
         }
         if columns[..index].contains(name) {
             return Err(format!("has the column {name} twice"));

@@ -1,5 +1,5 @@
-//! Repairs: assigns the appointments that waited for a host once a person has mapped it, and undoes that for
-//! appointments that nobody else has changed since.
+//! Repairs: assigns the appointments that waited for a host once a person has mapped the host. Undoes a
+//! repair, except for appointments that somebody else has changed since.
 //!
 //! A repair uses the plan with which a worker decides appointments again, so the same guards hold: it changes
 //! only appointments that still wait, never one that a person assigned. Each part is one transaction: it
@@ -41,14 +41,14 @@ pub struct RepairPreview {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
     pub(crate) future: usize,
-    /// Started, or over.
+    /// Appointments that have started or are over.
     pub(crate) past: usize,
     /// Without a known start.
     pub(crate) unknown: usize,
 }
 
 impl Counts {
-    /// Returns how many a repair with this scope would assign.
+    /// Returns the number of appointments that a repair with this scope would assign.
     pub(crate) fn of(self, scope: RepairScope) -> usize {
         match scope {
             RepairScope::Future => self.future,
@@ -93,8 +93,8 @@ async fn found(
     Ok(found)
 }
 
-/// Creates a repair of exactly the appointments that wait now, and returns its number. `None`: no appointment
-/// waits. Fails with [`Refusal::NotMapped`] while the host has no mapping in force.
+/// Creates a repair of exactly the appointments that wait now, and returns its number. Returns `None` if no
+/// appointment waits. Fails with [`Refusal::NotMapped`] while the host has no mapping in force.
 pub async fn begin(
     context: &AppContext,
     key: HostKey,

@@ -15,13 +15,13 @@ use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 use crate::store::{self, GatewaySchema, ItemState, Prior, RepairItem, RepairRow, RepairState, StoreError};
 
-/// Appointments in one transaction.
+/// The number of appointments in one transaction.
 const PART: u64 = 250;
 
-/// How many rounds a repair makes over locked appointments before it leaves them pending.
+/// The number of rounds that a repair makes over locked appointments before it leaves them pending.
 const ROUNDS: u32 = 6;
 
-/// Processes the items in state `from`, part by part. Repeats for some rounds while rows are locked by other
+/// Processes the items in state `from`, part by part. Makes several rounds while rows are locked by other
 /// sessions.
 pub(super) async fn in_parts(
     context: &AppContext,
@@ -150,7 +150,7 @@ async fn assign(
     Ok(Some((read, changes)))
 }
 
-/// Returns why an appointment does not wait for this host any more. `None` if it still waits.
+/// Returns the reason why an appointment no longer waits for this host. `None` if it still waits.
 fn waits_no_more(appointment: &Appointment, key: HostKey) -> Option<&'static str> {
     match &appointment.assignment {
         _ if appointment.company != key.company => Some("other_company"),

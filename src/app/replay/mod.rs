@@ -1,10 +1,11 @@
 //! Replays dead letters: freezes a plan (`plan.rs`) that predicts each letter's outcome, carries it out
-//! (`runner.rs`) at a given rate, and compares (`report.rs`). This file shows, pauses and cancels plans and
-//! replays.
+//! (`runner.rs`) at a given rate, and compares the predictions with the results (`report.rs`). This file
+//! shows, pauses and cancels plans and replays.
 //!
-//! A letter ends with an outcome, not when it is sent: the worker ends it in the transaction of its effect,
-//! the recorder in the one that records it again. This module publishes the copies and reads the results. The
-//! process that replays holds a lease, so there is only one, and another can resume if it dies.
+//! A letter ends with an outcome, not when it is sent: the worker ends it in the transaction that decides it,
+//! or the recorder in the transaction that records it again. This module publishes the copies and reads the
+//! results. The process that replays holds a lease, so only one process replays at a time, and another can
+//! resume if it dies.
 
 mod plan;
 mod picker;
@@ -98,7 +99,7 @@ pub(crate) struct ReplayDetails {
     pub(crate) replay: ReplayView,
     /// The predictions and the results.
     pub(crate) report: Report,
-    /// The acts of people on it.
+    /// The actions of people on it.
     pub(crate) acts: Vec<RecordedLetterAction>,
     /// When the oldest letter in flight was sent, in ms since 1970.
     #[serde(rename = "on_the_way_since", serialize_with = "as_rfc3339")]
@@ -148,7 +149,7 @@ pub(crate) async fn show(
     })
 }
 
-/// Pauses a replay: letters in flight are finished, no more are sent until it is resumed.
+/// Pauses a replay: letters in flight are finished, but no more are sent until the replay is resumed.
 pub(crate) async fn pause(context: &AppContext, id: i64) -> Result<(), AppError> {
     turn(context, id, LetterAction::Pause, &[ReplayState::Running], ReplayState::Paused).await
 }
@@ -199,7 +200,7 @@ async fn find(context: &AppContext, id: i64) -> Result<Model, AppError> {
     found.ok_or_else(|| AppError::NotFound(format!("plan or replay {id}")))
 }
 
-/// Creates the record of an act on a replay.
+/// Creates the record of an action on a replay.
 fn act_on(row: &Model, action: LetterAction, context: &AppContext) -> NewLetterAction {
     NewLetterAction {
         replay: Some(row.id),

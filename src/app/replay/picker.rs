@@ -12,7 +12,7 @@ use crate::store::{FAILED, ItemRow, LEFT, LOST, REFUSED, ReplayItemState};
 /// The maximum number of letters in flight: these can no longer be stopped.
 const MAX_IN_FLIGHT: usize = 1000;
 
-/// Letters in one claim.
+/// The number of letters claimed at a time.
 const CLAIM_CHUNK: usize = 100;
 
 /// The minimum number of results for a share of failures to be meaningful.
@@ -60,12 +60,12 @@ impl FromStr for Rate {
 /// The numbers of a replay's letters by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ItemCounts {
-    /// In flight.
+    /// Letters in flight.
     pub(super) in_flight: i64,
     pub(super) ended: i64,
-    /// Ended by the worker or the recorder.
+    /// Letters ended by the worker or the recorder.
     pub(super) finished: i64,
-    /// Finished, and failed again.
+    /// Finished letters that failed again.
     pub(super) failed: i64,
 }
 
@@ -119,7 +119,7 @@ impl Picker {
         too_many.then(|| format!("{failed} of {finished} failed again: more than {} %", self.stop_percent))
     }
 
-    /// Returns the letters to send now; `passed` is the time since the last call.
+    /// Returns the letters to send now. `passed` is the time since the last call.
     pub(super) fn next(&mut self, passed: Duration, counts: ItemCounts, busy: &[ItemRow]) -> Vec<ItemRow> {
         // Catches up at most one second's worth of letters.
         let most = self.rate.within(Duration::from_secs(1)).max(1.0);

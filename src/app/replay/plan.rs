@@ -15,7 +15,7 @@ use crate::store::{
     dead_letter_ids, dead_letters_of, insert_replay,
 };
 
-/// Letters in one read. Each may be as large as a message can be.
+/// The number of letters read at a time. Each may have the maximum size of a message.
 const READ_CHUNK: usize = 50;
 
 /// A new plan, or the reasons why there is none.
@@ -29,8 +29,8 @@ pub(crate) struct PlanView {
 }
 
 /// Freezes the open letters that this filter chooses, with the outcome that each would have now, predicted in
-/// read-only transactions. Calls `watch` with the numbers of done and of all letters. On failure there is no
-/// plan.
+/// read-only transactions. Calls `watch` with the number of letters done and the number of all letters. On
+/// failure there is no plan.
 pub(crate) async fn plan(
     context: &AppContext,
     filter: &DeadLetterFilter,

@@ -11,7 +11,7 @@ use crate::store::{FAILED, ItemGroup, LEFT, ReplayItemState, StoreError, item_gr
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Report {
     pub(crate) letters: i64,
-    /// By predicted outcome; can be `failed`.
+    /// The letters by predicted outcome, which can be `failed`.
     pub(crate) foretold: BTreeMap<String, i64>,
     /// The letters predicted as `assigned`, by strategy.
     pub(crate) strategies: BTreeMap<String, i64>,
@@ -19,11 +19,11 @@ pub(crate) struct Report {
     pub(crate) failures_foretold: BTreeMap<String, i64>,
     pub(crate) pending: i64,
     pub(crate) on_the_way: i64,
-    /// By result; can be `failed`, `refused`, `left` or `lost`.
+    /// The letters by result, which can be `failed`, `refused`, `left` or `lost`.
     pub(crate) results: BTreeMap<String, i64>,
     /// The letters with a result (other than `left`) that was predicted.
     pub(crate) as_planned: i64,
-    /// The same in percent, rounded down to a tenth. `None` without results.
+    /// The same as a percentage, rounded down to a tenth. `None` without results.
     pub(crate) as_planned_percent: Option<f64>,
     /// The results that differ from their predictions.
     pub(crate) differences: Vec<Difference>,

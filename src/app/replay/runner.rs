@@ -1,4 +1,5 @@
-//! Carries out a plan: claims letters, publishes them with confirms and reads results, until none is left.
+//! Carries out a plan: claims letters, publishes them with confirms and reads results, until no letter is
+//! left.
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// How long to wait for a result before warning that letters may be lost.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// Letters in one publish. Each may be as large as a message can be.
+/// The number of letters published at a time. Each may have the maximum size of a message.
 const PUBLISH_CHUNK: usize = 50;
 
 /// The maximum length of a header with a person's text, in bytes.
@@ -92,7 +93,7 @@ pub(crate) async fn carry_out(
     mut watch: impl FnMut(i64, Progress),
 ) -> Result<ReplayEnd, AppError> {
     let queue = context.queue().await?;
-    // Fails before the replay starts if the broker is away.
+    // Fails before the replay starts if the broker is unreachable.
     queue.depth().await?;
     let runner = Runner { context, publisher: queue.publisher(), replay, lease: Uuid::new_v4().to_string() };
     let letters = Report::read(context, replay).await?.letters;
@@ -331,7 +332,7 @@ impl Runner<'_> {
 enum Put {
     /// The broker has confirmed all of them.
     Sent,
-    /// No queue accepts one of them.
+    /// At least one of them was not accepted by any queue.
     Unfit,
     /// The process was asked to stop first.
     Stopped,

@@ -1,4 +1,4 @@
-//! Judges the status: whether bookings are assigned, and the problems, the worst first.
+//! Assesses the status: whether bookings are assigned, and the problems, the worst first.
 
 use serde::Serialize;
 
@@ -41,7 +41,8 @@ pub(crate) struct Reason {
     pub(crate) message: String,
 }
 
-/// The roadmap's targets: the minimum percentage assigned, the maximum unmatched, the maximum of errors.
+/// The roadmap's targets: the minimum percentage of assigned events, and the maximum percentages of unmatched
+/// events and of errors.
 const ASSIGNED_PERCENT: f64 = 90.0;
 const UNMATCHED_PERCENT: u64 = 20;
 const ERROR_PERCENT: u64 = 5;

@@ -18,7 +18,7 @@ use crate::runtime::clock::as_rfc3339;
 use crate::store::{Unassigned, Waits, WorkerRow, sum_waits};
 use judge::Reason;
 
-/// The view of the status. A part that could not be read is null.
+/// The status, as JSON. A part that could not be read is null.
 #[derive(Default, Serialize)]
 pub(crate) struct StatusView {
     #[serde(serialize_with = "as_rfc3339")]
@@ -27,7 +27,7 @@ pub(crate) struct StatusView {
     pub(crate) state: State,
     pub(crate) assigning: Assigning,
     pub(crate) reasons: Vec<Reason>,
-    /// Why the database cannot be read, or not completely.
+    /// Why the database cannot be read, or only in part.
     pub(crate) database_problem: Option<Problem>,
     pub(crate) queue_problem: Option<Problem>,
     pub(crate) events: Option<Events>,
@@ -44,7 +44,7 @@ pub(crate) struct StatusView {
 #[derive(Serialize)]
 pub(crate) struct Problem {
     pub(crate) message: String,
-    /// Whether the server cannot be reached. Otherwise it answers, but something else is wrong.
+    /// Whether the server cannot be reached. If false, it responds, but something else is wrong.
     pub(crate) is_away: bool,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Events {
     pub(crate) last_decided: Option<i64>,
 }
 
-/// Events that were decided within one window of time.
+/// Events that were decided within one time window.
 #[derive(Serialize)]
 pub(crate) struct Window {
     pub(crate) decided: i64,

@@ -20,17 +20,17 @@ use crate::store::{
 
 const MINUTE_MS: i64 = 60_000;
 
-/// How long to wait for a server that is away.
+/// The time limit for connecting to a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The maximum number of events whose ages are read.
 const MAX_AGES: u64 = 2_000;
 
-/// How often a repeated read counts the day again, which takes longer than the rest.
+/// The interval at which a repeated read counts the day's events again, which takes longer than the rest.
 const DAY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Reads the status, once or repeatedly. It needs no [`crate::app::AppContext`]: it works while database and
-/// queue are away.
+/// Reads the status, once or repeatedly. It does not need a [`crate::app::AppContext`], so it works while the
+/// database and the queue are unreachable.
 pub(crate) struct StatusReader {
     database: DatabaseConfig,
     queue: QueueConfig,
@@ -60,7 +60,7 @@ impl StatusReader {
         Self { database, queue, spool, scope, connected: None, opened: None, day: None }
     }
 
-    /// Reads everything and judges it.
+    /// Reads everything and assesses it.
     pub(crate) async fn read(&mut self) -> StatusView {
         let company = self.scope.only();
         let mut view = StatusView { at: now_ms(), company, ..StatusView::default() };
@@ -119,7 +119,7 @@ async fn levels(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<Dept
     Ok(depth)
 }
 
-/// Fails if the queue's file does not exist, so that a read does not create it.
+/// Fails if the queue file does not exist, so that a read does not create it.
 fn exists(config: &QueueConfig) -> Result<(), QueueError> {
     let Some(path) = config.url.expose().strip_prefix("sqlite://") else { return Ok(()) };
     let path = path.split('?').next().unwrap_or_default().to_owned();
@@ -151,7 +151,7 @@ async fn spooled(path: &Path) -> Option<Spooled> {
 }
 
 /// Reads the database. Skips a part that the database refuses and returns that error at the end; stops at
-/// once while the database is away.
+/// once if the database is unreachable.
 async fn rows(
     connected: &mut Option<Database>,
     config: &DatabaseConfig,
@@ -176,7 +176,7 @@ async fn rows(
     refused.take().map_or(Ok(()), Err)
 }
 
-/// Reads one part. A missing or unreadable table does not stop the others; a server that is away does.
+/// Reads one part. A missing or unreadable table does not stop the others; an unreachable server does.
 async fn part<T>(
     database: &Database,
     asked: impl Future<Output = Result<T, StoreError>>,
