@@ -156,22 +156,28 @@ pub enum Refusal {
     Taken { host: HostId, mapping: i64, staff: StaffId },
     #[error("somebody else has changed the mapping of host {0} in the meantime: check it again")]
     ChangedMeanwhile(HostId),
-    #[error("mapping {mapping} was changed again since{}", .by.map_or_else(String::new, |audit| format!(" (audit {audit}): revert that first")))]
+    #[error(
+        "mapping {mapping} has been changed again since then{}",
+        .by.map_or_else(String::new, |audit| format!(" (audit {audit}): revert that change first"))
+    )]
     // `by` is the newer change; `None` if no audit row records it.
     ChangedSince { mapping: i64, by: Option<i64> },
-    #[error("audit {0} does not record how the mapping was before, so it cannot be restored")]
+    #[error("audit {0} does not record the mapping's previous state, so that cannot be restored")]
     NotRevertible(i64),
-    #[error("host {0} has two decisions in one request")]
+    #[error("the request contains two decisions for host {0}")]
     Twice(HostId),
     #[error("host {} of company {} is not in the inbox", .0.host, .0.company)]
     NotInInbox(HostKey),
-    #[error("host {0} needs no decision any more: it has a mapping")]
+    #[error("host {0} no longer needs a decision: it has a mapping")]
     Resolved(HostId),
-    #[error("nobody is suggested for host {}", .0.host)]
+    #[error("no member of staff is suggested for host {}", .0.host)]
     NoSuggestion(HostKey),
-    #[error("several are suggested for host {}", .0.host)]
+    #[error("several members of staff are suggested for host {}", .0.host)]
     SeveralSuggestions(HostKey, Vec<StaffId>),
-    #[error("staff {staff} is not suggested for host {host} (suggested: {among})", staff = .1, host = .0.host, among = listed(.2))]
+    #[error(
+        "staff {staff} is not suggested for host {host} (suggested: {among})",
+        staff = .1, host = .0.host, among = join_ids(.2)
+    )]
     NotSuggested(HostKey, StaffId, Vec<StaffId>),
     #[error("host {} has no mapping in force", .0.host)]
     NotMapped(HostKey),
@@ -180,6 +186,6 @@ pub enum Refusal {
 }
 
 /// Renders ids of members of staff as a list.
-fn listed(staff: &[StaffId]) -> String {
+fn join_ids(staff: &[StaffId]) -> String {
     staff.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

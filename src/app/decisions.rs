@@ -57,9 +57,12 @@ async fn host_facts(context: &AppContext, key: HostKey) -> Result<HostFacts, App
 /// Describes the mapping in force for a host.
 fn in_force(facts: &HostFacts) -> String {
     match facts.mappings.iter().find(|row| row.is_active_in(facts.key.company)) {
-        None => "it has no mapping in force now".to_owned(),
+        None => "the host now has no mapping in force".to_owned(),
         Some(row) => {
-            format!("it is mapped to staff {} now (mapping {}, {})", row.staff.id, row.id, row.state.source)
+            format!(
+                "the host is now mapped to staff {} (mapping {}, {})",
+                row.staff.id, row.id, row.state.source
+            )
         }
     }
 }

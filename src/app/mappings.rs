@@ -162,5 +162,5 @@ pub(crate) async fn reverting(
     let change = context.with_deadline(change).await?;
     let change = change.ok_or_else(|| context.absent(format_args!("change {audit}")))?;
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-    Ok(Decision::reverting(change, format!("reverts audit {audit}{why}")))
+    Ok(Decision::reverting(change, format!("revert of audit {audit}{why}")))
 }

@@ -185,7 +185,7 @@ fn timeline(letter: &DeadLetter) -> Vec<Moment> {
         timeline.push((ms, Moment { reason, error, worker, ..moment }));
     }
     if by_broker {
-        let (ms, moment) = happened(letter.last_failed_ms, "given up by the broker".to_owned());
+        let (ms, moment) = happened(letter.last_failed_ms, "dead-lettered by the broker".to_owned());
         let (reason, error) = (Some(letter.reason.clone()), Some(letter.error.clone()));
         timeline.push((ms, Moment { reason, error, ..moment }));
     }

@@ -273,9 +273,11 @@ fn next(
             ),
             suggestions.as_slice(),
         ),
-        Resolution::NeedsReview { review: Review::Ambiguous, .. } => {
-            ("assign the host, or remove what they share from all but one of them".to_owned(), &[][..])
-        }
+        Resolution::NeedsReview { review: Review::Ambiguous, .. } => (
+            "assign the host, or remove the shared address, name or mapping from all but one member of staff"
+                .to_owned(),
+            &[][..],
+        ),
         Resolution::NeedsReview { review: Review::SwitchedOff, suggestions } => {
             ("assign the host to that person again, or to another".to_owned(), suggestions.as_slice())
         }

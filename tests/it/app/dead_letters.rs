@@ -206,7 +206,7 @@ async fn raw_bytes_never_reach_a_terminal_unescaped() {
         "JSON escapes keep the bytes"
     );
     let text = stdout(&run(&test, &["show", "2", "--reveal"])).to_owned();
-    assert!(text.contains("000000  ff 1b 5d 30") && text.contains("given up by the broker"), "{text}");
+    assert!(text.contains("000000  ff 1b 5d 30") && text.contains("dead-lettered by the broker"), "{text}");
 }
 
 on_engines!(summaries_are_the_list_without_large_columns);

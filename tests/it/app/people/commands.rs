@@ -266,7 +266,10 @@ async fn tables_explain_and_suggest_the_next_command() {
     );
     let explain = ["match", "explain", "--uid", "B11"];
     says(&explain, &["hostmatch mappings set --company 1 --host 7 --staff 12\n"]);
-    says(&["inbox", "accept", "--company", "1", "--host", "8"], &["nobody is suggested for host 8"]);
+    says(
+        &["inbox", "accept", "--company", "1", "--host", "8"],
+        &["no member of staff is suggested for host 8"],
+    );
     let accept = ["inbox", "accept", "--company", "1", "--host", "7"];
     says(
         &accept,

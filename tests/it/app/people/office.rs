@@ -63,7 +63,7 @@ async fn the_commands_of_the_office_work_as_written(backend: Backend) {
                 11 => says("Reverted: host 1420310 is Zoe Arndt (staff 33) again (mapping 2)."),
                 14 => says("Host 1420555 is ignored until"),
                 15 => says("unknown, ignored"),
-                17 => says("reverts audit 4: Zoe is back"),
+                17 => says("revert of audit 4: Zoe is back"),
                 18 => says("created"),
                 // What a person does in the spreadsheet.
                 19 => {

@@ -53,7 +53,7 @@ async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(bac
     assert_eq!((codes[0].0, codes[1].0), (Some(0), Some(6)), "{backend:?}: {codes:?}");
     let reported = &codes[1].1;
     assert!(reported.contains("somebody else has changed the mapping of host 7"), "{backend:?}: {reported}");
-    assert!(reported.contains("it is mapped to staff"), "{backend:?}: {reported}");
+    assert!(reported.contains("the host is now mapped to staff"), "{backend:?}: {reported}");
     assert_eq!(world.count("calcom_host_mappings").await, 1, "{backend:?}");
     assert_eq!(world.count("calcom_host_mapping_audits").await, 1, "{backend:?}");
 }
