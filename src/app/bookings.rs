@@ -155,7 +155,7 @@ pub(crate) async fn tail<E: From<AppError>>(
 ) -> Result<(), E> {
     let mut tail = Tail { context, filter, shown: HashMap::new(), newest_ms: 0 };
     let mut rows = tail.past(lines).await?;
-    let mut is_away = false;
+    let mut is_unreachable = false;
     loop {
         rows.drain(..).try_for_each(|row| show(row.into()))?;
         tokio::select! {
@@ -163,12 +163,12 @@ pub(crate) async fn tail<E: From<AppError>>(
             () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
         match tail.fresh().await {
-            Ok(new) => (rows, is_away) = (new, false),
+            Ok(new) => (rows, is_unreachable) = (new, false),
             Err(error) if error.code() == ErrorCode::DatabaseUnreachable => {
-                if !is_away {
+                if !is_unreachable {
                     tracing::warn!(%error, "waiting for the database");
                 }
-                is_away = true;
+                is_unreachable = true;
             }
             Err(error) => return Err(error.into()),
         }

@@ -36,7 +36,7 @@ impl Act {
 }
 
 /// The result of each decision, in the order of the decisions.
-pub type Answers = Vec<Result<Decided, Refusal>>;
+pub type DecisionResults = Vec<Result<Decided, Refusal>>;
 
 /// Carries out decisions in the caller's transaction, with a fixed number of statements for about 250
 /// decisions. A refused decision writes nothing and does not stop the others; a caller that wants all or
@@ -50,7 +50,7 @@ pub async fn decide(
     schema: &GatewaySchema,
     act: &Act,
     decisions: &[Decision],
-) -> Result<Answers, StoreError> {
+) -> Result<DecisionResults, StoreError> {
     let keys: BTreeSet<HostKey> = decisions.iter().map(|decision| decision.key).collect();
     begin_deciding(tx, schema, &keys).await?;
     let rulings = rulings(tx, schema, decisions).await?;
@@ -66,7 +66,7 @@ pub async fn decide(
                 rows: ruling.rows.clone(),
                 needs_person: ruling.needs_person,
                 is_revert: matches!(decision.command, Command::Revert(_)),
-                reason: decision.reason.as_deref().map(fitting),
+                reason: decision.reason.as_deref().map(fit_column),
             })
         })
         .collect();
@@ -90,7 +90,7 @@ pub async fn predict(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     decisions: &[Decision],
-) -> Result<Answers, StoreError> {
+) -> Result<DecisionResults, StoreError> {
     let rulings = rulings(tx, schema, decisions).await?;
     let predicted = decisions.iter().zip(rulings).map(|(decision, ruling)| Ok(predicted(decision, ruling?)));
     Ok(predicted.collect())
@@ -103,13 +103,14 @@ pub async fn decide_now(
     schema: &GatewaySchema,
     act: &Act,
     decisions: &[Decision],
-) -> Result<Answers, StoreError> {
-    again(database, async |tx: &DatabaseTransaction| decide(tx, schema, act, decisions).await).await
+) -> Result<DecisionResults, StoreError> {
+    transact_with_retries(database, async |tx: &DatabaseTransaction| decide(tx, schema, act, decisions).await)
+        .await
 }
 
 /// Runs `work` in a transaction, and retries after a delay if another session holds a lock or has changed
 /// what `work` read.
-pub(super) async fn again<T>(
+pub(super) async fn transact_with_retries<T>(
     database: &Database,
     mut work: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
@@ -174,6 +175,6 @@ fn predicted(decision: &Decision, ruling: Ruling) -> Decided {
 }
 
 /// Shortens a text to the size of the column, and removes NUL characters.
-pub(super) fn fitting(text: &str) -> String {
+pub(super) fn fit_column(text: &str) -> String {
     text.chars().filter(|c| *c != '\0').take(8_000).collect()
 }

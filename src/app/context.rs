@@ -90,7 +90,7 @@ impl AppContext {
     }
 
     /// Returns the error for something that does not exist in the caller's scope.
-    pub(super) fn absent(&self, what: impl Display) -> AppError {
+    pub(super) fn not_found(&self, what: impl Display) -> AppError {
         let of = self.scope.only().map(|company| format!(" of company {company}")).unwrap_or_default();
         AppError::NotFound(format!("{what}{of}"))
     }

@@ -55,7 +55,7 @@ pub struct Decision {
     pub reason: Option<String>,
     /// The host's newest audit row that the person saw (`HostFacts::last_audit`). The decision is refused if
     /// there is a newer one. `None` accepts any state.
-    pub seen: Option<i64>,
+    pub expected_audit: Option<i64>,
     /// Whether to accept a host that no booking has named yet. Otherwise the decision is refused, because the
     /// host's number is probably mistyped.
     pub may_be_new: bool,
@@ -67,7 +67,7 @@ impl Decision {
     /// Creates a decision about this host.
     pub fn new(company: CompanyId, host: HostId, command: Command) -> Self {
         let key = HostKey::new(company, host);
-        Self { key, command, reason: None, seen: None, may_be_new: false, snapshot: None }
+        Self { key, command, reason: None, expected_audit: None, may_be_new: false, snapshot: None }
     }
 
     /// Creates the decision that reverts a change.

@@ -26,7 +26,7 @@ pub(crate) async fn preview(
     if !context.scope.contains(key.company) {
         return Err(Refusal::NoCompany(key.company).into());
     }
-    let decision = Decision { seen: Some(host_facts(context, key).await?.last_audit), ..decision };
+    let decision = Decision { expected_audit: Some(host_facts(context, key).await?.last_audit), ..decision };
     let predicted = predict(context.connection(), &context.schema, std::slice::from_ref(&decision));
     let predicted = context.with_deadline(predicted).await?.remove(0)?;
     Ok((decision, predicted))
@@ -39,7 +39,7 @@ pub(crate) async fn carry_out(context: &AppContext, decision: Decision) -> Resul
     let decided = decide_now(&context.database, &context.schema, &act, &[decision]).await?.remove(0);
     let decided = match decided {
         Err(refusal @ Refusal::ChangedMeanwhile(_)) => {
-            let in_force = in_force(&host_facts(context, key).await?);
+            let in_force = describe_mapping(&host_facts(context, key).await?);
             return Err(AppError::NotAllowed(format!("{refusal}; {in_force}")));
         }
         decided => decided?,
@@ -55,7 +55,7 @@ async fn host_facts(context: &AppContext, key: HostKey) -> Result<HostFacts, App
 }
 
 /// Describes the mapping in force for a host.
-fn in_force(facts: &HostFacts) -> String {
+fn describe_mapping(facts: &HostFacts) -> String {
     match facts.mappings.iter().find(|row| row.is_active_in(facts.key.company)) {
         None => "the host now has no mapping in force".to_owned(),
         Some(row) => {

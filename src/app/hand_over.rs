@@ -10,7 +10,7 @@ use sea_orm::prelude::TextUuid;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Set};
 use serde::Serialize;
 
-use super::carry_out::{Act, again, decide, predict};
+use super::carry_out::{Act, decide, predict, transact_with_retries};
 use super::decision::{Command, Decision, Refusal};
 use super::ruling::valid;
 use super::{AppContext, AppError};
@@ -86,7 +86,7 @@ pub async fn preview_hand_over(context: &AppContext, order: &HandOver) -> Result
     for answer in predict(db, schema, &decisions).await? {
         answer.map_err(not_allowed)?;
     }
-    Ok(order.found(db, schema, &decisions).await?)
+    Ok(order.find_view(db, schema, &decisions).await?)
 }
 
 /// Hands over everything or nothing. On failure nothing was changed.
@@ -94,7 +94,7 @@ pub async fn hand_over(context: &AppContext, order: &HandOver) -> Result<HandOve
     preview_hand_over(context, order).await?;
     let act = Act::new(context.author.clone());
     let work = async |tx: &DatabaseTransaction| order.hand_over(tx, &context.schema, &act).await;
-    Ok(again(&context.database, work).await?)
+    Ok(transact_with_retries(&context.database, work).await?)
 }
 
 /// Turns a refusal into an error for the whole hand-over: a member of staff is unknown or may not take over.
@@ -145,7 +145,7 @@ impl HandOver {
         Ok(hosts.into_iter().map(decision).collect())
     }
 
-    async fn found(
+    async fn find_view(
         &self,
         db: &impl ConnectionTrait,
         schema: &GatewaySchema,
@@ -177,7 +177,7 @@ impl HandOver {
                 self.from
             )));
         }
-        let mut view = self.found(tx, schema, &decisions).await?;
+        let mut view = self.find_view(tx, schema, &decisions).await?;
         let ids: BTreeSet<AppointmentId> = view.appointments.iter().map(|held| held.appointment).collect();
         // This must precede statements that do not wait for locks: after those, MariaDB rolls back a
         // transaction that skips a locked row.
@@ -251,7 +251,7 @@ pub async fn undo_hand_over(
     }
     let act = Act::new(context.author.clone());
     let work = async |tx: &DatabaseTransaction| give_back(tx, &context.schema, &act, &row, reason).await;
-    again(&context.database, work).await?.ok_or_else(was_undone)
+    transact_with_retries(&context.database, work).await?.ok_or_else(was_undone)
 }
 
 /// Undoes a hand-over in the transaction. Returns `None` if the hand-over was undone in the meantime.

@@ -3,7 +3,7 @@
 use sea_orm::DatabaseTransaction;
 use serde::Serialize;
 
-use super::carry_out::{again, fitting};
+use super::carry_out::{fit_column, transact_with_retries};
 use super::context::{Names, names, page};
 use super::mappings::{self, MappingView};
 use super::repair::{self, Counts};
@@ -28,7 +28,7 @@ pub(crate) struct InboxView {
     pub(crate) state: InboxState,
     pub(crate) ignored_by: Option<Actor>,
     pub(crate) ignored_reason: Option<String>,
-    /// The end of ignoring, ms since 1970. `None`: until it is reopened.
+    /// The moment at which the host is reopened, ms since 1970. `None` if only a person reopens it.
     #[serde(serialize_with = "as_rfc3339")]
     pub(crate) ignored_until: Option<i64>,
     #[serde(flatten)]
@@ -80,7 +80,7 @@ impl InboxView {
             name: row.host.name,
             email: row.host.email,
             kind,
-            what: what(row.review, kind),
+            what: describe_problem(row.review, kind),
             state: row.state,
             ignored_by: ignored.map(|last| last.by.clone()),
             ignored_reason: ignored.and_then(|last| last.why.clone()),
@@ -106,7 +106,7 @@ impl InboxView {
     }
 }
 
-fn what(review: Option<Review>, kind: InboxKind) -> &'static str {
+fn describe_problem(review: Option<Review>, kind: InboxKind) -> &'static str {
     match (review, kind) {
         (None, _) => "nobody was found",
         (Some(Review::BelowThreshold), _) => "somebody fits, but with too little confidence",
@@ -185,7 +185,7 @@ async fn find(
 }
 
 /// Returns the decision that accepts a suggestion for a host: the only one, or the one for `staff`.
-pub(crate) async fn accepting(
+pub(crate) async fn accept_decision(
     context: &AppContext,
     key: HostKey,
     staff: Option<&StaffId>,
@@ -210,7 +210,7 @@ pub(crate) async fn accepting(
 }
 
 /// Returns the decision that maps a host of the inbox. (`Command::Set` alone also maps hosts outside it.)
-pub(crate) async fn assigning(
+pub(crate) async fn assign_decision(
     context: &AppContext,
     key: HostKey,
     staff: &StaffId,
@@ -225,7 +225,7 @@ pub struct IgnoredView {
     did: &'static str,
     #[serde(flatten)]
     key: HostKey,
-    /// The end of ignoring, ms since 1970. `None`: until it is reopened.
+    /// The moment at which the host is reopened, ms since 1970. `None` if only a person reopens it.
     #[serde(serialize_with = "as_rfc3339")]
     pub until: Option<i64>,
     reason: String,
@@ -276,11 +276,11 @@ async fn act(
     why: Option<&str>,
 ) -> Result<(), AppError> {
     entry(context, key).await?;
-    let state = again(&context.database, async |tx: &DatabaseTransaction| {
+    let state = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
         store::lock_hosts(tx, &context.schema, &[key].into()).await?;
         let state = find(tx, key).await?.map(|entry| entry.row.state);
         if matches!(state, Some(InboxState::Open | InboxState::Ignored)) {
-            let by = (context.author.actor(), why.map(fitting));
+            let by = (context.author.actor(), why.map(fit_column));
             store::act_on_host(tx, key, action, by).await?;
         }
         Ok(state)

@@ -55,6 +55,7 @@ impl From<MappingRow> for MappingView {
 #[derive(Debug, Serialize)]
 pub(crate) struct MappingList {
     pub(crate) mappings: Vec<MappingView>,
+    /// The value of `--before` for the next page.
     pub(crate) next_before: Option<i64>,
 }
 
@@ -78,11 +79,11 @@ pub(super) async fn read(
 }
 
 /// Reads one mapping and its host.
-async fn one(context: &AppContext, id: i64) -> Result<(HostKey, MappingView), AppError> {
+async fn find_mapping(context: &AppContext, id: i64) -> Result<(HostKey, MappingView), AppError> {
     let filter = MappingFilter { id: Some(id), ..MappingFilter::default() };
     let found = read(context, &filter, 1).await?.pop();
     let keyed = found.and_then(|mapping| Some((HostKey::new(mapping.company?, mapping.host), mapping)));
-    keyed.ok_or_else(|| context.absent(format_args!("mapping {id}")))
+    keyed.ok_or_else(|| context.not_found(format_args!("mapping {id}")))
 }
 
 /// A mapping with its history and the appointments that wait for its host.
@@ -95,7 +96,7 @@ pub(crate) struct MappingDetails {
 
 /// Returns one mapping with its history and the appointments that wait for its host.
 pub(crate) async fn show(context: &AppContext, id: i64) -> Result<MappingDetails, AppError> {
-    let (key, mapping) = one(context, id).await?;
+    let (key, mapping) = find_mapping(context, id).await?;
     let waiting = repair::preview(context, key).await?.counts();
     Ok(MappingDetails { mapping, waiting, history: changes(context, id, 20).await? })
 }
@@ -108,7 +109,7 @@ pub(crate) struct MappingHistory {
 
 /// Returns the changes to a mapping, newest first: who, from what to what, and why.
 pub(crate) async fn history(context: &AppContext, id: i64, limit: u64) -> Result<MappingHistory, AppError> {
-    one(context, id).await?;
+    find_mapping(context, id).await?;
     Ok(MappingHistory { history: changes(context, id, limit).await? })
 }
 
@@ -120,6 +121,7 @@ async fn changes(context: &AppContext, mapping: i64, limit: u64) -> Result<Vec<A
 #[derive(Debug, Serialize)]
 pub(crate) struct AuditList {
     pub(crate) audits: Vec<AuditRow>,
+    /// The value of `--before` for the next page.
     pub(crate) next_before: Option<i64>,
 }
 
@@ -143,24 +145,24 @@ pub(super) async fn read_audits(
 }
 
 /// Returns the decision that switches a mapping off or on.
-pub(crate) async fn switching(
+pub(crate) async fn switch_decision(
     context: &AppContext,
     id: i64,
     command: fn(i64) -> Command,
 ) -> Result<Decision, AppError> {
-    let (key, _) = one(context, id).await?;
+    let (key, _) = find_mapping(context, id).await?;
     Ok(Decision::new(key.company, key.host, command(id)))
 }
 
 /// Returns the decision that reverts the change of this audit row.
-pub(crate) async fn reverting(
+pub(crate) async fn revert_decision(
     context: &AppContext,
     audit: i64,
     why: Option<&str>,
 ) -> Result<Decision, AppError> {
     let change = change_of(context.connection(), &context.schema, &context.scope, audit);
     let change = context.with_deadline(change).await?;
-    let change = change.ok_or_else(|| context.absent(format_args!("change {audit}")))?;
+    let change = change.ok_or_else(|| context.not_found(format_args!("change {audit}")))?;
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     Ok(Decision::reverting(change, format!("revert of audit {audit}{why}")))
 }

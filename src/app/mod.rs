@@ -6,8 +6,9 @@
 //!
 //! Pure code (`ruling.rs`) decides what a [`Decision`] about a host changes. It uses facts that were read
 //! under the host's lock, which workers take too. So when two people decide on one host at once, the second
-//! sees what the first did; with [`Decision::seen`] the second is refused, because the decision was about
-//! another state. Each change of a mapping's row writes one audit row, and another decision can revert it.
+//! sees what the first did; with [`Decision::expected_audit`] the second is refused, because the decision was
+//! about another state. Each change of a mapping's row writes one audit row, and another decision can revert
+//! it.
 
 mod carry_out;
 mod context;
@@ -30,7 +31,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod replay;
 pub(crate) mod publish;
 
-pub use carry_out::{Act, Answers, decide, decide_now, predict};
+pub use carry_out::{Act, DecisionResults, decide, decide_now, predict};
 pub use context::{Access, AppContext};
 pub use decision::{Author, Before, Command, Decided, Decision, Effect, Refusal};
 pub use error::{AppError, ErrorCode, NextAction};

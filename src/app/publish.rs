@@ -101,7 +101,7 @@ pub(crate) async fn publish(
         let mut chunk = chunk.to_vec();
         // Each event begins a trace of its own.
         let spans: Vec<Span> =
-            chunk.iter_mut().map(|message| traced(message, publisher.destination())).collect();
+            chunk.iter_mut().map(|message| start_span(message, publisher.destination())).collect();
         let count = chunk.len();
         result = publisher.publish(chunk).await;
         if result.is_err() {
@@ -116,7 +116,7 @@ pub(crate) async fn publish(
 }
 
 /// Starts the span of publishing one event and writes its context into the message.
-fn traced(message: &mut Message, destination: (&'static str, &str)) -> Span {
+fn start_span(message: &mut Message, destination: (&'static str, &str)) -> Span {
     let span = Span::messaging(Parent::None, SpanKind::Producer, "publish", destination, []);
     if let Some(origin) = span.origin() {
         origin.write(&mut message.headers);

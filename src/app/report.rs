@@ -47,8 +47,10 @@ pub(crate) struct Comparison {
     /// Those counted in `same` that somebody else decided: only these are evidence of agreement.
     pub(crate) same_by_others: u64,
     pub(crate) different: u64,
-    pub(crate) only_we: u64,
-    pub(crate) only_they: u64,
+    #[serde(rename = "only_we")]
+    pub(crate) only_ours: u64,
+    #[serde(rename = "only_they")]
+    pub(crate) only_theirs: u64,
     pub(crate) neither: u64,
     pub(crate) not_compared: u64,
     /// Of the decisions that somebody else also made, the percentage that agree.
@@ -64,10 +66,11 @@ pub(crate) struct ByStrategy {
     pub(crate) comparison: Comparison,
 }
 
-/// New mappings per day, and the number of hosts that would be mapped in mode `assign`.
+/// New mappings per day, and the mappings that mode `assign` would create.
 #[derive(Default, Serialize)]
 pub(crate) struct Mappings {
     pub(crate) per_day: Vec<Day>,
+    /// The number of hosts that would be mapped in mode `assign`.
     pub(crate) would_make: usize,
 }
 
@@ -95,8 +98,10 @@ pub(crate) struct Difference {
     pub(crate) company: CompanyId,
     pub(crate) host: Option<HostId>,
     agreement: Agreement,
-    pub(crate) found: Option<StaffId>,
-    pub(crate) has: Option<StaffId>,
+    #[serde(rename = "found")]
+    pub(crate) found_staff: Option<StaffId>,
+    #[serde(rename = "has")]
+    pub(crate) current_staff: Option<StaffId>,
     pub(crate) strategy: Option<String>,
     confidence: Option<Confidence>,
 }
@@ -107,8 +112,10 @@ pub(crate) struct Difference {
 enum Agreement {
     Same,
     Different,
-    OnlyWe,
-    OnlyThey,
+    #[serde(rename = "only_we")]
+    OnlyOurs,
+    #[serde(rename = "only_they")]
+    OnlyTheirs,
     Neither,
     /// A decision of an earlier version, which did not record whom it found.
     NotCompared,
@@ -124,65 +131,67 @@ pub(crate) async fn report(
     let (db, scope) = (context.connection(), &context.scope);
     let Period { since_ms: since, until_ms: until } = period;
     let mut report = ReportView { since, until, company: scope.only(), ..ReportView::default() };
-    let (mut would_make, mut after) = (BTreeSet::new(), (i64::MIN, i64::MIN));
+    let (mut would_make, mut cursor) = (BTreeSet::new(), (i64::MIN, i64::MIN));
     loop {
-        let page = context.with_deadline(decided(db, scope, period, after, PAGE_ROWS)).await?;
+        let page = context.with_deadline(decided(db, scope, period, cursor, PAGE_ROWS)).await?;
         let Some(last) = page.last() else { break };
-        after = (last.decided_ms, last.appointment.0);
-        for one in page {
-            would_make.extend(report.count(one, max_differences));
+        cursor = (last.decided_ms, last.appointment.0);
+        for decision in page {
+            would_make.extend(report.count(decision, max_differences));
         }
     }
     let [first_day, last_day] = [since, until].map(rfc3339);
     let days = [&first_day, &last_day].map(|day| day.get(..10).unwrap_or(day));
-    let made = new_mappings(db, &context.schema, scope, days[0], days[1]);
+    let new = new_mappings(db, &context.schema, scope, days[0], days[1]);
     let mut per_day: BTreeMap<String, Day> = BTreeMap::new();
-    for (day, action, count) in context.with_deadline(made).await? {
+    for (day, action, count) in context.with_deadline(new).await? {
         let row = per_day.entry(day.clone()).or_insert_with(|| Day { day, ..Day::default() });
-        let made = if action == AuditAction::Created { &mut row.by_people } else { &mut row.by_matching };
-        *made += count;
+        let day_counter =
+            if action == AuditAction::Created { &mut row.by_people } else { &mut row.by_matching };
+        *day_counter += count;
     }
     report.mappings = Mappings { per_day: per_day.into_values().collect(), would_make: would_make.len() };
     report.failed.dead_letters = context.with_deadline(dead_letter_reasons(db, scope, period)).await?;
-    report.judge();
+    report.compute_percentages();
     Ok(report)
 }
 
 impl ReportView {
     /// Counts one decision. Returns the host for which assigning would create a mapping.
-    fn count(&mut self, one: Decided, max_differences: usize) -> Option<HostKey> {
-        let outcome = one.outcome().filter(|it| !matches!(it, Outcome::Recorded | Outcome::Ignored))?;
-        let observed = one.observed.is_some();
+    fn count(&mut self, decision: Decided, max_differences: usize) -> Option<HostKey> {
+        let outcome = decision.outcome().filter(|it| !matches!(it, Outcome::Recorded | Outcome::Ignored))?;
+        let observed = decision.observed.is_some();
         self.appointments.decided += 1;
         self.appointments.observed += u64::from(observed);
-        self.appointments.with_staff += u64::from(one.now.is_some());
-        let agreement = agreement(&one, outcome);
-        let by_others = one.now.is_some() && one.now != one.ours;
+        self.appointments.with_staff += u64::from(decision.now.is_some());
+        let agreement = agreement(&decision, outcome);
+        let by_others = decision.now.is_some() && decision.now != decision.ours;
         self.comparison.add(agreement, by_others);
         if outcome.found_nobody() {
-            let reason = one.review.unwrap_or_else(|| outcome.to_string());
+            let reason = decision.review.unwrap_or_else(|| outcome.to_string());
             *self.failed.reasons.entry(reason).or_default() += 1;
             self.failed.appointments += 1;
         }
-        let is_found = one.found.is_some() || agreement == Agreement::NotCompared;
-        let strategy = one.strategy.filter(|_| is_found);
-        let confidence = one.confidence.filter(|_| is_found);
+        let is_found = decision.found.is_some() || agreement == Agreement::NotCompared;
+        let strategy = decision.strategy.filter(|_| is_found);
+        let confidence = decision.confidence.filter(|_| is_found);
         if let Some(strategy) = &strategy {
             let row = self.by_strategy(strategy, confidence);
             row.appointments += 1;
             row.comparison.add(agreement, by_others);
         }
         let is_match = observed && matches!(strategy.as_deref(), Some("email" | "name"));
-        let would_make = one.host.filter(|_| is_match).map(|host| HostKey::new(one.company, host));
-        let disagrees = matches!(agreement, Agreement::Different | Agreement::OnlyWe | Agreement::OnlyThey);
+        let would_make = decision.host.filter(|_| is_match).map(|host| HostKey::new(decision.company, host));
+        let disagrees =
+            matches!(agreement, Agreement::Different | Agreement::OnlyOurs | Agreement::OnlyTheirs);
         if disagrees && self.differences.len() < max_differences {
             self.differences.push(Difference {
-                appointment: one.appointment,
-                company: one.company,
-                host: one.host,
+                appointment: decision.appointment,
+                company: decision.company,
+                host: decision.host,
                 agreement,
-                found: one.found,
-                has: one.now,
+                found_staff: decision.found,
+                current_staff: decision.now,
                 strategy,
                 confidence,
             });
@@ -191,17 +200,17 @@ impl ReportView {
     }
 
     fn by_strategy(&mut self, strategy: &str, confidence: Option<Confidence>) -> &mut ByStrategy {
-        let is_it = |it: &ByStrategy| it.strategy == strategy && it.confidence == confidence;
-        let place = self.strategies.iter().position(is_it).unwrap_or_else(|| {
+        let is_same_row = |it: &ByStrategy| it.strategy == strategy && it.confidence == confidence;
+        let index = self.strategies.iter().position(is_same_row).unwrap_or_else(|| {
             let (strategy, comparison) = (strategy.to_owned(), Comparison::default());
             self.strategies.push(ByStrategy { strategy, confidence, appointments: 0, comparison });
             self.strategies.len() - 1
         });
-        &mut self.strategies[place]
+        &mut self.strategies[index]
     }
 
     /// Sorts the strategies, and computes the percentages.
-    fn judge(&mut self) {
+    fn compute_percentages(&mut self) {
         self.strategies.sort_by(|a, b| b.confidence.cmp(&a.confidence).then(a.strategy.cmp(&b.strategy)));
         let of_strategies = self.strategies.iter_mut().map(|it| &mut it.comparison);
         for it in of_strategies.chain([&mut self.comparison]) {
@@ -218,8 +227,8 @@ impl Comparison {
         let count = match agreement {
             Agreement::Same => &mut self.same,
             Agreement::Different => &mut self.different,
-            Agreement::OnlyWe => &mut self.only_we,
-            Agreement::OnlyThey => &mut self.only_they,
+            Agreement::OnlyOurs => &mut self.only_ours,
+            Agreement::OnlyTheirs => &mut self.only_theirs,
             Agreement::Neither => &mut self.neither,
             Agreement::NotCompared => &mut self.not_compared,
         };
@@ -228,14 +237,14 @@ impl Comparison {
     }
 }
 
-fn agreement(one: &Decided, outcome: Outcome) -> Agreement {
-    let found = one.found.as_ref().or(one.ours.as_ref().filter(|_| outcome == Outcome::Assigned));
-    match (found, &one.now) {
+fn agreement(decision: &Decided, outcome: Outcome) -> Agreement {
+    let found = decision.found.as_ref().or(decision.ours.as_ref().filter(|_| outcome == Outcome::Assigned));
+    match (found, &decision.now) {
         (Some(found), Some(now)) if found == now => Agreement::Same,
         (Some(_), Some(_)) => Agreement::Different,
-        (Some(_), None) => Agreement::OnlyWe,
-        (None, _) if one.strategy.is_some() && !outcome.waits() => Agreement::NotCompared,
-        (None, Some(_)) => Agreement::OnlyThey,
+        (Some(_), None) => Agreement::OnlyOurs,
+        (None, _) if decision.strategy.is_some() && !outcome.waits() => Agreement::NotCompared,
+        (None, Some(_)) => Agreement::OnlyTheirs,
         (None, None) => Agreement::Neither,
     }
 }

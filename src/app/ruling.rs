@@ -32,7 +32,7 @@ pub(super) fn rule(
     staff: &BTreeMap<StaffId, StaffFact>,
     since: &[AuditRow],
 ) -> Result<Ruling, Refusal> {
-    if decision.seen.is_some_and(|seen| seen != facts.last_audit) {
+    if decision.expected_audit.is_some_and(|expected| expected != facts.last_audit) {
         return Err(Refusal::ChangedMeanwhile(facts.key.host));
     }
     let host = Host::of(facts);

@@ -121,11 +121,11 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::List(args) => list(context, output, args).await,
         Command::Show(host) => show(context, output, host.key()).await,
         Command::Accept(AcceptArgs { host, staff, common, repair }) => {
-            let decision = inbox::accepting(context, host.key(), staff.as_ref()).await?;
+            let decision = inbox::accept_decision(context, host.key(), staff.as_ref()).await?;
             carry_out(context, output, common.give_reason(decision), common, Some(repair)).await
         }
         Command::Assign(AssignArgs { host, staff, common, repair }) => {
-            let decision = inbox::assigning(context, host.key(), staff).await?;
+            let decision = inbox::assign_decision(context, host.key(), staff).await?;
             carry_out(context, output, common.give_reason(decision), common, Some(repair)).await
         }
         Command::Ignore(args) => ignore(context, output, args).await,

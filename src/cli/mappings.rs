@@ -139,7 +139,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::Deactivate(args) => switch(context, output, args, Wanted::SwitchOff).await,
         Command::Reactivate(args) => switch(context, output, args, Wanted::SwitchOn).await,
         Command::Revert(RevertArgs { audit, common, .. }) => {
-            let decision = mappings::reverting(context, *audit, common.reason.as_deref()).await?;
+            let decision = mappings::revert_decision(context, *audit, common.reason.as_deref()).await?;
             carry_out(context, output, decision, common, None).await
         }
         Command::Files(_) => Ok(Exit::Usage),
@@ -203,7 +203,7 @@ async fn switch(
     args: &Switch,
     command: fn(i64) -> Wanted,
 ) -> Result<Exit, Failure> {
-    let decision = mappings::switching(context, args.one.mapping, command).await?;
+    let decision = mappings::switch_decision(context, args.one.mapping, command).await?;
     carry_out(context, output, args.common.give_reason(decision), &args.common, None).await
 }
 

@@ -130,7 +130,7 @@ fn describe(key: HostKey, preview: &RepairPreview) -> Result<(), Failure> {
 
 async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result<Exit, Failure> {
     if let Some(id) = args.repair {
-        let repair = repair::one(context, id).await?;
+        let repair = repair::find_repair(context, id).await?;
         return render(output, Some(carry_out(context, &repair).await?));
     }
     let (Some(company), Some(host)) = (args.company, args.host) else {
@@ -148,7 +148,7 @@ async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result
 }
 
 async fn undo(context: &AppContext, output: Output, args: &UndoArgs) -> Result<Exit, Failure> {
-    let repair = repair::one(context, args.repair).await?;
+    let repair = repair::find_repair(context, args.repair).await?;
     let question = format!("undo up to {} appointments of repair {}?", repair.appointments, repair.id);
     output::confirm_or_nothing(args.common.yes, &question, "undone")?;
     let all = usize::try_from(repair.counts.done).unwrap_or_default();
@@ -168,7 +168,7 @@ pub(super) async fn begin(
     why: Option<&str>,
 ) -> Result<Option<RepairRow>, Failure> {
     let Some(id) = repair::begin(context, key, scope, why).await? else { return Ok(None) };
-    Ok(Some(carry_out(context, &repair::one(context, id).await?).await?))
+    Ok(Some(carry_out(context, &repair::find_repair(context, id).await?).await?))
 }
 
 /// Carries out or resumes a repair, with progress on stderr.

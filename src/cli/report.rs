@@ -48,9 +48,9 @@ fn show(report: &ReportView) -> Result<(), Failure> {
     let share = share_of(failed.percent);
     output::print_line(&format!("Failed matches: {} ({share}; target below 10 %)", failed.appointments))?;
     output::print_line("")?;
-    let head = ["FOUND BY", "CONF", "DECISIONS", "SAME", "BY OTHERS", "DIFFERENT", "ONLY WE", "AGREEMENT"];
+    let head = ["FOUND BY", "CONF", "DECISIONS", "SAME", "BY OTHERS", "DIFFERENT", "ONLY OURS", "AGREEMENT"];
     let line = |name: &str, confidence: Option<Confidence>, decisions: u64, it: &Comparison| {
-        let counts = [decisions, it.same, it.same_by_others, it.different, it.only_we];
+        let counts = [decisions, it.same, it.same_by_others, it.different, it.only_ours];
         let mut cells = vec![name.to_owned(), dash(confidence.map(|it| it.0))];
         cells.extend(counts.iter().map(ToString::to_string));
         cells.push(share_of(it.agreement_percent));
@@ -61,9 +61,9 @@ fn show(report: &ReportView) -> Result<(), Failure> {
         rows.map(|one| line(&one.strategy, one.confidence, one.appointments, &one.comparison)).collect();
     rows.push(line("all", None, decided, &report.comparison));
     output::table(&head, rows)?;
-    let Comparison { only_they, neither, not_compared, .. } = report.comparison;
+    let Comparison { only_theirs, neither, not_compared, .. } = report.comparison;
     output::print_line(&format!(
-        "Nobody found: {only_they} have staff, {neither} have none. Not compared: {not_compared}"
+        "Nobody found: {only_theirs} have staff, {neither} have none. Not compared: {not_compared}"
     ))?;
     let reasons = failed.reasons.iter().map(|(reason, count)| [reason.clone(), count.to_string()]);
     let letters =
@@ -88,7 +88,7 @@ fn show(report: &ReportView) -> Result<(), Failure> {
     if !report.differences.is_empty() {
         output::print_line("")?;
         let rows = report.differences.iter().map(|one| {
-            let [found, has] = [&one.found, &one.has].map(|staff| dash(staff.as_ref()));
+            let [found, has] = [&one.found_staff, &one.current_staff].map(|staff| dash(staff.as_ref()));
             [one.appointment.to_string(), one.company.to_string(), found, dash(one.strategy.as_ref()), has]
         });
         output::table(&["APPOINTMENT", "COMPANY", "FOUND", "BY", "HAS"], rows)?;

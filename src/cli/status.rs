@@ -98,10 +98,10 @@ fn show(view: &StatusView) -> Result<(), Failure> {
 }
 
 fn exit(view: &StatusView) -> Exit {
-    let away = |problem: &Problem| problem.is_away;
-    if view.database_problem.as_ref().is_some_and(away) {
+    let unreachable = |problem: &Problem| problem.is_unreachable;
+    if view.database_problem.as_ref().is_some_and(unreachable) {
         Exit::DatabaseUnreachable
-    } else if view.queue_problem.as_ref().is_some_and(away) {
+    } else if view.queue_problem.as_ref().is_some_and(unreachable) {
         Exit::BrokerUnreachable
     } else if view.reasons.is_empty() {
         Exit::Done

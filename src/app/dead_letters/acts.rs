@@ -21,7 +21,7 @@ pub(crate) struct ActedView {
 }
 
 /// Returns the past participle of an action that changes a letter's state.
-pub(crate) fn done_to(action: LetterAction) -> &'static str {
+pub(crate) fn past_participle(action: LetterAction) -> &'static str {
     if action == LetterAction::Restore { "restored" } else { "discarded" }
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn change_state(
         ..NewLetterAction::new(action, context.author.as_str())
     };
     let ActionResult { done, refused } = act_on_letters(&context.database, &context.scope, ids, &act).await?;
-    Ok(ActedView { done: [(done_to(action), done)].into(), refused })
+    Ok(ActedView { done: [(past_participle(action), done)].into(), refused })
 }
 
 /// A note on a group.

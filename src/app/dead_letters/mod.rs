@@ -6,7 +6,7 @@ mod transfer;
 
 use serde::Serialize;
 
-pub(crate) use acts::{change_state, done_to, note, preview};
+pub(crate) use acts::{change_state, note, past_participle, preview};
 pub(crate) use show::{LetterView, show};
 pub(crate) use transfer::{export, import};
 
@@ -22,6 +22,7 @@ use crate::store::{dead_letter_summaries, groups as groups_of};
 #[derive(Debug, Serialize)]
 pub(crate) struct LettersView {
     pub(crate) dead_letters: Vec<DeadLetterSummary>,
+    /// The value of `--before` for the next page.
     pub(crate) next_before: Option<i64>,
 }
 

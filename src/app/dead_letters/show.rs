@@ -34,9 +34,10 @@ pub(crate) struct LetterView {
     pub(crate) attempts: i32,
     pub(crate) replays: i32,
     pub(crate) fingerprint: String,
-    pub(crate) timeline: Vec<Moment>,
+    pub(crate) timeline: Vec<TimelineEntry>,
     pub(crate) acts: Vec<RecordedLetterAction>,
-    pub(crate) cure: Option<Cure>,
+    #[serde(rename = "cure")]
+    pub(crate) forecast: Option<ReplayForecast>,
     pub(crate) path: String,
     pub(crate) routing_key: String,
     pub(crate) properties: BTreeMap<&'static str, String>,
@@ -46,7 +47,7 @@ pub(crate) struct LetterView {
 
 /// One entry of a letter's timeline.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Moment {
+pub(crate) struct TimelineEntry {
     pub(crate) at: String,
     pub(crate) what: String,
     pub(crate) reason: Option<String>,
@@ -56,9 +57,10 @@ pub(crate) struct Moment {
 
 /// The predicted result of a replay, and the next steps.
 #[derive(Debug, Serialize)]
-pub(crate) struct Cure {
+pub(crate) struct ReplayForecast {
     /// The predicted outcome of a replay now; can be `failed`.
-    pub(crate) foretold: &'static str,
+    #[serde(rename = "foretold")]
+    pub(crate) predicted: &'static str,
     /// The reason why a replay would fail again.
     pub(crate) reason: Option<&'static str>,
     /// The next steps, in order.
@@ -79,7 +81,7 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
         act_on_letters(database, &context.scope, &[id], &act).await?;
     }
     let acts = context.with_deadline(letter_actions(database, Some((id, &letter.fingerprint)), None)).await?;
-    let cure = cure(context, &letter).await?;
+    let forecast = predict_replay(context, &letter).await?;
     let kept = stored_properties(&letter);
     let properties = [
         ("type", kept.message_type),
@@ -99,7 +101,7 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
         replays: letter.replays,
         timeline: timeline(&letter),
         acts,
-        cure,
+        forecast,
         path: path(&letter),
         properties: properties.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         headers: headers
@@ -124,13 +126,17 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
 }
 
 /// Predicts the result of replaying an open letter, by a dry run of the whole replay.
-async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>, AppError> {
+async fn predict_replay(
+    context: &AppContext,
+    letter: &DeadLetter,
+) -> Result<Option<ReplayForecast>, AppError> {
     let id = letter.id;
-    let cure = |foretold, reason, next| Ok(Some(Cure { foretold, reason, next, commands: Vec::new() }));
+    let forecast =
+        |predicted, reason, next| Ok(Some(ReplayForecast { predicted, reason, next, commands: Vec::new() }));
     match letter.state.known() {
         Some(LetterState::Open) => {}
         Some(state @ LetterState::Discarded) => {
-            return cure(state.as_str(), None, vec![NextAction::RestoreLetter(id)]);
+            return forecast(state.as_str(), None, vec![NextAction::RestoreLetter(id)]);
         }
         _ => return Ok(None),
     }
@@ -142,15 +148,15 @@ async fn cure(context: &AppContext, letter: &DeadLetter) -> Result<Option<Cure>,
             let key = |(company, host)| HostKey { company, host: HostId(host) };
             let assign = host.map(key).map(NextAction::MapUnseenHost);
             let next = [Some(NextAction::ExplainLetter(id)), assign, Some(NextAction::ReplayLetter(id))];
-            cure(outcome.as_str(), None, next.into_iter().flatten().collect())
+            forecast(outcome.as_str(), None, next.into_iter().flatten().collect())
         }
         Some(DeliveryResult::Done(outcome)) => {
-            cure(outcome.as_str(), None, vec![NextAction::ReplayLetter(id)])
+            forecast(outcome.as_str(), None, vec![NextAction::ReplayLetter(id)])
         }
         Some(DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _)) => {
             // Once the cause is fixed, the whole group can be replayed.
             let next = vec![NextAction::PlanGroup(letter.fingerprint.clone())];
-            cure(FAILED, Some(reason.as_str()), next)
+            forecast(FAILED, Some(reason.as_str()), next)
         }
         Some(DeliveryResult::Deferred) | None => Ok(None),
     }
@@ -171,26 +177,25 @@ fn path(letter: &DeadLetter) -> String {
 
 /// Lists when the letter was first received, when each known attempt failed, and when the letter was
 /// recorded. A message carries only its newest attempts, so older ones may be unknown.
-fn timeline(letter: &DeadLetter) -> Vec<Moment> {
-    let happened = |ms, what: String| (ms, Moment { at: rfc3339(ms), what, ..Moment::default() });
+fn timeline(letter: &DeadLetter) -> Vec<TimelineEntry> {
+    let entry = |ms, what: String| (ms, TimelineEntry { at: rfc3339(ms), what, ..TimelineEntry::default() });
     let history: Vec<Attempt> = serde_json::from_str(&letter.history).unwrap_or_default();
-    let mut timeline = vec![happened(letter.first_seen_ms, "first received".to_owned())];
+    let mut timeline = vec![entry(letter.first_seen_ms, "first received".to_owned())];
     let by_broker = history.last().is_none_or(|last| last.reason != letter.reason);
     let known = i32::try_from(history.len()).unwrap_or(i32::MAX);
     let unknown = letter.attempts.saturating_sub(known).saturating_sub(i32::from(by_broker)).max(0);
     for (number, attempt) in (unknown + 1..).zip(history) {
-        let (ms, moment) = happened(attempt.at_ms, format!("attempt {number} failed"));
-        let (reason, error, worker) =
-            (Some(attempt.reason), Some(attempt.error), Some(attempt.worker_version));
-        timeline.push((ms, Moment { reason, error, worker, ..moment }));
+        let (ms, at_failure) = entry(attempt.at_ms, format!("attempt {number} failed"));
+        let (reason, error, worker) = (Some(attempt.reason), Some(attempt.error), Some(attempt.worker_version));
+        timeline.push((ms, TimelineEntry { reason, error, worker, ..at_failure }));
     }
     if by_broker {
-        let (ms, moment) = happened(letter.last_failed_ms, "dead-lettered by the broker".to_owned());
+        let (ms, at_failure) = entry(letter.last_failed_ms, "dead-lettered by the broker".to_owned());
         let (reason, error) = (Some(letter.reason.clone()), Some(letter.error.clone()));
-        timeline.push((ms, Moment { reason, error, ..moment }));
+        timeline.push((ms, TimelineEntry { reason, error, ..at_failure }));
     }
-    timeline.push(happened(letter.recorded_ms, "recorded as a dead letter".to_owned()));
+    timeline.push(entry(letter.recorded_ms, "recorded as a dead letter".to_owned()));
     // A replayed letter may have failed again after it was first recorded, so the entries have to be sorted.
     timeline.sort_by_key(|(ms, _)| *ms);
-    timeline.into_iter().map(|(_, moment)| moment).collect()
+    timeline.into_iter().map(|(_, entry)| entry).collect()
 }

@@ -11,8 +11,8 @@ use super::DECISION_CHUNK;
 use super::lines::{ImportFile, LineResult};
 use super::sheet::{Form, Writer};
 use crate::app::{
-    Act, Answers, AppContext, AppError, Command, Decided, Decision, Effect, HostLeft, Progress, Refusal,
-    decide_now, predict,
+    Act, AppContext, AppError, Command, Decided, Decision, DecisionResults, Effect, HostLeft, Progress,
+    Refusal, decide_now, predict,
 };
 use crate::matching::HostKey;
 use crate::runtime::clock::now_ms;
@@ -138,9 +138,9 @@ pub(crate) async fn preview_import(
     for part in asked.chunks(DECISION_CHUNK) {
         let predict = async {
             let (numbers, decisions): (Vec<usize>, Vec<Decision>) =
-                differing(context, part).await?.into_iter().unzip();
+                find_differing(context, part).await?.into_iter().unzip();
             let answers = predict(context.connection(), &context.schema, &decisions).await?;
-            Ok::<(Vec<_>, Vec<_>, Answers), StoreError>((numbers, decisions, answers))
+            Ok::<(Vec<_>, Vec<_>, DecisionResults), StoreError>((numbers, decisions, answers))
         };
         let (numbers, decisions, answers) = context.with_deadline(predict).await?;
         for ((number, decision), answer) in numbers.into_iter().zip(decisions).zip(answers) {
@@ -204,23 +204,25 @@ pub(crate) async fn import(
 
 /// Returns the decisions that differ from the mappings in force, so that importing an exported file does not
 /// confirm its mappings.
-async fn differing(
+async fn find_differing(
     context: &AppContext,
     part: &[(usize, Decision)],
 ) -> Result<Vec<(usize, Decision)>, StoreError> {
     let keys: BTreeSet<HostKey> = part.iter().map(|(_, decision)| decision.key).collect();
     let facts = facts(context.connection(), &context.schema, &keys).await?;
-    let is_so = |Decision { key, command, .. }: &Decision| {
+    let is_in_force = |Decision { key, command, .. }: &Decision| {
         let Command::Set(staff) = command else { return false };
         let mappings = facts.get(key).map_or(&[][..], |facts| &facts.mappings);
         let mut active = mappings.iter().filter(|it| it.is_active_in(key.company));
-        let counts = |it: &MappingRow| it.staff.is_valid_in(key.company);
-        active.next().is_some_and(|it| it.staff.id.to_string() == staff.to_string() && counts(it))
+        let is_valid = |it: &MappingRow| it.staff.is_valid_in(key.company);
+        active.next().is_some_and(|it| it.staff.id.to_string() == staff.to_string() && is_valid(it))
             && active.next().is_none()
     };
-    let seen = |decision: &Decision| facts.get(&decision.key).map(|facts| facts.last_audit);
-    let differing = part.iter().filter(|(_, decision)| !is_so(decision));
-    Ok(differing.map(|(number, it)| (*number, Decision { seen: seen(it), ..it.clone() })).collect())
+    let newest_audit = |decision: &Decision| facts.get(&decision.key).map(|facts| facts.last_audit);
+    let differing = part.iter().filter(|(_, decision)| !is_in_force(decision));
+    Ok(differing
+        .map(|(number, it)| (*number, Decision { expected_audit: newest_audit(it), ..it.clone() }))
+        .collect())
 }
 
 fn result(decided: Result<Decided, Refusal>) -> LineResult<Effect> {

@@ -108,7 +108,7 @@ fn check(columns: &[String], known: &[&str], required: &[&str]) -> Result<(), St
 fn decode(bytes: &[u8]) -> Result<(String, &'static str), String> {
     let (encoding, body) = match Encoding::for_bom(bytes) {
         Some((encoding, mark)) => (encoding, &bytes[mark..]),
-        None => (guessed(bytes), bytes),
+        None => (guess_encoding(bytes), bytes),
     };
     let (text, had_errors) = encoding.decode_without_bom_handling(body);
     if had_errors || text.contains('\0') {
@@ -117,7 +117,7 @@ fn decode(bytes: &[u8]) -> Result<(String, &'static str), String> {
     Ok((text.into_owned(), encoding.name()))
 }
 
-fn guessed(bytes: &[u8]) -> &'static Encoding {
+fn guess_encoding(bytes: &[u8]) -> &'static Encoding {
     let start = &bytes[..bytes.len().min(1024)];
     let zeros = |at: usize| start.iter().skip(at).step_by(2).filter(|byte| **byte == 0).count();
     // Letters of Latin scripts have a zero for every other byte in UTF-16.

@@ -11,7 +11,7 @@ mod parts;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::Serialize;
 
-use super::carry_out::{again, fitting};
+use super::carry_out::{fit_column, transact_with_retries};
 use super::context::{names, page};
 use super::{AppContext, AppError, Refusal};
 use crate::event::StaffId;
@@ -66,7 +66,7 @@ impl RepairPreview {
 
 /// Previews the repair of this host.
 pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
-    let found = context.with_deadline(found(context, context.connection(), key)).await?;
+    let found = context.with_deadline(find_waiting(context, context.connection(), key)).await?;
     let staff_name = match &found.staff {
         Some(staff) => names(context, [staff.clone()]).await?.name(staff),
         None => None,
@@ -74,7 +74,7 @@ pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview
     Ok(RepairPreview { staff_name, ..found })
 }
 
-async fn found(
+async fn find_waiting(
     context: &AppContext,
     db: &impl ConnectionTrait,
     key: HostKey,
@@ -101,9 +101,9 @@ pub async fn begin(
     scope: RepairScope,
     why: Option<&str>,
 ) -> Result<Option<i64>, AppError> {
-    let begun = again(&context.database, async |tx: &DatabaseTransaction| {
+    let begun = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
         store::lock_hosts(tx, &context.schema, &[key].into()).await?;
-        let found = found(context, tx, key).await?;
+        let found = find_waiting(context, tx, key).await?;
         let Some(staff) = &found.staff else { return Ok(None) };
         let mut waiting = found.future;
         if scope == RepairScope::All {
@@ -114,7 +114,7 @@ pub async fn begin(
             return Ok(Some(None));
         }
         waiting.sort_by_key(|it| it.appointment);
-        let by = (context.author.actor(), why.map(fitting));
+        let by = (context.author.actor(), why.map(fit_column));
         Ok(Some(Some(store::begin_repair(tx, &context.schema, key, (staff, scope), &waiting, by).await?)))
     });
     Ok(begun.await?.ok_or(Refusal::NotMapped(key))?)
@@ -133,7 +133,7 @@ pub async fn apply(
         return Err(Refusal::Ended(id, repair.state).into());
     }
     parts::in_parts(context, &repair, ItemState::Pending, progress).await?;
-    one(context, id).await
+    find_repair(context, id).await
 }
 
 /// Undoes a repair, in parts, for the appointments that nobody else has changed since. Fails when the repair
@@ -145,8 +145,8 @@ pub async fn undo(
     progress: impl FnMut(usize),
 ) -> Result<RepairRow, AppError> {
     let repair = row(context, id).await?;
-    let why = why.map(fitting);
-    let begun = again(&context.database, async |tx: &DatabaseTransaction| {
+    let why = why.map(fit_column);
+    let begun = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
         // Waits for a session that is assigning a part of the repair.
         store::lock_hosts(tx, &context.schema, &[repair.key()].into()).await?;
         store::start_undoing(tx, id, context.author.actor(), why.as_deref()).await
@@ -155,16 +155,16 @@ pub async fn undo(
         return Err(Refusal::Ended(id, repair.state).into());
     }
     parts::in_parts(context, &repair, ItemState::Done, progress).await?;
-    one(context, id).await
+    find_repair(context, id).await
 }
 
 async fn row(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
     let found = store::repair(context.connection(), &context.scope, id);
-    context.with_deadline(found).await?.ok_or_else(|| context.absent(format_args!("repair {id}")))
+    context.with_deadline(found).await?.ok_or_else(|| context.not_found(format_args!("repair {id}")))
 }
 
 /// Returns one repair with its counts.
-pub(crate) async fn one(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
+pub(crate) async fn find_repair(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
     Ok(with_counts(context, vec![row(context, id).await?]).await?.remove(0))
 }
 
@@ -183,6 +183,7 @@ async fn with_counts(context: &AppContext, mut rows: Vec<RepairRow>) -> Result<V
 #[derive(Debug, Serialize)]
 pub(crate) struct RepairList {
     pub(crate) repairs: Vec<RepairRow>,
+    /// The value of `--before` for the next page.
     pub(crate) next_before: Option<i64>,
 }
 
@@ -210,7 +211,7 @@ pub(crate) async fn show(
     id: i64,
     (after, limit): (i64, u64),
 ) -> Result<RepairDetails, AppError> {
-    let repair = one(context, id).await?;
+    let repair = find_repair(context, id).await?;
     let items = store::repair_items(context.connection(), id, None, after, limit);
     Ok(RepairDetails { repair, items: context.with_deadline(items).await? })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::DatabaseTransaction;
 
 use super::super::AppContext;
-use super::super::carry_out::again;
+use super::super::carry_out::transact_with_retries;
 use crate::config::{Mode, Overwrite};
 use crate::event::AppointmentId;
 use crate::matching::{Appointment, AppointmentWrite, ChangeSet, HostKey, Plan, Policy, Resolver};
@@ -34,7 +34,7 @@ pub(super) async fn in_parts(
     for round in 0..ROUNDS {
         let (mut after, mut is_locked) = (0, false);
         loop {
-            let done = again(&context.database, async |tx: &DatabaseTransaction| {
+            let done = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
                 part(tx, context, repair, (from, after)).await
             });
             let done = done.await?;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use strum::VariantArray as _;
 
 pub(crate) use picker::Rate;
-pub(crate) use plan::{PlanView, plan, predicted};
+pub(crate) use plan::{PlanView, plan, read_predictions};
 pub(crate) use report::Report;
 pub(crate) use runner::{Ended, Progress, carry_out};
 

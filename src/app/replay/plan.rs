@@ -65,7 +65,7 @@ pub(crate) async fn plan(
 }
 
 /// Returns the predictions of a plan.
-pub(crate) async fn predicted(context: &AppContext, id: i64) -> Result<Report, AppError> {
+pub(crate) async fn read_predictions(context: &AppContext, id: i64) -> Result<Report, AppError> {
     find(context, id).await?;
     Ok(Report::read(context, id).await?)
 }

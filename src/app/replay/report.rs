@@ -12,11 +12,13 @@ use crate::store::{FAILED, ItemGroup, LEFT, ReplayItemState, StoreError, item_gr
 pub(crate) struct Report {
     pub(crate) letters: i64,
     /// The letters by predicted outcome, which can be `failed`.
-    pub(crate) foretold: BTreeMap<String, i64>,
+    #[serde(rename = "foretold")]
+    pub(crate) predicted: BTreeMap<String, i64>,
     /// The letters predicted as `assigned`, by strategy.
     pub(crate) strategies: BTreeMap<String, i64>,
     /// The letters predicted as `failed`, by reason code.
-    pub(crate) failures_foretold: BTreeMap<String, i64>,
+    #[serde(rename = "failures_foretold")]
+    pub(crate) predicted_failures: BTreeMap<String, i64>,
     pub(crate) pending: i64,
     pub(crate) on_the_way: i64,
     /// The letters by result, which can be `failed`, `refused`, `left` or `lost`.
@@ -33,7 +35,8 @@ pub(crate) struct Report {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Difference {
     /// The predicted outcome, with the reason code of a failure.
-    pub(crate) foretold: String,
+    #[serde(rename = "foretold")]
+    pub(crate) predicted: String,
     /// The result, with its reason code.
     pub(crate) became: String,
     pub(crate) letters: i64,
@@ -55,13 +58,13 @@ impl Report {
         for group in groups {
             let count = group.count;
             report.letters += count;
-            add(&mut report.foretold, &group.predicted, count);
+            add(&mut report.predicted, &group.predicted, count);
             if let Some(strategy) = &group.strategy {
                 add(&mut report.strategies, strategy, count);
             }
             if group.predicted == FAILED {
                 let reason = group.predicted_reason.as_deref().unwrap_or("unknown");
-                add(&mut report.failures_foretold, reason, count);
+                add(&mut report.predicted_failures, reason, count);
             }
             match (group.state.known(), group.result.as_deref()) {
                 (Some(ReplayItemState::Pending), _) => report.pending += count,
@@ -78,9 +81,9 @@ impl Report {
                     if result == group.predicted && same_reason {
                         report.as_planned += count;
                     } else {
-                        let foretold = named(&group.predicted, group.predicted_reason.as_deref());
-                        let became = named(result, group.result_reason.as_deref());
-                        *differences.entry((foretold, became)).or_default() += count;
+                        let predicted = with_reason(&group.predicted, group.predicted_reason.as_deref());
+                        let became = with_reason(result, group.result_reason.as_deref());
+                        *differences.entry((predicted, became)).or_default() += count;
                     }
                 }
             }
@@ -88,18 +91,18 @@ impl Report {
         report.as_planned_percent = (ended > 0).then(|| (report.as_planned * 1000 / ended) as f64 / 10.0);
         report.differences = differences
             .into_iter()
-            .map(|((foretold, became), letters)| Difference { foretold, became, letters })
+            .map(|((predicted, became), letters)| Difference { predicted, became, letters })
             .collect();
         report
     }
 
-    /// Returns how many letters have this result.
+    /// Returns the number of letters with this result.
     pub(crate) fn became(&self, result: &str) -> i64 {
         self.results.get(result).copied().unwrap_or_default()
     }
 }
 
-fn named(outcome: &str, reason: Option<&str>) -> String {
+fn with_reason(outcome: &str, reason: Option<&str>) -> String {
     reason.map_or_else(|| outcome.to_owned(), |reason| format!("{outcome} ({reason})"))
 }
 
@@ -137,7 +140,7 @@ mod tests {
         assert_eq!((report.letters, report.pending, report.as_planned), (1015, 5, 998));
         assert_eq!(report.as_planned_percent, Some(99.8));
         let differences: Vec<_> =
-            report.differences.iter().map(|one| format!("{} → {}", one.foretold, one.became)).collect();
+            report.differences.iter().map(|one| format!("{} → {}", one.predicted, one.became)).collect();
         assert_eq!(differences, ["assigned → refused (changed)", "failed (malformed) → failed (no_company)"]);
     }
 }

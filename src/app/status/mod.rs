@@ -1,14 +1,14 @@
 //! The status: whether bookings are assigned, how fast, and what waits. `docs/commands.md` describes the
 //! JSON: its keys are a contract.
 
-mod judge;
+mod assess;
 mod read;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub(crate) use judge::{Assigning, State, running, span};
+pub(crate) use assess::{Assigning, State, running, span};
 pub(crate) use read::StatusReader;
 
 use super::report::percent;
@@ -16,7 +16,7 @@ use crate::event::CompanyId;
 use crate::matching::{DEAD_LETTER, Outcome};
 use crate::runtime::clock::as_rfc3339;
 use crate::store::{Unassigned, Waits, WorkerRow, sum_waits};
-use judge::Reason;
+use assess::Reason;
 
 /// The status, as JSON. A part that could not be read is null.
 #[derive(Default, Serialize)]
@@ -45,7 +45,7 @@ pub(crate) struct StatusView {
 pub(crate) struct Problem {
     pub(crate) message: String,
     /// Whether the server cannot be reached. If false, it responds, but something else is wrong.
-    pub(crate) is_away: bool,
+    pub(crate) is_unreachable: bool,
 }
 
 /// Decided events in the last minute, quarter of an hour, hour and day.

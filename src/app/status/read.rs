@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sea_orm::ConnectionTrait;
 use tokio::time::timeout;
 
-use super::judge;
+use super::assess;
 use super::{Ages, Depth, Events, Problem, Spooled, StatusView, Waiting, Window};
 use crate::config::{Config, DatabaseConfig, QueueConfig, Topology};
 use crate::queue::{Queue, QueueError, QueueRole, Spool};
@@ -68,20 +68,20 @@ impl StatusReader {
         // On the heap, because the futures are large.
         let levels = Box::pin(levels(&mut self.opened, &self.queue));
         let rows = rows(&mut self.connected, &self.database, &self.scope, &mut self.day, &mut view);
-        let (levels, rows, spool) = tokio::join!(levels, Box::pin(rows), Box::pin(spooled(&spool)));
+        let (levels, rows, spool) = tokio::join!(levels, Box::pin(rows), Box::pin(read_spool(&spool)));
         view.spool = spool;
         match levels {
             Ok(depth) => view.queue = Some(depth),
             Err(error) => {
-                let is_away = matches!(error, QueueError::Unavailable(_) | QueueError::File { .. });
-                view.queue_problem = Some(Problem { message: error.to_string(), is_away });
+                let is_unreachable = matches!(error, QueueError::Unavailable(_) | QueueError::File { .. });
+                view.queue_problem = Some(Problem { message: error.to_string(), is_unreachable });
             }
         }
         if let Err(error) = rows {
-            let is_away = error.kind() == StoreErrorKind::Unavailable;
-            view.database_problem = Some(Problem { message: error.to_string(), is_away });
+            let is_unreachable = error.kind() == StoreErrorKind::Unavailable;
+            view.database_problem = Some(Problem { message: error.to_string(), is_unreachable });
         }
-        judge::judge(&mut view);
+        assess::assess(&mut view);
         view
     }
 
@@ -131,7 +131,7 @@ fn exists(config: &QueueConfig) -> Result<(), QueueError> {
 }
 
 /// Reads the spool of an edge on this machine, if there is one.
-async fn spooled(path: &Path) -> Option<Spooled> {
+async fn read_spool(path: &Path) -> Option<Spooled> {
     if path.as_os_str().is_empty() || !path.exists() {
         return None;
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::filter::Choosing;
 use super::left_out;
 use crate::app::AppContext;
-use crate::app::dead_letters::{self, LetterAction, done_to};
+use crate::app::dead_letters::{self, LetterAction, past_participle};
 use crate::cli::{Exit, Failure, Output, items, output};
 
 #[derive(Debug, clap::Args)]
@@ -46,11 +46,11 @@ pub(super) async fn run(
     let filter = args.which.chosen()?;
     let ids = dead_letters::preview(context, action, &filter).await?;
     let question = format!("{} {} dead letters?", action.as_str(), ids.len());
-    output::confirm_or_nothing(args.yes, &question, done_to(action))?;
+    output::confirm_or_nothing(args.yes, &question, past_participle(action))?;
     let view = dead_letters::change_state(context, action, &filter, &ids, &args.reason).await?;
     let done: usize = view.done.values().map(Vec::len).sum();
     output.show(&view, || {
-        output::print_line(&format!("{done} {}", done_to(action)))?;
+        output::print_line(&format!("{done} {}", past_participle(action)))?;
         left_out(&view.refused)
     })?;
     Ok(match (done, view.refused.is_empty()) {

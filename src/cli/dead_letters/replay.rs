@@ -84,7 +84,7 @@ pub(super) async fn run(output: Output, args: &Replay, context: &AppContext) -> 
             return Err(Failure::new(Exit::Usage, text));
         }
         Some(id) => {
-            let report = replay::predicted(context, id).await;
+            let report = replay::read_predictions(context, id).await;
             (id, report.map_err(|error| Failure::with_list(error, super::replays::LIST))?, true)
         }
         None => {
@@ -110,7 +110,7 @@ pub(super) async fn run(output: Output, args: &Replay, context: &AppContext) -> 
 }
 
 fn confirm(args: &Replay, id: i64, report: &Report, context: &AppContext) -> Result<(), Failure> {
-    let failing = report.foretold.get(FAILED).copied().unwrap_or_default();
+    let failing = report.predicted.get(FAILED).copied().unwrap_or_default();
     let letters = report.letters - if args.skip_failing { failing } else { 0 };
     let config = &context.config;
     let target = (config.database.url.shown_as_url(), config.queue.url.shown_as_url());
@@ -184,13 +184,13 @@ pub(super) async fn carry_out(
 pub(super) fn print_predictions(report: &Report) -> Result<(), Failure> {
     let more = |outcome: &str| match outcome {
         "assigned" => counts(&report.strategies),
-        FAILED => counts(&report.failures_foretold),
+        FAILED => counts(&report.predicted_failures),
         "stale" => "a newer event has been decided".to_owned(),
         "unchanged" => "is already assigned to that person".to_owned(),
         "kept" => "somebody else decided".to_owned(),
         _ => String::new(),
     };
-    let rows = report.foretold.iter().map(|(outcome, count)| {
+    let rows = report.predicted.iter().map(|(outcome, count)| {
         let name = if outcome == FAILED { "would fail again" } else { outcome };
         [format!("  {name}"), count.to_string(), more(outcome)]
     });
@@ -222,7 +222,7 @@ pub(super) fn print_results(report: &Report) -> Result<(), Failure> {
         output::print_line("Not as planned:")?;
         let rows = report.differences.iter();
         let rows =
-            rows.map(|one| [format!("  {}", one.letters), format!("{} → {}", one.foretold, one.became)]);
+            rows.map(|one| [format!("  {}", one.letters), format!("{} → {}", one.predicted, one.became)]);
         output::table(&[], rows)?;
     }
     Ok(())

@@ -18,8 +18,8 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Result<Exit, Failure> {
     let shown = dead_letters::show(context, args.id, args.reveal).await;
     let mut letter = shown.map_err(|error| Failure::with_list(error, "hostmatch deadletters list"))?;
-    if let Some(cure) = &mut letter.cure {
-        cure.commands = cure.next.iter().map(command).collect();
+    if let Some(forecast) = &mut letter.forecast {
+        forecast.commands = forecast.next.iter().map(command).collect();
     }
     output.show(&letter, || table(&letter))
 }
@@ -51,10 +51,10 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
         output::print_line("\nHistory")?;
         output::table(&[], letter.acts.iter().map(act_cells))?;
     }
-    if let Some(cure) = &letter.cure {
-        let why = cure.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        output::print_line(&format!("\nPredicted for a replay now: {}{why}", cure.foretold))?;
-        cure.commands.iter().try_for_each(|command| output::print_line(&format!("  {command}")))?;
+    if let Some(forecast) = &letter.forecast {
+        let why = forecast.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        output::print_line(&format!("\nPredicted for a replay now: {}{why}", forecast.predicted))?;
+        forecast.commands.iter().try_for_each(|command| output::print_line(&format!("  {command}")))?;
     }
     output::print_line(&format!("\nPath: {}", letter.path))?;
     let properties = letter.properties.iter().map(|(name, value)| (*name, value));

@@ -149,7 +149,7 @@ async fn bad_decisions_are_refused_with_a_reason_and_write_nothing(backend: Back
     let made = decides(&world, 7, Command::Set(staff_of(&world, 11))).await.unwrap();
     let foreign = Decision::new(CompanyId(2), HostId(7), Command::SwitchOff(made.mapping.unwrap()));
     assert!(matches!(decides_on(&world, foreign).await, Err(Refusal::NoMapping(..))));
-    let late = Decision { seen: Some(0), ..unseen };
+    let late = Decision { expected_audit: Some(0), ..unseen };
     assert_eq!(decides_on(&world, late).await, Err(Refusal::ChangedMeanwhile(HostId(7))));
     assert_eq!(world.count("calcom_host_mapping_audits").await, 1);
 }

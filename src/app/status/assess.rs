@@ -64,7 +64,7 @@ const NEGLECTED_MS: i64 = 7 * 24 * 3_600_000;
 const NEWS_SECONDS: u64 = 3600;
 
 /// Derives the reasons, the state and whether it is assigning from what was read.
-pub(super) fn judge(view: &mut StatusView) {
+pub(super) fn assess(view: &mut StatusView) {
     let mut reasons = Reasons::default();
     reachable(view, &mut reasons);
     workers(view, &mut reasons);
@@ -110,7 +110,7 @@ pub(crate) fn running(workers: &[WorkerRow]) -> impl Iterator<Item = &WorkerRow>
 
 fn reachable(view: &StatusView, reasons: &mut Reasons) {
     match &view.database_problem {
-        Some(problem) if problem.is_away => {
+        Some(problem) if problem.is_unreachable => {
             reasons.fatal("database_unreachable", problem.message.clone());
         }
         Some(problem) => reasons.attention(
