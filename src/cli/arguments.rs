@@ -114,7 +114,7 @@ pub(super) fn moment(text: &str) -> Result<i64, String> {
 }
 
 /// Parses a future moment into ms since 1970: a duration from now, a day (UTC), or a time with its zone.
-pub(super) fn coming(text: &str) -> Result<i64, String> {
+pub(super) fn future_moment(text: &str) -> Result<i64, String> {
     match parse_duration(text) {
         Ok(in_so_long) => {
             Ok(now_ms().saturating_add(i64::try_from(in_so_long.as_millis()).unwrap_or(i64::MAX)))
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(moment("2026-03-01T01:00:00.5+01:00"), Ok(1_772_323_200_500));
         assert!((now_ms() - 3_600_000 - moment("1h").unwrap()).abs() < 5_000);
         assert!(moment("yesterday").is_err());
-        assert_eq!(coming("2026-03-01"), moment("2026-03-01"));
-        assert!((coming("1h").unwrap() - 3_600_000 - now_ms()).abs() < 5_000);
+        assert_eq!(future_moment("2026-03-01"), moment("2026-03-01"));
+        assert!((future_moment("1h").unwrap() - 3_600_000 - now_ms()).abs() < 5_000);
     }
 }

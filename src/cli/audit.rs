@@ -102,7 +102,7 @@ async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<E
     let page = app::mappings::audits(context, &filter, args.page.limit).await?;
     output.list(&page, &page.audits, "No changes.", |audits| {
         table(audits)?;
-        output::older(page.next_before)
+        output::print_older_flag(page.next_before)
     })
 }
 

@@ -13,7 +13,8 @@ pub(super) enum Command {
         #[arg(value_name = "PREFIX")]
         prefix: Option<String>,
     },
-    /// Check the configuration and list everything that is wrong; exit code 10 for warnings only. Connects to nothing
+    /// Check the configuration without connecting to anything, and list all problems; exit code 10 for
+    /// warnings only
     Validate,
 }
 

@@ -12,10 +12,10 @@ use crate::matching::HostKey;
 pub(super) struct CommonArgs {
     #[command(flatten)]
     pub(super) acting: Acting,
-    /// Why, for the record
+    /// The reason to record
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     pub(super) yes: bool,
 }
@@ -29,7 +29,7 @@ impl CommonArgs {
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct RepairArgs {
-    /// Which appointments that wait for this host to assign [default: ask on a terminal, else none]
+    /// The appointments to assign, of those that wait for this host [default: ask on a terminal, else none]
     #[arg(long, value_enum)]
     repair: Option<Repairing>,
 }

@@ -32,7 +32,7 @@ fn code(text: &str) -> Result<Code, String> {
 /// Runs the command; fails when the command line is wrong, or stdout cannot be written. Findings are not
 /// failures.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let (report, refused) = match global.examined()? {
+    let (report, refused) = match global.load_for_checks()? {
         Ok(effective) => {
             let target = Target { role: args.role, edge: args.edge.clone(), accepted: args.accept.clone() };
             (Box::pin(doctor::examine(&effective, &target)).await, false)

@@ -13,7 +13,7 @@ use crate::runtime::shutdown;
 
 /// Recorded events: how each was read, and its outcome
 ///
-/// A request that the edge refused is not an event: the edge's log has a line for each request.
+/// A request that the edge refused is not an event: the edge log has a line for each request.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// The last events: first the rejected ones, then the others, each newest first
@@ -51,7 +51,7 @@ pub(super) enum Command {
 pub(super) struct Filter {
     #[command(flatten)]
     of: OfCompany,
-    /// With this outcome, such as assigned; dead_letter: rejected
+    /// With this outcome, such as assigned; dead_letter means rejected
     #[arg(long, value_name = "OUTCOME", value_parser = PossibleValuesParser::new(recorded_outcomes()))]
     outcome: Option<String>,
     /// Of this type, such as appointment.created
@@ -151,14 +151,14 @@ async fn list(
 ) -> Result<Exit, Failure> {
     let view = bookings::list(context, filter, limit).await?;
     let all: Vec<&EventView> = view.rejected.iter().chain(&view.events).collect();
-    let none = "No events. Refused requests are in the edge's log; events without an appointment yet wait in \
+    let none = "No events. Refused requests are in the edge log; events without an appointment yet wait in \
                 the queue.";
     output.list(&view, &all, none, |events| {
         output::table(&HEAD, events.iter().map(|event| columns(event)))?;
         if view.more_rejected {
             output::print_line(&format!("There are more rejected events: --outcome {DEAD_LETTER}"))?;
         }
-        output::older(view.next_before.as_ref().map(|next| format!("'{next}'")))
+        output::print_older_flag(view.next_before.as_ref().map(|next| format!("'{next}'")))
     })
 }
 
@@ -189,8 +189,8 @@ async fn show(output: Output, id: &str, context: &AppContext) -> Result<Exit, Fa
         ErrorCode::NotFound => Failure::new(
             Exit::NotFound,
             format!(
-                "{error}: it was refused (the edge's log has every request), waits for its appointment, or \
-                 is older than retention.events; `hostmatch events list` shows the last events"
+                "{error}: the event was refused (the edge log has all requests), waits for its appointment, \
+                 or is older than retention.events; `hostmatch events list` shows the last events"
             ),
         ),
         _ => error.into(),

@@ -8,13 +8,13 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: everything was done.
     Done = 0,
-    /// 1: it failed, and no other code is more specific.
+    /// 1: the command failed, and no other code is more specific.
     Failed = 1,
     /// 2: the command line is wrong.
     Usage = 2,
     /// 3: the requested thing does not exist.
     NotFound = 3,
-    /// 4: it needs a confirmation: run it on a terminal, or with `--yes`.
+    /// 4: the command needs a confirmation: run it on a terminal, or with `--yes`.
     NeedsConfirmation = 4,
     /// 5: only a part was done; the output says which.
     Partial = 5,

@@ -30,7 +30,7 @@ impl Failure {
     }
 
     /// Appends a sentence.
-    pub(super) fn with(mut self, sentence: &str) -> Self {
+    pub(super) fn with_hint(mut self, sentence: &str) -> Self {
         self.message = format!("{}; {sentence}", self.message);
         self
     }
@@ -39,7 +39,7 @@ impl Failure {
     pub(super) fn with_list(error: AppError, list: &str) -> Self {
         let is_missing = error.code() == ErrorCode::NotFound;
         let failure = Self::from(error);
-        if is_missing { failure.with(&format!("`{list}` shows all")) } else { failure }
+        if is_missing { failure.with_hint(&format!("`{list}` shows all")) } else { failure }
     }
 
     /// Writes the failure to stderr and returns the exit code.

@@ -1,4 +1,4 @@
-//! Flags of every command: loads the configuration and opens the context of a use case.
+//! The flags of every command. Loads the configuration and opens the context of a use case.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Global {
     config: Option<PathBuf>,
 
     /// Set one configuration key, such as worker.pipelines=4 (repeatable; visible in process lists: no secrets)
-    // Not split by clap, whose error would quote the value.
+    // The value is not split by clap, whose error would quote it.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
 
@@ -39,7 +39,7 @@ pub struct Global {
 
 impl Global {
     /// Loads the configuration, overridden by the command's own `flags` (flag, key, value), and sets up
-    /// logging. Fails when the configuration is invalid or `--set` has no `=`.
+    /// logging. Fails if the configuration is invalid or `--set` has no `=`.
     pub fn start(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Effective, Failure> {
         let effective = self.load(flags)?;
         telemetry::init(&effective.config.log)?;
@@ -49,9 +49,9 @@ impl Global {
         Ok(effective)
     }
 
-    /// Opens the context of a command's use cases, runs `work`, and closes the context. It may write only
-    /// with `acting`. `company`: the only company in its scope. Fails like [`Global::start`], when the
-    /// database cannot be reached, when the actor's name is not allowed, and when `work` fails.
+    /// Opens the context of a command's use cases, runs `work`, and closes the context. `work` may write only
+    /// with `acting`. `company` limits its scope to one company. Fails like [`Global::start`], and if the
+    /// database cannot be reached, the actor's name is not allowed, or `work` fails.
     pub(super) async fn with_context<T>(
         &self,
         acting: Option<&Acting>,
@@ -74,10 +74,10 @@ impl Global {
         Ok(config::load(self.config.as_deref(), &overrides)?)
     }
 
-    /// Loads the configuration, or returns its error, for a command that reports problems itself. So only
-    /// other errors are logged unless `-v` is given: lapin would log each refusal by the broker, which such a
-    /// command provokes. Fails when `--set` has no `=`, or logging cannot be set up.
-    pub(super) fn examined(&self) -> Result<Result<Effective, ConfigError>, Failure> {
+    /// Loads the configuration, or returns its error, for a command that reports problems itself. Unless `-v`
+    /// is given, only errors are logged, and nothing from lapin, which would log each refusal that such a
+    /// command provokes. Fails if `--set` has no `=`, or if logging cannot be set up.
+    pub(super) fn load_for_checks(&self) -> Result<Result<Effective, ConfigError>, Failure> {
         let overrides = self.overrides(&[])?;
         let loaded = config::load(self.config.as_deref(), &overrides);
         if let Ok(effective) = &loaded {
@@ -88,7 +88,7 @@ impl Global {
     }
 
     /// Loads the configuration of this file only, for a command that brings its own: ignores the environment
-    /// and other files. Sets up logging at `level`, unless `-v` or `-q` is given. Fails when the file is
+    /// and other files. Sets up logging at `level`, unless `-v` or `-q` is given. Fails if the file is
     /// invalid.
     pub(super) fn start_alone(&self, file: &Path, level: &str) -> Result<Effective, Failure> {
         let mut overrides = Overrides::default();
@@ -143,13 +143,13 @@ impl Global {
 /// The person who decides
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Acting {
-    /// Who decides, for the record [default: the logged-in user]
+    /// The person who decides, as recorded [default: the logged-in user]
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
 }
 
 impl Acting {
-    /// Returns the person. Fails with [`Exit::Usage`] for a name that is not allowed.
+    /// Returns the person. Fails with [`Exit::Usage`] if the name is not allowed.
     pub(super) fn author(&self) -> Result<Author, Failure> {
         let name = self.actor.clone().unwrap_or_else(|| logged_in().to_string());
         Author::new(&name).ok_or_else(|| {

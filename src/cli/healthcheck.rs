@@ -7,7 +7,7 @@ use super::{Exit, Failure, Global, output};
 use crate::config::Config;
 use crate::install::health::{self, Health};
 
-/// How long a response may take: less than the usual timeout of container runtimes.
+/// The time limit for a response, shorter than the usual timeout of container runtimes.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Check whether the process on this machine is ready, or alive; for containers
@@ -36,7 +36,7 @@ enum Role {
     Worker,
 }
 
-/// Runs the command; fails when the configuration names no address.
+/// Runs the command; fails if no address is configured.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let path = if args.live { "/health/live" } else { "/health/ready" };
     let bases = match &args.url {

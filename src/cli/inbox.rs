@@ -4,7 +4,7 @@ use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use strum::VariantArray as _;
 
-use super::arguments::{self, OfHost, OneHost, coming, one_of};
+use super::arguments::{self, OfHost, OneHost, future_moment, one_of};
 use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
 use super::{
     Exit, Failure, Global, Output, audit, global::Acting, mappings, next_action::command, output,
@@ -56,7 +56,7 @@ pub(super) struct ListArgs {
 pub(super) struct AcceptArgs {
     #[command(flatten)]
     host: OneHost,
-    /// Which suggestion, if there are several
+    /// The suggestion to accept, if there are several
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
     #[command(flatten)]
@@ -87,8 +87,9 @@ pub(super) struct IgnoreArgs {
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// When it is open again: 14d, or 2026-03-01, or 2026-03-01T08:00:00Z [default: when it is reopened]
-    #[arg(long, value_name = "TIME", value_parser = coming)]
+    /// When the host is open again: 14d, or 2026-03-01, or 2026-03-01T08:00:00Z [default: when it is
+    /// reopened]
+    #[arg(long, value_name = "TIME", value_parser = future_moment)]
     until: Option<i64>,
     #[command(flatten)]
     acting: Acting,

@@ -31,8 +31,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads a file; `-` is standard input. Fails with [`Exit::NotFound`] for a file that does not exist, and
-/// with [`Exit::Failed`] for one that cannot be read.
+/// Reads a file; `-` is standard input. Fails with [`Exit::NotFound`] if the file does not exist, and with
+/// [`Exit::Failed`] if it cannot be read.
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let read = if file == Path::new("-") {
         let mut input = Vec::new();
@@ -59,8 +59,8 @@ pub(super) fn split_file<'a>(file: &Path, input: &'a [u8]) -> Result<Vec<(Place,
     split(input).map_err(|problem| Failure::new(Exit::Failed, format!("{} {problem}", file.display())))
 }
 
-/// Returns the events in `input`, in order, without validating them. Fails when `input` is empty or in no
-/// known form, with the place of the error.
+/// Returns the events in `input`, in order, without validating them. Fails if `input` is empty or in no known
+/// form; the error says where.
 pub(super) fn split(input: &[u8]) -> Result<Vec<(Place, &[u8])>, String> {
     let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input).trim_ascii();
     let whole: Result<IgnoredAny, _> = serde_json::from_slice(input);

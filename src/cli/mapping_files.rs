@@ -25,7 +25,8 @@ pub(super) enum Command {
 
 /// Write mappings as CSV, which `mappings import` reads
 ///
-/// Writes to stdout, in UTF-8. No cell can become a formula in a spreadsheet. Contains names and addresses.
+/// Writes to stdout, in UTF-8. No cell can become a formula in a spreadsheet. The file contains names and
+/// addresses.
 #[derive(Debug, clap::Args)]
 pub(super) struct Export {
     #[command(flatten)]
@@ -39,7 +40,7 @@ pub(super) struct Export {
 struct Csv {
     #[command(flatten)]
     of: OfCompany,
-    /// For a German Excel: semicolons, and a byte order mark
+    /// Write semicolons and a byte order mark, for a German Excel
     #[arg(long)]
     excel: bool,
 }
@@ -50,7 +51,7 @@ impl Csv {
     }
 }
 
-/// Write the hosts that need a person as CSV, to fill in and import
+/// Write a CSV file of the hosts that need a person, to fill in and import
 ///
 /// The column staff_id is empty; --suggestions fills it in where there is only one suggestion.
 #[derive(Debug, clap::Args)]
@@ -66,7 +67,7 @@ pub(super) struct Template {
 ///
 /// Detects delimiter and encoding. Checks every line first; lines that cannot be imported are left out,
 /// reported, and written to --failed FILE, which can be corrected and imported again. A line that is already
-/// in force changes nothing. An import can be undone (`mappings import-undo`); to continue an interrupted
+/// in force has no effect. An import can be undone (`mappings import-undo`); to continue an interrupted
 /// import, import the file again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
@@ -75,7 +76,7 @@ pub(super) struct Import {
     /// Only show what would happen to each line
     #[arg(long)]
     dry_run: bool,
-    /// The company of lines that name none; lines of another company are refused
+    /// The company of lines without a company; lines of another company are refused
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
     /// Write lines that cannot be imported, with their errors, to this new file
@@ -99,10 +100,10 @@ pub(super) struct Imports {
     limit: u64,
 }
 
-/// Undo an import: restores every mapping that was not changed since
+/// Undo an import: restore every mapping that has not been changed since
 #[derive(Debug, clap::Args)]
 pub(super) struct Undo {
-    /// The import's number (see `mappings imports`)
+    /// The number of the import (see `mappings imports`)
     id: i64,
     /// Fail unless it was an import of this company (import --company)
     #[arg(long, value_name = "N", value_parser = arguments::company)]
@@ -144,7 +145,7 @@ async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
     // A dry run refuses an actor's name as the real run would.
     args.common.acting.author()?;
     let acting = (!args.dry_run).then_some(&args.common.acting);
-    // Reads the file next, which needs no database.
+    // Reads the file next, because this does not need the database.
     let scope = Scope::of(args.company);
     let file = ImportFile::read(&items::read(&args.file)?, &scope, args.known_hosts).map_err(|why| {
         let or = if why.contains("no column company_id") { "; or give it with --company N" } else { "" };
@@ -183,7 +184,7 @@ async fn import_file(
     let mut exit = Exit::Done;
     if !args.dry_run && view.changed() > 0 {
         let question = format!("{}: {}. Import?", args.file.display(), sentence(&view));
-        if output::confirmed(args.common.yes, &question, ", or preview it with --dry-run")? {
+        if output::ask_confirmation(args.common.yes, &question, ", or preview it with --dry-run")? {
             let name = args.file.file_name().unwrap_or_default().to_string_lossy();
             let write = async |progress: Progress<'_>| {
                 mapping_files::import(context, import, &name, reason, progress).await
@@ -256,7 +257,7 @@ async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit,
     let undo = mapping_files::preview_undo(context, args.id).await?;
     let (changes, file) = (undo.changes.len(), &undo.import.file);
     let question = format!("Undo {changes} changes of import {} ({file})?", args.id);
-    if !output::confirmed(args.common.yes, &question, "")? {
+    if !output::ask_confirmation(args.common.yes, &question, "")? {
         return Ok(Exit::NeedsConfirmation);
     }
     let reason = args.common.reason.as_deref();

@@ -13,10 +13,10 @@ pub(super) enum Command {
     List(ListArgs),
     /// One mapping, with its history and the appointments that wait for its host
     Show(One),
-    /// The changes of a mapping, newest first: who, from what to what, and why
+    /// The changes to a mapping, newest first: who, from what to what, and why
     History(HistoryArgs),
     Set(SetArgs),
-    /// Switch a mapping off: no match brings it back; it can be switched on again
+    /// Switch a mapping off: no match switches it on again, but a person can
     Deactivate(Switch),
     /// Switch a mapping on again
     Reactivate(Switch),
@@ -49,7 +49,7 @@ pub(super) struct ListArgs {
     /// For a member of staff who is inactive, deleted or in another company: such a mapping has no effect
     #[arg(long)]
     staff_inactive: bool,
-    /// Without a decided booking of the host since: 90d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    /// Whose host has had no decided booking since this time: 90d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     unused_since: Option<i64>,
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub(super) struct HistoryArgs {
 
 /// Map a host to a member of staff
 ///
-/// Replaces the host's mapping to somebody else, after a question or with --yes.
+/// Replaces the host's mapping to somebody else, after confirmation on the terminal or with --yes.
 #[derive(Debug, clap::Args)]
 pub(super) struct SetArgs {
     #[command(flatten)]
@@ -163,7 +163,7 @@ async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<E
     let page = mappings::list(context, &filter, args.page.limit).await?;
     output.list(&page, &page.mappings, "No mappings.", |mappings| {
         table(mappings)?;
-        output::older(page.next_before)
+        output::print_older_flag(page.next_before)
     })
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Command {
         /// Undo all: the tables are then as they were before hostmatch (a staff_id that it set stays)
         #[arg(long, conflicts_with = "steps")]
         all: bool,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -75,7 +75,7 @@ async fn with_database(
             notes(database).await?;
             let applied =
                 if *adopt { migration::adopt(connection).await } else { migration::up(connection).await };
-            names(output, "applied", &applied.or_else(|error| refused(output, error))?)
+            print_names(output, "applied", &applied.or_else(|error| report_obstacles(output, error))?)
         }
         Command::Down { steps, all, yes } => {
             let steps = (!all).then_some(*steps);
@@ -85,7 +85,7 @@ async fn with_database(
                 confirm_down(config, &going, *yes)?;
             }
             let done = migration::down(connection, steps).await;
-            names(output, "taken_back", &done.or_else(|error| refused(output, error))?)
+            print_names(output, "taken_back", &done.or_else(|error| report_obstacles(output, error))?)
         }
         Command::Status => {
             let states = async { Ok(migration::status(connection).await) };
@@ -95,9 +95,9 @@ async fn with_database(
             notes(database).await?;
             let sql = async { Ok(migration::sql(connection, *adopt).await) };
             let sql = database.with_deadline(sql).await?;
-            statements(output, &sql.or_else(|error| refused(output, error))?)
+            statements(output, &sql.or_else(|error| report_obstacles(output, error))?)
         }
-        Command::Baseline => names(output, "created", &migration::baseline(connection).await?),
+        Command::Baseline => print_names(output, "created", &migration::baseline(connection).await?),
     }
 }
 
@@ -110,7 +110,7 @@ async fn notes(database: &Database) -> Result<(), Failure> {
 }
 
 /// Writes the obstacles to stdout with `--output json`, so that a program can process them.
-fn refused(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> {
+fn report_obstacles(output: Output, error: MigrateError) -> Result<Vec<String>, Failure> {
     if let (
         Output::Json,
         MigrateError::NotAdopted(found) | MigrateError::Obstacles(found) | MigrateError::Raced(found),
@@ -134,7 +134,7 @@ fn confirm_down(config: &Config, names: &[String], yes: bool) -> Result<(), Fail
     })
 }
 
-fn names(output: Output, what: &str, names: &[impl AsRef<str>]) -> Result<Exit, Failure> {
+fn print_names(output: Output, what: &str, names: &[impl AsRef<str>]) -> Result<Exit, Failure> {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     output.list(&json!({ what: names }), &names, "Nothing to do.", |names| {
         let what = what.replace('_', " ");
@@ -175,9 +175,10 @@ impl From<MigrateError> for Failure {
             MigrateError::Gateway(_) | MigrateError::Drift(_) | MigrateError::Busy { .. } => {
                 Self::new(Exit::Failed, error)
             }
-            // The store knows which of a server's messages may be shown, and which mean that it is away.
+            // The store knows which of a server's messages may be shown, and which mean that it is
+            // unreachable.
             MigrateError::Database { doing, source } => {
-                Self::from(StoreError::from(source)).with(&format!("this happened while {doing}"))
+                Self::from(StoreError::from(source)).with_hint(&format!("this happened while {doing}"))
             }
         }
     }

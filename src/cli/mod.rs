@@ -1,4 +1,4 @@
-//! The command line: one file per command, each with its arguments and `run`.
+//! The command line: one file per command, each with its arguments and a function `run`.
 //!
 //! Results go to stdout, as a table or as JSON; logs, notes, progress and errors go to stderr. Every command
 //! returns an [`Exit`], or a [`Failure`] with one.

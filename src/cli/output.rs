@@ -61,8 +61,8 @@ pub(super) fn note(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stderr().lock(), "note: {text}")?)
 }
 
-/// Escapes control characters and those that change the direction of writing: texts of senders must not
-/// control the terminal. Line breaks stay.
+/// Escapes control characters and those that change the direction of writing: senders' texts must not control
+/// the terminal. Line breaks stay.
 fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c.escape_unicode().to_string())
 }
@@ -154,7 +154,7 @@ impl Format {
         })
     }
 
-    /// Whether any number of rows can be written one by one.
+    /// Whether rows are written one by one, so that their number need not be limited.
     pub(super) fn is_endless(self) -> bool {
         matches!(self, Self::Ndjson | Self::Csv)
     }
@@ -187,7 +187,7 @@ fn csv_row(row: &Map<String, Value>) -> String {
     cells.collect::<Vec<_>>().join(",")
 }
 
-/// Renders a cell by RFC 4180. An apostrophe keeps a spreadsheet from reading the text as a formula.
+/// Renders a cell as in RFC 4180. An apostrophe keeps a spreadsheet from reading the text as a formula.
 fn cell(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
         "'"
@@ -198,8 +198,8 @@ fn cell(text: &str) -> String {
     if text.contains([',', '"', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
-/// Writes how to show older rows, if there are any.
-pub(super) fn older(next_before: Option<impl Display>) -> Result<(), Failure> {
+/// Writes the flag that shows older rows, if there are any.
+pub(super) fn print_older_flag(next_before: Option<impl Display>) -> Result<(), Failure> {
     next_before.map_or(Ok(()), |next| print_line(&format!("There are older rows: --before {next}")))
 }
 
@@ -243,9 +243,9 @@ fn ask_yes_no(question: &str) -> Result<Option<bool>, Failure> {
     Ok(answer.map(|answer| matches!(answer.as_str(), "y" | "yes")))
 }
 
-/// Returns whether `yes` was given or the question was confirmed on the terminal. Without a terminal it fails
-/// with [`Exit::NeedsConfirmation`], the question, and the alternative `or`.
-pub(super) fn confirmed(yes: bool, question: &str, or: &str) -> Result<bool, Failure> {
+/// Returns whether `yes` was given or the person confirms the question on the terminal. Without a terminal it
+/// fails with [`Exit::NeedsConfirmation`], the question, and the alternative `or`.
+pub(super) fn ask_confirmation(yes: bool, question: &str, or: &str) -> Result<bool, Failure> {
     let answer = if yes { Some(true) } else { ask_yes_no(question)? };
     answer.ok_or_else(|| Failure::new(Exit::NeedsConfirmation, format!("{question} Confirm with --yes{or}")))
 }
@@ -264,14 +264,14 @@ pub(super) fn confirm(
     Err(Failure::new(Exit::NeedsConfirmation, refusal(answer.is_some())))
 }
 
-/// Does the same with the refusal that nothing was `done`.
+/// Like [`confirm`], with a refusal that says that nothing was `done`.
 pub(super) fn confirm_or_nothing(yes: bool, question: &str, done: &str) -> Result<(), Failure> {
     let text = format!("nothing was {done}: it needs a confirmation, on a terminal or with --yes");
     confirm(yes, question, |_| text)
 }
 
 /// Asks a question on the terminal, and returns the answer in lower case. Returns `None` without a terminal.
-/// Fails when the terminal cannot be read.
+/// Fails if the terminal cannot be read.
 pub(super) fn ask(question: &str) -> Result<Option<String>, Failure> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Ok(None);

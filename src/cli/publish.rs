@@ -51,7 +51,8 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     Ok(if invalid > 0 { Exit::Partial } else { Exit::Done })
 }
 
-/// Publishes with a progress bar, and returns the number of events. A failure names the number confirmed.
+/// Publishes with a progress bar, and returns the number of events. A failure contains the number of
+/// confirmed events.
 async fn publish(config: &Config, messages: &[Message]) -> Result<usize, Failure> {
     let stop = shutdown::on_signals()?;
     let collecting = telemetry::collect(&config.traces, "publish")?;
@@ -66,9 +67,9 @@ async fn publish(config: &Config, messages: &[Message]) -> Result<usize, Failure
     collecting.end().await;
     let rest = format!("{published} of {total} were confirmed; publishing all of them again does no harm");
     match result {
-        Ok(()) if published < total => Err(Failure::new(Exit::Interrupted, "interrupted").with(&rest)),
+        Ok(()) if published < total => Err(Failure::new(Exit::Interrupted, "interrupted").with_hint(&rest)),
         Ok(()) => Ok(published),
-        Err(error) => Err(Failure::from(error).with(&rest)),
+        Err(error) => Err(Failure::from(error).with_hint(&rest)),
     }
 }
 

@@ -27,13 +27,13 @@ pub(super) struct ApplyArgs {
     /// The repair to resume
     #[arg(conflicts_with_all = ["host", "scope"], required_unless_present = "host")]
     repair: Option<i64>,
-    /// The company of the host; with a repair: fail unless it belongs to this company
+    /// The company of the host; with a repair: fail unless the repair belongs to this company
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
     /// The id of the Cal.com user
     #[arg(long, value_name = "ID", value_parser = arguments::host, requires = "company")]
     host: Option<HostId>,
-    /// Which appointments
+    /// The appointments to assign
     #[arg(long, default_value = "future", value_parser = one_of::<RepairScope>())]
     scope: RepairScope,
     #[command(flatten)]
@@ -159,8 +159,8 @@ async fn undo(context: &AppContext, output: Output, args: &UndoArgs) -> Result<E
     render(output, Some(output::with_progress("undoing", undo).await?))
 }
 
-/// Starts a repair and carries it out. Returns `None` if no appointment waits. Fails when the host has no
-/// mapping in force, or the database cannot be reached.
+/// Starts a repair and carries it out. Returns `None` if no appointment waits. Fails if the host has no
+/// mapping in force, or if the database cannot be reached.
 pub(super) async fn begin(
     context: &AppContext,
     key: HostKey,
@@ -192,7 +192,7 @@ async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<E
     let page = repair::list(context, &filter, args.page.limit).await?;
     output.list(&page, &page.repairs, "No repairs.", |repairs| {
         repairs.iter().try_for_each(print)?;
-        output::older(page.next_before)
+        output::print_older_flag(page.next_before)
     })
 }
 
@@ -223,7 +223,7 @@ pub(super) fn print(repair: &RepairRow) -> Result<(), Failure> {
     output::print_line(title.trim_end())?;
     for (count, what) in [
         (counts.done, "assigned"),
-        (counts.left, "left: they did not wait any more"),
+        (counts.left, "left: they no longer waited"),
         (counts.undone, "undone"),
         (counts.kept, "kept: somebody else has changed them since"),
         (counts.pending, "still to be assigned"),

@@ -1,4 +1,5 @@
-//! `hostmatch report`: reports on decisions, how they agree with the appointments, and how matching works.
+//! `hostmatch report`: reports on decisions, whether they agree with the appointments, and how well matching
+//! works.
 
 use serde_json::json;
 
@@ -8,7 +9,7 @@ use crate::app::{AppContext, Period};
 use crate::matching::Confidence;
 use crate::runtime::clock::now_ms;
 
-/// Report on decisions, how they agree with the appointments now, and how well matching works
+/// Report on decisions, whether they agree with the appointments now, and how well matching works
 ///
 /// Reads only, and locks nothing. With worker.mode = "observe" it compares hostmatch with the people or
 /// program that assign in its place. Only the last decision of each appointment counts.

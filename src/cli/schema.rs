@@ -35,7 +35,7 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
         (Document::JsonSchema, Some(name)) => {
             let Some(known) = EVENT_TYPES.iter().find(|known| known.name == name) else {
                 let names = EVENT_TYPES.map(|known| known.name).join(", ");
-                let text = format!("unknown event type; known are {names}");
+                let text = format!("unknown event type; the known types are {names}");
                 return Err(Failure::new(Exit::NotFound, text));
             };
             contract::event_type_schema(known)

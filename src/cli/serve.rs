@@ -55,7 +55,8 @@ pub(super) struct WorkerFlags {
     pipelines: Option<String>,
 }
 
-/// Runs the command; fails when a role cannot start or continue. Waits for a broker or database that is away.
+/// Runs the command; fails when a role cannot start or continue. Waits while the broker or the database is
+/// unreachable.
 pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
     let (edge, worker) = match role {
         Role::Edge(edge) => (Some(edge), None),
@@ -120,7 +121,7 @@ async fn serve(
     stop: &Shutdown,
 ) -> Result<Option<Tally>, Failure> {
     // With `--until-empty` the worker of `all` also stops the edge when everything is decided.
-    let ours = stop.child_token();
+    let stop_roles = stop.child_token();
     let health = WorkerHealth::default();
     let worker_health = health.clone();
     let record = health::Record::new("worker");
@@ -129,14 +130,16 @@ async fn serve(
         if with_edge {
             let listener = listen(&config.edge.listen, "choose another with --listen or edge.listen").await?;
             let alongside = with_worker.then(|| report.clone());
-            edge::serve(&config.edge, queue.publisher(), listener, alongside, ours.clone()).await?;
+            edge::serve(&config.edge, queue.publisher(), listener, alongside, stop_roles.clone()).await?;
         }
         Ok::<_, Failure>(())
     };
     let working = async {
-        let Some((database, schema)) = connect(config, &ours, !until_empty).await? else { return Ok(None) };
+        let Some((database, schema)) = connect(config, &stop_roles, !until_empty).await? else {
+            return Ok(None);
+        };
         if until_empty {
-            // A run with an end must not wait for a broker that is away.
+            // With `--until-empty` the worker must not wait for an unreachable broker.
             queue.depth().await?;
         }
         let mut worker = Worker::new(config.clone(), database.clone(), schema, queue.clone());
@@ -146,9 +149,9 @@ async fn serve(
         }
         let tally = worker.tally();
         tracing::info!(pipelines = config.worker.pipelines, "the worker is running");
-        let watched = watch(queue, &tally, until_empty, &ours);
+        let watched = watch(queue, &tally, until_empty, &stop_roles);
         let ended = tokio::select! {
-            ended = worker.run(ours.clone(), until_empty) => ended,
+            ended = worker.run(stop_roles.clone(), until_empty) => ended,
             () = watched => Ok(()),
         };
         database.close().await;
@@ -173,11 +176,11 @@ async fn serve(
             ended = serving => ended,
         }
     };
-    let edge = async { edge.await.inspect_err(|_| ours.cancel()) };
+    let edge = async { edge.await.inspect_err(|_| stop_roles.cancel()) };
     let worker = async {
         let ended = worker.await;
         if until_empty || ended.is_err() {
-            ours.cancel();
+            stop_roles.cancel();
         }
         ended
     };
@@ -200,15 +203,15 @@ async fn health_listener(address: &str, key: &str) -> Result<Option<TcpListener>
     Ok(Some(listener))
 }
 
-/// Binds a socket; `hint`: what to do if that fails.
+/// Binds a socket. `hint` says what to do if that fails.
 async fn listen(address: &str, hint: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address)
         .await
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}; {hint}")))
 }
 
-/// Connects to the database and reads the shape of the gateway's tables. With `may_wait` it waits for a
-/// server that is away and for pending migrations. Returns `None` if asked to stop meanwhile.
+/// Connects to the database and reads the shape of the gateway's tables. With `may_wait` it waits for an
+/// unreachable server and for pending migrations. Returns `None` if it is asked to stop in the meantime.
 async fn connect(
     config: &Config,
     stop: &Shutdown,
@@ -244,7 +247,7 @@ async fn connect(
     }
 }
 
-/// Shows the progress on a terminal. Never completes.
+/// Shows the progress on a terminal. The future never completes.
 async fn watch(queue: &Queue, tally: &Tally, until_empty: bool, stop: &Shutdown) {
     if until_empty {
         let depth = queue.depth().await.unwrap_or_default();

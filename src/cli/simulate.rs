@@ -54,7 +54,7 @@ fn show(view: &SimulationView) -> Result<(), Failure> {
         "{bookings} bookings decided from {since} to {until}; accepting from {auto_accept}; {order}"
     ))?;
     if *not_kept > 0 {
-        output::print_line(&format!("Left out: {not_kept}, because their booking is not kept any more"))?;
+        output::print_line(&format!("Left out: {not_kept}, because their booking is no longer kept"))?;
     }
     output::print_line(&format!(
         "Would be matched: {more} more, {fewer} fewer, {another} with another person"

@@ -21,7 +21,7 @@ pub(super) enum Command {
 /// change at once, whatever --from-date says. The hand-over can be undone.
 #[derive(Debug, clap::Args)]
 pub(super) struct Over {
-    /// The company of both
+    /// The company of both members of staff
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: CompanyId,
     /// The member of staff who leaves (staff.id)
@@ -64,7 +64,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         }
         Command::HandOverUndo(undo) => {
             let question = format!("Undo hand-over {}?", undo.id);
-            if !output::confirmed(undo.common.yes, &question, "")? {
+            if !output::ask_confirmation(undo.common.yes, &question, "")? {
                 return Ok(Exit::NeedsConfirmation);
             }
             let work = async |context: &AppContext| {
@@ -91,7 +91,7 @@ async fn carry_out(context: &AppContext, output: Output, args: &Over) -> Result<
         let question = format!(
             "Hand over {hosts} hosts and {appointments} appointments from staff {from} to staff {to}?"
         );
-        if !output::confirmed(args.common.yes, &question, ", or preview it with --dry-run")? {
+        if !output::ask_confirmation(args.common.yes, &question, ", or preview it with --dry-run")? {
             return Ok(Exit::NeedsConfirmation);
         }
         view = hand_over(context, &order).await?;
@@ -130,7 +130,7 @@ fn show_undone(output: Output, undone: &UndoneHandOver) -> Result<Exit, Failure>
             output::print_line(&format!("host {} stays: {}", left.host, left.why))?;
         }
         let ids = undone.appointments_left.iter();
-        ids.map(|id| format!("appointment {id} stays: it was changed since"))
+        ids.map(|id| format!("appointment {id} stays: it has been changed since"))
             .try_for_each(|text| output::print_line(&text))
     })?;
     let is_all = undone.hosts_left.is_empty() && undone.appointments_left.is_empty();

@@ -38,7 +38,7 @@ const ROWS: [Row; 7] = [
 
 /// Show on one screen whether bookings are assigned, how fast, and what waits
 ///
-/// Reads only, and shows what it can read when the database or the broker is away.
+/// Reads only, and shows what it can read while the database or the broker is unreachable.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Refresh after this many seconds, until interrupted
@@ -133,7 +133,7 @@ fn head(view: &StatusView) -> Vec<String> {
         (State::Attention, Assigning::Observing) => "ATTENTION: it only observes, and",
         (State::Attention, Assigning::Yes) => "ATTENTION: bookings are assigned, and",
         (State::Attention, _) => "ATTENTION",
-        (State::Ok, Assigning::Observing) => "OK: it only observes, and assigns nothing (worker.mode)",
+        (State::Ok, Assigning::Observing) => "OK: it only observes, and does not assign (worker.mode)",
         (State::Ok, _) => "OK: bookings are assigned",
     };
     lines.push(word.to_owned());
@@ -181,7 +181,7 @@ fn details(view: &StatusView) -> Vec<String> {
         let known = |what: &str, count: Option<u64>| count.map(|it| format!("{it} {what}"));
         let parts = [
             known("ready", Some(queue.ready)),
-            known("in hand", queue.in_hand),
+            known("in progress", queue.in_hand),
             known("wait for another attempt", Some(queue.waiting)),
             known("dead", Some(queue.dead).filter(|dead| *dead > 0)),
             known("consumers", queue.consumers),

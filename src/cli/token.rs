@@ -38,7 +38,7 @@ pub(super) struct Create {
     /// Only for events that name one of these companies [default: any event]
     #[arg(long = "company", value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(i64).range(1..))]
     companies: Vec<i64>,
-    /// When it expires: 90d from now, or 2027-03-01T00:00:00Z, or never
+    /// When the token expires: 90d from now, or 2027-03-01T00:00:00Z, or never
     #[arg(long, value_name = "TIME", default_value = "365d", value_parser = expiry)]
     expires: Expiry,
 }
@@ -46,7 +46,7 @@ pub(super) struct Create {
 #[derive(Clone, Copy, Debug)]
 struct Expiry(Option<OffsetDateTime>);
 
-/// The view of a token. `docs/commands.md` describes it: its JSON is a contract.
+/// A token, as JSON. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
 struct TokenView {
     id: String,
@@ -169,12 +169,14 @@ fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failur
     let gone: Vec<TokenView> = changed(change(path, |text| {
         let known = tokens(text);
         let mut gone: Vec<Token> = Vec::new();
-        for word in wanted {
-            let meant: Vec<&Token> =
-                known.iter().filter(|token| token.id() == *word || token.terms.name == *word).collect();
+        for id_or_name in wanted {
+            let meant: Vec<&Token> = known
+                .iter()
+                .filter(|token| token.id() == *id_or_name || token.terms.name == *id_or_name)
+                .collect();
             match meant[..] {
                 [] => {
-                    let text = format!("there is no token {word:?}; `hostmatch token list` shows all");
+                    let text = format!("there is no token {id_or_name:?}; `hostmatch token list` shows all");
                     return Err(Failure::new(Exit::NotFound, text));
                 }
                 // A person may have written the same token on several lines, of which each is valid.
@@ -182,7 +184,7 @@ fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failur
                     gone.extend(meant.into_iter().cloned());
                 }
                 _ => {
-                    let text = format!("{word:?} is the name of {} tokens: give an id", meant.len());
+                    let text = format!("{id_or_name:?} is the name of {} tokens: give an id", meant.len());
                     return Err(Failure::new(Exit::Usage, text));
                 }
             }

@@ -10,9 +10,9 @@ use crate::install::topology::{self, Applied, Change, Comparison, EVERYTHING, Ob
 /// With the embedded queue there is nothing to do.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Show what hostmatch needs; connects to nothing
+    /// Show what hostmatch needs, without connecting to the broker
     Show,
-    /// Compare it with the broker; exit code 10 when it differs
+    /// Compare that with the broker; exit code 10 if they differ
     ///
     /// Bindings and all arguments are compared only if queue.management_url is set.
     Diff,
@@ -31,7 +31,7 @@ pub(super) enum Command {
 
 /// Runs the command; fails when the broker cannot be read.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    let config = global.examined()??.config.queue;
+    let config = global.load_for_checks()??.config.queue;
     if config.is_embedded() {
         let text = "queue.url is the embedded queue, a file that hostmatch creates: there is nothing to do";
         return global.output.show(&json!({ "embedded": true, "note": text }), || output::print_line(text));

@@ -136,7 +136,7 @@ struct OneBooking {
     id: Option<String>,
     replaces: Option<String>,
     time: String,
-    /// Whether `time` is when it was published or received, because the booking has no time of its own.
+    /// Whether `time` is the time of publishing or receiving, because the booking has no time of its own.
     stamped: bool,
     starts: Option<String>,
     /// Whether its status is cancelled or rejected.
@@ -279,22 +279,28 @@ fn notes(event: &BookingEvent, outside: &Outside) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |booking, message| notes.push(Note { booking, message });
     if event.id.as_str().starts_with("sha256:") {
-        note(None, "it has no id of its own: a repeat is detected only if it is the same byte for byte");
+        note(
+            None,
+            "the message has no id of its own: a repeat is detected only if it is identical byte for byte",
+        );
     }
     if event.company.is_none() && event.appointment.is_none() {
-        note(None, "it names no company_id: the appointment's own company is used, unchecked");
+        note(None, "there is no company_id: the appointment's own company is used, unchecked");
     }
     for (number, booking) in event.bookings.iter().enumerate() {
         let mut note = |message| note(Some(number), message);
         if booking.time.is_inferred {
-            note("it has no readable time (updatedAt, occurred_at, createdAt): the time of arrival counts");
+            note(
+                "the booking has no readable time (updatedAt, occurred_at, createdAt): \
+                 the time of arrival counts",
+            );
         }
         match &booking.host {
             None if !booking.is_off => {
-                note("it names no usable host (hosts[0], organizer, user): nobody can be assigned")
+                note("the booking has no usable host (hosts[0], organizer, user): nobody can be assigned")
             }
             Some((host, _)) if host.id.is_none() => {
-                note("its host has no id: the match is used for this appointment, and not remembered");
+                note("the host has no id: the match is used for this appointment, and not remembered");
             }
             _ => {}
         }

@@ -13,10 +13,10 @@ use crate::cli::{Exit, Failure, Output, items, output};
 pub(in crate::cli) struct Change {
     #[command(flatten)]
     pub(super) which: Choosing,
-    /// Why, for the record
+    /// The reason to record
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }

@@ -67,7 +67,7 @@ impl Filter {
 pub(super) struct ReadFilter {
     #[command(flatten)]
     pub(super) filter: Filter,
-    /// The same as --code (but in commands that change something, --reason is why)
+    /// The same as --code (in commands that change something, --reason is the reason for the change)
     #[arg(long, value_name = "CODE", conflicts_with = "code", value_parser = code)]
     reason: Option<String>,
     /// In this state
@@ -114,14 +114,14 @@ impl Choosing {
     }
 }
 
-/// Parses a reason code: one of hostmatch, or one of the broker's for messages that it dead-lettered.
+/// Parses a reason code: one of hostmatch's, or one that the broker gives the messages that it dead-letters.
 fn code(text: &str) -> Result<String, String> {
     const BROKERS: [&str; 3] = ["expired", "maxlen", "rejected"];
     let codes = Reason::VARIANTS.iter().copied().map(Reason::as_str).collect::<Vec<_>>();
     if codes.iter().chain(&BROKERS).any(|code| *code == text) {
         return Ok(text.to_owned());
     }
-    Err(format!("unknown reason code; known are {}, {}", codes.join(", "), BROKERS.join(", ")))
+    Err(format!("unknown reason code; the known codes are {}, {}", codes.join(", "), BROKERS.join(", ")))
 }
 
 fn fingerprint(text: &str) -> Result<String, String> {

@@ -77,7 +77,7 @@ pub(super) async fn run(output: Output, args: &List, context: &AppContext) -> Re
             let head =
                 ["ID", "STATE", "REASON", "EVENT", "BOOKING", "COMPANY", "ATTEMPTS", "LAST FAILED", "ERROR"];
             output::table(&head, all.dead_letters.into_iter().map(letter_cells))?;
-            output::older(all.next_before)?;
+            output::print_older_flag(all.next_before)?;
         }
         Format::Ndjson | Format::Csv => {}
     }

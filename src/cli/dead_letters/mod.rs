@@ -20,8 +20,8 @@ pub(super) enum Command {
     Show(show::Args),
     /// Freeze a set of open dead letters and predict the outcome of each; changes nothing else
     ///
-    /// It decides as a worker does, in transactions that only read. `replay --plan` carries the plan
-    /// out; letters that arrive later are not part of it.
+    /// Decides as a worker does, in read-only transactions. `replay --plan` carries the plan out; letters
+    /// that arrive later are not part of it.
     Plan(filter::Choosing),
     Replay(replay::Replay),
     #[command(subcommand)]

@@ -36,10 +36,10 @@ pub(in crate::cli) struct Replay {
     /// Leave out the letters that would fail again according to the plan
     #[arg(long)]
     skip_failing: bool,
-    /// Why, for the record
+    /// The reason to record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -51,7 +51,9 @@ fn percent(text: &str) -> Result<i32, String> {
 
 pub(super) async fn plan(output: Output, which: &Choosing, context: &AppContext) -> Result<Exit, Failure> {
     let view = freeze(which, context).await?;
-    let (Some(id), Some(report)) = (view.plan, &view.report) else { return nothing(output, &view) };
+    let (Some(id), Some(report)) = (view.plan, &view.report) else {
+        return print_nothing_planned(output, &view);
+    };
     output.show(&view, || {
         let letters = report.letters;
         output::print_line(&format!("Plan {id}: {letters} dead letters, frozen; nothing else was changed"))?;
@@ -69,7 +71,7 @@ async fn freeze(which: &Choosing, context: &AppContext) -> Result<PlanView, Fail
     Ok(output::with_progress("planning", plan).await?)
 }
 
-fn nothing(output: Output, view: &PlanView) -> Result<Exit, Failure> {
+fn print_nothing_planned(output: Output, view: &PlanView) -> Result<Exit, Failure> {
     output.show(view, || {
         left_out(&view.left_out)?;
         output::print_line("No open dead letter matches the filter: there is nothing to plan.")
@@ -89,7 +91,9 @@ pub(super) async fn run(output: Output, args: &Replay, context: &AppContext) -> 
         }
         None => {
             let view = freeze(&args.which, context).await?;
-            let (Some(id), Some(report)) = (view.plan, &view.report) else { return nothing(output, &view) };
+            let (Some(id), Some(report)) = (view.plan, &view.report) else {
+                return print_nothing_planned(output, &view);
+            };
             if output == Output::Table {
                 left_out(&view.left_out)?;
             }

@@ -119,7 +119,7 @@ fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
         output::print_line(&format!("Since {}: {}", output::moment(since), stuck(id)))?;
     }
     output::print_line("History:")?;
-    output::table(&[], shown.acts.iter().map(act_cells))?;
+    output::table(&[], shown.acts.iter().map(action_columns))?;
     if let Some(items) = &shown.items {
         let with = |what: &str, why: &Option<String>| {
             why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what} ({why})"))
@@ -143,8 +143,8 @@ pub(super) fn stuck(id: i64) -> String {
     )
 }
 
-/// Renders an act as columns of a table.
-pub(super) fn act_cells(act: &RecordedLetterAction) -> [String; 4] {
+/// Renders an action as columns of a table.
+pub(super) fn action_columns(act: &RecordedLetterAction) -> [String; 4] {
     let replay = act.replay.map(|replay| format!(" (replay {replay})")).unwrap_or_default();
     [
         format!("  {}", output::moment(act.at_ms)),

@@ -1,6 +1,6 @@
 //! `deadletters show`: shows one dead letter.
 
-use super::replays::act_cells;
+use super::replays::action_columns;
 use crate::app::AppContext;
 use crate::app::dead_letters::{self, LetterView};
 use crate::app::redaction::{Content, MAX_SHOWN, PayloadView};
@@ -49,7 +49,7 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
     output::table(&[], timeline)?;
     if !letter.acts.is_empty() {
         output::print_line("\nHistory")?;
-        output::table(&[], letter.acts.iter().map(act_cells))?;
+        output::table(&[], letter.acts.iter().map(action_columns))?;
     }
     if let Some(forecast) = &letter.forecast {
         let why = forecast.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();

@@ -19,8 +19,8 @@ const DAY_MS: i64 = 1440 * MINUTE_MS;
 #[derive(Debug, Deserialize)]
 pub(super) struct Script {
     pub(super) postings: Vec<Posting>,
-    /// The event left for the reader: a host known only by name now shows the work address, which also
-    /// settles the booking that waits for this host.
+    /// The event left for the reader: a host known only by name now has the work address, which also settles
+    /// the booking that waits for this host.
     pub(super) next: Posting,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Person {
 /// Reads the script.
 ///
 /// # Errors
-/// When the built-in file is invalid, which is a defect of hostmatch.
+/// Fails if the built-in file is invalid, which is a bug in hostmatch.
 pub(super) fn script() -> serde_json::Result<Script> {
     serde_json::from_str(include_str!("bookings.json"))
 }

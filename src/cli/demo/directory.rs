@@ -40,7 +40,7 @@ impl Directory {
     /// Claims `path` for the demo: creates it, or removes the files of an earlier demo.
     ///
     /// # Errors
-    /// When it contains anything else, when a demo is running there, or when it cannot be written.
+    /// Fails if the directory contains anything else, if a demo is running there, or if it cannot be written.
     pub(super) fn claim(path: &Path) -> Result<Self, Failure> {
         let known = is_a_demos(path)?;
         let full = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
@@ -71,7 +71,7 @@ impl Directory {
     /// a demo.
     ///
     /// # Errors
-    /// Like [`Directory::claim`].
+    /// Fails like [`Directory::claim`].
     pub(super) fn remove(path: &Path) -> Result<bool, Failure> {
         if !is_a_demos(path)? {
             return Ok(false);
@@ -92,7 +92,7 @@ impl Directory {
     /// Writes the configuration, which begins with the mark.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the file cannot be written.
     pub(super) fn configure(&mut self, text: &str) -> Result<(), Failure> {
         let file = &mut self.configuration;
         // Written in place, because the lock belongs to this file.
@@ -107,7 +107,7 @@ impl Directory {
     /// Writes one of the demo's other files.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the file cannot be written.
     pub(super) fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), Failure> {
         let path = self.full.join(name);
         let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);

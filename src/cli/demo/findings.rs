@@ -119,7 +119,7 @@ impl Findings {
     /// Reads all results of the demo.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails if the database cannot be read.
     pub(super) async fn read(database: &Database) -> Result<Self, Failure> {
         let decided: Vec<Decided> = rows(database, DECIDED).await?;
         let staff: Vec<Staff> = rows(database, STAFF).await?;
@@ -147,7 +147,7 @@ impl Findings {
 /// Reads the outcome of an event, if there is one yet.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Fails if the database cannot be read.
 pub(super) async fn outcome(database: &Database, event: &str) -> Result<Option<String>, Failure> {
     let decided: Vec<Decided> = rows(database, DECIDED).await?;
     Ok(decided.into_iter().find(|one| one.event_id == event).map(|one| one.outcome))

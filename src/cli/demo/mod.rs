@@ -1,4 +1,4 @@
-//! `hostmatch demo`: shows the whole path of a booking in one process, with nothing installed.
+//! `hostmatch demo`: shows the whole path of a booking in one process, without installing anything else.
 //!
 //! It claims a directory (`directory`), writes a configuration (`settings`), creates a salon (`salon`),
 //! starts an edge and a worker on it (`servers`), posts `bookings` by HTTP (`play`), reads the results
@@ -44,8 +44,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Watch bookings find their staff: a salon, its webhooks, and the outcome of each
 ///
-/// Needs no broker, no server and no configuration: everything runs in this one process, with local
-/// files that each run creates anew. The exit code is 0 only if every booking has the expected outcome.
+/// Needs no broker, no server and no configuration: everything runs in this one process, with local files
+/// that each run recreates. The exit code is 0 only if every booking has the expected outcome.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The directory for the demo's files; refused when it contains anything else
@@ -65,7 +65,8 @@ pub(super) struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// When the directory is not a demo's, a server cannot be started, or a booking has an unexpected outcome.
+/// Fails if the directory is not a demo's, a server cannot be started, or a booking has an unexpected
+/// outcome.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     global.refuse_settings("demo")?;
     if args.reset {

@@ -85,7 +85,7 @@ pub(super) fn wrapped(command: &str, indent: &str) -> String {
     let mut lines = vec![String::new()];
     for word in words(command) {
         let line = lines.len() - 1;
-        // Room for the backslash too.
+        // Leaves room for the backslash.
         if !lines[line].is_empty() && indent.len() + lines[line].len() + word.len() + 3 > WIDTH {
             lines.push(format!("    {word}"));
         } else {

@@ -88,7 +88,7 @@ impl Stage<'_> {
     /// are written.
     ///
     /// # Errors
-    /// When the edge refuses one, or one is not decided in time.
+    /// Fails if the edge refuses a booking, or if a booking is not decided in time.
     pub(super) async fn play(&self, postings: Vec<Posting>, verbose: bool) -> Result<Vec<Played>, Failure> {
         let progress = Progress::new(postings.len(), verbose);
         let client = Client::new(self.url, DEADLINE).map_err(|error| failed(&error))?;
@@ -129,7 +129,7 @@ impl Stage<'_> {
         let answer = client.send(request).await.map_err(|error| failed(&error))?;
         let (status, body) = (answer.status(), answer.body());
         let id = id_in(status.is_success(), body).map_err(|said| {
-            let text = format!("the edge answered {status} to booking {}: {said}", posting.booking);
+            let text = format!("the edge responded with {status} to booking {}: {said}", posting.booking);
             Failure::new(Exit::Failed, text)
         })?;
         Ok((status.as_u16(), id))

@@ -35,7 +35,7 @@ impl Report<'_> {
     /// Writes the report as tables.
     ///
     /// # Errors
-    /// When stdout cannot be written.
+    /// Fails if stdout cannot be written.
     pub(super) fn tables(&self) -> Result<(), Failure> {
         let findings = &self.findings;
         section("The outcome of each booking")?;

@@ -12,7 +12,7 @@ pub(super) const SALON: i64 = 1;
 /// Creates the gateway's tables, hostmatch's tables, and the rows of the salon.
 ///
 /// # Errors
-/// When the database file cannot be used.
+/// Fails if the database file cannot be used.
 pub(super) async fn open(config: &Config) -> Result<Database, Failure> {
     let database = Database::connect(&config.database).await?;
     migration::baseline(database.connection()).await?;
@@ -24,7 +24,7 @@ pub(super) async fn open(config: &Config) -> Result<Database, Failure> {
 /// Inserts one more appointment of the salon, as the gateway does when its transaction commits late.
 ///
 /// # Errors
-/// When the database refuses the row.
+/// Fails if the database refuses the row.
 pub(super) async fn add_appointment(database: &Database, booking: &str) -> Result<(), Failure> {
     let sql = format!(
         "INSERT INTO appointments (company_id, calcom_v2_booking_id, starts_at) \

@@ -26,7 +26,7 @@ impl Servers {
     /// Starts the edge and the worker.
     ///
     /// # Errors
-    /// When the queue's file or the database cannot be used.
+    /// Fails if the queue file or the database cannot be used.
     pub(super) async fn start(
         config: &Arc<Config>,
         database: &Database,
@@ -46,7 +46,7 @@ impl Servers {
 
     /// Waits until one of them ends by itself, which neither should, and returns the reason.
     pub(super) async fn failed(&mut self) -> Failure {
-        let early = "edge or worker ended early; run it again with -v to see why";
+        let early = "the edge or the worker stopped unexpectedly; run it again with -v to see why";
         match self.tasks.join_next().await {
             Some(Ok(Err(failure))) => failure,
             _ => Failure::new(crate::cli::exit::Exit::Failed, early),

@@ -19,7 +19,7 @@ pub(super) struct Secrets {
 /// with its actual port.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// Fails if a file cannot be written.
 pub(super) fn write(directory: &mut Directory, listen: &str) -> Result<Secrets, Failure> {
     let secret = || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let secrets = Secrets { calcom: secret(), token: secret() };

@@ -60,7 +60,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::Explain(question) => question,
         Command::Simulate(args) => return simulate::run(global, args).await,
     };
-    // Reads the file first, which needs no database.
+    // Reads the file first, because this does not need the database.
     let subjects = subjects_of(question)?;
     let work = async |context: &AppContext| Ok(explain(context, subjects).await?);
     let explained = global.with_context(None, None, work).await?;
@@ -70,7 +70,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
     Ok(if nothing { Exit::NotFound } else { Exit::Done })
 }
 
-/// Returns the subjects that the command line names. Fails when the file cannot be read or has no known form.
+/// Returns the subjects that the arguments select. Fails if the file cannot be read or has no known form.
 fn subjects_of(question: &Question) -> Result<Vec<Subject>, Failure> {
     let company = question.company.map(CompanyId);
     if let Some(file) = &question.booking {
@@ -106,7 +106,8 @@ fn from_bytes(bytes: &[u8], company: Option<CompanyId>) -> Subject {
     };
     match decoded {
         Ok(Decoded::Event(mut event)) => {
-            // Checked against the appointment's own company, as if the event named it.
+            // The company of the command line is checked against the appointment's own, as if the event
+            // contained it.
             event.company = event.company.or(company);
             Subject::Event(event, company)
         }

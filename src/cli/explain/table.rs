@@ -11,12 +11,12 @@ pub(super) fn show(explanations: &[Explanation]) -> Result<(), Failure> {
         if number > 0 {
             output::print_line("")?;
         }
-        one(explanation)?;
+        print_one(explanation)?;
     }
     Ok(())
 }
 
-fn one(Explanation { view: explanation, next }: &Explanation) -> Result<(), Failure> {
+fn print_one(Explanation { view: explanation, next }: &Explanation) -> Result<(), Failure> {
     let company = explanation.company.map_or_else(|| "no company".to_owned(), |id| format!("company {id}"));
     match (&explanation.booking, &explanation.event_type) {
         (Some(booking), Some(event_type)) => output::print_line(&format!("Booking {booking}, {event_type}"))?,
@@ -91,7 +91,7 @@ fn effect_lines(effect: &EffectView) -> Vec<String> {
         (Delivery::Done, outcome, None) => outcome.unwrap_or_default().to_owned(),
         (Delivery::Done, outcome, Some(reason)) => format!("{} ({reason})", outcome.unwrap_or_default()),
         (Delivery::Retry, ..) => {
-            format!("does not exist yet: retried by the schedule, then a dead letter, {reason}")
+            format!("does not exist yet: retried according to the schedule, then a dead letter, {reason}")
         }
         (Delivery::DeadLetter, ..) => format!("a dead letter, {reason}"),
     };

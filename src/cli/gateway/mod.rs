@@ -20,10 +20,10 @@ pub(super) enum Command {
     Grants(GrantsArgs),
 }
 
-/// Print the GRANT statements with the least rights to inspect, to migrate and to run
+/// Print the GRANT statements with the minimum privileges to inspect, to migrate and to run
 ///
-/// Reads the columns of the database; with --for it needs no database, and assumes the columns of
-/// `hostmatch migrate baseline`. Changes nothing: an administrator runs the printed statements.
+/// Reads the columns of the database; with --for no database is needed, and the columns are those of
+/// `hostmatch migrate baseline`. The command changes nothing: an administrator runs the printed statements.
 #[derive(Debug, clap::Args)]
 pub(super) struct GrantsArgs {
     /// Print them without a database, for this engine

@@ -9,20 +9,20 @@ use crate::install::inspection::{ColumnFacts, Inspection, Level, Verdict};
 const KEYS_SHOWN: usize = 20;
 
 pub(super) fn show(found: &Inspection) -> Result<(), Failure> {
-    verdict(found)?;
+    print_verdict(found)?;
     server(found)?;
     tables(found)?;
     columns(found)?;
     uses(found)?;
     data(found)?;
-    migrating(found)
+    print_migration(found)
 }
 
-fn heading(text: &str) -> Result<(), Failure> {
+fn print_heading(text: &str) -> Result<(), Failure> {
     output::print_line(&format!("\n{text}"))
 }
 
-fn verdict(found: &Inspection) -> Result<(), Failure> {
+fn print_verdict(found: &Inspection) -> Result<(), Failure> {
     output::print_line(match found.verdict {
         Verdict::Ready => "READY: there are no problems.",
         Verdict::ReadyWithNotes => "READY WITH NOTES: there are no problems; read these notes first.",
@@ -47,7 +47,7 @@ fn verdict(found: &Inspection) -> Result<(), Failure> {
 
 /// Writes a heading, and names with their values.
 fn pairs<K: Display>(text: &str, rows: impl IntoIterator<Item = (K, String)>) -> Result<(), Failure> {
-    heading(text)?;
+    print_heading(text)?;
     output::pairs(rows)
 }
 
@@ -75,7 +75,7 @@ fn server(found: &Inspection) -> Result<(), Failure> {
 }
 
 fn tables(found: &Inspection) -> Result<(), Failure> {
-    heading("Tables")?;
+    print_heading("Tables")?;
     let rows = found.tables.iter().map(|table| {
         let rows = match table.rows {
             Some(rows) if rows.exact => rows.count.to_string(),
@@ -108,7 +108,7 @@ fn tables(found: &Inspection) -> Result<(), Failure> {
 }
 
 fn columns(found: &Inspection) -> Result<(), Failure> {
-    heading("Columns of the gateway that hostmatch uses")?;
+    print_heading("Columns of the gateway that hostmatch uses")?;
     let gateway = found.tables.iter().filter(|table| table.of == "gateway");
     let rows = gateway.flat_map(|table| {
         table.columns.iter().map(|ColumnFacts { column, used_for }| {
@@ -172,9 +172,9 @@ fn data(found: &Inspection) -> Result<(), Failure> {
     pairs("Rows, counted", rows)
 }
 
-fn migrating(found: &Inspection) -> Result<(), Failure> {
+fn print_migration(found: &Inspection) -> Result<(), Failure> {
     let migration = &found.migration.examination;
-    heading("What `hostmatch migrate up` would do")?;
+    print_heading("What `hostmatch migrate up` would do")?;
     if migration.pending.is_empty() && migration.adoptions.is_empty() {
         let done = migration.obstacles.is_empty() && found.uses.is_some();
         return output::print_line(if done { "  nothing: everything exists" } else { "  not known yet" });
