@@ -15,7 +15,7 @@ pub(crate) use crate::store::EventFilter;
 use crate::store::entity::event::Model;
 use crate::store::{LetterOfEvent, letters_of_event, recorded_event, recorded_events};
 
-/// How often to read new events.
+/// The interval between reads of new events.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How far back to read for late events: an event is written when its transaction ends, but carries the time

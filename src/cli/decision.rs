@@ -45,7 +45,8 @@ enum Repairing {
     All,
 }
 
-/// Carries out a decision. Fails when it is refused or not confirmed, or the database cannot be reached.
+/// Carries out a decision. Fails if the decision is refused or not confirmed, or if the database cannot be
+/// reached.
 pub(super) async fn carry_out(
     context: &AppContext,
     output: Output,

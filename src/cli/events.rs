@@ -33,7 +33,7 @@ pub(super) enum Command {
     Tail {
         #[command(flatten)]
         filter: Filter,
-        /// How many past events
+        /// The number of past events
         #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=10_000))]
         lines: u64,
     },

@@ -107,7 +107,8 @@ pub(super) struct ReopenArgs {
     acting: Acting,
 }
 
-/// Runs the command; fails when it is refused, there is no such host, or the database cannot be reached.
+/// Runs the command; fails if the change is refused, the host does not exist, or the database cannot be
+/// reached.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let (acting, company) = match command {
         Command::List(args) => (None, args.of.company),

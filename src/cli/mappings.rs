@@ -111,7 +111,8 @@ pub(super) struct RevertArgs {
     common: CommonArgs,
 }
 
-/// Runs the command; fails when it is refused, there is no such mapping, or the database cannot be reached.
+/// Runs the command; fails if the change is refused, the mapping does not exist, or the database cannot be
+/// reached.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let (acting, company) = match command {
         Command::List(args) => (None, args.of.company),

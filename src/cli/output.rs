@@ -1,6 +1,6 @@
 //! Writes results to stdout: a table for people, JSON or CSV for programs. Everything else goes to stderr.
 //!
-//! Functions that write to stdout fail when it cannot be written; this is not repeated at each function.
+//! Functions that write to stdout fail if stdout cannot be written; this is not repeated at each function.
 
 use std::borrow::Cow;
 use std::fmt::Display;

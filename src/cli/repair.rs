@@ -75,7 +75,7 @@ pub(super) struct ShowArgs {
     after: i64,
 }
 
-/// Runs the command; fails when it is refused, there is no such repair, or the database cannot be reached.
+/// Runs the command; fails if the repair is refused or does not exist, or if the database cannot be reached.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let (acting, company) = match command {
         Command::Preview(host) => (None, Some(host.company)),

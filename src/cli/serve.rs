@@ -40,7 +40,7 @@ pub(super) enum Role {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct EdgeFlags {
-    /// Where to listen (edge.listen)
+    /// The address to listen on (edge.listen)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 }

@@ -76,7 +76,7 @@ impl TokenView {
     }
 }
 
-/// Runs the command; fails when no file is configured, when it cannot be read or written, or when there is no
+/// Runs the command; fails if no file is configured, if the file cannot be read or written, or if there is no
 /// such token.
 pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let config = global.start(&[])?.config;

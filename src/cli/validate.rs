@@ -144,7 +144,7 @@ struct OneBooking {
     host: Option<OneHost>,
 }
 
-/// The host of a booking. Personal data is masked: it only shows whether it exists.
+/// The host of a booking. Personal data is masked, so that only its presence is shown.
 #[derive(Debug, Serialize)]
 struct OneHost {
     found_in: &'static str,

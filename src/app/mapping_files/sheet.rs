@@ -73,7 +73,7 @@ impl Sheet {
         row.cells.get(index).map(String::as_str).filter(|cell| !cell.is_empty())
     }
 
-    /// Returns what is wrong with the form of this row.
+    /// Returns the problem with the form of this row, if there is one.
     pub(super) fn misfit(&self, row: &Row) -> Option<String> {
         if row.cells.iter().any(|cell| cell.chars().count() > MAX_CELL_CHARS) {
             return Some("a cell is far too long: is a quotation mark not closed?".into());

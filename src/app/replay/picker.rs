@@ -111,7 +111,7 @@ impl Picker {
         self.pending.is_empty()
     }
 
-    /// Returns why the replay must stop, if it must.
+    /// Returns the reason why the replay must stop, if there is one.
     pub(super) fn stop(&self, counts: ItemCounts) -> Option<String> {
         let ItemCounts { finished, failed, .. } = counts;
         let enough = if self.canary > 0 { self.canary } else { MIN_RESULTS };

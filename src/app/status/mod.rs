@@ -96,7 +96,7 @@ impl Window {
     }
 }
 
-/// How old events were when they were decided.
+/// The ages of events when they were decided.
 #[derive(Serialize)]
 pub(crate) struct Ages {
     pub(crate) events: usize,

@@ -27,7 +27,7 @@ pub(super) struct Decided {
     /// The suggestions for the host.
     #[serde(skip)]
     pub(super) suggestions: Option<Value>,
-    /// Why it is a dead letter.
+    /// The reason why the event is a dead letter.
     #[serde(skip)]
     pub(super) error: Option<String>,
 }

@@ -48,7 +48,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// that each run recreates. The exit code is 0 only if every booking has the expected outcome.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The directory for the demo's files; refused when it contains anything else
+    /// The directory for the demo's files; refused if it contains anything else
     #[arg(long, value_name = "DIR", default_value = "hostmatch-demo")]
     dir: PathBuf,
     /// The port of the edge on 127.0.0.1; 0 uses any free port

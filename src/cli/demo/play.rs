@@ -20,9 +20,9 @@ use crate::http::client::{Client, ClientError};
 use crate::store::Database;
 use crate::worker::Tally;
 
-/// How long one booking may take on the slowest machine.
+/// The time limit for one booking on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How often to check a condition.
+/// The interval between checks of a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The maximum number of characters shown of an unexpected response.
@@ -35,7 +35,7 @@ pub(super) struct Played {
     pub(super) status: u16,
     /// The event's id from the response.
     pub(super) event_id: String,
-    /// How often it was retried before it was decided.
+    /// The number of retries before the event was decided.
     pub(super) retries: u64,
 }
 
