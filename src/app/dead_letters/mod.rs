@@ -1,12 +1,12 @@
 //! Use cases for dead letters: list, group and show them, change their state, move them.
 
-mod acts;
+mod actions;
 mod show;
 mod transfer;
 
 use serde::Serialize;
 
-pub(crate) use acts::{change_state, note, past_participle, preview};
+pub(crate) use actions::{change_state, note, past_participle, preview};
 pub(crate) use show::{LetterView, show};
 pub(crate) use transfer::{export, import};
 

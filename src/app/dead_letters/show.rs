@@ -35,7 +35,8 @@ pub(crate) struct LetterView {
     pub(crate) replays: i32,
     pub(crate) fingerprint: String,
     pub(crate) timeline: Vec<TimelineEntry>,
-    pub(crate) acts: Vec<RecordedLetterAction>,
+    #[serde(rename = "acts")]
+    pub(crate) actions: Vec<RecordedLetterAction>,
     #[serde(rename = "cure")]
     pub(crate) forecast: Option<ReplayForecast>,
     pub(crate) path: String,
@@ -80,7 +81,8 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
         let act = NewLetterAction::new(LetterAction::Reveal, context.author.as_str());
         act_on_letters(database, &context.scope, &[id], &act).await?;
     }
-    let acts = context.with_deadline(letter_actions(database, Some((id, &letter.fingerprint)), None)).await?;
+    let actions =
+        context.with_deadline(letter_actions(database, Some((id, &letter.fingerprint)), None)).await?;
     let forecast = predict_replay(context, &letter).await?;
     let kept = stored_properties(&letter);
     let properties = [
@@ -100,7 +102,7 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
         starts: letter.starts_ms.map(rfc3339),
         replays: letter.replays,
         timeline: timeline(&letter),
-        acts,
+        actions,
         forecast,
         path: path(&letter),
         properties: properties.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
@@ -186,7 +188,8 @@ fn timeline(letter: &DeadLetter) -> Vec<TimelineEntry> {
     let unknown = letter.attempts.saturating_sub(known).saturating_sub(i32::from(by_broker)).max(0);
     for (number, attempt) in (unknown + 1..).zip(history) {
         let (ms, at_failure) = entry(attempt.at_ms, format!("attempt {number} failed"));
-        let (reason, error, worker) = (Some(attempt.reason), Some(attempt.error), Some(attempt.worker_version));
+        let (reason, error, worker) =
+            (Some(attempt.reason), Some(attempt.error), Some(attempt.worker_version));
         timeline.push((ms, TimelineEntry { reason, error, worker, ..at_failure }));
     }
     if by_broker {

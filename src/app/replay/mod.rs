@@ -100,7 +100,8 @@ pub(crate) struct ReplayDetails {
     /// The predictions and the results.
     pub(crate) report: Report,
     /// The actions of people on it.
-    pub(crate) acts: Vec<RecordedLetterAction>,
+    #[serde(rename = "acts")]
+    pub(crate) actions: Vec<RecordedLetterAction>,
     /// When the oldest letter in flight was sent, in ms since 1970.
     #[serde(rename = "on_the_way_since", serialize_with = "as_rfc3339")]
     pub(crate) on_the_way_since_ms: Option<i64>,
@@ -143,7 +144,7 @@ pub(crate) async fn show(
     Ok(ReplayDetails {
         replay: row.into(),
         report: Report::read(context, id).await?,
-        acts: context.with_deadline(letter_actions(database, None, Some(id))).await?,
+        actions: context.with_deadline(letter_actions(database, None, Some(id))).await?,
         on_the_way_since_ms: context.with_deadline(oldest_in_flight_ms(database, id)).await?,
         items,
     })

@@ -3,7 +3,7 @@
 mod filter;
 mod list;
 mod show;
-mod acts;
+mod actions;
 mod replay;
 mod replays;
 
@@ -27,13 +27,13 @@ pub(super) enum Command {
     #[command(subcommand)]
     Replays(replays::Command),
     /// Discard open dead letters; they can be restored until retention.dead_letters is over
-    Discard(acts::Change),
+    Discard(actions::Change),
     /// Reopen discarded dead letters
-    Restore(acts::Change),
-    Note(acts::Note),
+    Restore(actions::Change),
+    Note(actions::Note),
     /// Write dead letters to stdout, one JSON object per line, personal data included
     Export(filter::Choosing),
-    Import(acts::Import),
+    Import(actions::Import),
 }
 
 impl Command {
@@ -73,11 +73,11 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::Plan(which) => replay::plan(output, which, context).await,
         Command::Replay(args) => replay::run(output, args, context).await,
         Command::Replays(command) => replays::run(output, command, context).await,
-        Command::Discard(args) => acts::run(output, LetterAction::Discard, args, context).await,
-        Command::Restore(args) => acts::run(output, LetterAction::Restore, args, context).await,
-        Command::Note(args) => acts::note(output, args, context).await,
-        Command::Export(which) => acts::export(which, context).await,
-        Command::Import(args) => acts::import(output, args, context).await,
+        Command::Discard(args) => actions::run(output, LetterAction::Discard, args, context).await,
+        Command::Restore(args) => actions::run(output, LetterAction::Restore, args, context).await,
+        Command::Note(args) => actions::note(output, args, context).await,
+        Command::Export(which) => actions::export(which, context).await,
+        Command::Import(args) => actions::import(output, args, context).await,
     };
     global.with_context(acting, command.company(), work).await
 }

@@ -119,7 +119,7 @@ fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
         output::print_line(&format!("Since {}: {}", output::moment(since), stuck(id)))?;
     }
     output::print_line("History:")?;
-    output::table(&[], shown.acts.iter().map(action_columns))?;
+    output::table(&[], shown.actions.iter().map(action_columns))?;
     if let Some(items) = &shown.items {
         let with = |what: &str, why: &Option<String>| {
             why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what} ({why})"))
@@ -144,12 +144,12 @@ pub(super) fn stuck(id: i64) -> String {
 }
 
 /// Renders an action as columns of a table.
-pub(super) fn action_columns(act: &RecordedLetterAction) -> [String; 4] {
-    let replay = act.replay.map(|replay| format!(" (replay {replay})")).unwrap_or_default();
+pub(super) fn action_columns(action: &RecordedLetterAction) -> [String; 4] {
+    let replay = action.replay.map(|replay| format!(" (replay {replay})")).unwrap_or_default();
     [
-        format!("  {}", output::moment(act.at_ms)),
-        format!("{}{replay}", act.action),
-        act.made_by.clone(),
-        act.why.clone().unwrap_or_default(),
+        format!("  {}", output::moment(action.at_ms)),
+        format!("{}{replay}", action.action),
+        action.made_by.clone(),
+        action.why.clone().unwrap_or_default(),
     ]
 }

@@ -47,9 +47,9 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
         [format!("  {}", moment.at), moment.what.clone(), why.join(": "), worker.unwrap_or_default()]
     });
     output::table(&[], timeline)?;
-    if !letter.acts.is_empty() {
+    if !letter.actions.is_empty() {
         output::print_line("\nHistory")?;
-        output::table(&[], letter.acts.iter().map(action_columns))?;
+        output::table(&[], letter.actions.iter().map(action_columns))?;
     }
     if let Some(forecast) = &letter.forecast {
         let why = forecast.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
