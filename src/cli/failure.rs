@@ -150,7 +150,7 @@ impl From<EdgeError> for Failure {
     fn from(error: EdgeError) -> Self {
         let exit = match error {
             EdgeError::Tokens { .. } | EdgeError::Spool(_) => Exit::ConfigInvalid,
-            EdgeError::Part(_) | EdgeError::Listen(_) => Exit::Failed,
+            EdgeError::TaskFailed(_) | EdgeError::Listen(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }

@@ -46,7 +46,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let mut asked = Vec::new();
     for base in bases {
         let health = health::ask(&base, path, TIMEOUT).await;
-        asked.push(health.map_err(|error| Failure::new(Exit::Failed, format!("--url {error}")))?);
+        asked.push(health.map_err(|error| Failure::new(Exit::Failed, format!("--url: {error}")))?);
     }
     // One of two addresses may belong to a role that does not run here.
     if asked.iter().any(|one| one.answered) {

@@ -71,7 +71,7 @@ impl TokenView {
             companies: terms.companies.clone(),
             created: moment(terms.created),
             expires: moment(terms.expires),
-            state: if terms.is_over(OffsetDateTime::now_utc()) { "expired" } else { "active" },
+            state: if terms.has_expired(OffsetDateTime::now_utc()) { "expired" } else { "active" },
         }
     }
 }

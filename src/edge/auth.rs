@@ -1,5 +1,6 @@
-//! Authentication of posts. A credential that is sent must be valid; a request without one is accepted
-//! only with `edge.allow_unsigned`. A credential of a kind for which nothing is configured counts as none.
+//! Authenticates the requests that post events. A credential that is sent must be valid; a request without
+//! a credential is accepted only with `edge.allow_unsigned`. A credential of a kind for which nothing is
+//! configured is ignored.
 
 use std::sync::Arc;
 
@@ -26,18 +27,18 @@ const NO_SECRET: &str = "no-secret-provided";
 
 /// The result of the checks that do not need the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Before {
+pub(super) enum TokenCheck {
     /// The request has a valid bearer token that allows this route.
-    Proven(Arc<Terms>),
+    Valid(Arc<Terms>),
     /// The signature over the body has to be checked.
-    Unproven,
+    SignatureNeeded,
 }
 
-impl Before {
+impl TokenCheck {
     /// Returns the name of the sender for the record of its events.
     pub(super) fn publisher(&self) -> &str {
         match self {
-            Self::Proven(terms) if !terms.name.is_empty() => &terms.name,
+            Self::Valid(terms) if !terms.name.is_empty() => &terms.name,
             _ => "gateway",
         }
     }
@@ -46,12 +47,16 @@ impl Before {
 /// Checks the gateway's bearer token, if there is one, before the body is read.
 ///
 /// # Errors
-/// 401 for a token that is unknown or has expired, 403 for one that does not allow this route,
-/// 429 for one that is used too often, 503 when the tokens cannot be read.
-pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap, scope: Scope) -> Result<Before, Problem> {
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Before::Unproven) };
+/// Fails with 401 if the token is unknown or has expired, 403 if it does not allow this route, 429 if it is
+/// used too often, and 503 if the tokens cannot be read.
+pub(super) async fn check_token(
+    edge: &Edge,
+    headers: &HeaderMap,
+    scope: Scope,
+) -> Result<TokenCheck, Problem> {
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(TokenCheck::SignatureNeeded) };
     if !edge.tokens.is_configured() {
-        return Ok(Before::Unproven);
+        return Ok(TokenCheck::SignatureNeeded);
     }
     let token = header.to_str().ok().and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
@@ -60,7 +65,7 @@ pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap, scope: Scope) -> Re
         return Err(problem::unauthorized(BEARER, "send Authorization: Bearer, a space, and the token"));
     };
     match edge.tokens.check(token).await {
-        Ok(Checked::Good(terms)) if terms.allows(scope) => Ok(Before::Proven(terms)),
+        Ok(Checked::Good(terms)) if terms.allows(scope) => Ok(TokenCheck::Valid(terms)),
         Ok(Checked::Good(_)) => Err(problem::forbidden(
             "this token does not allow this route; `hostmatch token list` shows the routes it allows",
         )),
@@ -79,14 +84,14 @@ pub(super) async fn bearer(edge: &Edge, headers: &HeaderMap, scope: Scope) -> Re
     }
 }
 
-/// Checks that a token that is limited to certain companies posts only their events. An event that
-/// names no company could belong to any of them.
+/// Checks that events posted with a token for certain companies belong to these companies. An event without
+/// a company is refused too, since it could belong to any_is_set company.
 ///
 /// # Errors
-/// 403
-pub(super) fn company(before: &Before, company: Option<CompanyId>) -> Result<(), Problem> {
-    match before {
-        Before::Proven(terms) if !terms.covers(company.map(|id| id.0)) => Err(problem::forbidden(
+/// Fails with 403 if the token does not cover this company.
+pub(super) fn check_company(token: &TokenCheck, company: Option<CompanyId>) -> Result<(), Problem> {
+    match token {
+        TokenCheck::Valid(terms) if !terms.covers(company.map(|id| id.0)) => Err(problem::forbidden(
             "this token is limited to certain companies: name one of them as company_id; nothing was queued",
         )),
         _ => Ok(()),
@@ -96,10 +101,10 @@ pub(super) fn company(before: &Before, company: Option<CompanyId>) -> Result<(),
 /// Checks the gateway's signature over the body.
 ///
 /// # Errors
-/// 401 when it is wrong, or missing while `edge.allow_unsigned` is off.
-pub(super) fn gateway(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+/// Fails with 401 if the signature is wrong, or is missing while `edge.allow_unsigned` is off.
+pub(super) fn check_gateway(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let keys = &edge.config.gateway_secrets;
-    match headers.get(GATEWAY_SIGNATURE).filter(|_| any(keys)) {
+    match headers.get(GATEWAY_SIGNATURE).filter(|_| any_is_set(keys)) {
         Some(_) => signature::gateway(text(headers, GATEWAY_SIGNATURE), body, keys)
             .map_err(|_| problem::unauthorized(BEARER, "x-hostmatch-signature does not match this body")),
         None if edge.config.allow_unsigned => Ok(()),
@@ -115,8 +120,8 @@ pub(super) fn gateway(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(
 /// covers only the body.
 ///
 /// # Errors
-/// 401, unless `edge.allow_unsigned` is on.
-pub(super) fn signed_headers(edge: &Edge) -> Result<(), Problem> {
+/// Fails with 401, unless `edge.allow_unsigned` is on.
+pub(super) fn check_unsigned_headers(edge: &Edge) -> Result<(), Problem> {
     if edge.config.allow_unsigned {
         return Ok(());
     }
@@ -133,12 +138,17 @@ pub(super) fn is_from_retell(headers: &HeaderMap) -> bool {
 /// Checks Retell's signature over the body.
 ///
 /// # Errors
-/// 401 when it is wrong or its time is too far off; also when no key is configured, unless
-/// `edge.allow_unsigned` is on.
-pub(super) fn retell(edge: &Edge, headers: &HeaderMap, body: &[u8], now_ms: i64) -> Result<(), Problem> {
+/// Fails with 401 if the signature is wrong or its timestamp is too far off, or if no key is configured and
+/// `edge.allow_unsigned` is off.
+pub(super) fn check_retell(
+    edge: &Edge,
+    headers: &HeaderMap,
+    body: &[u8],
+    now_ms: i64,
+) -> Result<(), Problem> {
     let (keys, tolerance) = (&edge.config.retell_api_keys, edge.config.retell_tolerance);
     let refuse = |detail: &str| Err(problem::unauthorized(RETELL_CHALLENGE, detail));
-    if !any(keys) {
+    if !any_is_set(keys) {
         let detail = "no edge.retell_api_keys are configured, so no webhook from Retell can be verified";
         return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
     }
@@ -154,9 +164,9 @@ pub(super) fn retell(edge: &Edge, headers: &HeaderMap, body: &[u8], now_ms: i64)
 /// Checks Cal.com's signature over the body.
 ///
 /// # Errors
-/// 401 when it is wrong, missing or `no-secret-provided`; also when no secret is configured, unless
-/// `edge.allow_unsigned` is on.
-pub(super) fn calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+/// Fails with 401 if the signature is wrong, missing or `no-secret-provided`, or if no secret is configured
+/// and `edge.allow_unsigned` is off.
+pub(super) fn check_calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let keys = &edge.config.calcom_secrets;
     let refuse = |detail: &str| Err(problem::unauthorized(CALCOM_CHALLENGE, detail));
     let header = text(headers, CALCOM_SIGNATURE);
@@ -165,7 +175,7 @@ pub(super) fn calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<()
             "this webhook has no secret; set one in Cal.com, and the same one in edge.calcom_secrets",
         );
     }
-    if !any(keys) {
+    if !any_is_set(keys) {
         let detail = "no edge.calcom_secrets are configured, so no webhook from Cal.com can be verified";
         return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
     }
@@ -173,21 +183,21 @@ pub(super) fn calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<()
         .or_else(|_| refuse("x-cal-signature-256 is missing or does not match this body"))
 }
 
-/// Returns a sentence for each sender that cannot authenticate with this configuration, so that
-/// everything it posts is refused.
-pub(super) fn refused_altogether(config: &EdgeConfig) -> Vec<&'static str> {
+/// Returns a sentence for each sender that cannot authenticate with this configuration, and whose requests
+/// are therefore all refused.
+pub(super) fn senders_without_credentials(config: &EdgeConfig) -> Vec<&'static str> {
     let has_tokens = !config.tokens_file.as_os_str().is_empty();
     let senders = [
         (
-            any(&config.calcom_secrets),
+            any_is_set(&config.calcom_secrets),
             "POST /webhooks/calcom refuses everything: edge.calcom_secrets is empty",
         ),
         (
-            any(&config.retell_api_keys),
+            any_is_set(&config.retell_api_keys),
             "POST /api/retell/webhook refuses everything from Retell: edge.retell_api_keys is empty",
         ),
         (
-            any(&config.gateway_secrets) || has_tokens,
+            any_is_set(&config.gateway_secrets) || has_tokens,
             "POST /v1/events, and POST /api/retell/webhook from the gateway, refuse everything: \
              edge.tokens_file and edge.gateway_secrets are empty",
         ),
@@ -203,6 +213,6 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn any(keys: &[Secret]) -> bool {
-    keys.iter().any(|key| !key.expose().is_empty())
+fn any_is_set(keys: &[Secret]) -> bool {
+    keys.iter().any_is_set(|key| !key.expose().is_empty())
 }

@@ -15,14 +15,14 @@ const SPECVERSION: &str = "ce-specversion";
 const ATTRIBUTES: [&str; 7] =
     [SPECVERSION, "ce-type", "ce-id", "ce-time", "ce-source", "ce-subject", "ce-dataschema"];
 
-/// The most bytes of one attribute: all of them together fit into an AMQP frame.
+/// The maximum size of one attribute, in bytes: all attributes together fit into an AMQP frame.
 const MAX_BYTES: usize = 2048;
 
 /// Returns the attributes of a request in binary mode as the headers of its message; `None` for any
 /// other request.
 ///
 /// # Errors
-/// 400 for an attribute that is not text, or too long.
+/// Fails with 400 if an attribute is too long or not text.
 pub(super) fn attributes(headers: &HeaderMap) -> Result<Option<BTreeMap<String, String>>, Problem> {
     if !headers.contains_key(SPECVERSION) {
         return Ok(None);
@@ -40,7 +40,7 @@ pub(super) fn attributes(headers: &HeaderMap) -> Result<Option<BTreeMap<String, 
     Ok(Some(attributes))
 }
 
-/// Decodes a header's value into an attribute's: removes the optional quotes, then decodes the
+/// Decodes the value of a header into that of an attribute: removes the optional quotes, then decodes the
 /// percent-encoding.
 fn decoded(value: &str) -> Option<String> {
     let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));

@@ -1,7 +1,7 @@
 //! Turns the bytes of a request into messages in the queue.
 //!
-//! The message's id is the event's id: the sender's own, or the hash that decoding computes from the
-//! event. Either is the same when the same event arrives again, so a repeat is recognised by it.
+//! The message's id is the event's id: the sender's own id, or the hash that decoding computes from the
+//! event. Either id is the same when the event arrives again, so the worker recognises a repeat by it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::state::{Edge, Place};
+use super::state::{Edge, RequestPermit};
 use super::{problem, trace};
 use crate::event::{BookingEvent, CompanyId, Decoded, Envelope, Malformed, Shape, decode};
 use crate::http::problem::Problem;
@@ -24,7 +24,7 @@ const UNKNOWN: &str = "unknown";
 
 static NO_HEADERS: LazyLock<BTreeMap<String, String>> = LazyLock::new(BTreeMap::new);
 
-/// The answer for one event.
+/// The part of the response that is about one event.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Receipt {
     /// The event's id.
@@ -42,33 +42,33 @@ impl Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
-    /// It is stored durably, in the queue or in the spool.
+    /// The event is stored durably, in the queue or in the spool.
     Queued,
-    /// There is nothing to do for it, and it was not queued.
+    /// There is nothing to do for the event, and it was not queued.
     Ignored,
 }
 
-/// An event that has been read: the answer, and the message to queue.
+/// An event that has been read: the receipt, and the message to queue.
 #[derive(Debug)]
-pub(super) struct Arrival {
+pub(super) struct ReadEvent {
     pub(super) receipt: Receipt,
     pub(super) message: Option<Message>,
     /// The company that the event names, if that can be read.
     pub(super) company: Option<CompanyId>,
 }
 
-/// When a request arrived and from whom, and which of its headers are passed on.
+/// A request: its time of arrival, its sender, and the headers that are passed on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived<'a> {
+pub(super) struct Incoming<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) at_ms: i64,
     pub(super) publisher: &'a str,
     /// The CloudEvents attributes of a request in binary mode. No other header of a request becomes a
-    /// header of the message: a sender could claim any type with it.
+    /// header of the message, because a sender could use it to claim any event type.
     pub(super) attributes: &'a BTreeMap<String, String>,
 }
 
-impl<'a> Arrived<'a> {
+impl<'a> Incoming<'a> {
     /// Describes a request that arrives now, from `publisher`.
     pub(super) fn now(headers: &'a HeaderMap, publisher: &'a str) -> Self {
         Self { headers, at_ms: now_ms(), publisher, attributes: &NO_HEADERS }
@@ -77,26 +77,26 @@ impl<'a> Arrived<'a> {
     /// Reads one event.
     ///
     /// # Errors
-    /// When it cannot be read; see [`Arrived::take_anything`].
-    pub(super) fn take(self, body: Bytes) -> Result<Arrival, Malformed> {
+    /// Fails if the event cannot be read; see [`Incoming::take_anything`].
+    pub(super) fn take(self, body: Bytes) -> Result<ReadEvent, Malformed> {
         Ok(match self.decode(&body)? {
             Decoded::Event(event) => {
                 let BookingEvent { id, event_type, shape, company, .. } = *event;
                 let message = self.message(body, id.to_string(), Some(event_type), shape);
-                Arrival { receipt: Receipt::queued(id.to_string()), message: Some(message), company }
+                ReadEvent { receipt: Receipt::queued(id.to_string()), message: Some(message), company }
             }
             Decoded::Ignored(ignored) => {
                 let receipt = Receipt { id: ignored.id.to_string(), status: Status::Ignored };
-                Arrival { receipt, message: None, company: None }
+                ReadEvent { receipt, message: None, company: None }
             }
         })
     }
 
-    /// Reads one event that is never refused for its content: if it cannot be read, it is queued
-    /// as it is.
-    pub(super) fn take_anything(self, body: Bytes) -> Arrival {
+    /// Reads one event without ever refusing it for its content: an event that cannot be read is queued
+    /// unchanged.
+    pub(super) fn take_anything(self, body: Bytes) -> ReadEvent {
         self.take(body.clone()).unwrap_or_else(|malformed| {
-            // The problem quotes no value of the event; the id may be all that its sender can search for.
+            // The problem does not quote the event; its id may be all that the sender can search for.
             tracing::warn!(
                 problem = %malformed,
                 "queued an event that cannot be read: it will become a dead letter"
@@ -104,7 +104,7 @@ impl<'a> Arrived<'a> {
             let id = malformed.hints.id.map(|id| id.to_string()).unwrap_or_default();
             let message = self.message(body, id.clone(), None, Shape::Native);
             let company = malformed.hints.company;
-            Arrival { receipt: Receipt::queued(id), message: Some(message), company }
+            ReadEvent { receipt: Receipt::queued(id), message: Some(message), company }
         })
     }
 
@@ -141,11 +141,11 @@ fn content_type(shape: Shape) -> &'static str {
 /// Puts the messages into the queue or the spool, and waits until they are stored durably.
 ///
 /// # Errors
-/// 503 when that is uncertain, or not done before the deadline. Some may have been stored all the
-/// same, or are stored later: a repeat is recognised by its id.
+/// Fails with 503 if it is uncertain whether all messages are stored, or if they are not stored before the
+/// deadline. Some may still have been stored, or may be stored later: a repeat is recognised by its id.
 pub(super) async fn publish(
     edge: &Arc<Edge>,
-    place: Place,
+    permit: RequestPermit,
     mut messages: Vec<Message>,
     deadline: Instant,
 ) -> Result<(), Problem> {
@@ -153,20 +153,20 @@ pub(super) async fn publish(
         return Ok(());
     }
     let (count, accepting) = (messages.len(), Arc::clone(edge));
-    let span = trace::publishing(edge.sink.destination(), &mut messages);
+    let span = trace::begin_publish(edge.sink.destination(), &mut messages);
     let accepted = edge.publishing.spawn(async move {
         let accepted = span.within(accepting.sink.accept(messages, deadline)).await;
         if accepted.is_err() {
             span.failed("not_accepted");
         }
-        drop(place);
+        drop(permit);
         accepted
     });
     match timeout_at(deadline, accepted).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => {
-            tracing::warn!(%error, count, "posted events are not accepted");
-            Err(problem::unavailable("it cannot be stored at the moment; send it again"))
+            tracing::warn!(%error, count, "posted events were not accepted");
+            Err(problem::unavailable("the request cannot be stored at the moment; send it again"))
         }
         Ok(Err(error)) => {
             tracing::error!(%error, count, "the publishing task ended early");
@@ -174,7 +174,7 @@ pub(super) async fn publish(
         }
         Err(_) => {
             tracing::warn!(count, "posted events were not accepted within edge.request_timeout");
-            Err(problem::unavailable("it was not confirmed in time; send it again"))
+            Err(problem::unavailable("the request was not confirmed in time; send it again"))
         }
     }
 }
@@ -187,7 +187,8 @@ pub(super) fn deadline_of(edge: &Edge) -> Instant {
 /// Reads the body's bytes as they were sent. The router sets the size limit.
 ///
 /// # Errors
-/// 413, 408, or 400 when the client disconnected halfway.
+/// Fails with 413 if the body is too large, 408 if it is too slow, and 400 if the client disconnected before
+/// its end.
 pub(super) async fn read_body(edge: &Edge, request: Request, deadline: Instant) -> Result<Bytes, Problem> {
     match timeout_at(deadline, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::intake::Receipt;
 use super::metrics;
 use super::problem;
-use super::state::{Edge, Place};
+use super::state::{Edge, RequestPermit};
 use super::trace;
 use crate::telemetry::shown_id;
 
@@ -30,17 +30,17 @@ impl RequestSummary {
     }
 }
 
-/// Logs one line for each request. It has the route, not the path: a client may choose any path.
+/// Logs one line for each request, with the route instead of the path, because a client may choose any path.
 pub(super) async fn log(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = trace::request(&request, route.as_ref().map(MatchedPath::as_str));
+    let span = trace::begin_request(&request, route.as_ref().map(MatchedPath::as_str));
     let response = span.within(next.run(request)).await;
-    trace::answered(&span, response.status());
+    trace::record_status(&span, response.status());
     let _within = span.enter();
     let refused = response.extensions().get();
-    metrics::answered(&method, route.as_ref(), response.status(), refused, start.elapsed());
+    metrics::count_request(&method, route.as_ref(), response.status(), refused, start.elapsed());
     let status = response.status().as_u16();
     let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
@@ -57,15 +57,15 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     response
 }
 
-/// Admits a request if there is room; otherwise answers 429 at once, before its body is read.
+/// Admits a request if there is room; otherwise responds with 429 at once, before its body is read.
 pub(super) async fn admit(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     match Arc::clone(&edge.in_flight).try_acquire_owned() {
         Ok(permit) => {
-            let place: Place = Arc::new(permit);
-            request.extensions_mut().insert(place.clone());
-            let answer = next.run(request).await;
-            drop(place);
-            answer
+            let permit: RequestPermit = Arc::new(permit);
+            request.extensions_mut().insert(permit.clone());
+            let response = next.run(request).await;
+            drop(permit);
+            response
         }
         Err(_) => problem::busy().into_response(),
     }

@@ -15,13 +15,20 @@ const REQUESTS: &str = "hostmatch_http_requests_total";
 const DURATION: &str = "hostmatch_http_request_duration_seconds";
 const REJECTED: &str = "hostmatch_webhooks_rejected_total";
 
-/// The routes to which events are posted, each with the status of an accepted post.
-const POSTS: [(&str, &str); 3] =
+/// The routes to which events are posted, each with the status that accepts them.
+const POST_ROUTES: [(&str, &str); 3] =
     [("/api/retell/webhook", "200"), ("/webhooks/calcom", "200"), ("/v1/events", "202")];
 
 /// Every route, and the label for a path that matches none.
-const ROUTES: [&str; 7] =
-    [POSTS[0].0, POSTS[1].0, POSTS[2].0, "/health/live", "/health/ready", "/openapi.json", NO_ROUTE];
+const ROUTES: [&str; 7] = [
+    POST_ROUTES[0].0,
+    POST_ROUTES[1].0,
+    POST_ROUTES[2].0,
+    "/health/live",
+    "/health/ready",
+    "/openapi.json",
+    NO_ROUTE,
+];
 const NO_ROUTE: &str = "none";
 
 const ROUTE: (&str, Values) = ("route", Values::Closed(|| ROUTES.to_vec()));
@@ -64,9 +71,10 @@ pub const SERIES: [Series; 7] = [
     SPOOL_ASIDE,
 ];
 
-/// Registers the metrics of an edge: the counters of posts start at 0, and each scrape reads the spool.
-pub(super) fn begin(edge: &Arc<Edge>) {
-    for (route, accepted) in POSTS {
+/// Registers the metrics of an edge: the counters of POST requests start at 0, and each scrape reads the
+/// spool.
+pub(super) fn register(edge: &Arc<Edge>) {
+    for (route, accepted) in POST_ROUTES {
         for code in [accepted, "401", "503"] {
             metrics::counter!(REQUESTS, "route" => route, "method" => "POST", "code" => code).absolute(0);
         }
@@ -85,8 +93,8 @@ pub(super) fn begin(edge: &Arc<Edge>) {
     });
 }
 
-/// Counts an answered request.
-pub(super) fn answered(
+/// Counts a request that has its response.
+pub(super) fn count_request(
     method: &Method,
     route: Option<&MatchedPath>,
     status: StatusCode,
@@ -104,7 +112,7 @@ pub(super) fn answered(
     let code = status.as_str().to_owned();
     metrics::counter!(REQUESTS, "route" => route, "method" => method, "code" => code).increment(1);
     metrics::histogram!(DURATION, "route" => route).record(took);
-    if let Some(Refused(reason)) = refused.filter(|_| POSTS.iter().any(|(post, _)| *post == route)) {
+    if let Some(Refused(reason)) = refused.filter(|_| POST_ROUTES.iter().any(|(post, _)| *post == route)) {
         metrics::counter!(REJECTED, "reason" => *reason).increment(1);
     }
 }

@@ -1,12 +1,12 @@
 //! The HTTP edge: accepts events from the gateway, Retell and Cal.com, and puts them into the queue.
 //!
 //! A request goes through three steps: authentication (`auth`, with `signature`), reading the events and
-//! building their messages (`intake`), and the answer, which is sent only once the messages are durably
-//! accepted: by the queue or, while that is away, by the spool (`sink`, `forward`). A refusal is a problem
-//! document (`problem`).
+//! building their messages (`intake`), and the response, which is sent only once the messages are durably
+//! accepted: by the queue or, while the queue is unreachable, by the spool (`sink`, `forward`). A refusal is
+//! a problem document (`problem`).
 //!
-//! A webhook with a valid signature is never refused for its content: its sender would not send it again.
-//! An event that cannot be read is queued all the same, and becomes a dead letter with a reason.
+//! A webhook with a valid signature is never refused for its content, because its sender would not send it
+//! again: an event that cannot be read is still queued, and becomes a dead letter with a reason.
 //!
 //! The edge never opens the gateway's database.
 

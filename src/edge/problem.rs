@@ -8,10 +8,10 @@ use crate::http::problem::{ErrorItem, Problem};
 /// The challenge on the routes to which the gateway posts.
 pub(super) const BEARER: &str = "Bearer realm=\"hostmatch\"";
 
-/// How long a client should wait while the queue is away.
+/// How long a client should wait while the queue is unreachable.
 const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// How many unreadable events a refusal lists.
+/// The maximum number of unreadable events that a refusal lists.
 const MAX_ERRORS: usize = 100;
 
 /// 400: the value at this JSON pointer is invalid.
@@ -19,7 +19,7 @@ pub(super) fn malformed(pointer: impl Into<String>, detail: impl Into<String>) -
     Problem::new(&problem::MALFORMED, detail).at(pointer)
 }
 
-/// 400: these events of a batch of `total` cannot be read. `errors` has at least one.
+/// 400: these events of a batch of `total` cannot be read. `errors` is not empty.
 pub(super) fn malformed_batch(mut errors: Vec<ErrorItem>, total: usize) -> Problem {
     let (first, count) = (errors.first().cloned(), errors.len());
     errors.truncate(MAX_ERRORS);
@@ -83,7 +83,7 @@ pub(super) fn busy() -> Problem {
     Problem::new(&problem::BUSY, detail).retry_after(Duration::from_secs(1))
 }
 
-/// 429: this token has been used too often; there is room again after `wait`.
+/// 429: this token has been used too often; the next request is allowed after `wait`.
 pub(super) fn too_fast(wait: Duration) -> Problem {
     let detail = "too many requests with this token (edge.token_rate); send it again after the time in \
                   Retry-After, or several events in one request";

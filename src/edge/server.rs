@@ -24,7 +24,7 @@ use crate::http::server::{self, Limits};
 use crate::queue::{Publisher, QueueError};
 use crate::runtime::shutdown::Shutdown;
 
-/// How long answers may still take to be written once their deadline has passed.
+/// How much longer a response may be written after its deadline.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Why the edge cannot serve.
@@ -41,36 +41,36 @@ pub enum EdgeError {
     /// The file of the spool cannot be used.
     #[error("edge.spool: {0}; give a path that this user may write, or \"\" to run without a spool")]
     Spool(#[source] QueueError),
-    /// The spool's writer or its forwarder failed.
+    /// The spool writer or the spool forwarder failed.
     #[error(
-        "a part of the edge ended unexpectedly ({0}); this is a defect of hostmatch, and the log says where; \
-         nothing that was accepted is lost: start the edge again"
+        "{0} ended unexpectedly: this is a bug in hostmatch, see the log; no accepted event is lost; \
+         restart the edge"
     )]
-    Part(String),
+    TaskFailed(String),
     /// The listening socket failed.
     #[error("the edge's listening socket failed: {0}")]
     Listen(#[from] std::io::Error),
 }
 
 /// Returns all routes of the edge, without the spool, for embedding in another server. Once `shutdown`
-/// is cancelled, it reports that it is not ready.
+/// is cancelled, `/health/ready` reports that the edge is not ready.
 pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> Router {
     routes(&Arc::new(Edge::new(config, Sink::direct(publisher), shutdown)))
 }
 
-/// Serves the edge on `listener` until `shutdown` is cancelled. It does not wait for the broker:
-/// while that is away, events go into the spool, and `/health/ready` reports it. `/health/ready` also
-/// reports the problems of the role that runs `alongside` in this process.
+/// Serves the edge on `listener` until `shutdown` is cancelled. It does not wait for the broker: while the
+/// broker is unreachable, events go into the spool, and `/health/ready` reports the outage.
+/// `/health/ready` also reports the problems of the role that runs `alongside` in this process.
 ///
 /// A connection on which nothing arrives for `edge.idle_timeout` is closed.
 ///
-/// Stopping: no new connection is accepted; requests in progress have `edge.request_timeout` to end,
-/// and so have publishes whose client disconnected. Spooled events stay for the next start. When a
-/// part of the edge fails, it stops in the same way.
+/// When it stops, it accepts no new connections. Requests in progress, and publishes whose client has
+/// disconnected, may take up to `edge.request_timeout`. Spooled events stay for the next start. When a task
+/// of the edge fails, the whole edge stops in the same way.
 ///
 /// # Errors
-/// When the tokens cannot be read or the spool cannot be used at the start, when the socket fails, or
-/// when a part of the edge fails: the supervisor has to start this process again.
+/// Fails if at the start the tokens cannot be read or the spool cannot be used, if the socket fails, or if a
+/// task of the edge fails. In the last case the supervisor must restart this process.
 pub async fn serve(
     config: &EdgeConfig,
     publisher: Publisher,
@@ -79,17 +79,17 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), EdgeError> {
     let sink = Sink::open(config, publisher).await.map_err(EdgeError::Spool)?;
-    // A child token, so that clients are still answered when a part of the edge fails.
+    // A child token, so that clients still get their responses when a task of the edge fails.
     let stop = shutdown.child_token();
     let edge = Arc::new(Edge { alongside, ..Edge::new(config, sink, stop.clone()) });
     let unreadable = |source| EdgeError::Tokens { path: config.tokens_file.clone(), source };
-    metrics::begin(&edge);
+    metrics::register(&edge);
     edge.tokens.refresh().await.map_err(unreadable)?;
     if config.allow_unsigned {
         tracing::warn!("edge.allow_unsigned is on: anybody who can reach this port can post events");
     }
-    for problem in auth::refused_altogether(config) {
-        tracing::warn!(problem, "every post of this sender is refused");
+    for problem in auth::senders_without_credentials(config) {
+        tracing::warn!(problem, "every request of this sender is refused");
     }
     let address = listener.local_addr()?;
     tracing::info!(%address, "the edge is listening");
@@ -98,9 +98,9 @@ pub async fn serve(
         stop.cancelled().await;
         tokio::time::sleep(drain_timeout).await;
     };
-    let (forwarding, until) = (Arc::clone(&edge), stop.child_token());
-    let stop_forwarding = until.clone();
-    let forwarder = tokio::spawn(async move { forward::run(&forwarding.sink, &until).await });
+    let stop_forwarding = stop.child_token();
+    let (forwarding, stopped) = (Arc::clone(&edge), stop_forwarding.clone());
+    let forwarder = tokio::spawn(async move { forward::run(&forwarding.sink, &stopped).await });
     let serving = async {
         let limits = Limits { idle: config.idle_timeout, head: config.header_limit };
         server::serve(listener, routes(&edge), limits, &stop).await;
@@ -110,23 +110,23 @@ pub async fn serve(
     };
     let polling = health::keep(|| edge.record.checks(edge.findings(edge.sink.health())));
     let failure = OnceLock::new();
-    // Once it is asked to stop, the forwarder ends by itself after the confirm that it waits for.
+    // When asked to stop, the forwarder finishes on its own after the confirm that it is waiting for.
     let forwarding = async {
-        let part = match forwarder.await {
+        let task = match forwarder.await {
             Ok(Ok(())) => return,
-            Ok(Err(Broken)) => "the spool's writer".to_owned(),
-            Err(error) => format!("the spool's forwarder: {error}"),
+            Ok(Err(Broken)) => "the spool writer".to_owned(),
+            Err(error) => format!("the spool forwarder ({error})"),
         };
-        failure.get_or_init(|| EdgeError::Part(part));
+        failure.get_or_init(|| EdgeError::TaskFailed(task));
         stop.cancel();
     };
     tokio::select! {
         _ = async { tokio::join!(serving, forwarding) } => {}
-        () = time_is_up => tracing::warn!("some requests did not end in time and are abandoned"),
+        () = time_is_up => tracing::warn!("some requests did not finish in time and were abandoned"),
         () = polling => {}
     }
     if tokio::time::timeout(config.request_timeout, edge.sink.close()).await.is_err() {
-        tracing::warn!("the spool's file could not be closed in time; nothing that was accepted is lost");
+        tracing::warn!("the spool file could not be closed in time; no accepted event is lost");
     }
     if let Some(failure) = failure.into_inner() {
         return Err(failure);
@@ -136,13 +136,13 @@ pub async fn serve(
 }
 
 fn routes(edge: &Arc<Edge>) -> Router {
-    let posts = Router::new()
+    let webhooks = Router::new()
         .route("/api/retell/webhook", post(routes::retell))
         .route("/webhooks/calcom", post(routes::calcom))
         .route("/v1/events", post(routes::events))
         .route_layer(from_fn_with_state(Arc::clone(edge), layers::admit));
     Router::new()
-        .merge(posts)
+        .merge(webhooks)
         .route("/health/live", get(routes::live))
         .route("/health/ready", get(routes::ready))
         .route("/openapi.json", get(routes::openapi))
@@ -154,9 +154,9 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .with_state(Arc::clone(edge))
 }
 
-/// Answers a request that panicked; other requests are not affected. The panic's message is not logged:
-/// it may contain personal data.
+/// Responds to a request whose handler panicked; other requests are not affected. The panic's message is not
+/// logged, because it may contain personal data.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a request panicked; this is a defect of hostmatch");
+    tracing::error!("a request handler panicked; this is a bug in hostmatch");
     problem::internal().into_response()
 }

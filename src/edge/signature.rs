@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | the gateway | `x-hostmatch-signature` | the body | `<hex>` or `sha256=<hex>` |
 //! | Cal.com | `x-cal-signature-256` | the body | `<hex>` |
-//! | Retell | `x-retell-signature` | the body and the decimal time | `v=<ms since 1970>,d=<hex>` |
+//! | Retell | `x-retell-signature` | the body and the decimal timestamp | `v=<ms since 1970>,d=<hex>` |
 //!
 //! Each sender may have several keys, so that a key can be changed without losing an event.
 
@@ -15,12 +15,12 @@ use sha2::Sha256;
 
 use crate::config::Secret;
 
-/// Why a signature is refused.
+/// The reason for refusing a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It does not match this body, or is not in the expected format.
+    /// The signature does not match this body, or is not in the expected format.
     Wrong,
-    /// It is right, but its time is too far from now.
+    /// The signature is right, but its timestamp is too far from now.
     Stale,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn gateway(header: &str, body: &[u8], keys: &[Secret]) -> Result<(), 
     verify(header.strip_prefix("sha256=").unwrap_or(header), &[body], keys)
 }
 
-/// Checks Retell's signature; its time may be off by `tolerance` in both directions.
+/// Checks Retell's signature; its timestamp may be off by `tolerance` in both directions.
 pub(super) fn retell(
     header: &str,
     body: &[u8],

@@ -1,8 +1,8 @@
-//! The sink of the edge's events: straight into the queue, or through the spool.
+//! Stores the edge's events: directly in the queue, or first in the spool.
 //!
 //! While anything is in the spool, new events queue behind it, so that they arrive in the order
-//! in which they were accepted. This also acts as a circuit breaker: the first event that is not
-//! confirmed goes into the spool, and no request after it waits for the broker; only `forward` does,
+//! in which they were accepted. The spool also acts as a circuit breaker: the first event that is not
+//! confirmed goes into the spool, and later requests do not wait for the broker; only `forward` does,
 //! until the spool is empty.
 
 use std::sync::Mutex;
@@ -17,34 +17,34 @@ use crate::http::health::{Finding, State};
 use crate::queue::{Message, PublishError, Publisher, QueueError, Spool, SpoolError, SpoolLimits};
 use crate::runtime::locked;
 
-/// How long the queue counts as refusing messages after it has refused one, unless it accepts one
-/// sooner. The forwarder tries again sooner.
-const REFUSING: Duration = Duration::from_secs(15);
+/// How long the queue is reported as refusing messages after it has refused one, unless it accepts one
+/// before then. The forwarder tries again sooner.
+const REFUSING_PERIOD: Duration = Duration::from_secs(15);
 
 /// The path of events into the queue.
 pub(super) struct Sink {
     publisher: Publisher,
     /// When the queue last refused a message, if it has accepted none since.
     refused: Mutex<Option<Instant>>,
-    /// None if none is configured, or if the queue itself is a local file.
+    /// `None` if no spool is configured, or if the queue itself is a local file.
     pub(super) spool: Option<Spool>,
-    /// Requests hold it shared while they choose the path or append to the spool; the forwarder holds it
-    /// exclusively for the last events. Without it, the spool of an edge under load would never be empty.
+    /// Requests take this lock shared while they choose the path or append to the spool; the forwarder takes
+    /// it exclusively for the last events. Without it, the spool of an edge under load would never be empty.
     pub(super) gate: RwLock<()>,
 }
 
-/// Why events were not accepted.
+/// The reason why events were not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     /// The queue did not accept them, and there is no spool.
     #[error(transparent)]
     Queue(#[from] PublishError),
     /// Neither the queue nor the spool accepted them.
-    #[error("the queue did not confirm, and: {0}")]
+    #[error("the queue did not confirm, and the spool did not accept: {0}")]
     Spool(#[from] SpoolError),
 }
 
-/// Whether events are accepted, and the problems.
+/// Whether events are accepted, and any problems.
 #[derive(Debug, Default)]
 pub(super) struct SinkHealth {
     pub(super) accepts: bool,
@@ -53,7 +53,7 @@ pub(super) struct SinkHealth {
     pub(super) spool: Option<Depth>,
 }
 
-/// How much is in the spool.
+/// How full the spool is.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Depth {
     messages: u64,
@@ -68,10 +68,10 @@ impl Sink {
         Self { publisher, refused: Mutex::default(), spool: None, gate: RwLock::default() }
     }
 
-    /// Opens the configured spool, unless the queue is a local file, which cannot be away.
+    /// Opens the configured spool, unless the queue is a local file, which is always reachable.
     ///
     /// # Errors
-    /// When the spool's file cannot be used.
+    /// Fails if the spool file cannot be used.
     pub(super) async fn open(config: &EdgeConfig, publisher: Publisher) -> Result<Self, QueueError> {
         if config.spool.as_os_str().is_empty() || publisher.is_local() {
             return Ok(Self::direct(publisher));
@@ -90,7 +90,7 @@ impl Sink {
     /// Publishes, and records whether the queue accepts messages.
     ///
     /// # Errors
-    /// Those of [`Publisher::publish`].
+    /// Fails like [`Publisher::publish`].
     pub(super) async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         let published = self.publisher.publish(messages).await;
         match &published {
@@ -106,12 +106,12 @@ impl Sink {
         *locked(&self.refused) = refused;
     }
 
-    /// Checks whether the queue would accept a message now, as far as is known.
+    /// Checks whether, as far as is known, the queue would accept a message now.
     fn check_queue(&self) -> Result<(), &'static str> {
         let refused = *locked(&self.refused);
         if !self.publisher.is_ready() {
             Err("there is no connection to the queue; the log says why")
-        } else if refused.is_some_and(|refused| refused.elapsed() < REFUSING) {
+        } else if refused.is_some_and(|refused| refused.elapsed() < REFUSING_PERIOD) {
             Err("the queue did not accept the last message; the log says why")
         } else {
             Ok(())
@@ -123,7 +123,7 @@ impl Sink {
     /// begun either succeeds or fails.
     ///
     /// # Errors
-    /// When that is uncertain. Some may have been accepted all the same.
+    /// Fails if it is uncertain whether all messages were accepted; some may have been.
     pub(super) async fn accept(&self, messages: Vec<Message>, deadline: Instant) -> Result<(), Refusal> {
         let Some(spool) = &self.spool else { return Ok(self.publish(messages).await?) };
         let entry = self.gate.read().await;
@@ -143,7 +143,7 @@ impl Sink {
             return Ok(spool.append(messages).await?);
         }
         match spool.append(messages.clone()).await {
-            // Out of order is better than refused: a refused webhook is not sent again.
+            // Out of order is better than refused, because a refused webhook is not sent again.
             Err(SpoolError::Full { .. } | SpoolError::Old | SpoolError::File(_))
                 if self.publisher.is_ready() =>
             {
@@ -154,7 +154,7 @@ impl Sink {
         }
     }
 
-    /// Returns the state of the queue and the spool. Publishes nothing.
+    /// Returns the state of the queue and the spool, without publishing anything.
     pub(super) fn health(&self) -> SinkHealth {
         let queue = self.check_queue();
         let mut health = SinkHealth { accepts: queue.is_ok(), ..SinkHealth::default() };
@@ -194,7 +194,7 @@ impl Sink {
         health
     }
 
-    /// Closes the spool. What is in it stays for the next start.
+    /// Closes the spool. Its events stay for the next start.
     pub(super) async fn close(&self) {
         let Some(spool) = &self.spool else { return };
         spool.close().await;
@@ -209,7 +209,7 @@ impl Sink {
     }
 }
 
-/// Describes the limit of the spool that is used to 80 % or more, if there is one.
+/// Describes the limit of which the spool uses 80 % or more, if there is such a limit.
 pub(super) fn nearly_full(spool: &Spool) -> Option<String> {
     let (level, limits) = (spool.level(), spool.limits());
     if level.bytes >= limits.max_bytes / 5 * 4 {
@@ -220,7 +220,7 @@ pub(super) fn nearly_full(spool: &Spool) -> Option<String> {
     old.then(|| "the oldest event in the spool is close to edge.spool_max_age".to_owned())
 }
 
-/// Returns when to stop waiting for the broker: half of the time is left for the spool.
+/// Returns the time at which to stop waiting for the broker, so that half of the time is left for the spool.
 fn half_way(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / 2

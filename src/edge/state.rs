@@ -11,9 +11,9 @@ use crate::http::health::{self, Finding, Record, State};
 use crate::http::tokens::Tokens;
 use crate::runtime::shutdown::Shutdown;
 
-/// A request's permit to be in progress. It is held until all work for the request has ended, even if
-/// the answer was sent earlier, because that work still holds the body.
-pub(super) type Place = Arc<OwnedSemaphorePermit>;
+/// The permit of a request that is in progress. It is held until all work for the request has ended, even if
+/// the response was sent earlier, because that work still holds the body.
+pub(super) type RequestPermit = Arc<OwnedSemaphorePermit>;
 
 /// The state of one edge, behind an `Arc`.
 pub(super) struct Edge {
@@ -22,9 +22,9 @@ pub(super) struct Edge {
     pub(super) tokens: Tokens,
     /// One permit for each request that may be in progress.
     pub(super) in_flight: Arc<Semaphore>,
-    /// Publishes continue when the client disconnects: it may not send the event again.
+    /// Publishes continue when the client disconnects, because it may not send the event again.
     pub(super) publishing: TaskTracker,
-    /// Records since when each part has been in its state.
+    /// Records how long each part has been in its state.
     pub(super) record: Record,
     /// Reports the checks of the other role in this process.
     pub(super) alongside: Option<health::Report>,

@@ -1,5 +1,5 @@
-//! Traces at the edge: the span of a request, the span of its publishing, and the context that a message
-//! carries.
+//! Traces at the edge: the span of a request, the span of its publish, and the trace context in the headers
+//! of a message.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -9,15 +9,15 @@ use crate::queue::Message;
 use crate::telemetry::shown_id;
 use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
 
-/// Reads a request's trace context: from the headers of this hop, else from those of a CloudEvent in
-/// binary mode.
+/// Reads a request's trace context from the headers of this hop or, if it has none, from those of a
+/// CloudEvent in binary mode.
 pub(super) fn origin(headers: &HeaderMap) -> Option<Origin> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Origin::read(text).or_else(|| Origin::read(|name| text(&format!("ce-{name}"))))
 }
 
-/// Begins the span of a request. Requests for health and metrics, which arrive all the time, have none.
-pub(super) fn request(request: &Request, route: Option<&str>) -> Span {
+/// Begins the span of a request. The frequent requests for health and metrics get no span.
+pub(super) fn begin_request(request: &Request, route: Option<&str>) -> Span {
     if !traces::are_on() || route.is_some_and(|route| route.starts_with("/health/") || route == "/metrics") {
         return Span::NONE;
     }
@@ -45,44 +45,44 @@ pub(super) fn request(request: &Request, route: Option<&str>) -> Span {
 }
 
 /// Records a request's status.
-pub(super) fn answered(span: &Span, status: StatusCode) {
+pub(super) fn record_status(span: &Span, status: StatusCode) {
     span.set("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
         span.failed(status.canonical_reason().unwrap_or("server error"));
     }
 }
 
-/// Begins the span of publishing these into the queue or the spool; from then on they carry its context.
-pub(super) fn publishing(destination: (&'static str, &str), messages: &mut [Message]) -> Span {
+/// Begins the span of publishing these messages into the queue or the spool, and sets its context in them.
+pub(super) fn begin_publish(destination: (&'static str, &str), messages: &mut [Message]) -> Span {
     if !traces::are_on() {
         return Span::NONE;
     }
     // A CloudEvent may have an earlier origin than the request that carries it.
-    let carried: Vec<Origin> = messages.iter().filter_map(carried).collect();
-    let span = publish(Parent::Current, "publish", destination, &carried, messages);
+    let carried: Vec<Origin> = messages.iter().filter_map(carried_origin).collect();
+    let span = begin_messaging(Parent::Current, "publish", destination, &carried, messages);
     if let Some(origin) = span.origin() {
         messages.iter_mut().for_each(|message| origin.write(&mut message.headers));
     }
     span
 }
 
-/// Begins the span of forwarding these from the spool; they keep their own context.
-pub(super) fn forwarding(destination: (&'static str, &str), messages: &[Message]) -> Span {
+/// Begins the span of forwarding these messages from the spool; they keep their own context.
+pub(super) fn begin_forward(destination: (&'static str, &str), messages: &[Message]) -> Span {
     if !traces::are_on() {
         return Span::NONE;
     }
     let origins = messages
         .iter()
         .filter_map(|message| Origin::read(|name| message.headers.get(name).map(String::as_str)));
-    publish(Parent::None, "forward", destination, &origins.collect::<Vec<_>>(), messages)
+    begin_messaging(Parent::None, "forward", destination, &origins.collect::<Vec<_>>(), messages)
 }
 
-fn carried(message: &Message) -> Option<Origin> {
+fn carried_origin(message: &Message) -> Option<Origin> {
     let carried = carried_context(&message.headers, &message.body);
     Origin::read(|name| carried.get(name).map(String::as_str))
 }
 
-fn publish(
+fn begin_messaging(
     parent: Parent<'_>,
     operation: &'static str,
     destination: (&'static str, &str),

@@ -1,8 +1,8 @@
 //! The program's only HTTP client: reqwest, set up in one place.
 //!
-//! It speaks HTTP/1.1, uses no proxy and follows no redirect. An answer is read as a whole, within a
-//! limit of time and of size. HTTPS trusts the authorities of the system; these are read only if the
-//! server's URL is an `https://` one.
+//! It speaks HTTP/1.1, uses no proxy and does not follow redirects. A response is read as a whole, within a
+//! time limit and a size limit. For HTTPS the client trusts the system's CA certificates, which are read
+//! only if the server's URL begins with `https://`.
 
 use std::error::Error;
 use std::fmt;
@@ -14,22 +14,23 @@ use bytes::{Bytes, BytesMut};
 use percent_encoding::percent_decode_str;
 use reqwest::{Method, Request, RequestBuilder, Url};
 
-/// The largest answer that is accepted by default.
-const MAX_ANSWER: usize = 16 << 20;
+/// The maximum size of a response, unless the caller sets another.
+const MAX_RESPONSE: usize = 16 << 20;
 
-/// Why there is no answer. Names the server, but never the content of the request or a password.
+/// Why there is no response. The text contains the server's address, but never a password or the content of
+/// the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// No request can be sent: the URL is invalid, or the certificates cannot be read.
     #[error("{0}")]
     Unusable(String),
-    /// The server cannot be connected to.
+    /// The connection to the server describe_error.
     #[error("{0}")]
-    Unconnected(String),
-    /// The server did not answer in time.
+    ConnectFailed(String),
+    /// The server did not respond in time.
     #[error("{0}")]
     Timeout(String),
-    /// The answer ended early, is too large, or is not HTTP.
+    /// The response ended early, is too large, or is not HTTP.
     #[error("{0}")]
     Broken(String),
 }
@@ -43,7 +44,7 @@ pub struct Client {
     /// User and password, decoded.
     login: Option<(String, String)>,
     timeout: Duration,
-    max_answer: usize,
+    max_response: usize,
 }
 
 /// The password is left out.
@@ -54,17 +55,18 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Creates a client for the server at `base`, whose path precedes those of the requests. A user and a
-    /// password in it are sent with each request. `timeout` limits the wait for each answer.
+    /// Creates a client for the server at `base`. The path of `base` is prefixed to the path of each
+    /// request. If `base` contains a user and password, they are sent with each request. `timeout` limits
+    /// the wait for each response.
     ///
     /// # Errors
-    /// When `base` is not a URL, or the authorities that the system trusts cannot be read.
+    /// Fails if `base` is not a URL, or the system's CA certificates cannot be read.
     pub fn new(base: &str, timeout: Duration) -> Result<Self, ClientError> {
         let is_http = |url: &Url| ["http", "https"].contains(&url.scheme());
         let mut url = Url::parse(base)
             .ok()
             .filter(is_http)
-            .ok_or_else(|| ClientError::Unusable("is not a URL such as https://host:port".to_owned()))?;
+            .ok_or_else(|| ClientError::Unusable("not a URL such as https://host:port".to_owned()))?;
         url.set_query(None);
         url.set_fragment(None);
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -82,9 +84,9 @@ impl Client {
         let builder = if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) };
         let client = builder.build().map_err(|error| {
             let cause = innermost(&error.without_url());
-            ClientError::Unusable(format!("the system's certificates cannot be read: {cause}"))
+            ClientError::Unusable(format!("the system's CA certificates cannot be read: {cause}"))
         })?;
-        Ok(Self { client, base, login: has_login.then_some(login), timeout, max_answer: MAX_ANSWER })
+        Ok(Self { client, base, login: has_login.then_some(login), timeout, max_response: MAX_RESPONSE })
     }
 
     /// Sends this user and password with each request, unless the URL has its own.
@@ -94,10 +96,10 @@ impl Client {
         self
     }
 
-    /// Limits answers to this many bytes.
+    /// Limits responses to this many bytes.
     #[must_use]
-    pub fn with_max_answer(self, max_answer: usize) -> Self {
-        Self { max_answer, ..self }
+    pub fn with_max_response(self, max_response: usize) -> Self {
+        Self { max_response, ..self }
     }
 
     /// Returns the server's address, without user and password.
@@ -117,7 +119,7 @@ impl Client {
     /// Gets this path, as JSON if the server offers it.
     ///
     /// # Errors
-    /// As [`Client::execute`].
+    /// See [`Client::execute`].
     pub async fn get(&self, path: &str) -> Result<Response<Bytes>, ClientError> {
         self.send(self.request(Method::GET, path).header(ACCEPT, "application/json")).await
     }
@@ -125,46 +127,46 @@ impl Client {
     /// Sends a request that was built with [`Client::request`].
     ///
     /// # Errors
-    /// As [`Client::execute`].
+    /// See [`Client::execute`].
     pub async fn send(&self, request: RequestBuilder) -> Result<Response<Bytes>, ClientError> {
-        self.execute(request.build().map_err(|error| self.failed(error))?).await
+        self.execute(request.build().map_err(|error| self.describe_error(error))?).await
     }
 
-    /// Sends a request and reads its whole answer. An answer with any status is a success.
+    /// Sends a request and reads its whole response. A response with any status is a success.
     ///
     /// # Errors
-    /// When there is no complete answer in time.
+    /// Fails if there is no complete response in time.
     pub async fn execute(&self, request: Request) -> Result<Response<Bytes>, ClientError> {
-        let mut answer = self.client.execute(request).await.map_err(|error| self.failed(error))?;
+        let mut response = self.client.execute(request).await.map_err(|error| self.describe_error(error))?;
         let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| self.failed(error))? {
-            if body.len() + chunk.len() > self.max_answer {
-                let text = format!("{}: the answer has more than {} bytes", self.base, self.max_answer);
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.describe_error(error))? {
+            if body.len() + chunk.len() > self.max_response {
+                let text = format!("{}: the response is larger than {} bytes", self.base, self.max_response);
                 return Err(ClientError::Broken(text));
             }
             body.extend_from_slice(&chunk);
         }
         let mut whole = Response::new(body.freeze());
-        *whole.status_mut() = answer.status();
-        std::mem::swap(whole.headers_mut(), answer.headers_mut());
+        *whole.status_mut() = response.status();
+        std::mem::swap(whole.headers_mut(), response.headers_mut());
         Ok(whole)
     }
 
     /// Describes an error by its innermost cause, which is the clearest: "connection refused", "invalid
     /// peer certificate".
-    fn failed(&self, error: reqwest::Error) -> ClientError {
+    fn describe_error(&self, error: reqwest::Error) -> ClientError {
         // reqwest's own texts contain the whole URL.
         let error = error.without_url();
         let text = format!("{}: {}", self.base, innermost(&error));
         if error.is_builder() {
             ClientError::Unusable(text)
         } else if error.is_connect() {
-            ClientError::Unconnected(text)
+            ClientError::ConnectFailed(text)
         } else if error.is_timeout() {
             let seconds = self.timeout.as_secs();
             ClientError::Timeout(format!("{} did not answer within {seconds} s", self.base))
         } else if error.is_body() || error.is_decode() {
-            ClientError::Broken(format!("{}: the answer ended early", self.base))
+            ClientError::Broken(format!("{}: the response ended early", self.base))
         } else {
             ClientError::Broken(text)
         }

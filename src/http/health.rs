@@ -1,8 +1,8 @@
 //! The routes `/health/live` and `/health/ready` for orchestrators, load balancers and people. An edge has
-//! them beside its other routes; a worker has no others.
+//! them in addition to its other routes; a worker has only these.
 //!
-//! A role reports its current state as [`Finding`]s. It is polled every second, and a [`Record`] keeps since
-//! when each part has been in its state.
+//! A role reports its current state as [`Finding`]s. The state is polled every second, and a [`Record`]
+//! keeps the time since which each part has been in its state.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -32,11 +32,11 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub enum State {
     /// As it should be.
     Ok,
-    /// It works, but needs attention.
+    /// The part works, but needs attention.
     Degraded,
-    /// It does not work, but may recover by itself.
+    /// The part does not work, but may recover by itself.
     Failed,
-    /// It does not work, and only a restart of the process will help.
+    /// The part does not work, and only a restart of the process will help.
     Stuck,
 }
 
@@ -47,20 +47,20 @@ pub struct Finding {
     pub name: &'static str,
     /// Its state.
     pub state: State,
-    /// Why, without secrets or personal data; empty when all is well.
+    /// The reasons for the state, without secrets or personal data; empty if the part is ok.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }
 
 impl Finding {
-    /// Creates a finding: the part is ok when there are no `reasons`, otherwise in the given state.
+    /// Creates a finding: the part is ok if there are no `reasons`, otherwise it is in the given state.
     pub fn new(name: &'static str, otherwise: State, reasons: Vec<String>) -> Self {
         let state = if reasons.is_empty() { State::Ok } else { otherwise };
         Self { name, state, reasons }
     }
 }
 
-/// A finding, and since when the part has been in this state.
+/// A finding, and the time since which the part has been in this state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// The role: `edge` or `worker`.
@@ -68,12 +68,12 @@ pub struct Check {
     /// The part's state.
     #[serde(flatten)]
     pub finding: Finding,
-    /// Since when the part has been in this state, to about a second.
+    /// The time since which the part has been in this state, accurate to about a second.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
 }
 
-/// Records since when each part of a role has been in its state.
+/// Records the time since which each part of a role has been in its state.
 #[derive(Debug)]
 pub struct Record {
     role: &'static str,
@@ -116,7 +116,7 @@ pub async fn keep<T>(report: impl Fn() -> T) {
     }
 }
 
-/// The answer of both routes; the fields of `more` are added to it.
+/// The response of both routes, with the fields of `more` added.
 #[derive(Debug, Serialize)]
 pub struct Health<T> {
     status: &'static str,
@@ -128,7 +128,7 @@ pub struct Health<T> {
     more: Option<T>,
 }
 
-/// Answers 200 and `live` while no part is stuck; otherwise 503 and `stuck`.
+/// Responds with 200 and `live` while no part is stuck; otherwise with 503 and `stuck`.
 pub fn live(checks: Vec<Check>) -> (StatusCode, Json<Health<()>>) {
     let stuck: Vec<&Check> = checks.iter().filter(|check| check.finding.state == State::Stuck).collect();
     let (code, status) = match stuck.is_empty() {
@@ -139,8 +139,8 @@ pub fn live(checks: Vec<Check>) -> (StatusCode, Json<Health<()>>) {
     (code, answer(status, reasons, checks, None))
 }
 
-/// Answers 200 while the role `works`: `ready`, or `degraded` when a part has a problem all the same.
-/// Otherwise 503 and `not_ready`.
+/// Responds with 200 while the role `works`, and with the status `ready`, or `degraded` if a part has a
+/// problem. Otherwise responds with 503 and `not_ready`.
 pub fn ready<T>(works: bool, checks: Vec<Check>, more: Option<T>) -> (StatusCode, Json<Health<T>>) {
     let reasons: Vec<String> = checks.iter().flat_map(|check| check.finding.reasons.clone()).collect();
     let (code, status) = match (works, reasons.is_empty()) {
@@ -160,8 +160,8 @@ fn answer<T>(
     Json(Health { status, version: env!("CARGO_PKG_VERSION"), reasons, checks, more })
 }
 
-/// Serves both routes from `report`, and the routes of `more`. The role works while each of its parts
-/// does. Never completes.
+/// Serves both routes from `report`, and the routes of `more`. The role works while each of its parts works.
+/// Never completes.
 pub async fn serve(listener: TcpListener, report: Report, more: Router) {
     let (living, working) = (report.clone(), report.clone());
     let lives = move || std::future::ready(live(living()));

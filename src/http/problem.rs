@@ -11,14 +11,14 @@ use serde::{Serialize, Serializer};
 /// One kind of refusal. Each server has a closed list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProblemKind {
-    /// The end of its `type`, after `urn:hostmatch:problem:`.
+    /// The last part of its `type`, after `urn:hostmatch:problem:`.
     #[serde(rename = "type", serialize_with = "as_urn")]
     pub name: &'static str,
     /// Its `title`.
     pub title: &'static str,
     /// The HTTP status.
     pub status: u16,
-    /// When it is returned, for the documentation.
+    /// The condition under which it is returned; used in the documentation.
     #[serde(skip)]
     pub when: &'static str,
 }
@@ -38,7 +38,7 @@ fn as_urn<S: Serializer>(name: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&urn(name))
 }
 
-/// A refusal: its kind, and in `detail` what failed and what to do. Contains nothing of the request.
+/// A refusal: its kind, and in `detail` what failed and what to do. It contains nothing from the request.
 #[derive(Debug, Serialize)]
 pub struct Problem {
     #[serde(flatten)]
@@ -63,7 +63,7 @@ pub struct ErrorItem {
     pub detail: String,
 }
 
-/// The extension of a response that refuses: the name of its kind.
+/// Stored in a response's extensions, so that the log and the metrics can name the kind of problem.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused(pub &'static str);
 

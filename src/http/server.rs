@@ -22,23 +22,24 @@ use tokio_util::task::TaskTracker;
 /// The limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// After how long without data it is closed.
+    /// The connection is closed after this long without data.
     pub idle: Duration,
-    /// Bytes in the head of a request, at least 8 KiB. A larger head is answered 431.
+    /// The maximum size of the head of a request, in bytes, at least 8 KiB. The response to a larger head is
+    /// 431.
     pub head: usize,
 }
 
 /// The smallest buffer that hyper accepts.
 const MIN_HEAD: usize = 8 << 10;
 
-/// Fields in the head of a request. More are answered 431.
+/// The maximum number of fields in the head of a request. The response to more fields is 431.
 const MAX_HEADERS: usize = 100;
 
-/// Serves these routes until `shutdown`. Then it accepts no new connection, answers the requests in
+/// Serves these routes until `shutdown`. Then it accepts no new connections, completes the requests in
 /// progress, and returns when the last connection has ended.
 ///
 /// A connection is closed when no data has arrived for [`Limits::idle`], or when the head of a request
-/// takes that long. This also cuts a request that takes longer, so requests need a shorter limit.
+/// takes that long. This also cuts off a request that takes longer, so requests need a shorter limit.
 pub async fn serve(mut listener: TcpListener, routes: Router, limits: Limits, shutdown: &CancellationToken) {
     let idle = limits.idle;
     let mut builder = Builder::new();

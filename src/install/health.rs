@@ -50,9 +50,9 @@ pub(crate) async fn ask(base: &str, path: &str, timeout: Duration) -> Result<Hea
         }
         Err(error) => {
             // A server that accepts the connection but does not answer is running, and not well.
-            let answered = !matches!(error, ClientError::Unconnected(_));
+            let answered = !matches!(error, ClientError::ConnectFailed(_));
             let why = match error {
-                ClientError::Unconnected(_) => "nothing listens there".to_owned(),
+                ClientError::ConnectFailed(_) => "nothing listens there".to_owned(),
                 ClientError::Timeout(_) => format!("no answer within {} s", timeout.as_secs()),
                 other => other.to_string(),
             };

@@ -36,7 +36,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long unsent spans may delay the end of the program.
 const DRAIN_GRACE: Duration = Duration::from_secs(3);
 /// The most bytes that are read of the collector's answer.
-const MAX_ANSWER: usize = 1 << 20;
+const MAX_RESPONSE: usize = 1 << 20;
 /// The most links of one span: a batch has no more messages.
 const LINKS: u32 = 10_000;
 
@@ -61,7 +61,7 @@ pub fn collect(config: &TracesConfig, role: &'static str) -> Result<Collecting, 
         headers.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect();
     let stats = Arc::new(Stats::default());
     let client = Client::new(&endpoint, REQUEST_TIMEOUT).map_err(|error| failed(&error))?;
-    let client = client.with_max_answer(MAX_ANSWER);
+    let client = client.with_max_response(MAX_RESPONSE);
     let client = CollectorClient { client, runtime: Handle::current(), stats: stats.clone() };
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()

@@ -1,6 +1,6 @@
 //! `POST /v1/events`: one event, an array of them, or NDJSON; CloudEvents in structured, batched and
-//! binary mode. All or nothing: when an event cannot be read, none is queued, and the answer lists
-//! each unreadable event with the place of the error.
+//! binary mode. All or nothing: if an event cannot be read, no event is queued, and the response lists
+//! each unreadable event with a pointer to the error.
 
 use std::sync::Arc;
 
@@ -14,73 +14,73 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::contract::CONTENT_TYPES;
-use crate::edge::auth::{self, Before};
-use crate::edge::intake::{Arrival, Arrived, Receipt, deadline_of, publish, read_body};
+use crate::edge::auth::{self, TokenCheck};
+use crate::edge::intake::{Incoming, ReadEvent, Receipt, deadline_of, publish, read_body};
 use crate::edge::layers::RequestSummary;
-use crate::edge::state::{Edge, Place};
+use crate::edge::state::{Edge, RequestPermit};
 use crate::edge::{cloudevents, problem};
 use crate::http::problem::{ErrorItem, Problem};
 use crate::http::tokens::Scope;
 
-/// The answer: a receipt for each event, in the order in which they were sent.
+/// The response: a receipt for each event, in the order in which they were sent.
 #[derive(Serialize)]
 struct Accepted {
     events: Vec<Receipt>,
 }
 
-/// Answers 202 with the ids once all events are durably queued.
+/// Responds with 202 and the ids once all events are durably queued.
 pub(in crate::edge) async fn events(
     State(edge): State<Arc<Edge>>,
-    Extension(place): Extension<Place>,
+    Extension(permit): Extension<RequestPermit>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
-    let before = auth::bearer(&edge, &headers, Scope::Events).await?;
+    let token = auth::check_token(&edge, &headers, Scope::Events).await?;
     let format = Format::of(&headers)?;
     let attributes = cloudevents::attributes(&headers)?;
     let bytes = read_body(&edge, request, deadline).await?;
-    if before == Before::Unproven {
-        auth::gateway(&edge, &headers, &bytes)?;
+    if token == TokenCheck::SignatureNeeded {
+        auth::check_gateway(&edge, &headers, &bytes)?;
         if attributes.is_some() {
-            auth::signed_headers(&edge)?;
+            auth::check_unsigned_headers(&edge)?;
         }
     }
     let size = bytes.len();
-    let mut arrived = Arrived::now(&headers, before.publisher());
+    let mut incoming = Incoming::now(&headers, token.publisher());
     let items = split(&bytes, format)?;
     if let Some(attributes) = &attributes {
         one_event(&items)?;
-        arrived.attributes = attributes;
+        incoming.attributes = attributes;
     }
-    let arrivals = take(items, arrived, &before)?;
+    let events_read = take(items, incoming, &token)?;
     let (events, messages): (Vec<_>, Vec<_>) =
-        arrivals.into_iter().map(|arrival| (arrival.receipt, arrival.message)).unzip();
-    publish(&edge, place, messages.into_iter().flatten().collect(), deadline).await?;
+        events_read.into_iter().map(|event| (event.receipt, event.message)).unzip();
+    publish(&edge, permit, messages.into_iter().flatten().collect(), deadline).await?;
     let summary = RequestSummary::of(&events, size);
     let mut response = (StatusCode::ACCEPTED, Json(Accepted { events })).into_response();
     response.extensions_mut().insert(summary);
     Ok(response)
 }
 
-/// Reads every event, even after one cannot be read, so that the sender learns of all errors.
-fn take(items: Vec<Item>, arrived: Arrived<'_>, before: &Before) -> Result<Vec<Arrival>, Problem> {
-    let (mut arrivals, mut errors, total) = (Vec::with_capacity(items.len()), Vec::new(), items.len());
+/// Reads every event, even after one that cannot be read, so that the sender learns of all errors.
+fn take(items: Vec<Item>, incoming: Incoming<'_>, token: &TokenCheck) -> Result<Vec<ReadEvent>, Problem> {
+    let (mut events_read, mut errors, total) = (Vec::with_capacity(items.len()), Vec::new(), items.len());
     for item in items {
         let pointer = item.pointer("");
-        match item.take(arrived) {
-            Ok(arrival) => {
-                if arrival.message.is_some() {
-                    auth::company(before, arrival.company).map_err(|problem| problem.at(pointer))?;
+        match item.take(incoming) {
+            Ok(event) => {
+                if event.message.is_some() {
+                    auth::check_company(token, event.company).map_err(|problem| problem.at(pointer))?;
                 }
-                arrivals.push(arrival);
+                events_read.push(event);
             }
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(arrivals) } else { Err(problem::malformed_batch(errors, total)) }
+    if errors.is_empty() { Ok(events_read) } else { Err(problem::malformed_batch(errors, total)) }
 }
 
-/// How the body contains the events.
+/// The format in which the body contains the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     /// One event, or an array of them.
@@ -119,13 +119,13 @@ struct Item {
 }
 
 impl Item {
-    /// Turns a JSON pointer into this event into one into the body.
+    /// Converts a JSON pointer relative to this event into one relative to the body.
     fn pointer(&self, inside: &str) -> String {
         self.index.map(|index| format!("/{index}")).unwrap_or_default() + inside
     }
 
-    fn take(self, arrived: Arrived<'_>) -> Result<Arrival, ErrorItem> {
-        arrived.take(self.bytes.clone()).map_err(|malformed| {
+    fn take(self, incoming: Incoming<'_>) -> Result<ReadEvent, ErrorItem> {
+        incoming.take(self.bytes.clone()).map_err(|malformed| {
             let line = self.line.map(|line| format!("line {line}: ")).unwrap_or_default();
             let detail = format!("{line}{}", malformed.message);
             ErrorItem { pointer: self.pointer(&malformed.pointer), detail }
@@ -141,13 +141,13 @@ fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
         Format::Json => vec![Item { bytes: body.clone(), index: None, line: None }],
     };
     if items.is_empty() {
-        return Err(problem::malformed("", "there is no event in the body"));
+        return Err(problem::malformed("", "the body contains no event"));
     }
     Ok(items)
 }
 
-/// Checks that the body is a single event: in binary mode the headers describe one event, and others
-/// would be taken for repeats of it.
+/// Checks that the body is a single event: in binary mode the headers describe one event, and further
+/// events would be taken for repeats of it.
 fn one_event(items: &[Item]) -> Result<(), Problem> {
     match items {
         [Item { index: None, .. }] => Ok(()),

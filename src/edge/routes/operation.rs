@@ -1,5 +1,5 @@
 //! The routes for operators: `GET /health/live` and `GET /health/ready`, which publish nothing, and
-//! `GET /openapi.json`, the description of the edge's requests and answers for tools.
+//! `GET /openapi.json`, the description of the edge's requests and responses for tools.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,20 +16,20 @@ use crate::edge::sink::{Depth, SinkHealth};
 use crate::edge::state::Edge;
 use crate::http::health::{self, Check, Health};
 
-/// The part of the answer besides the checks.
+/// The part of the response besides the checks.
 #[derive(Serialize)]
 pub(in crate::edge) struct Spooled {
     spool: Depth,
 }
 
-/// Answers 503 when the role that runs alongside in this process is stuck, otherwise 200.
+/// Responds with 503 if the role that runs alongside in this process is stuck, otherwise with 200.
 pub(in crate::edge) async fn live(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health<()>>) {
     health::live(checks(&edge, edge.sink.health()))
 }
 
-/// Answers 200 while an event posted now would be durably accepted. The status is `degraded`, with the
-/// reasons, when events are not accepted in the usual way, or when the role that runs alongside in this
-/// process has a problem. A load balancer must keep sending requests then.
+/// Responds with 200 while an event posted now would be durably accepted. The status is `degraded`, with the
+/// reasons, if events are not accepted in the usual way, or if the role that runs alongside in this process
+/// has a problem. A load balancer must keep sending requests then.
 pub(in crate::edge) async fn ready(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health<Spooled>>) {
     let health = edge.sink.health();
     let accepts = health.accepts && !edge.shutdown.is_cancelled();
@@ -46,7 +46,7 @@ fn checks(edge: &Edge, health: SinkHealth) -> Vec<Check> {
     checks
 }
 
-/// Answers with the OpenAPI document, which is the same for every edge of this version.
+/// Returns the OpenAPI document, which is the same for every edge of this version.
 pub(in crate::edge) async fn openapi() -> Response {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| contract::openapi().to_string().into());
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()

@@ -8,64 +8,67 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use tokio::time::Instant;
 
-use crate::edge::auth::{self, Before};
-use crate::edge::intake::{Arrival, Arrived, deadline_of, publish, read_body};
+use crate::edge::auth::{self, TokenCheck};
+use crate::edge::intake::{Incoming, ReadEvent, deadline_of, publish, read_body};
 use crate::edge::layers::RequestSummary;
-use crate::edge::state::{Edge, Place};
+use crate::edge::state::{Edge, RequestPermit};
 use crate::http::problem::Problem;
 use crate::http::tokens::Scope;
 
-/// Answers 200 once the event is durably queued, or when there is nothing to do for its trigger (PING
-/// and unknown triggers). An unreadable event is queued too: Cal.com does not send anything twice.
+/// Responds with 200 once the event is durably queued, or if there is nothing to do for its trigger (PING
+/// and unknown triggers). An unreadable event is queued too, because Cal.com does not send anything twice.
 pub(in crate::edge) async fn calcom(
     State(edge): State<Arc<Edge>>,
-    Extension(place): Extension<Place>,
+    Extension(permit): Extension<RequestPermit>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
     let bytes = read_body(&edge, request, deadline).await?;
-    auth::calcom(&edge, &headers, &bytes)?;
+    auth::check_calcom(&edge, &headers, &bytes)?;
     let size = bytes.len();
-    answer(&edge, place, Arrived::now(&headers, "calcom").take_anything(bytes), size, deadline).await
+    answer(&edge, permit, Incoming::now(&headers, "calcom").take_anything(bytes), size, deadline).await
 }
 
-/// Answers 200 with the event's id once it is durably queued, or when it carries no booking (like
+/// Responds with 200 and the event's id once the event is durably queued, or if it contains no booking (like
 /// Retell's own events). An unreadable event is queued too.
 pub(in crate::edge) async fn retell(
     State(edge): State<Arc<Edge>>,
-    Extension(place): Extension<Place>,
+    Extension(permit): Extension<RequestPermit>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
     let from_retell = auth::is_from_retell(&headers);
-    let before =
-        if from_retell { Before::Unproven } else { auth::bearer(&edge, &headers, Scope::Retell).await? };
+    let token = if from_retell {
+        TokenCheck::SignatureNeeded
+    } else {
+        auth::check_token(&edge, &headers, Scope::Retell).await?
+    };
     let bytes = read_body(&edge, request, deadline).await?;
-    let arrived = Arrived::now(&headers, if from_retell { "retell" } else { before.publisher() });
+    let incoming = Incoming::now(&headers, if from_retell { "retell" } else { token.publisher() });
     if from_retell {
-        auth::retell(&edge, &headers, &bytes, arrived.at_ms)?;
-    } else if before == Before::Unproven {
-        auth::gateway(&edge, &headers, &bytes)?;
+        auth::check_retell(&edge, &headers, &bytes, incoming.at_ms)?;
+    } else if token == TokenCheck::SignatureNeeded {
+        auth::check_gateway(&edge, &headers, &bytes)?;
     }
     let size = bytes.len();
-    let arrival = arrived.take_anything(bytes);
-    if arrival.message.is_some() {
-        auth::company(&before, arrival.company)?;
+    let event = incoming.take_anything(bytes);
+    if event.message.is_some() {
+        auth::check_company(&token, event.company)?;
     }
-    answer(&edge, place, arrival, size, deadline).await
+    answer(&edge, permit, event, size, deadline).await
 }
 
-/// Queues a webhook's one event and answers 200 with its receipt.
+/// Queues the one event of a webhook, and responds with 200 and its receipt.
 async fn answer(
     edge: &Arc<Edge>,
-    place: Place,
-    arrival: Arrival,
+    permit: RequestPermit,
+    event: ReadEvent,
     bytes: usize,
     deadline: Instant,
 ) -> Result<Response, Problem> {
-    publish(edge, place, arrival.message.into_iter().collect(), deadline).await?;
-    let summary = RequestSummary::of(std::slice::from_ref(&arrival.receipt), bytes);
-    let mut response = Json(arrival.receipt).into_response();
+    publish(edge, permit, event.message.into_iter().collect(), deadline).await?;
+    let summary = RequestSummary::of(std::slice::from_ref(&event.receipt), bytes);
+    let mut response = Json(event.receipt).into_response();
     response.extensions_mut().insert(summary);
     Ok(response)
 }

@@ -1,14 +1,14 @@
-//! Changes the file of tokens atomically: a reader sees the old file or the new one.
+//! Changes the token file atomically: a reader sees either the old file or the new one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Why the file of tokens could not be changed. The file is unchanged.
+/// Why the token file could not be changed. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError<E> {
-    /// The file or its directory does not allow it.
+    /// The file or its directory does not allow the change.
     #[error("{path:?} cannot be {what}: {source}; it is unchanged")]
     File {
         /// The file as configured.
@@ -28,7 +28,7 @@ pub enum ChangeError<E> {
 /// so that the edge can still read it.
 ///
 /// # Errors
-/// [`ChangeError`]
+/// Fails with [`ChangeError`]; the file is then unchanged.
 pub fn change<T, E>(
     path: &Path,
     change: impl FnOnce(&str) -> Result<(String, T), E>,

@@ -1,4 +1,4 @@
-//! The file of tokens: one line per token, with its SHA-256 and its terms.
+//! The token file: one line per token, with its SHA-256 and its terms.
 //!
 //! ```text
 //! # a comment
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! After the hash comes a name for people (such a token may do everything, and never expires), or a JSON
-//! object with the token's terms. A line whose terms are not understood is skipped: it permits nothing.
+//! object with the token's terms. A line whose terms are not understood is skipped, and its token is refused.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -36,13 +36,13 @@ pub struct Terms {
     /// The routes; empty means all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<Scope>,
-    /// Only events that name one of these companies (`companies.id`) are accepted; empty means any event.
+    /// Only events of one of these companies (`companies.id`) are accepted; empty means any event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub companies: Vec<i64>,
-    /// When it expires.
+    /// The time at which it expires.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub expires: Option<OffsetDateTime>,
-    /// When it was created.
+    /// The time at which it was created.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub created: Option<OffsetDateTime>,
 }
@@ -53,13 +53,13 @@ impl Terms {
         self.scopes.is_empty() || self.scopes.contains(&scope)
     }
 
-    /// Returns whether the token may post an event that names this company, or none.
+    /// Returns whether the token may post an event of this company; `None`: an event without a company.
     pub(crate) fn covers(&self, company: Option<i64>) -> bool {
         self.companies.is_empty() || company.is_some_and(|id| self.companies.contains(&id))
     }
 
     /// Returns whether the token has expired.
-    pub fn is_over(&self, now: OffsetDateTime) -> bool {
+    pub fn has_expired(&self, now: OffsetDateTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
 }
@@ -86,7 +86,7 @@ impl Token {
     /// Returns the token's line in the file.
     ///
     /// # Errors
-    /// When its terms cannot be written as JSON, such as a year beyond 9999.
+    /// Fails if its terms cannot be written as JSON, for example because a year is beyond 9999.
     pub fn to_line(&self) -> Result<String, serde_json::Error> {
         // A # begins a comment.
         let terms = serde_json::to_string(&self.terms)?.replace('#', "\\u0023");
@@ -99,10 +99,11 @@ pub(super) fn hash(secret: &str) -> Hash {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Reads one line. An error must never quote the line: somebody may have written the token itself.
+/// Reads one line. Returns `None` for a blank line or a comment. An error must never quote the line, because
+/// somebody may have written the token itself.
 ///
 /// # Errors
-/// What is wrong with the line.
+/// Fails with a description of the problem.
 pub fn read_line(line: &str) -> Result<Option<Token>, &'static str> {
     let line = line.split('#').next().unwrap_or_default().trim();
     if line.is_empty() {
@@ -165,7 +166,7 @@ mod tests {
             all.allows(Scope::Retell)
                 && all.covers(None)
                 && all.covers(Some(7))
-                && !all.is_over(OffsetDateTime::UNIX_EPOCH)
+                && !all.has_expired(OffsetDateTime::UNIX_EPOCH)
         );
         let some = Terms {
             scopes: vec![Scope::Events],
@@ -175,6 +176,6 @@ mod tests {
         };
         assert!(some.allows(Scope::Events) && !some.allows(Scope::Retell));
         assert!(some.covers(Some(15)) && !some.covers(Some(16)) && !some.covers(None));
-        assert!(some.is_over(OffsetDateTime::UNIX_EPOCH), "the moment itself counts as expired");
+        assert!(some.has_expired(OffsetDateTime::UNIX_EPOCH), "the moment itself counts as expired");
     }
 }

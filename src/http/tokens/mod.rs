@@ -38,13 +38,13 @@ struct Known {
 /// The result of checking a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Checked {
-    /// It is in the file and may be used.
+    /// The token is in the file and may be used.
     Good(Arc<Terms>),
-    /// It is not in the file.
+    /// The token is not in the file.
     Unknown,
-    /// It has expired.
+    /// The token has expired.
     Expired,
-    /// It is valid, but used too often; the next request is allowed after this time.
+    /// The token is valid, but is used too often; the next request is allowed after this time.
     TooFast(Duration),
 }
 
@@ -65,13 +65,13 @@ impl Stamp {
 
 impl Tokens {
     /// Uses the tokens in this file; an empty path means that there are none. Each token may be used for
-    /// `rate` requests a second; 0 means no limit.
+    /// `rate` requests per second; 0 means no limit.
     pub(crate) fn new(path: &Path, rate: u32) -> Self {
         let path = (!path.as_os_str().is_empty()).then(|| path.to_owned());
         Self { path, read: Mutex::new(None), limits: RateLimits::new(rate) }
     }
 
-    /// Returns whether a file of tokens is configured.
+    /// Returns whether a token file is configured.
     pub(crate) fn is_configured(&self) -> bool {
         self.path.is_some()
     }
@@ -79,7 +79,7 @@ impl Tokens {
     /// Checks this token, and counts its use.
     ///
     /// # Errors
-    /// When the file cannot be read. No token is accepted then.
+    /// Fails if the file cannot be read; then no token is accepted.
     pub(crate) async fn check(&self, token: &str) -> std::io::Result<Checked> {
         self.refresh().await?;
         let hash = file::hash(token);
@@ -94,7 +94,7 @@ impl Tokens {
         };
         Ok(match found {
             None => Checked::Unknown,
-            Some(terms) if terms.is_over(OffsetDateTime::now_utc()) => Checked::Expired,
+            Some(terms) if terms.has_expired(OffsetDateTime::now_utc()) => Checked::Expired,
             Some(terms) => match self.limits.take(hash, Instant::now()) {
                 Ok(()) => Checked::Good(terms),
                 Err(wait) => Checked::TooFast(wait),
@@ -105,24 +105,24 @@ impl Tokens {
     /// Reads the file if it has changed since the last read.
     ///
     /// # Errors
-    /// When the file cannot be read; the tokens that were read before are forgotten.
+    /// Fails if the file cannot be read; the tokens that were read before are forgotten.
     pub(crate) async fn refresh(&self) -> std::io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let read = self.read_anew(path).await;
+        let read = self.reload(path).await;
         if read.is_err() {
             *locked(&self.read) = None;
         }
         read
     }
 
-    async fn read_anew(&self, path: &Path) -> std::io::Result<()> {
-        // The stamp is read before the text: a change in between is noticed the next time.
+    async fn reload(&self, path: &Path) -> std::io::Result<()> {
+        // The stamp is read before the text, so that a change in between is noticed the next time.
         let stamp = Stamp::of(&tokio::fs::metadata(path).await?);
         if locked(&self.read).as_ref().is_some_and(|(known, _)| *known == stamp) {
             return Ok(());
         }
         let known = parse(&tokio::fs::read_to_string(path).await?);
-        tracing::info!(tokens = known.len(), "edge.tokens_file has been read");
+        tracing::info!(tokens = known.len(), "read edge.tokens_file");
         self.limits.keep(|hash| known.iter().any(|one| one.hash == *hash));
         *locked(&self.read) = Some((stamp, known));
         Ok(())
@@ -138,7 +138,7 @@ fn parse(text: &str) -> Vec<Known> {
             Ok(Some(token)) => known.push(Known { hash: token.hash, terms: Arc::new(token.terms) }),
             Err(problem) => {
                 let line = index + 1;
-                tracing::warn!(line, problem, "a line of edge.tokens_file is skipped");
+                tracing::warn!(line, problem, "skipped an invalid line in edge.tokens_file");
             }
         }
     }

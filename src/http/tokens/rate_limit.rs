@@ -1,4 +1,5 @@
-//! Rate limits of tokens: a number of requests a second, and the same number at once after a pause.
+//! Limits the rate of each token: to a number of requests per second, of which as many may come at once after
+//! a pause.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,20 +11,20 @@ use crate::runtime::locked;
 /// The rate limit of every token that was used lately.
 #[derive(Debug)]
 pub(super) struct RateLimits {
-    /// The time between two evenly spread requests. None means no limit.
+    /// The time between two evenly spread requests. `None` means no limit.
     interval: Option<Duration>,
-    /// How far ahead of an even spread a token may be.
-    ahead: Duration,
-    /// When the next request of each token would be due if its requests were evenly spread.
+    /// How early a request may come, compared with evenly spread requests.
+    burst_allowance: Duration,
+    /// For each token, the time at which its next request would be due if its requests were evenly spread.
     due: Mutex<HashMap<Hash, Instant>>,
 }
 
 impl RateLimits {
-    /// Limits each token to `rate` requests a second; 0 means no limit.
+    /// Limits each token to `rate` requests per second; 0 means no limit.
     pub(super) fn new(rate: u32) -> Self {
         let interval = (rate > 0).then(|| Duration::from_secs(1) / rate);
-        let ahead = interval.map(|interval| interval * (rate - 1)).unwrap_or_default();
-        Self { interval, ahead, due: Mutex::new(HashMap::new()) }
+        let burst_allowance = interval.map(|interval| interval * (rate - 1)).unwrap_or_default();
+        Self { interval, burst_allowance, due: Mutex::new(HashMap::new()) }
     }
 
     /// Counts a request, or returns the time to wait until it is allowed.
@@ -32,7 +33,7 @@ impl RateLimits {
         let mut due = locked(&self.due);
         let due = due.entry(token).or_insert(now);
         let from = (*due).max(now);
-        let early = from.duration_since(now).saturating_sub(self.ahead);
+        let early = from.duration_since(now).saturating_sub(self.burst_allowance);
         if !early.is_zero() {
             return Err(early);
         }
@@ -40,7 +41,7 @@ impl RateLimits {
         Ok(())
     }
 
-    /// Forgets the tokens that are not `known` any more.
+    /// Forgets the tokens that are no longer `known`.
     pub(super) fn keep(&self, known: impl Fn(&Hash) -> bool) {
         locked(&self.due).retain(|token, _| known(token));
     }

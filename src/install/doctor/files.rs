@@ -90,7 +90,7 @@ fn tokens(config: &Config, report: &mut Report) {
     let mut expired = Vec::new();
     for (index, line) in text.lines().enumerate() {
         match read_line(line) {
-            Ok(Some(token)) if token.terms.is_over(OffsetDateTime::now_utc()) => expired.push(token.id()),
+            Ok(Some(token)) if token.terms.has_expired(OffsetDateTime::now_utc()) => expired.push(token.id()),
             Ok(_) => {}
             Err(problem) => {
                 report.found(Code::TokenLineLeftOut, &subject, format!("line {} {problem}", index + 1));

@@ -224,7 +224,7 @@ async fn a_task_that_panics_stops_the_edge_and_nothing_is_lost() {
         assert_eq!(edge.end().await.code(), Some(1), "{}", edge.stderr());
         let reported = edge.stderr();
         assert!(
-            reported.contains("a part of the edge ended unexpectedly") && reported.contains(part),
+            reported.contains(part) && reported.contains("ended unexpectedly: this is a bug in hostmatch"),
             "{reported}"
         );
         let (mut edge, _) = rig.start().await;

@@ -79,14 +79,14 @@ async fn failures_are_distinguished_and_contain_no_secret() {
     let half = serve_one_response(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
     let strange = serve_one_response(b"SSH-2.0-OpenSSH\r\n").await;
     for (address, timeout, expected) in [
-        (nobody, TIMEOUT, "Unconnected: Connection refused"),
+        (nobody, TIMEOUT, "ConnectFailed: Connection refused"),
         (silent_address, Duration::from_secs(1), "Timeout: did not answer within 1 s"),
-        (half, TIMEOUT, "Broken: the answer ended early"),
+        (half, TIMEOUT, "Broken: the response ended early"),
         (strange, TIMEOUT, "Broken: invalid HTTP version parsed"),
-        (server().await, TIMEOUT, "Broken: the answer has more than 99999 bytes"),
+        (server().await, TIMEOUT, "Broken: the response is larger than 99999 bytes"),
     ] {
         let client = Client::new(&format!("http://monitor:s3cret@{address}"), timeout).unwrap();
-        let client = client.with_max_answer(LARGE - 1);
+        let client = client.with_max_response(LARGE - 1);
         let error = client.get("/large?email=mara.lind@salon.example").await.unwrap_err();
         let (kind, expected) = expected.split_once(": ").unwrap();
         let text = error.to_string();
@@ -94,7 +94,7 @@ async fn failures_are_distinguished_and_contain_no_secret() {
         assert!(text.starts_with(&format!("http://{address}")), "{text}");
         assert!(!text.contains("s3cret") && !text.contains("mara"), "{text}");
     }
-    let whole = Client::new(&format!("http://{}", server().await), TIMEOUT).unwrap().with_max_answer(LARGE);
+    let whole = Client::new(&format!("http://{}", server().await), TIMEOUT).unwrap().with_max_response(LARGE);
     assert_eq!(whole.get("/large").await.unwrap().body().len(), LARGE);
     assert!(matches!(Client::new("nothing", TIMEOUT), Err(ClientError::Unusable(_))));
 }
