@@ -45,7 +45,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     };
     let mut asked = Vec::new();
     for base in bases {
-        let health = health::ask(&base, path, TIMEOUT).await;
+        let health = health::get_health(&base, path, TIMEOUT).await;
         asked.push(health.map_err(|error| Failure::new(Exit::Failed, format!("--url: {error}")))?);
     }
     // One of two addresses may belong to a role that does not run here.

@@ -1,5 +1,5 @@
-//! The problems that an installation may have: a closed list of codes, and the findings. `docs/doctor.md` has
-//! the same list, generated from this one; `tests/it/documents/mod.rs` compares them.
+//! The problems that an installation may have: a closed list of codes, and the findings. The list in
+//! `docs/doctor.md` is generated from this one; `tests/it/documents/mod.rs` compares them.
 
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub enum Area {
     Broker,
     /// Exchange, queues, bindings and policies.
     Topology,
-    /// An edge that runs somewhere else.
+    /// An edge that runs elsewhere.
     Edge,
     /// Other facts about the gateway's database, reported only by `hostmatch gateway inspect`.
     Gateway,
@@ -33,7 +33,7 @@ impl Area {
         [Self::Configuration, Self::Files, Self::Database, Self::Broker, Self::Topology, Self::Edge];
 }
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -66,7 +66,7 @@ macro_rules! codes {
         pub enum Code { $($($code,)*)* }
 
         impl Code {
-            /// All of them, area by area.
+            /// All codes, area by area.
             pub const ALL: &'static [Self] = &[$($(Self::$code,)*)*];
 
             /// Returns the area of the code.
@@ -74,12 +74,12 @@ macro_rules! codes {
                 match self { $($(Self::$code => Area::$area,)*)* }
             }
 
-            /// Returns how much the problem matters.
+            /// Returns the level of the problem.
             pub fn level(self) -> Level {
                 match self { $($(Self::$code => Level::$level,)*)* }
             }
 
-            /// Describes when the problem is found.
+            /// Describes the condition under which the problem is reported.
             pub fn when(self) -> &'static str {
                 match self { $($(Self::$code => $when,)*)* }
             }
@@ -89,7 +89,7 @@ macro_rules! codes {
                 match self { $($(Self::$code => $remedy,)*)* }
             }
 
-            /// Returns what the code is limited to; empty means that it applies everywhere.
+            /// Returns the roles or the queue to which the code is limited; empty means that it always applies.
             pub(super) fn only(self) -> &'static [Only] {
                 match self { $($(Self::$code => &[$(Only::$only),*],)*)* }
             }
@@ -100,7 +100,7 @@ macro_rules! codes {
 codes! {
     Configuration {
         ConfigInvalid Error: "the configuration is refused; nothing else is checked, and the exit code is 9"
-            => "correct the key that is named; `hostmatch config validate` checks again",
+            => "correct the named key; `hostmatch config validate` checks again",
         EnvironmentNotRead Warning: "a variable has one underscore where two belong, and is not read"
             => "rename it as the finding says: `HOSTMATCH_<section>__<key>`",
         EdgeUnsigned Error Edge: "`edge.allow_unsigned` is on, and `edge.listen` is not a loopback address: anybody can post events"
@@ -143,13 +143,13 @@ codes! {
             => "`chmod o-w FILE`",
         FileUnreadable Error Edge: "`edge.tokens_file` cannot be read: every token is refused"
             => "create it with `hostmatch token create`, and let the edge's user read it",
-        TokenLineLeftOut Warning Edge: "a line of `edge.tokens_file` is not understood, and its token is refused"
+        TokenLineLeftOut Warning Edge: "a line in `edge.tokens_file` is not understood, and its token is refused"
             => "write the line again with `hostmatch token create`",
-        TokensExpired Warning Edge: "tokens of `edge.tokens_file` have expired"
+        TokensExpired Warning Edge: "tokens in `edge.tokens_file` have expired"
             => "create new ones with `hostmatch token create`, and remove the old ones with `hostmatch token revoke`",
         FolderUnwritable Error: "the folder of the spool, of the embedded queue or of the SQLite database does not exist, or this user cannot write to it"
             => "create the folder, or give it to the user that runs hostmatch (`chown`); or point the key to another folder",
-        DiskFull Error: "less than 64 MiB are free on the disk of the spool, the embedded queue or the SQLite database"
+        DiskFull Error: "less than 64 MiB is free on the disk of the spool, the embedded queue or the SQLite database"
             => "free space, or point the key to another disk",
         DiskNearlyFull Warning: "less than 5 % of that disk is free (on a large disk, less than 1 GiB), or less than `edge.spool_max_bytes`"
             => "free space, lower `edge.spool_max_bytes` to the free space, or point the key to another disk",
@@ -188,7 +188,7 @@ codes! {
         RightsMissing Error: "this user lacks rights that a worker needs"
             => "let an administrator run what `hostmatch gateway grants --role run` prints (`--role observe` with `worker.mode = \"observe\"`)",
         DatabaseProbeFailed Error: "a trial run of a worker's statements, in a transaction that is rolled back, failed"
-            => "the finding says what the server answered",
+            => "the finding quotes the server's error",
         IndexMissing Warning: "an index for a lookup is missing: each batch reads the whole table"
             => "`CREATE INDEX …` as the finding says; on the gateway's tables by a migration of the gateway",
         ClockSkew Warning: "the database's clock and this machine's are more than 2 seconds apart"
@@ -254,14 +254,14 @@ codes! {
         EdgeUnreachable Error: "the edge at the URL in `--edge` does not answer"
             => "is it running, is the URL correct, does the proxy in front pass `/health/live` through?",
         EdgeNotReady Warning: "the edge answers, but is not ready, or is degraded"
-            => "the finding has the reasons; the edge's log has details",
+            => "the finding gives the reasons, the edge log the details",
     }
     Gateway {
         Adoption Warning: "tables with our names exist already, created by another program"
-            => "`hostmatch migrate up --adopt` changes it to our schema, and keeps every row",
+            => "`hostmatch migrate up --adopt` changes them to our schema, and keeps every row",
         Migrating Warning: "migrating differs on this database"
             => "nothing has to be done",
-        Trigger Warning: "a trigger runs when `appointments` is written to, or cannot be seen"
+        Trigger Warning: "a trigger runs on writes to `appointments`, or this user cannot see its triggers"
             => "check that it is fast, and correct when a program changes staff_id",
         Rows Warning: "the gateway's rows contain something that affects matching"
             => "the finding says what",
@@ -275,18 +275,18 @@ impl Code {
     }
 }
 
-/// One problem, or one fact that a person has to know. Contains no secret.
+/// A problem, or a fact that a person has to know. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Finding {
     pub(crate) code: Code,
     pub(crate) level: Level,
     pub(crate) area: Area,
-    /// What it is about: a key, a file, a queue, a table.
+    /// The object with the problem: a key, a file, a queue, a table.
     pub(crate) subject: String,
     pub(crate) what: String,
     /// The command or key that fixes it.
     pub(crate) remedy: String,
-    /// The keys of the affected rows; empty if it is not about rows.
+    /// The keys of the affected rows; empty if the finding is not about rows.
     #[serde(skip)]
     pub(crate) rows: Vec<String>,
     /// For the broker's topology: the expected and the actual state.
@@ -315,7 +315,7 @@ impl Finding {
     }
 }
 
-/// Something that was not checked.
+/// A check that was not made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct NotChecked {
     pub(crate) code: Code,

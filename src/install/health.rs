@@ -11,9 +11,9 @@ use crate::http::client::{Client, ClientError};
 pub(crate) struct Health {
     pub(crate) url: String,
     pub(crate) well: bool,
-    /// The status that it reports, or why there is none.
+    /// The status that the server reports, or the reason why there is none.
     pub(crate) status: String,
-    /// Why it is not ready, or only in part.
+    /// Why the server is not ready, or is degraded.
     pub(crate) reasons: Vec<String>,
     #[serde(skip)]
     pub(crate) answered: bool,
@@ -34,8 +34,8 @@ impl Health {
     }
 }
 
-/// Gets this health route from the server at `base`. An error means that `base` is not a URL.
-pub(crate) async fn ask(base: &str, path: &str, timeout: Duration) -> Result<Health, ClientError> {
+/// Gets this health route from the server at `base`. Fails only if `base` is not a URL.
+pub(crate) async fn get_health(base: &str, path: &str, timeout: Duration) -> Result<Health, ClientError> {
     let client = Client::new(base, timeout)?;
     let url = format!("{}{path}", client.base());
     Ok(match client.get(path).await {
@@ -49,7 +49,7 @@ pub(crate) async fn ask(base: &str, path: &str, timeout: Duration) -> Result<Hea
             Health { url, well, status, reasons, answered: true }
         }
         Err(error) => {
-            // A server that accepts the connection but does not answer is running, and not well.
+            // A server that accepts the connection but does not respond is running, but not well.
             let answered = !matches!(error, ClientError::ConnectFailed(_));
             let why = match error {
                 ClientError::ConnectFailed(_) => "nothing listens there".to_owned(),

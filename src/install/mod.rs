@@ -1,7 +1,7 @@
 //! Checks whether the installation is set up correctly: the database's tables, rights and server, the
 //! broker's topology, the configuration.
 //!
-//! It changes nothing, except in `topology::BrokerReader::make`.
+//! It changes nothing, except in `topology::BrokerReader::create_missing`.
 
 pub(crate) mod health;
 pub(crate) mod inspection;
@@ -16,21 +16,22 @@ use sea_orm::{ConnectionTrait as _, QueryResult, Statement};
 use crate::store::{Database, StoreError};
 
 /// Returns all rows of a query without values.
-async fn all(database: &Database, sql: impl Into<String>) -> Result<Vec<QueryResult>, StoreError> {
+async fn query_all(database: &Database, sql: impl Into<String>) -> Result<Vec<QueryResult>, StoreError> {
     let query = Statement::from_string(database.backend(), sql.into());
     Ok(database.connection().query_all_raw(query).await?)
 }
 
 /// Returns the first row.
-async fn first(database: &Database, sql: impl Into<String>) -> Result<Option<QueryResult>, StoreError> {
-    Ok(all(database, sql).await?.into_iter().next())
+async fn query_first(database: &Database, sql: impl Into<String>) -> Result<Option<QueryResult>, StoreError> {
+    Ok(query_all(database, sql).await?.into_iter().next())
 }
 
-/// A column of the gateway that matters: table and name; its purpose (empty: only the number of rows with it
-/// is reported); whether a worker reads it, and not only an inspection; whether the baseline creates it.
+/// A column of the gateway that matters: its table; its name; its purpose (empty if only the number of rows
+/// with a value is reported); whether a worker reads it, and not only an inspection; whether the baseline
+/// creates it.
 type Known = (&'static str, &'static str, &'static str, bool, bool);
 
-/// The list of these columns, their purposes and their readers.
+/// All these columns.
 const KNOWN: [Known; 21] = [
     ("companies", "id", "the tenant", true, true),
     ("staff", "id", "the member of staff to assign", true, true),

@@ -1,5 +1,5 @@
-//! Checks whether the database server suits us: its clock against ours, room for our connections, and
-//! the indexes without which a batch takes seconds.
+//! Checks whether the database server suits us: whether its clock agrees with ours, whether it has room for
+//! our connections, and whether there are the indexes without which a batch takes seconds.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use migration::{TABLES, by_engine, indexes};
 use sea_orm::DbBackend;
 
 use super::finding::{Code, Finding};
-use super::{all, first};
+use super::{query_all, query_first};
 use crate::runtime::clock::now_ms;
 use crate::store::{Database, DbId, StoreError, now_in_ms};
 
-/// Clocks that are further apart than this many ms are reported.
+/// A larger difference between the clocks is reported, in ms.
 const SKEW_MS: i64 = 2_000;
-/// Prepared statements that a connection may keep on the server.
+/// The maximum number of prepared statements that a connection keeps on the server.
 const STATEMENTS: i64 = 256;
 
-/// Checks whether the database's clock is ahead of ours or behind. SQLite uses ours.
+/// Checks whether the database's clock is ahead of or behind our clock. SQLite uses our clock.
 pub(super) async fn clock(database: &Database) -> Result<Option<Finding>, StoreError> {
     let backend = database.backend();
     if backend == DbBackend::Sqlite {
         return Ok(None);
     }
     let sql = format!("SELECT {} AS n", now_in_ms(backend));
-    // The first query may have to wait for a connection; the second one measures.
+    // The first query may have to wait for a connection, so the second query measures.
     number(database, &sql).await?;
     let before = now_ms();
     let Some(theirs) = number(database, &sql).await? else { return Ok(None) };
@@ -53,7 +53,7 @@ pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding
             let sql =
                 "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Prepared_stmt_count')";
             let mut now: BTreeMap<String, i64> = BTreeMap::new();
-            for row in all(database, sql).await? {
+            for row in query_all(database, sql).await? {
                 let (name, value): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
                 now.insert(name, value.parse().unwrap_or_default());
             }
@@ -77,15 +77,15 @@ pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding
     Ok(findings)
 }
 
-/// Reports missing indexes: on the gateway's tables those for looking up bookings and staff, on ours
-/// those that the migrations create.
+/// Reports missing indexes: on the gateway's tables the indexes for looking up bookings and staff, on our
+/// tables those that the migrations create.
 pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<Finding>, StoreError> {
     let backend = database.backend();
     let columns = Columns::read(database.connection()).await?;
     let names = quoted(["appointments", "staff"].into_iter().chain(TABLES));
     let sql = by_engine(backend, [MYSQL, POSTGRES, SQLITE]);
     let mut found: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    for row in all(database, sql.replace("{names}", &names)).await? {
+    for row in query_all(database, sql.replace("{names}", &names)).await? {
         let index = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         found.entry(index).or_default().push(row.try_get_by_index(2)?);
     }
@@ -121,7 +121,7 @@ pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<Finding>,
 }
 
 async fn number(database: &Database, sql: &str) -> Result<Option<i64>, StoreError> {
-    first(database, sql).await?.map(|row| Ok(row.try_get_by_index::<DbId>(0)?.0)).transpose()
+    query_first(database, sql).await?.map(|row| Ok(row.try_get_by_index::<DbId>(0)?.0)).transpose()
 }
 
 const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS tab, CAST(index_name AS CHAR) AS name, \

@@ -1,29 +1,29 @@
-//! Checks the broker: whether it is reachable, new enough, accepts messages, and has the expected
-//! topology. Or checks the file of the embedded queue.
+//! Checks the broker: whether it is reachable and new enough, accepts messages, and has the expected
+//! topology. With an embedded queue, checks the file instead.
 
 use std::time::Duration;
 
-use super::{Code, Report, Role, places};
+use super::{Code, Report, Role, urls};
 use crate::config::{Config, Topology};
 use crate::install::topology::{
     BrokerReader, Comparison, FoundQueue, Management, ManagementError, QueueRole, ReadError, Written, compare,
 };
 use crate::queue::Queue;
 
-/// The oldest RabbitMQ on which the topology can be created.
+/// The oldest version of RabbitMQ on which the topology can be created.
 const OLDEST: (u32, u32) = (3, 10);
-/// Channels besides those of the pipelines.
-const CHANNELS: u16 = 8;
+/// The number of channels that are not used by pipelines.
+const OTHER_CHANNELS: u16 = 8;
 const NO_API: &str = "AMQP does not report it; set queue.management_url";
 
 /// Returns the codes that need the management API, besides alarms.
-fn by_management() -> &'static [Code] {
+fn codes_from_management() -> &'static [Code] {
     Code::BindingMissing.to(Code::ConsumerTimeoutShort)
 }
 
 pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
     if config.queue.is_embedded() {
-        return file(config, report).await;
+        return check_file(config, report).await;
     }
     report.checked(&[Code::ManagementUnusable]);
     let management = Management::of(&config.queue).unwrap_or_else(|error| {
@@ -31,12 +31,12 @@ pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
         None
     });
     if management.is_none() {
-        report.not_checked(by_management(), NO_API);
+        report.not_checked(codes_from_management(), NO_API);
         report.not_checked(&[Code::BrokerAlarm], NO_API);
     }
     let subject = config.queue.url.shown_as_url();
     report.checked(&[Code::BrokerUnreachable]);
-    let reader = match BrokerReader::at(&config.queue).await {
+    let reader = match BrokerReader::connect(&config.queue).await {
         Ok(reader) => reader,
         Err(ReadError::Unreachable(text)) => return report.found(Code::BrokerUnreachable, subject, text),
         Err(error) => return report.found(Code::BrokerRefused, subject, error.to_string()),
@@ -49,9 +49,9 @@ pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
 }
 
 /// Checks the file of the embedded queue. A missing file is fine: the first publish creates it.
-async fn file(config: &Config, report: &mut Report) {
+async fn check_file(config: &Config, report: &mut Report) {
     report.checked(&[Code::QueueFileUnusable]);
-    let is_there = places::file(config.queue.url.expose()).is_some_and(|path| path.exists());
+    let is_there = urls::file(config.queue.url.expose()).is_some_and(|path| path.exists());
     if !is_there {
         return;
     }
@@ -73,25 +73,25 @@ async fn examine(
     role: Role,
     report: &mut Report,
 ) -> Result<(), ReadError> {
-    server(reader, config, report).await;
+    check_server(reader, config, report).await;
     let found = compare(reader, management).await?;
     report.checked(Code::ExchangeMissing.to(Code::QueueDiffers));
     report.findings.extend(found.findings.iter().cloned());
-    judge(&found, config, report);
+    check_queues(&found, config, report);
     if let Some(api) = management {
         match &found.silent {
             None => {
-                report.checked(by_management());
-                alarms(api, report).await;
+                report.checked(codes_from_management());
+                check_alarms(api, report).await;
             }
             Some(error) => {
                 report.found(Code::ManagementUnusable, api.base(), error.to_string());
-                report.not_checked(by_management(), &error.to_string());
+                report.not_checked(codes_from_management(), &error.to_string());
                 report.not_checked(&[Code::BrokerAlarm], &error.to_string());
             }
         }
     }
-    // This comes last: a broker that accepts no messages answers nothing more on this connection.
+    // This comes last, because a broker that accepts no messages no longer responds on this connection.
     let mut lacking = Vec::new();
     if reader.declares() && found.uncompared {
         lacking.push("configure on its exchange and queues".to_owned());
@@ -104,16 +104,16 @@ async fn examine(
         }
     }
     report.not_checked.extend(found.not_checked);
-    writes(reader, config, role, &mut lacking, report).await?;
+    check_writes(reader, config, role, &mut lacking, report).await?;
     if !lacking.is_empty() {
         let (user, what) = (format!("user {}", reader.user()), format!("it lacks {}", lacking.join("; ")));
-        report.found_with(Code::BrokerRightMissing, user, what, grant(reader, config, role));
+        report.found_with(Code::BrokerRightMissing, user, what, grant_command(reader, config, role));
     }
     report.checked(&[Code::BrokerRightMissing]);
     Ok(())
 }
 
-async fn server(reader: &BrokerReader, config: &Config, report: &mut Report) {
+async fn check_server(reader: &BrokerReader, config: &Config, report: &mut Report) {
     match reader.server().await {
         None => report.not_checked(&[Code::BrokerTooOld], "the broker does not report its version"),
         Some(server) => {
@@ -127,7 +127,7 @@ async fn server(reader: &BrokerReader, config: &Config, report: &mut Report) {
         }
     }
     report.checked(&[Code::ChannelsFew]);
-    let (max, needed) = (reader.channels(), config.worker.pipelines + CHANNELS);
+    let (max, needed) = (reader.channels(), config.worker.pipelines + OTHER_CHANNELS);
     // 0 means no limit.
     if (1..needed).contains(&max) {
         let what = format!("a connection may have {max} channels, but {needed} are needed");
@@ -137,7 +137,7 @@ async fn server(reader: &BrokerReader, config: &Config, report: &mut Report) {
 
 /// Checks the consumers of our queues, and the effect of policies and of arguments that an administrator
 /// has added.
-fn judge(found: &Comparison, config: &Config, report: &mut Report) {
+fn check_queues(found: &Comparison, config: &Config, report: &mut Report) {
     if let Some(to) = &found.alternate {
         let subject = format!("{}.events", config.queue.prefix);
         report.found(Code::AlternateExchange, subject, format!("events that no queue accepts go to {to}"));
@@ -156,11 +156,11 @@ fn judge(found: &Comparison, config: &Config, report: &mut Report) {
                 QueueRole::Dead | QueueRole::Retry => {}
             }
         }
-        rules(queue, config, report);
+        check_policies(queue, config, report);
     }
 }
 
-fn rules(queue: &FoundQueue, config: &Config, report: &mut Report) {
+fn check_policies(queue: &FoundQueue, config: &Config, report: &mut Report) {
     let (by_policy, by_argument) = (&queue.info["effective_policy_definition"], &queue.info["arguments"]);
     let policy = |rule: &str| by_policy[rule].as_i64();
     let argument = |rule: &str| by_argument[format!("x-{rule}").as_str()].as_i64();
@@ -173,7 +173,7 @@ fn rules(queue: &FoundQueue, config: &Config, report: &mut Report) {
     let by = if named.is_empty() { named } else { format!(" ({named})") };
     let mut found = |code, what: String| report.found(code, format!("{}{by}", queue.name), what);
     let is_retry = queue.role == QueueRole::Retry;
-    // A wait queue has its own TTL; the shorter one applies.
+    // A wait queue has its own TTL; the shorter of the two applies.
     let wait = argument("message-ttl");
     if let Some(ttl) = policy("message-ttl").filter(|ttl| !is_retry || wait.is_none_or(|wait| *ttl < wait)) {
         found(Code::PolicyExpiresMessages, format!("message-ttl is {ttl} ms"));
@@ -186,7 +186,7 @@ fn rules(queue: &FoundQueue, config: &Config, report: &mut Report) {
     if let Some(ms) = policy("expires") {
         found(Code::PolicyDeletesQueue, format!("expires is {ms} ms"));
     }
-    // Our own argument takes precedence over a policy; the dead letters' queue has none.
+    // Our own argument takes precedence over a policy; the dead-letter queue has no such argument.
     let has_own = !by_argument["x-dead-letter-exchange"].is_null();
     if let Some(exchange) = by_policy["dead-letter-exchange"].as_str().filter(|_| !has_own) {
         found(Code::PolicyRedirects, format!("dead-letter-exchange is {exchange:?}"));
@@ -206,7 +206,7 @@ fn rules(queue: &FoundQueue, config: &Config, report: &mut Report) {
     }
 }
 
-async fn alarms(api: &Management, report: &mut Report) {
+async fn check_alarms(api: &Management, report: &mut Report) {
     let nodes = match api.get(&["nodes"]).await {
         Ok(nodes) => nodes.unwrap_or_default(),
         Err(error) => {
@@ -227,7 +227,7 @@ async fn alarms(api: &Management, report: &mut Report) {
     }
 }
 
-async fn writes(
+async fn check_writes(
     reader: &BrokerReader,
     config: &Config,
     role: Role,
@@ -237,7 +237,7 @@ async fn writes(
     let events = reader.settings.topology.exchange.as_str();
     let exchanges = [(events, events, role.has_edge()), ("", "amq.default", role.has_worker())];
     for (exchange, name, _) in exchanges.into_iter().filter(|(_, _, wanted)| *wanted) {
-        match reader.write(exchange, config.edge.body_limit).await? {
+        match reader.test_publish(exchange, config.edge.body_limit).await? {
             Written::Allowed => {}
             // This has already been reported.
             Written::Missing => continue,
@@ -263,7 +263,7 @@ async fn writes(
 }
 
 /// Returns the command that grants what the role needs.
-fn grant(reader: &BrokerReader, config: &Config, role: Role) -> String {
+fn grant_command(reader: &BrokerReader, config: &Config, role: Role) -> String {
     let prefix = config.queue.prefix.replace('.', "\\.");
     let (all, none) = (format!("^{prefix}\\."), "^$".to_owned());
     let queues = format!("^{prefix}\\.(bookings|dead)$");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::places::{host, is_here, parameter};
+use super::urls::{host, is_here, parameter};
 use super::{Code, Report, Role};
 use crate::config::{Config, Effective, Overwrite};
 
@@ -11,9 +11,9 @@ const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const SHORTEST_SECRET: usize = 16;
 const FEW_DELIVERIES: u32 = 10;
 /// The confidence of a match by name alone.
-const NAME: u8 = 75;
-/// Connections besides those of the pipelines: the recorder's and housekeeping's.
-const OTHERS: u32 = 2;
+const NAME_CONFIDENCE: u8 = 75;
+/// The number of connections that are not used by pipelines: one for the recorder, one for housekeeping.
+const OTHER_CONNECTIONS: u32 = 2;
 
 /// Checks the configuration. [`Report::finish`] drops the findings that do not apply to this installation.
 pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
@@ -21,13 +21,13 @@ pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
     for warning in &effective.warnings {
         report.found(Code::EnvironmentNotRead, "environment", warning);
     }
-    servers(&effective.config, report);
-    addresses(&effective.config, role, report);
-    edge(&effective.config, report);
-    worker(&effective.config, report);
+    check_servers(&effective.config, report);
+    check_addresses(&effective.config, role, report);
+    check_edge(&effective.config, report);
+    check_worker(&effective.config, report);
 }
 
-fn servers(config: &Config, report: &mut Report) {
+fn check_servers(config: &Config, report: &mut Report) {
     let (queue, database) = (&config.queue, &config.database);
     for (key, url) in [("queue.url", &queue.url), ("queue.management_url", &queue.management_url)] {
         let url = url.expose();
@@ -38,7 +38,7 @@ fn servers(config: &Config, report: &mut Report) {
     }
     let url = queue.url.expose();
     let user = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(user, _)| user);
-    // Without a user in the URL it is guest, too.
+    // Without a user in the URL, the user is guest too.
     let is_guest = matches!(user, None | Some("guest" | "guest:guest")) && !is_here(host(url));
     report.check(is_guest, Code::BrokerGuest, "queue.url", format!("the user at {} is guest", host(url)));
 
@@ -50,14 +50,14 @@ fn servers(config: &Config, report: &mut Report) {
     let what = format!("the certificate of the server {} is not verified ({mode})", host(url));
     report.check(is_open, Code::DatabaseUnencrypted, "database.url", what);
     let (pipelines, connections) = (config.worker.pipelines, database.max_connections);
-    let needed = u32::from(pipelines) + OTHERS;
+    let needed = u32::from(pipelines) + OTHER_CONNECTIONS;
     let what = format!("it is {connections}, but worker.pipelines = {pipelines} needs {needed}");
     let is_small = is_server && connections < needed;
     report.check(is_small, Code::PoolTooSmall, "database.max_connections", what);
 }
 
-/// Checks that the addresses differ: one process listens on all of them.
-fn addresses(config: &Config, role: Role, report: &mut Report) {
+/// Checks that the addresses differ, because one process listens on all of them.
+fn check_addresses(config: &Config, role: Role, report: &mut Report) {
     let addresses = [
         ("edge.listen", &config.edge.listen, role.has_edge()),
         ("worker.health_listen", &config.worker.health_listen, role.has_worker()),
@@ -74,8 +74,8 @@ fn addresses(config: &Config, role: Role, report: &mut Report) {
     }
 }
 
-/// Returns whether a process can listen on only one of them: the same port, at the same address or at
-/// all addresses.
+/// Returns whether a process can listen on only one of these addresses, because they have the same port at
+/// the same address or at all addresses.
 fn collide(one: &str, other: &str) -> bool {
     let (one, other) = (one.rsplit_once(':'), other.rsplit_once(':'));
     let is_any = |place: &str| matches!(place, "0.0.0.0" | "[::]");
@@ -87,7 +87,7 @@ fn collide(one: &str, other: &str) -> bool {
     }
 }
 
-fn edge(config: &Config, report: &mut Report) {
+fn check_edge(config: &Config, report: &mut Report) {
     let edge = &config.edge;
     let (place, _) = edge.listen.rsplit_once(':').unwrap_or((&edge.listen, ""));
     let is_open = edge.allow_unsigned && !is_here(place.trim_matches(['[', ']']));
@@ -106,7 +106,7 @@ fn edge(config: &Config, report: &mut Report) {
     report.check(edge.spool.as_os_str().is_empty(), Code::SpoolOff, "edge.spool", "it is empty");
 }
 
-fn worker(config: &Config, report: &mut Report) {
+fn check_worker(config: &Config, report: &mut Report) {
     let (worker, queue) = (&config.worker, &config.queue);
     let (is_low, what) = (queue.delivery_limit < FEW_DELIVERIES, format!("it is {}", queue.delivery_limit));
     report.check(is_low, Code::DeliveryLimitLow, "queue.delivery_limit", what);
@@ -128,5 +128,10 @@ fn worker(config: &Config, report: &mut Report) {
     let is_always = config.appointments.overwrite == Overwrite::Always;
     report.check(is_always, Code::OverwriteAlways, "appointments.overwrite", "it is always");
     let accepts = config.matching.auto_accept;
-    report.check(accepts < NAME, Code::ThresholdLow, "matching.auto_accept", format!("it is {accepts}"));
+    report.check(
+        accepts < NAME_CONFIDENCE,
+        Code::ThresholdLow,
+        "matching.auto_accept",
+        format!("it is {accepts}"),
+    );
 }

@@ -12,11 +12,11 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
     report.checked(&[Code::DatabaseUnreachable]);
     let database = match Database::connect_read_only(&config.database).await {
         Ok(database) => database,
-        Err(error) => return unreachable(config, &error, report),
+        Err(error) => return report_unreachable(config, &error, report),
     };
-    // Each part reports what it can: an error in one part must not hide the others.
-    if let Err(error) = at(&database, config, report).await {
-        unreachable(config, &error, report);
+    // Each check reports what it can: an error in one check must not hide the findings of the others.
+    if let Err(error) = check_connected(&database, config, report).await {
+        report_unreachable(config, &error, report);
     }
     database.close().await;
     if !report.findings.iter().any(|finding| finding.level == Level::Error) {
@@ -24,12 +24,16 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
     }
 }
 
-async fn at(database: &Database, config: &Config, report: &mut Report) -> Result<(), StoreError> {
+async fn check_connected(
+    database: &Database,
+    config: &Config,
+    report: &mut Report,
+) -> Result<(), StoreError> {
     let found = database.with_deadline(inspect_at(database, &config.gateway, false)).await?;
     report.checked(Code::DatabaseTooOld.to(Code::SequenceLags));
     let server = &found.server;
     report.facts.push(format!("{} {}, time zone {}", server.product, server.version, server.time_zone));
-    setup(&found, report);
+    check_setup(&found, report);
     // Before the tables exist, the rights on them mean nothing.
     if found.migration.examination.pending.is_empty() {
         let lacking = database.with_deadline(missing_rights(database, config.worker.mode)).await?;
@@ -54,13 +58,13 @@ async fn at(database: &Database, config: &Config, report: &mut Report) -> Result
     Ok(())
 }
 
-fn unreachable(config: &Config, error: &StoreError, report: &mut Report) {
+fn report_unreachable(config: &Config, error: &StoreError, report: &mut Report) {
     report.found(Code::DatabaseUnreachable, config.database.url.shown_as_url(), error.to_string());
 }
 
-/// Reports the findings of `hostmatch gateway inspect` that hinder a worker. That command alone reports
+/// Reports the findings of `hostmatch gateway inspect` that hinder a worker. Only that command itself reports
 /// on the gateway's rows.
-fn setup(found: &Inspection, report: &mut Report) {
+fn check_setup(found: &Inspection, report: &mut Report) {
     let subject = &found.server.database;
     report.findings.extend(found.findings.iter().filter(|one| one.area == Area::Database).cloned());
     let pending = &found.migration.examination.pending;

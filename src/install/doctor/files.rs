@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access, statvfs};
 use time::OffsetDateTime;
 
-use super::places::{file, has_password};
+use super::urls::{file, has_password};
 use super::{Code, Report, Role};
 use crate::config::{Config, Effective};
 use crate::http::tokens::read_line;
@@ -15,32 +15,32 @@ const READABLE_BY_OTHERS: u32 = 0o004;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 /// A disk with less free space than this counts as full.
 const FULL: u64 = 64 << 20;
-/// One part in this many of a disk has to be free, but never more than [`ENOUGH`].
-const PART: u64 = 20;
-const ENOUGH: u64 = 1 << 30;
+/// A disk needs one in this many of its bytes free, but never more than [`ENOUGH_FREE`].
+const ONE_FREE_IN: u64 = 20;
+const ENOUGH_FREE: u64 = 1 << 30;
 
 pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
     report.checked(Code::SecretReadable.to(Code::DiskNearlyFull));
     let config = &effective.config;
-    for (key, path, is_secret) in read(effective) {
-        modes(&key, &path, is_secret, report);
+    for (key, path, is_secret) in read_files(effective) {
+        check_modes(&key, &path, is_secret, report);
     }
     if role.has_edge() {
-        tokens(config, report);
+        check_tokens(config, report);
     }
-    for (key, path, wants) in written(config, role) {
-        folder(key, &path, report);
-        disk(key, &path, wants, report);
+    for (key, path, wants) in written_files(config, role) {
+        check_folder(key, &path, report);
+        check_disk(key, &path, wants, report);
     }
 }
 
-/// Returns the files that are read, by their keys, and whether they contain secrets.
-fn read(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
+/// Returns the files that are read: the key, the path, and whether the file contains secrets.
+fn read_files(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
     let config = &effective.config;
     let mut files = Vec::new();
     for one in effective.shown().unwrap_or_default() {
         if let Some(path) = one.value.as_str().filter(|path| !path.is_empty() && one.key.ends_with("_file")) {
-            // The file of tokens contains only their hashes.
+            // The token file contains only hashes.
             let is_secret = one.key != "edge.tokens_file";
             files.push((one.key.clone(), PathBuf::from(path), is_secret));
         }
@@ -61,8 +61,8 @@ fn read(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
     files
 }
 
-fn modes(key: &str, path: &Path, is_secret: bool, report: &mut Report) {
-    // The reader of the file reports when it is missing.
+fn check_modes(key: &str, path: &Path, is_secret: bool, report: &mut Report) {
+    // The code that reads the file reports if it is missing.
     let Ok(metadata) = path.metadata() else { return };
     let (mode, path) = (metadata.mode(), path.display());
     let subject = format!("{path} ({key})");
@@ -77,7 +77,7 @@ fn modes(key: &str, path: &Path, is_secret: bool, report: &mut Report) {
     }
 }
 
-fn tokens(config: &Config, report: &mut Report) {
+fn check_tokens(config: &Config, report: &mut Report) {
     let path = &config.edge.tokens_file;
     if path.as_os_str().is_empty() {
         return;
@@ -102,8 +102,8 @@ fn tokens(config: &Config, report: &mut Report) {
     }
 }
 
-/// Returns the files that are written, by their keys, and how many bytes each may reach.
-fn written(config: &Config, role: Role) -> Vec<(&'static str, PathBuf, u64)> {
+/// Returns the files that are written: the key, the path, and the maximum size in bytes.
+fn written_files(config: &Config, role: Role) -> Vec<(&'static str, PathBuf, u64)> {
     let mut written = Vec::new();
     let mut add = |key, path: Option<PathBuf>, wants| written.extend(path.map(|path| (key, path, wants)));
     if role.has_worker() {
@@ -123,7 +123,7 @@ fn folder_of(path: &Path) -> PathBuf {
     parent.unwrap_or(Path::new(".")).to_owned()
 }
 
-fn folder(key: &str, path: &Path, report: &mut Report) {
+fn check_folder(key: &str, path: &Path, report: &mut Report) {
     let folder = folder_of(path);
     let subject = format!("{} ({key})", path.display());
     let shown = folder.display();
@@ -144,20 +144,20 @@ fn folder(key: &str, path: &Path, report: &mut Report) {
     report.found_with(Code::FolderUnwritable, subject, blocked, remedy);
 }
 
-fn disk(key: &str, path: &Path, wants: u64, report: &mut Report) {
+fn check_disk(key: &str, path: &Path, wants: u64, report: &mut Report) {
     let Ok(disk) = statvfs(folder_of(path)) else { return };
     let (free, all) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
     // The space that the file already uses does not have to be free.
     let wants = wants.saturating_sub(path.metadata().map_or(0, |metadata| metadata.len()));
-    let Some((code, what)) = room(free, all, wants) else { return };
+    let Some((code, what)) = space_problem(free, all, wants) else { return };
     report.found(code, format!("{} ({key})", path.display()), what);
 }
 
-fn room(free: u64, all: u64, wants: u64) -> Option<(Code, String)> {
+fn space_problem(free: u64, all: u64, wants: u64) -> Option<(Code, String)> {
     let [free_mib, all_mib, wants_mib] = [free, all, wants].map(|bytes| bytes >> 20);
     if free < FULL {
         Some((Code::DiskFull, format!("{free_mib} MiB are free")))
-    } else if free < (all / PART).min(ENOUGH) {
+    } else if free < (all / ONE_FREE_IN).min(ENOUGH_FREE) {
         Some((Code::DiskNearlyFull, format!("{free_mib} of {all_mib} MiB are free")))
     } else {
         let what = format!("{free_mib} MiB are free, but it may grow by {wants_mib} MiB");
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_disk_is_judged_by_free_space_and_expected_growth() {
         let mib = 1 << 20;
-        let code = |free, all, wants| room(free, all, wants).map(|(code, _)| code);
+        let code = |free, all, wants| space_problem(free, all, wants).map(|(code, _)| code);
         assert_eq!(code(63 * mib, 100 * mib, 0), Some(Code::DiskFull));
         assert_eq!(code(100 * mib, 3000 * mib, 0), Some(Code::DiskNearlyFull));
         assert_eq!(code(1000 * mib, 900_000 * mib, 0), Some(Code::DiskNearlyFull));

@@ -1,11 +1,11 @@
-//! `hostmatch doctor`: checks whether this installation works, loses nothing and exposes nothing:
+//! `hostmatch doctor`: checks whether this installation works, loses nothing and exposes nothing. It checks
 //! configuration, files, database, broker, topology and, on request, an edge on another machine.
 //!
-//! It changes nothing: it rolls back its transaction in the database, and its requests to the broker
-//! never reach a queue. Something that cannot be known is reported as not checked, with the reason, and
-//! never as correct.
+//! The doctor changes nothing: it rolls back its transaction in the database, and its requests to the broker
+//! never reach a queue. What cannot be checked is reported as not checked, with the reason, and never as
+//! correct.
 
-mod places;
+mod urls;
 mod configuration;
 mod files;
 mod database;
@@ -17,13 +17,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::finding::Only;
-use super::health::ask;
+use super::health::get_health;
 use crate::config::{ConfigError, Effective};
 
 pub use super::finding::{Area, Code, Level};
 pub(crate) use super::finding::{Finding, NotChecked};
 
-/// How long an edge on another machine may take to answer.
+/// How long an edge on another machine may take to respond.
 const EDGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
@@ -49,7 +49,7 @@ pub(crate) struct Target {
     pub(crate) role: Role,
     /// The address of an edge that runs somewhere else, such as `https://hooks.example`.
     pub(crate) edge: Option<String>,
-    /// Findings that are known and accepted.
+    /// The codes of findings that the caller knows and accepts.
     pub(crate) accepted: Vec<Code>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) async fn examine(effective: &Effective, target: &Target) -> Report {
     report.finish(&scope(config.queue.is_embedded(), target), &target.accepted)
 }
 
-/// Returns the report on a configuration that is refused.
+/// Returns the report for an invalid configuration.
 pub(crate) fn refused(error: &ConfigError) -> Report {
     let mut report = Report::default();
     for problem in &error.0 {
@@ -94,7 +94,7 @@ pub(crate) fn refused(error: &ConfigError) -> Report {
     report.finish(&BTreeSet::from([Code::ConfigInvalid]), &[])
 }
 
-/// Returns the codes that apply to such an installation.
+/// Returns the codes that apply to this installation.
 fn scope(is_embedded: bool, target: &Target) -> BTreeSet<Code> {
     let (edge, worker) = (target.role.has_edge(), target.role.has_worker());
     let applies = |code: &Code| {
@@ -116,23 +116,23 @@ fn scope(is_embedded: bool, target: &Target) -> BTreeSet<Code> {
     Code::ALL.iter().copied().filter(applies).collect()
 }
 
-/// Checks an edge that runs somewhere else, from a client's point of view.
+/// Checks an edge that runs elsewhere, from a client's point of view.
 async fn check_edge(url: &str, report: &mut Report) {
     report.checked(&[Code::EdgeUnreachable]);
-    match ask(url, "/health/live", EDGE_TIMEOUT).await {
+    match get_health(url, "/health/live", EDGE_TIMEOUT).await {
         Ok(live) if live.well => {}
         Ok(live) => return report.found(Code::EdgeUnreachable, &live.url, live.summary()),
         Err(error) => return report.found(Code::EdgeUnreachable, "--edge", error.to_string()),
     }
     report.checked(&[Code::EdgeNotReady]);
-    match ask(url, "/health/ready", EDGE_TIMEOUT).await {
+    match get_health(url, "/health/ready", EDGE_TIMEOUT).await {
         Ok(ready) if ready.well && ready.status == "ready" => {}
         Ok(ready) => report.found(Code::EdgeNotReady, &ready.url, ready.summary()),
         Err(error) => report.found(Code::EdgeNotReady, url, error.to_string()),
     }
 }
 
-/// The result of the doctor. Each code that applies to this installation is found, passed, or not checked.
+/// The doctor's report. Each code that applies to this installation is found, passed, or not checked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Report {
     /// The problems, errors first.
@@ -141,7 +141,7 @@ pub(crate) struct Report {
     pub(crate) accepted: Vec<Finding>,
     pub(crate) not_checked: Vec<NotChecked>,
     pub(crate) passed: Vec<Code>,
-    /// What was examined: the server, the broker.
+    /// What was examined, such as the database server and the broker.
     pub(crate) facts: Vec<String>,
     #[serde(skip)]
     checked: BTreeSet<Code>,
@@ -170,12 +170,12 @@ impl Report {
         self.findings.push(Finding::new(code, subject, what).remedy(remedy));
     }
 
-    /// Records that these were checked: those without a finding have passed.
+    /// Records that these codes were checked; codes without a finding have passed.
     pub(super) fn checked(&mut self, codes: &[Code]) {
         self.checked.extend(codes);
     }
 
-    /// Records that these could not be checked.
+    /// Records that these codes could not be checked.
     pub(super) fn not_checked(&mut self, codes: &[Code], why: &str) {
         let of = |code: &Code| NotChecked { code: *code, what: String::new(), why: why.to_owned() };
         self.not_checked.extend(codes.iter().map(of));
@@ -219,7 +219,7 @@ impl Report {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
-    /// Returns the worst level; none when there are no findings.
+    /// Returns the worst level; `None` if there are no findings.
     pub(crate) fn worst(&self) -> Option<Level> {
         self.findings.iter().map(|finding| finding.level).min()
     }

@@ -5,7 +5,7 @@ use migration::by_engine;
 use migration::gateway::{Column, Columns, KeyKind};
 use serde::{Deserialize, Serialize};
 
-use super::first;
+use super::query_first;
 use crate::store::{Database, DbId, StoreError};
 
 /// A query and its description; `data.toml` explains the fields.
@@ -29,12 +29,12 @@ struct Questions {
 pub(crate) struct Count {
     /// Its name, stable.
     pub(crate) name: String,
-    /// How many; none if they could not be counted.
+    /// The number of rows; `None` if they could not be counted.
     pub(crate) count: Option<i64>,
     /// Why they could not be counted.
     pub(crate) not_counted: Option<&'static str>,
     pub(crate) meaning: String,
-    /// The consequence if there are any, and what to do; none if nothing has to be done.
+    /// The consequence if there are any, and what to do; `None` if nothing has to be done.
     pub(crate) remedy: Option<String>,
 }
 
@@ -46,9 +46,9 @@ pub(super) enum Counted {
     NotAllowed,
 }
 
-/// Returns the number in the first row; no row and NULL count as 0.
+/// Returns the number in the first row, or 0 if there is no row or it is NULL.
 pub(super) async fn count(database: &Database, sql: &str) -> Result<Counted, StoreError> {
-    match first(database, sql).await {
+    match query_first(database, sql).await {
         Ok(row) => {
             let n = row.map(|row| row.try_get_by_index::<Option<DbId>>(0)).transpose()?.flatten();
             Ok(Counted::Number(n.map_or(0, |n| n.0)))
@@ -64,8 +64,8 @@ pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Ve
     for Question { name, sql, meaning, remedy, .. } in questions(columns)? {
         let (count, not_counted) = match count(database, &sql).await? {
             Counted::Number(n) => (Some(n), None),
-            Counted::TooSlow => (None, Some("it took longer than database.statement_timeout")),
-            Counted::NotAllowed => (None, Some("this user may not read it")),
+            Counted::TooSlow => (None, Some("counting took longer than database.statement_timeout")),
+            Counted::NotAllowed => (None, Some("this user may not read the table")),
         };
         counts.push(Count { name, count, not_counted, meaning, remedy });
     }
@@ -100,14 +100,14 @@ fn questions(columns: &Columns) -> Result<Vec<Question>, StoreError> {
         let needed: Option<Vec<_>> = one.needs.iter().map(|needed| column(needed)).collect();
         needed.is_some_and(|needed| !one.of_text || is_text(needed[0]))
     });
-    Ok(here.map(|one| Question { sql: filled(one.sql, &places), ..one }).collect())
+    Ok(here.map(|one| Question { sql: fill_placeholders(one.sql, &places), ..one }).collect())
 }
 
-fn filled(sql: String, places: &[(&str, String)]) -> String {
+fn fill_placeholders(sql: String, places: &[(&str, String)]) -> String {
     places.iter().fold(sql, |sql, (place, text)| sql.replace(place, text))
 }
 
-/// Returns the condition for active staff, to be appended to another one.
+/// Returns the condition for active staff, to be appended to another condition.
 fn active(columns: &Columns) -> String {
     let mut condition = String::new();
     if let Some(flag) = ["is_active", "active"].into_iter().find(|flag| columns.has("staff", flag)) {

@@ -13,7 +13,7 @@ use crate::store::too_old;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     Ready,
-    /// Nothing has to be fixed, but there is something to know.
+    /// Nothing has to be fixed, but there are notes.
     ReadyWithNotes,
     NotReady,
 }
@@ -64,20 +64,20 @@ pub(super) fn serialize<S: Serializer>(findings: &[Finding], serializer: S) -> R
 }
 
 /// Returns the findings, problems first.
-pub(super) fn judge(found: &Inspection, basis: &Basis) -> Vec<Finding> {
-    let mut judge = Judge { found, basis, findings: Vec::new() };
-    judge.server();
-    judge.gateway();
-    judge.migrating();
-    judge.writers();
-    judge.time();
+pub(super) fn derive_findings(found: &Inspection, basis: &Basis) -> Vec<Finding> {
+    let mut builder = FindingsBuilder { found, basis, findings: Vec::new() };
+    builder.check_server();
+    builder.check_gateway();
+    builder.check_migration();
+    builder.check_triggers();
+    builder.check_time_zone();
     for count in &found.data {
         if let (Some(n @ 1..), Some(remedy)) = (count.count, &count.remedy) {
-            judge.add(Code::Rows, format!("{n} {}", count.meaning)).remedy.clone_from(remedy);
+            builder.add(Code::Rows, format!("{n} {}", count.meaning)).remedy.clone_from(remedy);
         }
     }
-    judge.findings.sort_by_key(|finding| finding.level);
-    judge.findings
+    builder.findings.sort_by_key(|finding| finding.level);
+    builder.findings
 }
 
 const DRIFT_REMEDY: &str = "may this user see it? MariaDB and MySQL hide a table on which nothing is \
@@ -86,15 +86,15 @@ const DRIFT_REMEDY: &str = "may this user see it? MariaDB and MySQL hide a table
                        is left of it, delete the row from hostmatch_migrations, and run hostmatch migrate up";
 
 /// More minutes ahead than this cannot be explained by clocks that differ slightly.
-const AHEAD: i64 = 5;
+const MAX_MINUTES_AHEAD: i64 = 5;
 
-struct Judge<'a> {
+struct FindingsBuilder<'a> {
     found: &'a Inspection,
     basis: &'a Basis,
     findings: Vec<Finding>,
 }
 
-impl Judge<'_> {
+impl FindingsBuilder<'_> {
     /// Adds a finding with the general remedy of its code, which the caller may replace.
     fn add(&mut self, code: Code, what: impl Into<String>) -> &mut Finding {
         self.findings.push_mut(Finding::new(code, &self.found.server.database, what))
@@ -104,7 +104,7 @@ impl Judge<'_> {
         self.add(code, what).remedy = remedy.into();
     }
 
-    fn server(&mut self) {
+    fn check_server(&mut self) {
         let server = &self.found.server;
         let is_mysql = matches!(server.product.as_str(), "MariaDB" | "MySQL");
         if let Some(why) = too_old(&server.version).filter(|_| is_mysql) {
@@ -116,7 +116,7 @@ impl Judge<'_> {
         }
     }
 
-    fn gateway(&mut self) {
+    fn check_gateway(&mut self) {
         let problems = self.basis.columns.problems().join("; ");
         if !problems.is_empty() {
             let what = format!("the gateway's tables do not meet the requirements: {problems}");
@@ -138,11 +138,12 @@ impl Judge<'_> {
                 self.add_with(Code::EngineUnsafe, what, remedy);
             }
         }
-        self.collations(&self.basis.columns);
+        self.check_collations(&self.basis.columns);
     }
 
-    /// Checks that columns that refer to staff have the type of `staff.id`. Adoption ensures it for ours.
-    fn collations(&mut self, columns: &Columns) {
+    /// Checks that columns that refer to staff have the type of `staff.id`. Adoption ensures this for our own
+    /// columns.
+    fn check_collations(&mut self, columns: &Columns) {
         let Some(key) = columns.get("staff", "id") else { return };
         let tables = ["appointments", names::MAPPINGS, names::AUDITS, names::ASSIGNMENTS];
         let with_ours = self.found.migration.examination.adoptions.is_empty();
@@ -165,7 +166,7 @@ impl Judge<'_> {
         }
     }
 
-    fn migrating(&mut self) {
+    fn check_migration(&mut self) {
         let examination = &self.found.migration.examination;
         for what in &self.basis.drift {
             let what = format!("a migration is recorded as applied, but its result is missing: {what}");
@@ -182,7 +183,7 @@ impl Judge<'_> {
         for one in &examination.lagging {
             self.add(Code::SequenceLags, one.to_string());
         }
-        // The problems of the gateway's tables have already been reported.
+        // The problems with the gateway's tables have already been reported.
         let known = self.basis.columns.problems();
         for one in examination.obstacles.iter().filter(|one| !known.contains(&one.what)) {
             let finding = self.add(Code::MigrationsBlocked, &one.what);
@@ -214,7 +215,7 @@ impl Judge<'_> {
     }
 
     /// Checks the triggers that run when `appointments` is written.
-    fn writers(&mut self) {
+    fn check_triggers(&mut self) {
         let Some(table) = self.found.tables.iter().find(|table| table.name == "appointments") else { return };
         let Some(triggers) = &table.triggers else {
             let what = "this user may not see the triggers of appointments";
@@ -235,9 +236,9 @@ impl Judge<'_> {
         }
     }
 
-    fn time(&mut self) {
+    fn check_time_zone(&mut self) {
         let Some(at) = self.found.uses.as_ref().and_then(|uses| uses.updated_at.as_ref()) else { return };
-        if let Some(minutes) = at.ahead_minutes.filter(|minutes| *minutes > AHEAD) {
+        if let Some(minutes) = at.ahead_minutes.filter(|minutes| *minutes > MAX_MINUTES_AHEAD) {
             let what = format!(
                 "the newest appointments.updated_at is {minutes} minutes ahead of what hostmatch would write now ({})",
                 at.now

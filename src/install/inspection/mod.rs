@@ -1,8 +1,8 @@
-//! Inspects the gateway's database before hostmatch is installed: it changes nothing, works on any state
-//! of the database, and needs only the right to read.
+//! Inspects the gateway's database before hostmatch is installed. The inspection changes nothing, works on
+//! any state of the database, and needs only the right to read.
 //!
-//! Facts are gathered first (`server`, `tables`, `uses`, `data`), then judged (`findings`). Of the
-//! gateway's rows only counts are reported.
+//! It first gathers facts (`server`, `tables`, `uses`, `data`), and then derives the findings (`findings`).
+//! It reports only the number of the gateway's rows, never a row.
 
 mod server;
 mod tables;
@@ -14,7 +14,7 @@ use migration::gateway::Columns;
 use migration::{Examination, MigrateError};
 use serde::Serialize;
 
-use super::{all, first};
+use super::{query_all, query_first};
 use crate::config::{Config, GatewayConfig};
 use crate::store::{Database, StoreError};
 
@@ -29,13 +29,13 @@ pub(crate) use uses::{Missing, Uses};
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Inspection {
     pub(crate) verdict: Verdict,
-    /// What a person has to fix or to know, each with a remedy.
+    /// The findings: what a person has to fix or to know, each with a remedy.
     #[serde(serialize_with = "findings::serialize")]
     pub(crate) findings: Vec<Finding>,
     pub(crate) server: Server,
     /// The gateway's tables that we know, and ours.
     pub(crate) tables: Vec<Table>,
-    /// What we will use of them; none while something required is missing.
+    /// The columns that we will use; `None` if a required column is missing.
     pub(crate) uses: Option<Uses>,
     /// Missing columns, and the consequence of each.
     pub(crate) missing: Vec<Missing>,
@@ -44,16 +44,16 @@ pub(crate) struct Inspection {
     pub(crate) migration: Migration,
 }
 
-/// What `hostmatch migrate up` would do.
+/// The effect that `hostmatch migrate up` would have.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Migration {
     #[serde(flatten)]
     pub(crate) examination: Examination,
-    /// What the connected user lacks to run the statements.
+    /// The rights that the connected user lacks to run the statements.
     pub(crate) rights_missing: Vec<String>,
 }
 
-/// What the findings are based on besides the facts themselves.
+/// What the findings are based on, in addition to the facts.
 struct Basis {
     columns: Columns,
     /// Why the schema or the time zone cannot be used.
@@ -63,8 +63,8 @@ struct Basis {
     unexamined: Option<MigrateError>,
 }
 
-/// Inspects everything, over sessions that cannot write. Returns an error only when the database cannot be
-/// read at all; its problems are findings.
+/// Inspects everything, over sessions that cannot write. Returns an error only if the database cannot be
+/// read at all; any other problem is a finding.
 pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
     let database = Database::connect_read_only(&config.database).await?;
     let inspected = database.with_deadline(inspect_at(&database, &config.gateway, true)).await;
@@ -72,7 +72,7 @@ pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
     inspected
 }
 
-/// Does the same over these sessions. With `counts` it also counts the gateway's rows, which takes longer.
+/// Inspects everything over these sessions. With `counts`, also counts the gateway's rows, which takes longer.
 pub(super) async fn inspect_at(
     database: &Database,
     config: &GatewayConfig,
@@ -91,7 +91,7 @@ pub(super) async fn inspect_at(
     let (drift, unknown) = unless_refused(migration::drift(connection).await)?;
     let (examination, refusal) = unless_refused(migration::examine(connection).await)?;
     let mut examination = examination.unwrap_or_default();
-    // With nothing pending, no statement runs, not even for the bookkeeping.
+    // If nothing is pending, no statement runs, not even for the bookkeeping.
     if examination.pending.is_empty() && examination.adoptions.is_empty() {
         examination.statements.clear();
     }
@@ -102,26 +102,26 @@ pub(super) async fn inspect_at(
     let mut inspection = Inspection {
         verdict: Verdict::Ready,
         findings: Vec::new(),
-        missing: uses::missing(&basis.columns),
+        missing: uses::missing_columns(&basis.columns),
         server,
         tables,
         uses,
         data,
         migration,
     };
-    inspection.findings = findings::judge(&inspection, &basis);
+    inspection.findings = findings::derive_findings(&inspection, &basis);
     inspection.verdict = Verdict::of(&inspection.findings);
     Ok(inspection)
 }
 
-/// Separates a refusal of the migrations from their answer; a database error stays an error.
+/// Separates a refusal by the migrations from a result; a database error stays an error.
 fn unless_refused<T>(
     asked: Result<T, MigrateError>,
 ) -> Result<(Option<T>, Option<MigrateError>), StoreError> {
     match asked {
         Ok(answer) => Ok((Some(answer), None)),
         Err(MigrateError::Database { source, .. }) => Err(source.into()),
-        // The gateway's tables are judged one by one.
+        // The gateway's tables have findings of their own.
         Err(MigrateError::Gateway(_)) => Ok((None, None)),
         Err(refusal) => Ok((None, Some(refusal))),
     }

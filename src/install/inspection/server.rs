@@ -1,9 +1,10 @@
-//! The database server and its defaults for other sessions; our own sessions set what they need.
+//! Reads facts about the database server, and its defaults for other sessions (our own sessions set what they
+//! need).
 
 use sea_orm::{DbBackend, FromQueryResult};
 use serde::Serialize;
 
-use super::{all, first};
+use super::{query_all, query_first};
 use crate::config::GatewayConfig;
 use crate::store::{Database, DbId, StoreError, postgres_zone};
 
@@ -23,21 +24,22 @@ pub(crate) struct Server {
     pub(crate) collation: Option<String>,
     /// MySQL's sql_mode for other sessions.
     pub(crate) sql_mode: Option<String>,
-    /// MySQL: values that do not fit are refused in other sessions too. (In ours they always are.)
+    /// MySQL: whether values that do not fit are refused in other sessions too. (In our sessions they always
+    /// are.)
     #[sea_orm(skip)]
     pub(crate) strict: Option<bool>,
     /// The transaction isolation of other sessions, if it can be read.
     pub(crate) isolation: Option<String>,
-    /// The time zone in which other sessions run.
+    /// The time zone of other sessions.
     #[sea_orm(from_alias = "zone")]
     pub(crate) time_zone: String,
-    /// How far that zone is from UTC now.
+    /// The current offset of that zone from UTC.
     #[sea_orm(skip)]
     pub(crate) utc_offset: Option<String>,
-    /// The key `gateway.timezone` of the configuration.
+    /// The value of `gateway.timezone` in the configuration.
     #[sea_orm(skip)]
     pub(crate) gateway_timezone: String,
-    /// Why the server accepts no writes; none when it does.
+    /// Why the server accepts no writes; `None` if it accepts them.
     #[sea_orm(skip)]
     pub(crate) read_only: Option<String>,
     #[serde(skip)]
@@ -51,7 +53,7 @@ pub(super) async fn inspect(database: &Database, config: &GatewayConfig) -> Resu
         DbBackend::Postgres => POSTGRES.replace("{zone}", &postgres_zone(database).await?),
         _ => SQLITE.to_owned(),
     };
-    let Some(row) = first(database, sql).await? else {
+    let Some(row) = query_first(database, sql).await? else {
         return Err(StoreError::Rejected("the server does not report its settings".into()));
     };
     let mut server = Server::from_query_result(&row, "")?;
@@ -59,7 +61,7 @@ pub(super) async fn inspect(database: &Database, config: &GatewayConfig) -> Resu
         // Two names for one variable: each server knows one of them, newer servers know both.
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')";
         server.isolation =
-            all(database, sql).await?.first().map(|row| row.try_get_by_index(1)).transpose()?;
+            query_all(database, sql).await?.first().map(|row| row.try_get_by_index(1)).transpose()?;
     }
     server.strict = server.sql_mode.as_ref().map(|mode| mode.contains("STRICT_"));
     server.utc_offset = server.seconds.map(|seconds| offset(seconds.0));
@@ -94,7 +96,7 @@ const SQLITE: &str = "SELECT 'SQLite' AS product, sqlite_version() AS version, \
 /// Formats seconds east of UTC as `+02:00`.
 fn offset(seconds: i64) -> String {
     let sign = if seconds < 0 { '-' } else { '+' };
-    // A second may have passed between the two readings of the clock.
+    // A second may have passed between the two reads of the clock.
     let minutes = (seconds.abs() + 30) / 60;
     format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
 }

@@ -1,4 +1,4 @@
-//! The tables: their sizes, engines, triggers, and the columns that we use.
+//! Reads facts about the tables: their sizes, engines and triggers, and the columns that we use.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use migration::{Granted, TABLES, by_engine};
 use sea_orm::{DbBackend, FromQueryResult};
 use serde::Serialize;
 
-use super::all;
 use super::data::{Counted, count};
+use super::query_all;
 use crate::install::KNOWN;
 use crate::store::{Database, DbId, StoreError};
 
-/// Rows are counted up to here; for more, the engine is asked for its estimate.
+/// Rows are counted up to this number; beyond it, the engine's estimate is used.
 const MAX_COUNTED: i64 = 100_000;
 
-/// MySQL's limit of indexes per table.
-const MYSQL_KEYS: i64 = 64;
+/// The maximum number of indexes per table on MySQL.
+const MYSQL_MAX_KEYS: i64 = 64;
 
 #[derive(Clone, Debug, Serialize, FromQueryResult)]
 pub(crate) struct Table {
@@ -25,7 +25,7 @@ pub(crate) struct Table {
     /// `gateway` or `hostmatch`.
     #[sea_orm(skip)]
     pub(crate) of: &'static str,
-    /// How many rows; none when this user may not read them.
+    /// The number of rows; `None` if this user may not read them.
     #[sea_orm(skip)]
     pub(crate) rows: Option<Rows>,
     pub(crate) engine: Option<String>,
@@ -35,13 +35,13 @@ pub(crate) struct Table {
     /// Indexes, including the primary key.
     #[sea_orm(from_alias = "indexes")]
     pub(crate) keys: Option<i64>,
-    /// How many it may have; none if there is no limit.
+    /// The maximum number of indexes; `None` if there is no limit.
     #[sea_orm(skip)]
     pub(crate) key_limit: Option<i64>,
-    /// The triggers on writes to it; none when this user may not see them.
+    /// The triggers on writes to the table; `None` if this user may not see them.
     #[sea_orm(skip)]
     pub(crate) triggers: Option<Vec<Trigger>>,
-    /// The columns that we use or inspect; of our own tables, all.
+    /// The columns that we use or inspect; for our own tables, all columns.
     #[sea_orm(skip)]
     pub(crate) columns: Vec<ColumnFacts>,
     #[serde(skip)]
@@ -51,7 +51,7 @@ pub(crate) struct Table {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Rows {
     pub(crate) count: i64,
-    /// True if they were counted; false if it is the engine's estimate.
+    /// Whether the rows were counted; otherwise the number is the engine's estimate.
     pub(crate) exact: bool,
 }
 
@@ -61,10 +61,10 @@ pub(crate) struct Trigger {
     #[sea_orm(from_alias = "tab")]
     table: String,
     pub(crate) name: String,
-    /// `INSERT`, `UPDATE`, `DELETE`, or several.
+    /// `INSERT`, `UPDATE`, `DELETE`, or several of these.
     pub(crate) event: String,
     pub(crate) timing: String,
-    /// With whose rights it runs: `definer`, or `writer`, the user that writes to the table.
+    /// The user with whose rights it runs: `definer`, or `writer`, the user that writes to the table.
     pub(crate) rights: String,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct ColumnFacts {
 pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Vec<Table>, StoreError> {
     let names = quoted(GATEWAY_TABLES.into_iter().chain(TABLES));
     let sql = by_engine(database.backend(), [MYSQL, POSTGRES, SQLITE]);
-    let rows = all(database, sql.replace("{names}", &names)).await?;
+    let rows = query_all(database, sql.replace("{names}", &names)).await?;
     let mut triggers = triggers(database, &names).await?;
     let granted = match database.backend() {
         DbBackend::MySql => Some(Granted::read(database.connection()).await?),
@@ -93,7 +93,7 @@ pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Ve
         table.rows = rows_of(database, name, table.estimate).await?;
         if database.backend() == DbBackend::MySql {
             table.keys = Some(indexes.get(name).copied().unwrap_or(0));
-            table.key_limit = Some(MYSQL_KEYS);
+            table.key_limit = Some(MYSQL_MAX_KEYS);
         }
         table.columns = columns.in_table(name).filter_map(facts).collect();
         // MySQL shows triggers only to users who may change them.
@@ -128,22 +128,22 @@ async fn rows_of(database: &Database, table: &str, estimate: i64) -> Result<Opti
     })
 }
 
-/// Returns how many indexes each table has, on MySQL.
+/// Returns the number of indexes of each table, on MySQL.
 async fn indexes(database: &Database, names: &str) -> Result<HashMap<String, i64>, StoreError> {
     if database.backend() != DbBackend::MySql {
         return Ok(HashMap::new());
     }
-    let rows = all(database, MYSQL_INDEXES.replace("{names}", names)).await?;
+    let rows = query_all(database, MYSQL_INDEXES.replace("{names}", names)).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index::<DbId>(1)?.0))).collect()
 }
 
 async fn triggers(database: &Database, names: &str) -> Result<Vec<Trigger>, StoreError> {
     let sql = by_engine(database.backend(), [MYSQL_TRIGGERS, POSTGRES_TRIGGERS, SQLITE_TRIGGERS]);
     let mut triggers = Vec::new();
-    for row in all(database, sql.replace("{names}", names)).await? {
+    for row in query_all(database, sql.replace("{names}", names)).await? {
         let mut trigger = Trigger::from_query_result(&row, "")?;
         if database.backend() == DbBackend::Sqlite {
-            // SQLite keeps the statement that created the trigger; its first words have timing and event.
+            // SQLite keeps the statement that created the trigger; it begins with the timing and the event.
             let words: Vec<String> = trigger.event.split_whitespace().map(str::to_ascii_uppercase).collect();
             let of = |kinds: &[&str]| words.iter().find(|word| kinds.contains(&word.as_str())).cloned();
             trigger.timing = of(&["BEFORE", "AFTER", "INSTEAD"]).unwrap_or_else(|| "BEFORE".into());
@@ -154,8 +154,8 @@ async fn triggers(database: &Database, names: &str) -> Result<Vec<Trigger>, Stor
     Ok(triggers)
 }
 
-// One catalogue table at a time, with constant names to search for: a subquery of one in the other
-// makes the server open every table of every database.
+// Each query reads one catalogue table, with constant names to search for: a subquery on another catalogue
+// table would make the server open every table of every database.
 const MYSQL: &str = "SELECT CAST(table_name AS CHAR) AS name, CAST(engine AS CHAR) AS engine, \
      CAST(table_collation AS CHAR) AS coll, CAST(COALESCE(table_rows, 0) AS SIGNED) AS estimate, \
      NULL AS indexes FROM information_schema.tables \

@@ -1,11 +1,11 @@
-//! The gateway's columns that hostmatch will use here, and those that it will do without.
+//! Finds the gateway's columns that hostmatch will use, and the missing columns that it will do without.
 
 use migration::by_engine;
 use migration::gateway::{Columns, KeyKind};
 use serde::Serialize;
 
 use super::data::{Counted, count};
-use super::first;
+use super::query_first;
 use crate::config::GatewayConfig;
 use crate::store::{Database, GatewaySchema, NameColumns, RefColumn, StoreError};
 
@@ -21,7 +21,7 @@ pub(crate) struct Uses {
     pub(crate) staff_deleted: Option<&'static str>,
     /// The columns that are searched for a booking's reference, in this order.
     pub(crate) booking_references: Vec<RefColumn>,
-    /// How `appointments.updated_at` is written; none if there is no such column.
+    /// How `appointments.updated_at` is written; `None` if there is no such column.
     pub(crate) updated_at: Option<UpdatedAt>,
 }
 
@@ -30,13 +30,13 @@ pub(crate) struct Uses {
 pub(crate) struct UpdatedAt {
     #[serde(rename = "type")]
     pub(crate) full_type: String,
-    /// The column holds the gateway's local time: `gateway.timezone` matters.
+    /// Whether the column holds the gateway's local time, so that `gateway.timezone` matters.
     pub(crate) local: bool,
     pub(crate) expression: String,
-    /// The value of the expression now, as it would be stored.
+    /// The current value of the expression, as it would be stored.
     pub(crate) now: String,
-    /// How many minutes the newest appointments are ahead of that; above 0 the time zone is wrong. None
-    /// if that is unknown.
+    /// The number of minutes by which the newest appointments are ahead of that value; above 0 the time zone
+    /// is wrong. `None` if it is unknown.
     pub(crate) ahead_minutes: Option<i64>,
 }
 
@@ -44,12 +44,12 @@ pub(crate) struct UpdatedAt {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Missing {
     pub(crate) what: String,
-    /// Nothing works without it.
+    /// Whether hostmatch cannot work without the column.
     pub(crate) required: bool,
     pub(crate) loss: &'static str,
 }
 
-/// Returns what will be used; none while something required is missing.
+/// Returns the columns that will be used; `None` if a required column is missing.
 pub(super) async fn inspect(
     database: &Database,
     columns: &Columns,
@@ -77,7 +77,7 @@ pub(super) async fn inspect(
     }))
 }
 
-/// How many of the newest appointments are examined.
+/// The number of newest appointments that are examined.
 const NEWEST: u32 = 1000;
 
 async fn updated_at(
@@ -96,7 +96,7 @@ async fn updated_at(
     ];
     let minutes = by_engine(database.backend(), minutes);
     let text = by_engine(database.backend(), ["CHAR", "TEXT", "TEXT"]);
-    let row = first(database, format!("SELECT CAST({expression} AS {text}) AS now")).await?;
+    let row = query_first(database, format!("SELECT CAST({expression} AS {text}) AS now")).await?;
     let now = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
     let sql = format!(
         "SELECT {minutes} AS n FROM \
@@ -111,23 +111,19 @@ async fn updated_at(
 
 /// The columns that hostmatch can do without, and the consequence if one is missing.
 const OPTIONAL: [(&str, &str, &str); 7] = [
-    (
-        "staff",
-        "email",
-        "hosts cannot be matched by e-mail; only names are left, and those are only suggestions",
-    ),
-    ("staff", "is_active", ACTIVE),
+    ("staff", "email", "hosts cannot be matched by e-mail, only by name, which gives only suggestions"),
+    ("staff", "is_active", WITHOUT_IS_ACTIVE),
     ("staff", "deleted_at", "deleted staff cannot be distinguished from others, if the gateway keeps them"),
     ("appointments", "calcom_v2_booking_uid", "bookings are searched for only in the other columns"),
     ("appointments", "calcom_booking_id", "bookings are searched for only in the other columns"),
-    ("appointments", "updated_at", "it is not set when staff_id changes"),
+    ("appointments", "updated_at", "no time of change is written when staff_id changes"),
     ("users", "id", "the author of a change to a mapping is stored as a number, without a reference"),
 ];
 
-const ACTIVE: &str =
-    "staff.active is used instead; without either, all staff who are not deleted count as active";
+const WITHOUT_IS_ACTIVE: &str =
+    "staff.active is used instead; without both columns, all staff who are not deleted count as active";
 
-pub(super) fn missing(columns: &Columns) -> Vec<Missing> {
+pub(super) fn missing_columns(columns: &Columns) -> Vec<Missing> {
     let of = |what| Missing { what, required: true, loss: "nothing can be decided" };
     let mut missing: Vec<Missing> = columns.problems().into_iter().map(of).collect();
     for (table, column, loss) in OPTIONAL {

@@ -1,6 +1,6 @@
-//! The least rights for running, migrating and inspecting, as the statements that an administrator runs,
-//! and the rights that the connected user lacks. `tests/it/install/privileges/mod.rs` runs the
-//! program with exactly these rights, and revokes each of them in turn.
+//! Creates the statements that grant the least privileges for running, migrating and inspecting, and finds the
+//! rights that the connected user lacks. `tests/it/install/privileges/mod.rs` runs the program with exactly
+//! these rights, and revokes each of them in turn.
 
 mod statements;
 
@@ -11,11 +11,11 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use serde::Serialize;
 
 use self::statements::Statements;
-use super::{KNOWN, all, first};
+use super::{KNOWN, query_all, query_first};
 use crate::config::{DatabaseConfig, Mode};
 use crate::store::{Database, StoreError};
 
-/// What a user does with the gateway's database.
+/// The purpose for which a user accesses the gateway's database.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
 )]
@@ -28,18 +28,18 @@ pub(crate) enum Role {
     Migrate,
     /// `hostmatch serve` and the commands that read the database.
     Run,
-    /// The same with `worker.mode = "observe"`, and without the commands with which people decide.
+    /// Like `Run`, but with `worker.mode = "observe"`, and without the commands with which people decide.
     Observe,
 }
 
 /// The account whose rights are requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// The user that gets the rights; none means `hostmatch`, `hostmatch_migrate`, …
+    /// The user that gets the rights; `None` means `hostmatch`, `hostmatch_migrate`, …
     pub(crate) user: Option<String>,
     /// MySQL: the host from which it connects; `%` means any.
     pub(crate) host: String,
-    /// The role; none means all roles that every installation needs.
+    /// The role; `None` means all roles that every installation needs.
     pub(crate) role: Option<Role>,
 }
 
@@ -52,35 +52,35 @@ pub(crate) struct Grants {
     pub(crate) notes: Vec<&'static str>,
 }
 
-/// A privilege on a table, or on these columns of it.
+/// A privilege on these columns of a table; no columns means the whole table.
 type Right = (&'static str, Vec<&'static str>);
 
-struct Place {
+struct DatabaseFacts {
     backend: DbBackend,
     database: String,
-    /// PostgreSQL's schema; none if it is unknown: then the statements name none.
+    /// PostgreSQL: the schema; `None` if it is unknown, and the statements contain no schema.
     schema: Option<String>,
     /// PostgreSQL: the owner of `appointments`.
     owner: Option<String>,
     /// PostgreSQL: our sequences that do not belong to identity columns, in an adopted schema.
     sequences: Vec<String>,
-    /// Something was adopted, or a migration was interrupted.
+    /// Whether tables were adopted, or a migration was interrupted.
     has_journal: bool,
-    /// None means the columns of the baseline.
+    /// `None` means the columns of the baseline.
     columns: Option<Columns>,
 }
 
 /// Returns the statements for this database with its current tables.
 pub(crate) async fn grants(config: &DatabaseConfig, account: &Account) -> Result<Vec<Grants>, StoreError> {
     let database = Database::connect_read_only(config).await?;
-    let place = database.with_deadline(Place::read(&database)).await;
+    let facts = database.with_deadline(DatabaseFacts::read(&database)).await;
     database.close().await;
-    Ok(place?.all(account))
+    Ok(facts?.all(account))
 }
 
 /// Returns the statements for the gateway of [`migration::baseline()`], in a database of this name.
 pub(crate) fn grants_for(backend: DbBackend, database: &str, account: &Account) -> Vec<Grants> {
-    Place { database: database.to_owned(), ..Place::new(backend, None) }.all(account)
+    DatabaseFacts { database: database.to_owned(), ..DatabaseFacts::new(backend, None) }.all(account)
 }
 
 /// Returns the rights that the connected user lacks for a worker in this mode, one line each. SQLite has no
@@ -92,9 +92,9 @@ pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Ve
         DbBackend::Postgres => None,
         _ => return Ok(Vec::new()),
     };
-    let place = Place::read(database).await?;
-    let mut statements = Statements::at(&place, String::new(), "");
-    statements.run(mode == Mode::Observe);
+    let facts = DatabaseFacts::read(database).await?;
+    let mut statements = Statements::new(&facts, String::new(), "");
+    statements.add_run(mode == Mode::Observe);
     let mut missing = Vec::new();
     for ((privilege, columns), table) in &statements.rights {
         // The empty name means the whole table.
@@ -104,7 +104,7 @@ pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Ve
                 Some(granted) => granted.column(privilege, table, column),
                 None => {
                     let values = [table.as_str().into(), (*column).into(), (*privilege).into()];
-                    let query = Statement::from_sql_and_values(DbBackend::Postgres, MAY, values);
+                    let query = Statement::from_sql_and_values(DbBackend::Postgres, HAS_RIGHT, values);
                     let row = connection.query_one_raw(query).await?;
                     row.map_or(Ok(true), |row| row.try_get_by_index::<bool>(0))?
                 }
@@ -119,7 +119,7 @@ pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Ve
 }
 
 /// Reads whether a right is granted; true for a missing table, which is reported as a missing migration.
-const MAY: &str = "SELECT COALESCE((SELECT has_schema_privilege(c.relnamespace, 'USAGE') AND \
+const HAS_RIGHT: &str = "SELECT COALESCE((SELECT has_schema_privilege(c.relnamespace, 'USAGE') AND \
      CASE WHEN $2 = '' THEN has_table_privilege(c.oid, $3) ELSE has_column_privilege(c.oid, a.attnum, $3) END \
      FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $2 AND NOT a.attisdropped \
      WHERE c.oid = to_regclass($1)), true) AS may";
@@ -138,7 +138,7 @@ impl Role {
     }
 }
 
-impl Place {
+impl DatabaseFacts {
     fn new(backend: DbBackend, columns: Option<Columns>) -> Self {
         let (database, sequences) = (String::new(), Vec::new());
         Self { backend, database, schema: None, owner: None, sequences, has_journal: false, columns }
@@ -146,8 +146,8 @@ impl Place {
 
     async fn read(database: &Database) -> Result<Self, StoreError> {
         let columns = Columns::read(database.connection()).await?;
-        let mut place = Self::new(database.backend(), Some(columns));
-        let here = match place.backend {
+        let mut facts = Self::new(database.backend(), Some(columns));
+        let here = match facts.backend {
             DbBackend::MySql => format!(
                 "SELECT CAST(DATABASE() AS CHAR), NULL, NULL, EXISTS (SELECT 1 FROM information_schema.tables \
                  WHERE table_schema = DATABASE() AND table_name = '{JOURNAL}')"
@@ -157,24 +157,24 @@ impl Place {
                  (SELECT pg_get_userbyid(c.relowner)::text FROM pg_class c \
                  WHERE c.oid = to_regclass('appointments')), to_regclass('{JOURNAL}') IS NOT NULL"
             ),
-            _ => return Ok(place),
+            _ => return Ok(facts),
         };
-        if let Some(row) = first(database, here).await? {
-            (place.database, place.schema) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-            (place.owner, place.has_journal) = (row.try_get_by_index(2)?, row.try_get_by_index(3)?);
+        if let Some(row) = query_first(database, here).await? {
+            (facts.database, facts.schema) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            (facts.owner, facts.has_journal) = (row.try_get_by_index(2)?, row.try_get_by_index(3)?);
         }
-        if place.backend == DbBackend::Postgres {
+        if facts.backend == DbBackend::Postgres {
             let sql = format!(
                 "SELECT s.relname::text AS name FROM pg_class s JOIN pg_depend d ON d.objid = s.oid \
                  AND d.deptype = 'a' JOIN pg_class t ON t.oid = d.refobjid \
                  WHERE s.relkind = 'S' AND pg_table_is_visible(t.oid) AND t.relname IN ({})",
                 quoted(TABLES)
             );
-            for row in all(database, sql).await? {
-                place.sequences.push(row.try_get_by_index(0)?);
+            for row in query_all(database, sql).await? {
+                facts.sequences.push(row.try_get_by_index(0)?);
             }
         }
-        Ok(place)
+        Ok(facts)
     }
 
     fn all(&self, account: &Account) -> Vec<Grants> {
@@ -193,12 +193,12 @@ impl Place {
             return Grants { role, statements: Vec::new(), notes: vec![note] };
         }
         let user = account.user.clone().unwrap_or_else(|| role.usual_user().to_owned());
-        let mut statements = Statements::at(self, user, &account.host);
+        let mut statements = Statements::new(self, user, &account.host);
         match role {
-            Role::Inspect => statements.inspect(),
-            Role::Migrate => statements.migrate(),
-            Role::Run => statements.run(false),
-            Role::Observe => statements.run(true),
+            Role::Inspect => statements.add_inspect(),
+            Role::Migrate => statements.add_migrate(),
+            Role::Run => statements.add_run(false),
+            Role::Observe => statements.add_run(true),
         }
         let mut notes = statements.notes;
         if self.columns.is_none() {
@@ -214,7 +214,8 @@ impl Place {
         self.columns.as_ref().is_none_or(|columns| columns.has_table(table))
     }
 
-    /// Returns the columns of this table that exist and that a worker reads, or also an inspection.
+    /// Returns the existing columns of this table that a worker reads and, with `inspects`, those that an
+    /// inspection reads.
     fn read_columns(&self, table: &str, inspects: bool) -> Vec<&'static str> {
         let here = KNOWN.iter().filter_map(|(of, name, _, decides, in_baseline)| {
             let is_there = self.columns.as_ref().map_or(*in_baseline, |columns| columns.has(table, name));

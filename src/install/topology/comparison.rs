@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::management::{Management, ManagementError};
-use super::reader::{BrokerReader, Here, ReadError, Seen};
+use super::reader::{BrokerReader, Existing, ReadError, Seen};
 use super::{EVERYTHING, QueueRole};
 use crate::install::finding::{Code, Finding, NotChecked};
 use crate::queue::topology::QueueSpec;
@@ -21,13 +21,13 @@ pub(crate) enum Object {
 #[serde(rename_all = "snake_case", tag = "change")]
 pub(crate) enum Change {
     Missing,
-    /// An argument (or a property) differs: the expected and the actual value; null means none.
+    /// An argument (or a property) differs. Contains the expected and the actual value; null means no value.
     Argument {
         argument: String,
         wanted: Value,
         found: Value,
     },
-    /// It differs in a way that only the broker can describe.
+    /// The object differs in a way that only the broker can describe.
     Other {
         said: String,
     },
@@ -46,9 +46,9 @@ pub(crate) struct Difference {
 pub(crate) struct FoundQueue {
     pub(crate) name: String,
     pub(crate) role: QueueRole,
-    /// The numbers of ready messages and of consumers; none if this user may not inspect it.
+    /// The number of ready messages and the number of consumers; `None` if this user may not inspect the queue.
     pub(crate) counts: Option<(u32, u32)>,
-    /// What the management API reports about it; null if it reports nothing.
+    /// What the management API reports about the queue; null if it reports nothing.
     pub(crate) info: Value,
 }
 
@@ -58,30 +58,31 @@ pub(crate) struct Comparison {
     pub(crate) findings: Vec<Finding>,
     pub(crate) not_checked: Vec<NotChecked>,
     pub(crate) queues: Vec<FoundQueue>,
-    /// Where the exchange sends messages that no queue accepts; none means back to the publisher.
+    /// The exchange that gets the messages that no queue accepts; `None` if they are returned to the publisher.
     pub(crate) alternate: Option<String>,
-    /// Something exists that the broker did not compare with ours, because our user may not configure it.
+    /// Whether an object exists that the broker did not compare with ours, because our user may not configure
+    /// it.
     pub(crate) uncompared: bool,
-    /// Why the management API does not answer, if it was queried.
+    /// Why the management API does not respond, if it was queried.
     pub(crate) silent: Option<ManagementError>,
 }
 
-/// Compares the topology, with the help of the management API if it is configured. Returns an error only when
-/// the broker cannot be queried at all.
+/// Compares the topology, using the management API if it is configured. Returns an error only if the broker
+/// cannot be queried at all.
 pub(crate) async fn compare(
     reader: &BrokerReader,
     management: Option<&Management>,
 ) -> Result<Comparison, ReadError> {
     let mut comparing = Comparing { reader, management, found: Comparison::default() };
-    comparing.ask(&["overview"]).await;
+    comparing.query_api(&["overview"]).await;
     if comparing.found.silent.is_some() {
         comparing.management = None;
     }
-    comparing.exchange().await?;
+    comparing.compare_exchange().await?;
     for spec in &reader.settings.topology.queues {
-        comparing.queue(spec).await?;
+        comparing.compare_queue(spec).await?;
     }
-    comparing.binding().await;
+    comparing.compare_binding().await;
     Ok(comparing.found)
 }
 
@@ -109,53 +110,53 @@ struct Comparing<'a> {
 const ALTERNATE: &str = "alternate-exchange";
 
 impl Comparing<'_> {
-    /// Returns the API's answer; records its first error.
-    async fn ask(&mut self, path: &[&str]) -> Value {
+    /// Returns the API's response; records its first error.
+    async fn query_api(&mut self, path: &[&str]) -> Value {
         let Some(api) = self.management else { return Value::Null };
         let answer = api.get(path).await.map_err(|error| self.found.silent.get_or_insert(error));
         answer.ok().flatten().unwrap_or_default()
     }
 
-    async fn exchange(&mut self) -> Result<(), ReadError> {
+    async fn compare_exchange(&mut self) -> Result<(), ReadError> {
         let (name, vhost) = (&self.reader.settings.topology.exchange, self.reader.vhost());
         let object = Object::Exchange { name: name.clone() };
         let seen = self.reader.exchange().await?;
-        let info = self.ask(&["exchanges", vhost, name]).await;
+        let info = self.query_api(&["exchanges", vhost, name]).await;
         let remedy = format!(
             "an exchange cannot be changed: stop the publishers, run rabbitmqadmin delete exchange \
              name={name}, then hostmatch topology apply. Or choose another queue.prefix"
         );
-        let Some(here) = self.here(seen, &object, !info.is_null()) else { return Ok(()) };
+        let Some(here) = self.existing(seen, &object, !info.is_null()) else { return Ok(()) };
         if info.is_null() {
             if let Some(said) = &here.differs {
-                self.differs(&object, change(said), &remedy);
+                self.report_difference(&object, parse_difference(said), &remedy);
             }
             return Ok(());
         }
         let wanted = [("type", "topic".into()), ("durable", true.into()), ("internal", false.into())];
         for (argument, wanted) in wanted {
-            self.argument(&object, argument, wanted, &info[argument], &remedy);
+            self.compare_argument(&object, argument, wanted, &info[argument], &remedy);
         }
         let text = |value: &Value| value.as_str().map(str::to_owned);
         self.found.alternate = text(&info["arguments"][ALTERNATE]);
         if let Some(policy) = info["policy"].as_str() {
-            let policy = self.ask(&["policies", vhost, policy]).await;
+            let policy = self.query_api(&["policies", vhost, policy]).await;
             self.found.alternate = self.found.alternate.take().or(text(&policy["definition"][ALTERNATE]));
         }
         Ok(())
     }
 
-    async fn queue(&mut self, spec: &QueueSpec) -> Result<(), ReadError> {
+    async fn compare_queue(&mut self, spec: &QueueSpec) -> Result<(), ReadError> {
         let vhost = self.reader.vhost();
         let object = Object::Queue { name: spec.name.clone() };
         let seen = self.reader.queue(spec).await?;
-        let info = self.ask(&["queues", vhost, &spec.name]).await;
+        let info = self.query_api(&["queues", vhost, &spec.name]).await;
         let is_hidden = matches!(seen, Seen::Hidden);
         if matches!(seen, Seen::Missing) {
-            self.here(seen, &object, false);
+            self.existing(seen, &object, false);
             return Ok(());
         }
-        let here = self.here(seen, &object, !info.is_null()).unwrap_or_default();
+        let here = self.existing(seen, &object, !info.is_null()).unwrap_or_default();
         let first = match here.messages {
             0 => {
                 "stop publishers and workers; check that it is empty (rabbitmqctl list_queues name messages)"
@@ -170,19 +171,26 @@ impl Comparing<'_> {
         );
         let before = self.found.findings.len();
         if !info.is_null() {
-            self.arguments(&object, spec, &info, &here, &remedy);
+            self.compare_arguments(&object, spec, &info, &here, &remedy);
         }
         if let Some(said) = here.differs.as_ref().filter(|_| self.found.findings.len() == before) {
-            self.differs(&object, change(said), &remedy);
+            self.report_difference(&object, parse_difference(said), &remedy);
         }
         let counts = (!is_hidden).then_some((here.messages, here.consumers));
         self.found.queues.push(FoundQueue { name: spec.name.clone(), role: spec.role, counts, info });
         Ok(())
     }
 
-    /// Compares a queue's arguments: ours must be present. Additional ones are a difference, unless the
+    /// Compares a queue's arguments: ours must be present. Additional arguments are a difference, unless the
     /// broker accepted our declaration as that of the same queue.
-    fn arguments(&mut self, object: &Object, spec: &QueueSpec, info: &Value, here: &Here, remedy: &str) {
+    fn compare_arguments(
+        &mut self,
+        object: &Object,
+        spec: &QueueSpec,
+        info: &Value,
+        here: &Existing,
+        remedy: &str,
+    ) {
         let found = &info["arguments"];
         for (name, wanted) in &spec.arguments {
             let found = &found[*name];
@@ -191,28 +199,28 @@ impl Comparing<'_> {
             } else {
                 remedy.to_owned()
             };
-            self.argument(object, name, wanted.clone(), found, &remedy);
+            self.compare_argument(object, name, wanted.clone(), found, &remedy);
         }
         let is_same = here.compared && here.differs.is_none();
         let harmless =
             ["x-queue-leader-locator", "x-quorum-initial-group-size", "x-quorum-target-group-size"];
         for (name, found) in found.as_object().into_iter().flatten().filter(|_| !is_same) {
             if !spec.arguments.contains_key(name.as_str()) && !harmless.contains(&name.as_str()) {
-                self.argument(object, name, Value::Null, found, remedy);
+                self.compare_argument(object, name, Value::Null, found, remedy);
             }
         }
     }
 
-    async fn binding(&mut self) {
+    async fn compare_binding(&mut self) {
         let (source, destination) =
             (&self.reader.settings.topology.exchange, &self.reader.settings.topology.work);
         let has_work = self.found.queues.iter().any(|queue| queue.role == QueueRole::Work);
-        // Without one of its ends it cannot exist, and the missing end has been reported.
+        // Without the exchange or the queue there can be no binding, and what is missing has been reported.
         if !has_work || self.found.findings.iter().any(|one| one.code == Code::ExchangeMissing) {
             return;
         }
         let path = ["bindings", self.reader.vhost(), "e", source, "q", destination];
-        let bindings = if self.found.silent.is_none() { self.ask(&path).await } else { Value::Null };
+        let bindings = if self.found.silent.is_none() { self.query_api(&path).await } else { Value::Null };
         if self.management.is_none() || self.found.silent.is_some() {
             let why = match &self.found.silent {
                 Some(error) => error.to_string(),
@@ -224,25 +232,25 @@ impl Comparing<'_> {
         let mut all = bindings.as_array().into_iter().flatten();
         if !all.any(|binding| binding["routing_key"] == EVERYTHING) {
             let (source, destination) = (source.clone(), destination.clone());
-            self.missing(&Object::Binding { source, destination, routing_key: EVERYTHING });
+            self.report_missing(&Object::Binding { source, destination, routing_key: EVERYTHING });
         }
     }
 
-    /// Returns what exists, or records why it is unknown, unless the API has reported it instead.
-    fn here(&mut self, seen: Seen, object: &Object, reported: bool) -> Option<Here> {
+    /// Returns the object that exists. Records why it is unknown, unless the API has reported it.
+    fn existing(&mut self, seen: Seen, object: &Object, reported: bool) -> Option<Existing> {
         match seen {
             Seen::Missing => {
-                self.missing(object);
+                self.report_missing(object);
                 return None;
             }
-            Seen::Here(here) => {
+            Seen::Existing(here) => {
                 self.found.uncompared |= !here.compared;
                 return Some(here);
             }
             Seen::Hidden => self.found.uncompared = true,
         }
         if reported {
-            return Some(Here::default());
+            return Some(Existing::default());
         }
         let is_exchange = matches!(object, Object::Exchange { .. });
         let (code, kind) =
@@ -254,19 +262,26 @@ impl Comparing<'_> {
         None
     }
 
-    fn missing(&mut self, object: &Object) {
+    fn report_missing(&mut self, object: &Object) {
         let remedy = "hostmatch topology apply, as a user with the right to configure it";
-        self.differs(object, Change::Missing, remedy);
+        self.report_difference(object, Change::Missing, remedy);
     }
 
-    fn argument(&mut self, object: &Object, argument: &str, wanted: Value, found: &Value, remedy: &str) {
+    fn compare_argument(
+        &mut self,
+        object: &Object,
+        argument: &str,
+        wanted: Value,
+        found: &Value,
+        remedy: &str,
+    ) {
         if wanted != *found {
             let (argument, found) = (argument.to_owned(), found.clone());
-            self.differs(object, Change::Argument { argument, wanted, found }, remedy);
+            self.report_difference(object, Change::Argument { argument, wanted, found }, remedy);
         }
     }
 
-    fn differs(&mut self, object: &Object, change: Change, remedy: &str) {
+    fn report_difference(&mut self, object: &Object, change: Change, remedy: &str) {
         let is_missing = change == Change::Missing;
         let (code, subject) = match object {
             Object::Exchange { name } if is_missing => (Code::ExchangeMissing, name.clone()),
@@ -295,7 +310,7 @@ impl Comparing<'_> {
 
 /// Parses the broker's text `inequivalent arg 'x' for queue 'q' in vhost '/': received the value '50' of
 /// type 'long' but current is the value '20' of type 'long'`; either value may be `none`.
-fn change(said: &str) -> Change {
+fn parse_difference(said: &str) -> Change {
     let other = || Change::Other { said: said.to_owned() };
     let Some((head, values)) = said.split_once(": received ") else { return other() };
     let Some(argument) = head.split('\'').nth(1).filter(|_| head.contains("inequivalent arg")) else {
@@ -322,10 +337,10 @@ mod tests {
             wanted,
             found,
         };
-        assert_eq!(change(said), expected(50.into(), 20.into(), "x-delivery-limit"));
+        assert_eq!(parse_difference(said), expected(50.into(), 20.into(), "x-delivery-limit"));
         let said = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received the \
                     value 'quorum' of type 'longstr' but current is none";
-        assert_eq!(change(said), expected("quorum".into(), Value::Null, "x-queue-type"));
-        assert_eq!(change("RESOURCE_LOCKED"), Change::Other { said: "RESOURCE_LOCKED".to_owned() });
+        assert_eq!(parse_difference(said), expected("quorum".into(), Value::Null, "x-queue-type"));
+        assert_eq!(parse_difference("RESOURCE_LOCKED"), Change::Other { said: "RESOURCE_LOCKED".to_owned() });
     }
 }

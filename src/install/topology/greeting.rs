@@ -1,5 +1,5 @@
-//! Reads the product and version that a broker sends before the login. lapin does not expose them, so
-//! this uses a separate connection.
+//! Reads the product and version that a broker sends before the login. This uses a separate connection,
+//! because lapin does not expose them.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use lapin::uri::AMQPUri;
 
 /// The protocol header that a client sends first.
 const HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
-/// Kind, channel and size of a frame.
+/// The number of bytes for the type, channel and size of a frame.
 const FRAME_HEAD: usize = 7;
 /// A first frame larger than this is not AMQP.
 const LARGEST: usize = 64 << 10;
@@ -22,21 +22,21 @@ const START: [u8; 6] = [0, 10, 0, 10, 0, 9];
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Server {
     pub(crate) product: String,
-    /// Such as `3.10.8`.
+    /// The version, such as `3.10.8`.
     pub(crate) version: String,
 }
 
 impl Server {
-    /// Returns the major and minor version; none if they cannot be read.
+    /// Returns the major and minor version; `None` if they cannot be read.
     pub(crate) fn numbers(&self) -> Option<(u32, u32)> {
         let mut numbers = self.version.split('.').map(str::parse::<u32>);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 }
 
-/// Reads the broker's greeting; none when there is no answer, or one that is not understood. Waits on a
-/// blocking thread, for at most about `limit`.
-pub(super) async fn ask(mut address: AMQPUri, limit: Duration) -> Option<Server> {
+/// Reads the broker's greeting; `None` if there is no response, or it is not understood. Waits on a blocking
+/// thread, for about `limit` at most.
+pub(super) async fn read_greeting(mut address: AMQPUri, limit: Duration) -> Option<Server> {
     address.query.connection_timeout = u64::try_from(limit.as_millis()).ok();
     tokio::task::spawn_blocking(move || greet(&address, limit)).await.ok()?
 }

@@ -1,5 +1,5 @@
-//! The client of RabbitMQ's management API, for what AMQP does not report. It only reads, and is used
-//! only if `queue.management_url` is set.
+//! A client for RabbitMQ's management API, which reports what AMQP does not. The client only reads, and is
+//! used only if `queue.management_url` is set.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -9,13 +9,13 @@ use crate::http::client::Client;
 use crate::queue::QueueError;
 use crate::queue::amqp::Settings;
 
-/// Why something could not be read. Contains no password.
+/// Why something could not be read. The text contains no password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ManagementError {
-    /// There is no answer, or it is not understood.
+    /// There is no response, or it is not understood.
     #[error("the management API does not answer as expected: {0}")]
     Silent(String),
-    /// User or password are not accepted, or the user may not see this.
+    /// The user or the password is not accepted, or the user may not see this.
     #[error("the management API does not let its user see {0}")]
     Refused(&'static str),
 }
@@ -24,7 +24,7 @@ pub(crate) enum ManagementError {
 pub(crate) struct Management(Client);
 
 impl Management {
-    /// Creates a client of the configured API; none if none is configured. An error means an invalid URL.
+    /// Creates a client for the configured API; `None` if no API is configured. Fails if the URL is invalid.
     pub(crate) fn of(config: &QueueConfig) -> Result<Option<Self>, QueueError> {
         let base = config.management_url.expose();
         if base.is_empty() {
@@ -41,8 +41,8 @@ impl Management {
         self.0.base()
     }
 
-    /// Gets this path, such as `["queues", "/", "hostmatch.dead"]`; none when it does not exist. A user who
-    /// may see nothing else may see the `overview`.
+    /// Gets this path, such as `["queues", "/", "hostmatch.dead"]`; `None` if it does not exist. A user who
+    /// may see nothing else may still see the `overview`.
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Option<Value>, ManagementError> {
         let what = match path.first() {
             Some(&"overview") => "anything",
@@ -62,7 +62,7 @@ impl Management {
         let answer = self.0.get(&format!("/api{path}")).await;
         let answer = answer.map_err(|error| ManagementError::Silent(error.to_string()))?;
         match answer.status().as_u16() {
-            // The text of the error may quote the answer.
+            // The text of the error may quote the response.
             200 => serde_json::from_slice(answer.body())
                 .map(Some)
                 .map_err(|_| ManagementError::Silent(format!("{} is not RabbitMQ's", self.base()))),

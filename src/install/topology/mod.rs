@@ -1,7 +1,7 @@
 //! Compares a broker's topology with the expected one, for `hostmatch topology` and `hostmatch doctor`.
 //!
-//! AMQP reports whether an object exists and the first argument that differs; the management API
-//! reports all arguments, the bindings and the policies. What neither reports is not checked.
+//! AMQP reports whether an object exists, and the first argument that differs; the management API reports all
+//! arguments, the bindings and the policies. What is reported by neither is not checked.
 
 mod reader;
 mod greeting;
@@ -23,17 +23,17 @@ pub(crate) use crate::queue::topology::{EVERYTHING, Topology};
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) made: Vec<Object>,
-    /// Why something was not created.
+    /// The reasons why objects were not created.
     pub(crate) problems: Vec<String>,
 }
 
-/// Returns the virtual host that `queue.url` names.
+/// Returns the virtual host in `queue.url`.
 pub(crate) fn vhost(config: &QueueConfig) -> Result<String, ReadError> {
     Ok(Settings::of(config)?.address.vhost)
 }
 
-/// Returns exchange, queues and binding in this virtual host as RabbitMQ definitions, and nothing else, so
-/// that importing them changes nothing else.
+/// Returns the exchange, the queues and the binding in this virtual host as RabbitMQ definitions. They contain
+/// nothing else, so that importing them changes nothing else.
 pub(crate) fn definitions(topology: &Topology, vhost: &str) -> Value {
     let queues = topology.queues.iter().map(|queue| {
         json!({
@@ -54,25 +54,25 @@ pub(crate) fn definitions(topology: &Topology, vhost: &str) -> Value {
     })
 }
 
-/// Compares a broker's topology with the expected one; with `makes` it creates what is missing first.
-/// Returns an error only when the broker cannot be queried at all.
+/// Compares a broker's topology with the expected one; with `makes`, first creates what is missing.
+/// Returns an error only if the broker cannot be queried at all.
 pub(crate) async fn diff(
     config: &QueueConfig,
     makes: bool,
 ) -> Result<(Comparison, Option<Applied>), ReadError> {
     let management = Management::of(config)?;
-    let reader = BrokerReader::at(config).await?;
+    let reader = BrokerReader::connect(config).await?;
     let done = async {
         let before = compare(&reader, management.as_ref()).await?;
         if !makes {
             return Ok((before, None));
         }
-        let problems = reader.make().await?;
+        let problems = reader.create_missing().await?;
         let after = compare(&reader, management.as_ref()).await?;
         let left: Vec<&Object> = after.differences().map(|one| &one.object).collect();
         let missing = before.differences().filter(|one| one.change == Change::Missing);
         let made = missing.map(|one| one.object.clone()).filter(|one| !left.contains(&one)).collect();
-        // The broker refused to create what differs, and that is reported with the differences.
+        // The broker refuses to create an object that differs; the difference is reported anyway.
         let is_reported = |text: &String| left.iter().any(|one| text.contains(&format!("{:?}", one.name())));
         let problems = problems.into_iter().filter(|text| !is_reported(text)).collect();
         Ok((after, Some(Applied { made, problems })))

@@ -1,10 +1,10 @@
 //! Inspects a broker over AMQP, for `hostmatch doctor` and `hostmatch topology`: what exists, and what our
-//! user may do with it. It moves no message, and only [`BrokerReader::make`] creates anything.
+//! user may do with it. It does not move messages, and only [`BrokerReader::create_missing`] creates anything.
 //!
-//! It tests rights with requests that the broker has to refuse for a reason that it checks after the
-//! rights: a publish whose `expiration` is not a number and whose `user_id` is not ours, a consumer whose
-//! priority is not a number. "Access refused" then means that the right is missing, and "precondition
-//! failed" that it is granted.
+//! It tests rights with requests that the broker must refuse for a reason that it checks after the rights: a
+//! publish whose `expiration` is not a number and whose `user_id` is not ours, and a consumer whose priority
+//! is not a number. "Access refused" then means that the right is missing, and "precondition failed" that it
+//! is granted.
 
 use std::time::Duration;
 
@@ -28,48 +28,48 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the broker may take to report that it accepts no messages, after it has received one.
 const BLOCK_NOTICE: Duration = Duration::from_millis(500);
 
-/// Why a broker cannot be inspected: what failed, and what to do next.
+/// Why a broker cannot be inspected. The text says what failed, and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// Its address is invalid.
+    /// The broker's address is invalid.
     #[error(transparent)]
     Config(#[from] QueueError),
-    /// It refuses the login.
+    /// The broker refuses the login.
     #[error("{0}")]
     Refused(String),
-    /// It is away, or does not answer in time.
+    /// The broker is unreachable, or does not respond in time.
     #[error("{0}")]
     Unreachable(String),
 }
 
-/// What exists under a name.
+/// The result of looking up an exchange or queue by name.
 pub(super) enum Seen {
     Missing,
-    /// Our user may not even inspect it.
+    /// Our user may not even inspect the object.
     Hidden,
-    Here(Here),
+    Existing(Existing),
 }
 
 /// An exchange or queue that exists.
 #[derive(Default)]
-pub(super) struct Here {
-    /// For a queue: the numbers of ready messages and of consumers.
+pub(super) struct Existing {
+    /// For a queue: the number of ready messages and the number of consumers.
     pub(super) messages: u32,
     pub(super) consumers: u32,
     /// The broker's description of the first difference, if it differs from what we expect.
     pub(super) differs: Option<String>,
-    /// Whether it was compared with what we expect; that needs the right to configure.
+    /// Whether it was compared with what we expect, which needs the right to configure.
     pub(super) compared: bool,
 }
 
-/// The result of a publish that the broker has to refuse.
+/// The result of a publish that the broker must refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// The same publish with valid properties would be accepted.
+    /// A publish with valid properties would be accepted.
     Allowed,
     /// Our user has no right to write there.
     Denied,
-    /// The broker accepts no messages of this size: its text, with both sizes.
+    /// The broker accepts no messages of this size. Contains its error text, with both sizes.
     TooLarge(String),
     Missing,
     /// The broker accepts no messages now: it is short of memory or disk.
@@ -84,8 +84,8 @@ pub(crate) struct BrokerReader {
 }
 
 impl BrokerReader {
-    /// Connects once, without waiting for a broker that is away.
-    pub(crate) async fn at(config: &QueueConfig) -> Result<Self, ReadError> {
+    /// Connects once, without waiting for a broker that is unreachable.
+    pub(crate) async fn connect(config: &QueueConfig) -> Result<Self, ReadError> {
         let settings = Settings::of(config)?;
         let connection = with_deadline(&settings, open("look", &settings)).await?;
         let connection = connection.map_err(|error| refusal(&error, &settings))?;
@@ -109,13 +109,13 @@ impl BrokerReader {
         &self.settings.address.authority.userinfo.username
     }
 
-    /// Returns how many channels the broker allows one connection.
+    /// Returns the number of channels that the broker allows per connection.
     pub(crate) fn channels(&self) -> u16 {
         self.connection.configuration().channel_max()
     }
 
     pub(crate) async fn server(&self) -> Option<Server> {
-        greeting::ask(self.settings.address.clone(), self.settings.connect_timeout).await
+        greeting::read_greeting(self.settings.address.clone(), self.settings.connect_timeout).await
     }
 
     pub(super) async fn exchange(&self) -> Result<Seen, ReadError> {
@@ -125,7 +125,7 @@ impl BrokerReader {
             let table = FieldTable::default();
             let channel = self.channel().await?;
             channel.exchange_declare(name.into(), ExchangeKind::Topic, passive, table).await?;
-            Ok(Here::default())
+            Ok(Existing::default())
         };
         let again = async { self.settings.topology.make_exchange(&self.channel().await?).await };
         self.seen(found, again).await
@@ -138,15 +138,15 @@ impl BrokerReader {
             let queue =
                 channel.queue_declare(spec.name.as_str().into(), passive, FieldTable::default()).await?;
             let (messages, consumers) = (queue.message_count(), queue.consumer_count());
-            Ok(Here { messages, consumers, ..Here::default() })
+            Ok(Existing { messages, consumers, ..Existing::default() })
         };
         let again = async { spec.make(&self.channel().await?).await };
         self.seen(found, again).await
     }
 
     /// Checks whether our user may publish a message of this many bytes to this exchange (`""` is the default
-    /// one), and whether the broker accepts messages at all now. The message reaches no queue.
-    pub(crate) async fn write(&self, exchange: &str, bytes: usize) -> Result<Written, ReadError> {
+    /// exchange), and whether the broker currently accepts messages. The message does not reach a queue.
+    pub(crate) async fn test_publish(&self, exchange: &str, bytes: usize) -> Result<Written, ReadError> {
         let nobody = Uuid::new_v4().simple().to_string();
         let refused = BasicProperties::default().with_expiration("never".into()).with_user_id("-".into());
         let body = vec![0; bytes];
@@ -166,7 +166,7 @@ impl BrokerReader {
                 Err(_) => {}
             }
         };
-        // A blocked connection may have let the first one through.
+        // A blocked connection may have let the first publish through.
         let notice = Instant::now() + BLOCK_NOTICE;
         let mut open = Box::pin(self.channel());
         while !self.connection.status().blocked() && Instant::now() < notice {
@@ -183,14 +183,16 @@ impl BrokerReader {
             Some(Err(error)) => match code(&error) {
                 Some(403) => Ok(Written::Denied),
                 Some(404) => Ok(Written::Missing),
-                Some(406) if said(&error).contains("size") => Ok(Written::TooLarge(said(&error))),
+                Some(406) if broker_text(&error).contains("size") => {
+                    Ok(Written::TooLarge(broker_text(&error)))
+                }
                 Some(406) => Ok(Written::Allowed),
                 _ => Err(refusal(&error, &self.settings)),
             },
         }
     }
 
-    /// Returns whether our user may not consume from this queue. It consumes nothing.
+    /// Returns whether our user may not consume from this queue, without consuming anything.
     pub(crate) async fn may_not_read(&self, queue: &str) -> Result<bool, ReadError> {
         let asked = async {
             let channel = self.channel().await?;
@@ -200,7 +202,7 @@ impl BrokerReader {
             refused.insert("x-cancel-on-ha-failover".into(), AMQPValue::LongString("none".into()));
             let tag = "look";
             channel.basic_consume(queue.into(), tag.into(), BasicConsumeOptions::default(), refused).await?;
-            // The broker accepted the consumer after all: cancel it; nothing was acknowledged.
+            // The broker unexpectedly accepted the consumer, so cancel it; nothing was acknowledged.
             channel.basic_cancel(tag.into(), BasicCancelOptions::default()).await
         };
         match with_deadline(&self.settings, asked).await? {
@@ -213,9 +215,9 @@ impl BrokerReader {
         }
     }
 
-    /// Creates what is missing of the topology, each object separately, so that a failure does not prevent
-    /// the others. Returns the problems as texts; an error when the broker becomes unreachable.
-    pub(crate) async fn make(&self) -> Result<Vec<String>, ReadError> {
+    /// Creates the missing parts of the topology, each separately, so that one failure does not prevent the
+    /// others. Returns the problems as texts. Fails if the broker becomes unreachable.
+    pub(crate) async fn create_missing(&self) -> Result<Vec<String>, ReadError> {
         let (settings, topology) = (&self.settings, &self.settings.topology);
         let mut made = Vec::new();
         let exchange = async { topology.make_exchange(&self.channel().await?).await };
@@ -228,7 +230,7 @@ impl BrokerReader {
     }
 
     pub(crate) async fn close(self) {
-        // A blocked broker does not answer; dropping the connection loses nothing.
+        // A blocked broker does not respond; dropping the connection loses nothing.
         let _gone = timeout(Duration::from_secs(2), self.connection.close(200, "bye".into())).await;
     }
 
@@ -236,29 +238,30 @@ impl BrokerReader {
         self.connection.create_channel().await
     }
 
-    /// Returns what exists. Then declares it as we expect it, which changes nothing: the broker compares.
+    /// Returns what exists. Then declares the existing object in the form that we expect: this changes nothing,
+    /// but makes the broker compare the two.
     async fn seen(
         &self,
-        found: impl Future<Output = lapin::Result<Here>>,
+        found: impl Future<Output = lapin::Result<Existing>>,
         again: impl Future<Output = lapin::Result<()>>,
     ) -> Result<Seen, ReadError> {
         let differs = |error: &lapin::Error, here| {
-            Seen::Here(Here { differs: Some(said(error)), compared: true, ..here })
+            Seen::Existing(Existing { differs: Some(broker_text(error)), compared: true, ..here })
         };
         let here = match with_deadline(&self.settings, found).await? {
             Ok(here) => here,
             Err(error) => match code(&error) {
                 Some(404) => return Ok(Seen::Missing),
                 Some(403) => return Ok(Seen::Hidden),
-                // It is exclusive to another connection.
-                Some(405) => return Ok(differs(&error, Here::default())),
+                // The queue is exclusive to another connection.
+                Some(405) => return Ok(differs(&error, Existing::default())),
                 _ => return Err(refusal(&error, &self.settings)),
             },
         };
         match with_deadline(&self.settings, again).await? {
-            Ok(()) => Ok(Seen::Here(Here { compared: true, ..here })),
+            Ok(()) => Ok(Seen::Existing(Existing { compared: true, ..here })),
             Err(error) => match code(&error) {
-                Some(403) => Ok(Seen::Here(here)),
+                Some(403) => Ok(Seen::Existing(here)),
                 Some(406) => Ok(differs(&error, here)),
                 _ => Err(refusal(&error, &self.settings)),
             },
@@ -282,7 +285,7 @@ fn refusal(error: &lapin::Error, settings: &Settings) -> ReadError {
 }
 
 /// Returns the broker's own text.
-fn said(error: &lapin::Error) -> String {
+fn broker_text(error: &lapin::Error) -> String {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         _ => error.to_string(),

@@ -1,4 +1,4 @@
-//! Finds the host, the file and other parts of the configuration's URLs.
+//! Finds the host, the file and other parts of the URLs in the configuration.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub(super) fn host(url: &str) -> &str {
     authority.rsplit_once(':').map_or(authority, |(host, _)| host)
 }
 
-/// Returns whether the host is this machine.
+/// Returns whether this host is the local machine.
 pub(super) fn is_here(host: &str) -> bool {
     let address = host.parse::<std::net::IpAddr>();
     host.is_empty() || host == "localhost" || address.is_ok_and(|address| address.is_loopback())
