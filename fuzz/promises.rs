@@ -1,5 +1,5 @@
-//! What the decoder promises for any bytes. The fuzz target and a test of the usual run share it
-//! (tests/it/event/fuzzing.rs).
+//! Checks what the decoder promises for any bytes. It is shared by the fuzz target and by a test of the usual
+//! run (tests/it/event/fuzzing.rs).
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use hostmatch::event::{Decoded, Envelope, decode};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A whole message, in the form of the fixtures in tests/fixtures/messages. Any other input is a body.
+/// A whole message, in the format of the fixtures in tests/fixtures/messages. Any other input is a body.
 #[derive(Deserialize)]
 struct Message {
     #[serde(default)]
@@ -18,7 +18,7 @@ struct Message {
     body: Value,
 }
 
-/// Fails when one of the decoder's promises is broken.
+/// Panics if one of the decoder's promises is broken.
 pub(crate) fn keeps(input: &[u8]) {
     match serde_json::from_slice::<Message>(input) {
         Ok(Message { headers, routing_key, correlation_id, body }) => {

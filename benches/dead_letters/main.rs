@@ -1,5 +1,5 @@
-//! Benchmark of reading many dead letters: how long lists, groups and searches take, and which indexes
-//! the databases use for them.
+//! Benchmark for reading many dead letters: measures how long lists, groups and searches take, and shows which
+//! indexes the databases use for them.
 //!
 //! `cargo bench --bench dead_letters`
 
@@ -29,7 +29,7 @@ struct Options {
     /// The number of dead letters.
     #[arg(long, default_value_t = 100_000)]
     letters: u64,
-    /// Only these databases.
+    /// Measure only these databases.
     #[arg(long, value_enum)]
     engine: Vec<Engine>,
     /// How often to repeat each read; the slowest counts.
@@ -67,9 +67,9 @@ async fn main() -> Result<()> {
     for engine in engines {
         let scratch = Scratch::open(engine, directory.path()).await?;
         scratch.insert(reads::COLUMNS, (0..options.letters).map(|n| reads::letter(engine, n))).await?;
-        let there = scratch.number("SELECT COUNT(*) FROM hostmatch_dead_letters").await?;
+        let inserted = scratch.number("SELECT COUNT(*) FROM hostmatch_dead_letters").await?;
         if there != options.letters {
-            return Err(format!("{there} dead letters instead of {}", options.letters).into());
+            return Err(format!("{inserted} dead letters instead of {}", options.letters).into());
         }
         // An installation that has been running for a while has statistics.
         scratch

@@ -19,8 +19,8 @@ pub(crate) const COLUMNS: &str = "hostmatch_dead_letters (dead_id, event_id, eve
      error, fingerprint, attempts, history, routing_key, headers, body, first_seen_ms, last_failed_ms, \
      recorded_ms, state, host_id, starts_ms)";
 
-/// Returns the values of the nth dead letter: with fifty causes, twenty companies and a thousand hosts,
-/// and a body as large as Cal.com's. One in ten is closed.
+/// Returns the values of the nth dead letter. All dead letters together have fifty causes, twenty companies and
+/// a thousand hosts; each body is as large as one from Cal.com; one in ten is closed.
 pub(crate) fn letter(engine: Engine, n: u64) -> String {
     let (cause, company, host) = (n * 7919 % 50, n * 31 % 20 + 1, n * 17 % 1_000 + 1);
     let reason = REASONS[usize::try_from(cause % 5).unwrap_or_default()];
@@ -45,7 +45,7 @@ pub(crate) struct Read {
     is_grouped: bool,
     /// The same filter in SQL, for its query plan.
     condition: &'static str,
-    /// Whether it must find something.
+    /// Whether the read must find rows.
     finds: bool,
 }
 
@@ -139,7 +139,7 @@ impl Read {
     /// Runs the read, and returns the number of rows.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails if the database cannot be read.
     pub(crate) async fn run(&self, database: &Database) -> Result<usize> {
         let scope = Scope::of(self.company.map(CompanyId));
         Ok(if self.is_grouped {
@@ -149,10 +149,10 @@ impl Read {
         })
     }
 
-    /// Checks that it found rows exactly if it must.
+    /// Checks that the read found rows if it must, and none otherwise.
     ///
     /// # Errors
-    /// When it did not.
+    /// Fails if the number of rows is wrong.
     pub(crate) fn check(&self, rows: usize, letters: u64) -> Result<()> {
         if letters < 10_000 || (rows > 0) == self.finds {
             return Ok(());
@@ -160,10 +160,10 @@ impl Read {
         Err(format!("{}: {rows} rows", self.name).into())
     }
 
-    /// Returns the database's plan: the indexes that it uses, in its own words.
+    /// Returns the query plan: the indexes that the database uses, in its own words.
     ///
     /// # Errors
-    /// When the query fails.
+    /// Fails if the query fails.
     pub(crate) async fn plan(&self, database: &Database) -> Result<String> {
         let condition = self.condition;
         let query = if self.is_grouped {

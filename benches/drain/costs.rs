@@ -1,4 +1,4 @@
-//! The costs of a drain: time, CPU seconds by process, memory.
+//! Measures the costs of a drain: time, CPU seconds by process, and memory.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::database::Engine;
 use crate::usage::{cpu_seconds, listening_on};
 use crate::{broker, port};
 
-/// CPU seconds so far.
+/// The CPU seconds that the measured processes have used so far.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Cpu {
     pub(crate) broker: f64,
@@ -31,7 +31,7 @@ impl Watched {
         }
     }
 
-    /// Returns what they and these workers have used so far.
+    /// Returns the CPU seconds that these processes and these workers have used so far.
     pub(crate) fn cpu(&self, workers: &[u32]) -> Cpu {
         Cpu {
             broker: self.broker.map_or(0.0, cpu_seconds),
@@ -49,7 +49,7 @@ pub(crate) struct Costs {
     pub(crate) per_second: f64,
     /// CPU seconds per 1,000 events.
     pub(crate) cpu_per_1000: Cpu,
-    /// The largest worker's; none for a floor, which runs in the benchmark itself.
+    /// The peak memory of the largest worker; `None` for a floor, which runs in the benchmark itself.
     pub(crate) peak_memory: Option<u64>,
 }
 
@@ -72,11 +72,11 @@ impl Costs {
     }
 }
 
-/// Runs `work` in this process and measures it.
+/// Runs `work` in this process, and measures its costs.
 ///
 /// # Errors
-/// Those of `work`.
-pub(crate) async fn measured(
+/// Fails if `work` fails.
+pub(crate) async fn measure(
     events: u64,
     watched: &Watched,
     work: impl Future<Output = crate::Result<()>>,

@@ -1,4 +1,4 @@
-//! The size of the tables, including indexes, after a number of events has been decided.
+//! Measures the size of the tables, including indexes, after a number of events has been decided.
 
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
@@ -9,7 +9,7 @@ use hostmatch::store::DbId;
 /// Returns a line for each of our tables that is not empty, with its size and its number of rows.
 ///
 /// # Errors
-/// When a query fails.
+/// Fails if a query fails.
 pub(crate) async fn sizes(salon: &Salon, events: u64) -> Result<Vec<String>> {
     salon.analyze().await?;
     let database = &salon.scratch.database;

@@ -13,7 +13,7 @@ const PUBLISH_CHUNK: usize = 500;
 /// Publishes the events about these bookings, and waits for the confirms.
 ///
 /// # Errors
-/// When the broker does not accept them.
+/// Fails if the broker does not accept them.
 pub(crate) async fn publish(broker: &Broker, bookings: impl Iterator<Item = Booking>) -> Result<()> {
     let publisher = broker.queue.publisher();
     let mut messages = bookings.map(|booking| message(&booking)).peekable();

@@ -1,5 +1,5 @@
-//! The floors, an upper bound of a worker's speed: the same messages, consumed and acknowledged in the same
-//! way, but with little or no work, and without any of the worker's guarantees.
+//! Measures the floors, an upper bound for a worker's speed: the same messages, consumed and acknowledged in
+//! the same way, but with little or no work, and without any of the worker's guarantees.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::broker::Broker;
 use crate::rows::{self, Decision};
 use crate::salon::Salon;
 
-/// How much a floor does with a batch.
+/// The work that a floor does for a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Floor {
-    /// (a) Nothing.
+    /// (a) Does nothing.
     Consume,
     /// (b) Parses, looks up in memory, and runs one UPDATE of appointments.
     Update,
-    /// (c) The same, and writes the worker's rows.
+    /// (c) Does the same, and writes the worker's rows.
     Rows,
 }
 
@@ -38,10 +38,10 @@ pub(crate) struct BatchSettings {
 }
 
 /// The data that is in memory from the start.
-struct Known {
-    /// Appointment and company by reference.
+struct InMemoryData {
+    /// The appointment and the company by reference.
     appointments: HashMap<String, (u64, u64)>,
-    /// Member of staff by company and address.
+    /// The member of staff by company and address.
     staff: HashMap<(u64, String), u64>,
     /// Hosts that have a mapping.
     mapped: Mutex<HashSet<u64>>,
@@ -66,10 +66,10 @@ struct Host<'a> {
     email: &'a str,
 }
 
-/// Drains this many messages in this way.
+/// Drains this many messages with the work of this floor.
 ///
 /// # Errors
-/// When broker or database fail.
+/// Fails if the broker or the database fails.
 pub(crate) async fn drain(
     floor: Floor,
     broker: &Broker,
@@ -78,7 +78,7 @@ pub(crate) async fn drain(
     settings: BatchSettings,
 ) -> Result<()> {
     let left = Arc::new(AtomicU64::new(events));
-    let known = Arc::new(Known::of(salon.appointments));
+    let known = Arc::new(InMemoryData::of(salon.appointments));
     let mut pipelines = tokio::task::JoinSet::new();
     for number in 0..settings.pipelines {
         let channel = broker.connection.create_channel().await?;
@@ -114,7 +114,7 @@ pub(crate) async fn drain(
     Ok(())
 }
 
-async fn process(floor: Floor, batch: &[Delivery], known: &Known, salon: &Salon) -> Result<()> {
+async fn process(floor: Floor, batch: &[Delivery], known: &InMemoryData, salon: &Salon) -> Result<()> {
     if floor == Floor::Consume {
         return Ok(());
     }
@@ -125,7 +125,7 @@ async fn process(floor: Floor, batch: &[Delivery], known: &Known, salon: &Salon)
     if floor == Floor::Update {
         return rows::update(salon.scratch.database.connection(), &decisions).await;
     }
-    // Held until the end, so that even without guarantees each host gets only one first mapping.
+    // The lock is held until the end, so that even without guarantees each host gets only one first mapping.
     let mut mapped = known.mapped.lock().await;
     for decision in &mut decisions {
         decision.is_new = decision.staff.is_some() && decision.host.is_some_and(|host| mapped.insert(host.0));
@@ -136,7 +136,7 @@ async fn process(floor: Floor, batch: &[Delivery], known: &Known, salon: &Salon)
     rows::write(&salon.scratch.database, &decisions).await
 }
 
-impl Known {
+impl InMemoryData {
     fn of(appointments: u64) -> Self {
         let all = || (0..appointments).map(Booking::nth);
         let staff = (1..=crate::bookings::COMPANIES)
@@ -172,7 +172,7 @@ impl Known {
     }
 }
 
-/// Returns how many of the events can be read: a floor ignores the others.
+/// Returns the number of events that can be read; a floor ignores the others.
 pub(crate) fn readable(events: u64) -> u64 {
     (0..events).filter(|n| Booking::nth(*n).kind != Kind::Malformed).count() as u64
 }

@@ -1,5 +1,5 @@
 //! Compares a large installation with a small one, in the same database: what does an event cost if a company
-//! has 10,000 members of staff, a host 100,000 appointments, and there are a million assignments?
+//! has 10,000 members of staff, a host has 100,000 appointments, and there are a million assignments?
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ use crate::filling;
 use crate::salon::{self, Salon};
 use crate::workers::{self, Setup};
 
-/// Events of each case.
+/// The number of events of each case.
 const EVENTS: u64 = 10_000;
-/// Appointments that were decided before.
+/// The number of appointments that were decided before, and the distance between ranges of keys.
 const MILLION: u64 = 1_000_000;
-/// Appointments that wait for one host.
+/// The number of appointments that wait for one host.
 const WAITING: u64 = 100_000;
-/// The first of their keys.
-const OLD: u64 = 10_000_000;
-/// The most rows of one statement.
-const ROWS: u64 = 50_000;
+/// The first key of these appointments.
+const FIRST_OLD_KEY: u64 = 10_000_000;
+/// The maximum number of rows of one statement.
+const MAX_ROWS: u64 = 50_000;
 
 /// The company with many members of staff, and their number.
 const COMPANY: u64 = bookings::COMPANIES + 1;
@@ -36,13 +36,13 @@ const SMALL: [u64; 2] = [1, 2];
 /// The host for which many appointments wait, and the host for which one waits.
 const LEARNED: [(u64, u64); 2] = [(3, 1), (4, 1)];
 
-/// A company's hosts that have the address of a member of staff and are mapped from the start.
+/// The number of a company's hosts that have the address of a member of staff and are mapped from the start.
 const KNOWN: u64 = 46;
 
-/// Measures every case, and reports each when it is done.
+/// Measures every case, and reports each result at once.
 ///
 /// # Errors
-/// When something cannot be measured, or is decided wrongly.
+/// Fails if something cannot be measured, or is decided wrongly.
 pub(crate) async fn measure(
     engine: Engine,
     directory: &Path,
@@ -100,11 +100,11 @@ impl Run<'_> {
         }
     }
 
-    /// Measures one event that makes a host known for whom this many appointments wait.
+    /// Measures one event that makes known a host for whom this many appointments wait.
     async fn learned(&mut self, (company, member): (u64, u64), waiting: u64) -> Result<String> {
         let booking = Booking { appointment: self.next, company, kind: Kind::Email, member };
         self.next += 1;
-        let first = OLD + MILLION * company;
+        let first = FIRST_OLD_KEY + MILLION * company;
         self.old(first, waiting, &company.to_string(), &member.to_string(), "unmatched").await?;
         self.appointments(std::iter::once(booking)).await?;
         let broker = Broker::open().await?;
@@ -112,10 +112,10 @@ impl Run<'_> {
         while broker.inspect().await?.1 == 0 {
             sleep(Duration::from_millis(10)).await;
         }
-        let before = self.salon.decided().await?;
+        let before = self.salon.count_decided().await?;
         let began = Instant::now();
         filling::publish(&broker, std::iter::once(booking)).await?;
-        while self.salon.decided().await? == before {
+        while self.salon.count_decided().await? == before {
             workers::ensure_before(began + Duration::from_secs(60), &mut workers)?;
             sleep(Duration::from_millis(1)).await;
         }
@@ -141,8 +141,9 @@ impl Run<'_> {
         scratch.insert("staff (id, company_id, first_name, last_name, email)", staff).await?;
         self.map_hosts(COMPANY, KNOWN).await?;
         self.map_hosts(SMALL[1], KNOWN).await?;
-        // Companies 5 to 20: no event here is about them.
-        self.old(OLD + 100 * MILLION, MILLION, "s.seq % 16 + 5", "s.seq % 46 + 1", "assigned").await?;
+        // No event of this benchmark is about the companies 5 to 20.
+        self.old(FIRST_OLD_KEY + 100 * MILLION, MILLION, "s.seq % 16 + 5", "s.seq % 46 + 1", "assigned")
+            .await?;
         self.salon.analyze().await
     }
 
@@ -155,8 +156,8 @@ impl Run<'_> {
         };
         let host = format!("1000000 + ({company}) * 1000 + {member}");
         let uid = "CONCAT('old', s.seq)";
-        for from in (first..first + count).step_by(usize::try_from(ROWS)?) {
-            let to = (from + ROWS).min(first + count) - 1;
+        for from in (first..first + count).step_by(usize::try_from(MAX_ROWS)?) {
+            let to = (from + MAX_ROWS).min(first + count) - 1;
             let numbers = match is_postgres {
                 true => format!("generate_series({from}, {to}) AS s(seq)"),
                 false => format!("seq_{from}_to_{to} s"),

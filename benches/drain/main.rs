@@ -1,4 +1,4 @@
-//! Benchmark of the whole pipeline against floors: how fast do real worker processes drain a real RabbitMQ
+//! Benchmark for the whole pipeline against floors: how fast do real worker processes drain a real RabbitMQ
 //! queue into a real database, and how fast could any program do it?
 //!
 //! `cargo bench --bench drain` is the short form. docs/performance.md explains the figures.
@@ -28,7 +28,7 @@ mod rows;
 mod floor;
 mod workers;
 mod large;
-mod course;
+mod measurements;
 mod disk;
 mod table;
 
@@ -36,8 +36,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum as _};
 
-use course::Course;
 use database::Engine;
+use measurements::Measurements;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -47,17 +47,17 @@ struct Options {
     /// Events in each drain (at batch size 1 a sixth of that).
     #[arg(long, default_value_t = 100_000)]
     events: u64,
-    /// Only these databases.
+    /// Measure only these databases.
     #[arg(long, value_enum)]
     engine: Vec<Engine>,
-    /// Everything: on MariaDB also other batch sizes, pipelines, processes, and up to a million waiting
-    /// events; on MariaDB and PostgreSQL a large installation.
+    /// Measure everything: on MariaDB also other batch sizes, pipelines, processes, and up to a million waiting
+    /// events; on MariaDB and PostgreSQL also a large installation.
     #[arg(long)]
     full: bool,
     /// How often to repeat each measurement; the median counts. Default: once, with --full three times.
     #[arg(long)]
     times: Option<usize>,
-    /// Only these parts.
+    /// Measure only these parts.
     #[arg(long, value_enum)]
     only: Vec<Part>,
     /// The file for the figures.
@@ -71,15 +71,15 @@ struct Options {
 /// A group of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// The floors: an upper bound of the speed.
+    /// The floors: an upper bound for the speed.
     Floors,
     /// The worker with its defaults.
     Worker,
     /// The worker with one event in each transaction.
     OneByOne,
-    /// How long an event takes at a steady rate.
+    /// The time that an event takes at a steady rate.
     Steady,
-    /// Other numbers of batch size, pipelines, processes and waiting events.
+    /// The worker with other batch sizes and other numbers of pipelines, processes and waiting events.
     Sizes,
     /// A company with 10,000 members of staff, a host with 100,000 appointments, a million assignments.
     Large,
@@ -112,22 +112,22 @@ async fn main() -> Result<()> {
         some => some.to_vec(),
     };
     let times = options.times.unwrap_or(if options.full { 3 } else { 1 });
-    let mut course = Course::new(options.events, times)?;
+    let mut measurements = Measurements::new(options.events, times)?;
     for engine in engines {
         for part in Part::value_variants().iter().copied() {
             if !options.wants(part, engine) {
                 continue;
             }
             match part {
-                Part::Floors => course.floors(engine).await?,
-                Part::Worker => course.worker(engine).await?,
-                Part::OneByOne => course.one_by_one(engine).await?,
-                Part::Steady => course.steady(engine).await?,
-                Part::Sizes => course.sizes(engine).await?,
-                Part::Large => course.large(engine).await?,
-                Part::Disk => course.disk(engine).await?,
+                Part::Floors => measurements.floors(engine).await?,
+                Part::Worker => measurements.worker(engine).await?,
+                Part::OneByOne => measurements.one_by_one(engine).await?,
+                Part::Steady => measurements.steady(engine).await?,
+                Part::Sizes => measurements.sizes(engine).await?,
+                Part::Large => measurements.large(engine).await?,
+                Part::Disk => measurements.disk(engine).await?,
             }
         }
     }
-    course.end(options.json)
+    measurements.end(options.json)
 }

@@ -1,4 +1,4 @@
-//! The statements of the floors, as few and as short as possible.
+//! Runs the statements of the floors, as few and as short as possible.
 
 use std::fmt::Write as _;
 
@@ -17,15 +17,15 @@ pub(crate) struct Decision<'a> {
     /// Id, name and address.
     pub(crate) host: Option<(u64, &'a str, &'a str)>,
     pub(crate) staff: Option<u64>,
-    /// The host has no mapping yet.
+    /// Whether the host has no mapping yet.
     pub(crate) is_new: bool,
     pub(crate) body: &'a [u8],
 }
 
-/// Runs one UPDATE that joins the list of values: nothing faster was found on any engine.
+/// Runs one UPDATE that joins the list of values. Nothing faster was found on any engine.
 ///
 /// # Errors
-/// When the database refuses it.
+/// Fails if the database refuses it.
 pub(crate) async fn update(db: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
     let mut values = String::new();
     for (one, host) in decisions.iter().filter_map(|one| Some((one, one.host?))) {
@@ -52,13 +52,13 @@ pub(crate) async fn update(db: &impl ConnectionTrait, decisions: &[Decision<'_>]
 /// Writes the worker's rows in one transaction.
 ///
 /// # Errors
-/// When the database refuses them.
+/// Fails if the database refuses them.
 pub(crate) async fn write(database: &Database, decisions: &[Decision<'_>]) -> Result<()> {
     let work = async |tx: &DatabaseTransaction| {
         let written = async {
-            mappings(tx, decisions).await?;
-            assignments(tx, decisions).await?;
-            events(tx, decisions).await?;
+            insert_mappings(tx, decisions).await?;
+            insert_assignments(tx, decisions).await?;
+            insert_events(tx, decisions).await?;
             update(tx, decisions).await
         };
         written.await.map_err(|error| StoreError::Schema(error.to_string()))
@@ -66,7 +66,7 @@ pub(crate) async fn write(database: &Database, decisions: &[Decision<'_>]) -> Re
     Ok(database.transact(work).await?)
 }
 
-async fn mappings(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
+async fn insert_mappings(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
     let columns = "calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, calcom_email, \
                    mapping_source, confidence_score, metadata)";
     let new = || decisions.iter().filter(|one| one.is_new).filter_map(|one| Some((one, one.host?)));
@@ -111,7 +111,7 @@ async fn mappings(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Resu
     insert(tx, columns, rows).await
 }
 
-async fn assignments(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
+async fn insert_assignments(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
     let columns = "hostmatch_assignments (appointment_id, company_id, staff_id, strategy, confidence, evidence, \
                    event_id, event_time_ms, event_stamped, host_id, host_email, host_source, outcome, booking_ref, \
                    starts_ms, decided_ms, payload)";
@@ -147,7 +147,7 @@ async fn assignments(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> R
     insert(tx, columns, rows).await
 }
 
-async fn events(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
+async fn insert_events(tx: &impl ConnectionTrait, decisions: &[Decision<'_>]) -> Result<()> {
     let columns = "hostmatch_events (event_id, event_type, shape, booking_ref, company_id, appointment_id, outcome, \
                    received_ms, decided_ms)";
     let now = now_ms();

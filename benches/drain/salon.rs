@@ -1,4 +1,4 @@
-//! The gateway's database for one measurement: created, filled, checked afterwards, removed.
+//! The gateway's database for one measurement, which is created, filled, checked afterwards, and removed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,10 +17,10 @@ pub(crate) struct Salon {
 }
 
 impl Salon {
-    /// Creates and fills it; `directory` is for SQLite's file.
+    /// Creates and fills the database; `directory` is for the SQLite file.
     ///
     /// # Errors
-    /// When the server cannot be used.
+    /// Fails if the server cannot be used.
     pub(crate) async fn open(engine: Engine, directory: &Path, appointments: u64) -> Result<Self> {
         let salon = Self { scratch: Scratch::open(engine, directory).await?, appointments };
         salon.fill().await?;
@@ -43,7 +43,7 @@ impl Salon {
     /// Updates the planner's statistics, as on a gateway that has been running for a while.
     ///
     /// # Errors
-    /// When the database cannot be used.
+    /// Fails if the database cannot be used.
     pub(crate) async fn analyze(&self) -> Result<()> {
         let mysql = "ANALYZE TABLE appointments, staff, hostmatch_assignments, calcom_host_mappings";
         match self.scratch.database.backend() {
@@ -55,15 +55,15 @@ impl Salon {
     /// Returns the number of events whose outcome is committed.
     ///
     /// # Errors
-    /// As [`Scratch::number`].
-    pub(crate) async fn decided(&self) -> Result<u64> {
+    /// See [`Scratch::number`].
+    pub(crate) async fn count_decided(&self) -> Result<u64> {
         self.scratch.number("SELECT COUNT(*) FROM hostmatch_events").await
     }
 
-    /// Checks that the first `events` appointments have the expected staff, and the others none.
+    /// Checks that the first `events` appointments have the expected staff, and the others have none.
     ///
     /// # Errors
-    /// The first difference.
+    /// Fails with the first difference.
     pub(crate) async fn check_appointments(&self, events: u64) -> Result<()> {
         let query = "SELECT id, staff_id FROM appointments";
         let statement = Statement::from_string(self.scratch.database.backend(), query);
@@ -86,7 +86,7 @@ impl Salon {
     /// Checks that our own tables have the rows that these events must leave, and `outcomes` outcomes.
     ///
     /// # Errors
-    /// The first difference.
+    /// Fails with the first difference.
     pub(crate) async fn check_rows(&self, events: u64, outcomes: u64) -> Result<()> {
         let all: Vec<Booking> = (0..events).map(Booking::nth).collect();
         let count = |wanted: &dyn Fn(&Booking) -> bool| all.iter().filter(|one| wanted(one)).count() as u64;
@@ -109,7 +109,7 @@ impl Salon {
     }
 }
 
-/// Returns the key of the member of staff that a worker must assign, if it may decide that.
+/// Returns the key of the member of staff that a worker must assign; `None` if a person has to decide.
 fn staff(booking: &Booking) -> Option<u64> {
     (booking.kind == Kind::Email).then(|| staff_id(booking.company, booking.member))
 }

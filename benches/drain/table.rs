@@ -1,7 +1,7 @@
 //! Prints the figures of a drain as a table.
 
 use crate::Result;
-use crate::course::Figure;
+use crate::measurements::Figure;
 use std::io::Write as _;
 
 /// One row of the table.
@@ -14,7 +14,7 @@ pub(crate) struct TableRow<'a> {
 /// Prints the head.
 ///
 /// # Errors
-/// When stdout is closed.
+/// Fails if stdout is closed.
 pub(crate) fn begin(events: u64) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{events} events in each drain; CPU in ms per 1,000 events; memory of the largest worker")?;
@@ -29,7 +29,7 @@ pub(crate) fn begin(events: u64) -> Result<()> {
 /// Prints one row.
 ///
 /// # Errors
-/// When stdout is closed.
+/// Fails if stdout is closed.
 pub(crate) fn print_row(row: &TableRow<'_>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let Figure { engine, what, costs, publish_to_commit } = row.figure;

@@ -1,4 +1,4 @@
-//! The CPU usage of other processes, from `/proc`.
+//! Reads the CPU usage of other processes from `/proc`.
 
 /// `/proc` counts in hundredths of a second, independent of the kernel's own clock.
 const TICKS: f64 = 100.0;

@@ -47,7 +47,7 @@ impl Setup {
     /// Starts the workers.
     ///
     /// # Errors
-    /// When one cannot be started.
+    /// Fails if one cannot be started.
     pub(crate) fn start(&self, broker: &Broker, salon: &Salon, directory: &Path) -> Result<Vec<Program>> {
         let settings = self.settings(broker, salon);
         let start = |n| Program::start(directory, &format!("worker-{n}"), &["serve", "worker"], &settings);
@@ -56,10 +56,10 @@ impl Setup {
 }
 
 /// Lets workers drain the first `events` events, which wait in the queue. Measures from the moment when the
-/// first worker consumes until the last outcome is committed.
+/// first worker begins to consume until the last outcome is committed.
 ///
 /// # Errors
-/// When a worker fails, or its rows are wrong.
+/// Fails if a worker fails, or its rows are wrong.
 pub(crate) async fn drain(
     setup: &Setup,
     broker: &Broker,
@@ -74,10 +74,10 @@ pub(crate) async fn drain(
     Ok(costs)
 }
 
-/// Does the same for any events, without checking rows.
+/// Drains any events like [`drain`], without checking the rows.
 ///
 /// # Errors
-/// When a worker fails.
+/// Fails if a worker fails.
 pub(crate) async fn run(
     setup: &Setup,
     broker: &Broker,
@@ -86,7 +86,7 @@ pub(crate) async fn run(
     watched: &Watched,
     directory: &Path,
 ) -> Result<Costs> {
-    let events_before = salon.decided().await?;
+    let events_before = salon.count_decided().await?;
     let mut workers = setup.start(broker, salon, directory)?;
     let until = Instant::now() + WAIT_TIMEOUT;
     while broker.inspect().await?.1 == 0 {
@@ -95,11 +95,11 @@ pub(crate) async fn run(
     }
     let pids = workers.iter_mut().map(Program::id).collect::<Result<Vec<u32>>>()?;
     let (before, began) = (watched.cpu(&pids), Instant::now());
-    // Polling costs the broker time, and counting rows the database: poll rarely while many events are left,
-    // and count only once the queue is empty.
+    // Polling costs the broker time, and counting rows costs the database time: so poll rarely while many events
+    // are left, and count only once the queue is empty.
     loop {
         let left = broker.inspect().await?.0;
-        if left == 0 && salon.decided().await? >= events_before + events {
+        if left == 0 && salon.count_decided().await? >= events_before + events {
             break;
         }
         ensure_before(until, &mut workers)?;
@@ -114,11 +114,11 @@ pub(crate) async fn run(
     Ok(Costs::of(events, took, before, after, peak))
 }
 
-/// Publishes events at a steady rate to a worker, and measures the time of each from publishing until its
-/// outcome is committed, as another session sees it.
+/// Publishes events at a steady rate to a worker, and measures for each event the time from its publish until
+/// another session sees its outcome.
 ///
 /// # Errors
-/// When the worker fails, or its rows are wrong.
+/// Fails if the worker fails, or its rows are wrong.
 pub(crate) async fn throughput(
     broker: &Broker,
     salon: &Salon,
@@ -159,7 +159,7 @@ pub(crate) async fn throughput(
                     }
                 }
             }
-            for id in committed(salon, open.keys()).await? {
+            for id in committed_ids(salon, open.keys()).await? {
                 took.extend(open.remove(&id).map(|at: Instant| at.elapsed()));
             }
             sleep(Duration::from_millis(1)).await;
@@ -175,8 +175,8 @@ pub(crate) async fn throughput(
     Ok(Quantiles::of(took?))
 }
 
-/// Returns which of these events have an outcome.
-async fn committed(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<Vec<String>> {
+/// Returns the ids of those of these events that have an outcome.
+async fn committed_ids(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<Vec<String>> {
     let mut query = String::new();
     for id in ids {
         write!(query, "{}'{id}'", if query.is_empty() { "" } else { "," })?;
@@ -193,7 +193,7 @@ async fn committed(salon: &Salon, ids: impl Iterator<Item = &String>) -> Result<
 /// Checks that every worker still runs, and that the deadline has not passed.
 ///
 /// # Errors
-/// When a worker has ended, or the deadline has passed.
+/// Fails if a worker has ended, or the deadline has passed.
 pub(crate) fn ensure_before(until: Instant, workers: &mut [Program]) -> Result<()> {
     for worker in workers {
         worker.id()?;

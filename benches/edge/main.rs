@@ -1,5 +1,5 @@
-//! Benchmark of confirmed webhooks per second: how fast does the real edge put Cal.com's signed webhooks
-//! into a real RabbitMQ queue, and how fast can the same bodies be published at all?
+//! Benchmark for confirmed webhooks per second: how fast does the real edge put Cal.com's signed webhooks
+//! into a real RabbitMQ queue, and how fast can the same bodies be published at best?
 //!
 //! `cargo bench --bench edge`. docs/performance.md explains the figures.
 
@@ -84,7 +84,7 @@ async fn main() -> Result<()> {
         let events = if connections == 1 { options.events / SLOWER } else { options.events };
         let webhooks: Arc<Vec<Webhook>> = Arc::new((0..events).map(Webhook::nth).collect::<Result<_>>()?);
         let (published, floor) = floor(&webhooks, connections).await?;
-        let (posted, edge, peak_memory) = edge_at_work(&webhooks, connections).await?;
+        let (posted, edge, peak_memory) = measure_edge(&webhooks, connections).await?;
         writeln!(
             out,
             "{connections:<12}{published:>20.0}/s{posted:>20.0}/s{:>6.0}%{:>9.1} ms{:>7.1}",
@@ -125,8 +125,8 @@ async fn floor(webhooks: &Arc<Vec<Webhook>>, at_once: usize) -> Result<(f64, Qua
             Ok(took)
         });
     }
-    let (rate, quantiles) = ended(publishers, began).await?;
-    arrived(broker, webhooks.len()).await?;
+    let (rate, quantiles) = wait_for_all(publishers, began).await?;
+    check_arrival(broker, webhooks.len()).await?;
     Ok((rate, quantiles))
 }
 
@@ -142,7 +142,7 @@ async fn publish(channel: &Channel, exchange: &str, body: &[u8]) -> Result<()> {
 }
 
 /// Runs the real edge, with this many connections that each post one webhook after the other.
-async fn edge_at_work(webhooks: &Arc<Vec<Webhook>>, connections: usize) -> Result<(f64, Quantiles, u64)> {
+async fn measure_edge(webhooks: &Arc<Vec<Webhook>>, connections: usize) -> Result<(f64, Quantiles, u64)> {
     let (broker, directory) = (Broker::open().await?, tempfile::tempdir()?);
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut settings = broker.settings();
@@ -178,15 +178,15 @@ async fn edge_at_work(webhooks: &Arc<Vec<Webhook>>, connections: usize) -> Resul
             Ok(took)
         });
     }
-    let (rate, quantiles) = ended(posters, began).await?;
+    let (rate, quantiles) = wait_for_all(posters, began).await?;
     let peak = peak_memory(edge.id()?);
     edge.stop().await?;
-    arrived(broker, webhooks.len()).await?;
+    check_arrival(broker, webhooks.len()).await?;
     Ok((rate, quantiles, peak))
 }
 
-/// Waits for all tasks; returns the rate per second, and the quantiles of their times.
-async fn ended(mut tasks: JoinSet<Result<Vec<Duration>>>, began: Instant) -> Result<(f64, Quantiles)> {
+/// Waits for all tasks. Returns the rate per second, and the quantiles of their times.
+async fn wait_for_all(mut tasks: JoinSet<Result<Vec<Duration>>>, began: Instant) -> Result<(f64, Quantiles)> {
     let mut all = Vec::new();
     while let Some(ended) = tasks.join_next().await {
         all.extend(ended??);
@@ -195,7 +195,7 @@ async fn ended(mut tasks: JoinSet<Result<Vec<Duration>>>, began: Instant) -> Res
 }
 
 /// Checks that each message is in the queue exactly once, and removes the queue.
-async fn arrived(broker: Broker, expected: usize) -> Result<()> {
+async fn check_arrival(broker: Broker, expected: usize) -> Result<()> {
     let (ready, _) = broker.inspect().await?;
     broker.remove().await?;
     if ready == expected as u64 {

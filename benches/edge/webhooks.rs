@@ -1,5 +1,5 @@
-//! Signed webhooks, and the connections over which they are posted: a minimal HTTP client, so that the
-//! benchmark measures the edge and not its caller.
+//! Creates signed webhooks, and posts them over connections of a minimal HTTP client, so that the benchmark
+//! measures the edge and not its caller.
 
 use std::net::SocketAddr;
 
@@ -25,7 +25,7 @@ impl Webhook {
     /// Returns the webhook with this number.
     ///
     /// # Errors
-    /// Never, with a key of any length.
+    /// Never fails, because the key may have any length.
     pub(crate) fn nth(n: usize) -> Result<Self> {
         let event = Booking::nth(n as u64).event();
         let mut payload = event["calcom_booking"].clone();
@@ -62,7 +62,7 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// When nothing listens.
+    /// Fails if nothing listens.
     pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -72,7 +72,7 @@ impl Connection {
     /// Posts a webhook, and waits until it is accepted.
     ///
     /// # Errors
-    /// When it is not.
+    /// Fails if it is not accepted.
     pub(crate) async fn post(&mut self, webhook: &Webhook) -> Result<()> {
         self.ask(&webhook.request).await
     }

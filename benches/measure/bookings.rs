@@ -1,7 +1,7 @@
 //! The events of the benchmarks: the same in every run, computed from a number alone.
 //!
-//! Twenty companies have fifty members of staff each. Of a company's hosts 46 have the e-mail address of a
-//! member of staff, two have only the name of one, and two are unknown.
+//! Twenty companies have fifty members of staff each. Of a company's hosts, 46 have the e-mail address of a
+//! member of staff, two have only the name of a member of staff, and two are unknown.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ pub(crate) const STAFF: u64 = 50;
 const BY_EMAIL: u64 = 46;
 const BY_NAME: u64 = 48;
 
-/// How an event's host can be matched.
+/// The way in which an event's host can be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A member of staff, by e-mail.
@@ -31,7 +31,7 @@ pub(crate) struct Booking {
     pub(crate) appointment: u64,
     pub(crate) company: u64,
     pub(crate) kind: Kind,
-    /// Which of the company's members of staff, from 1.
+    /// The number of the member of staff within the company, from 1.
     pub(crate) member: u64,
 }
 
@@ -60,7 +60,7 @@ impl Booking {
         format!("event-{:08}", self.appointment)
     }
 
-    /// Returns Cal.com's reference of the appointment.
+    /// Returns Cal.com's reference to the appointment.
     pub(crate) fn uid(&self) -> String {
         uid(self.appointment)
     }
@@ -70,7 +70,7 @@ impl Booking {
         1_000_000 + self.company * 1_000 + self.member
     }
 
-    /// Returns the gateway's event, with an answer of Cal.com's API (version 2024-08-13).
+    /// Returns the gateway's event, with a response of Cal.com's API (version 2024-08-13).
     pub(crate) fn event(&self) -> Value {
         let (n, uid, host) = (self.appointment, self.uid(), self.host());
         let (day, hour) = (n % 28 + 1, n % 9 + 8);

@@ -28,7 +28,7 @@ impl Broker {
     /// Declares the queues.
     ///
     /// # Errors
-    /// When the broker cannot be used.
+    /// Fails if the broker cannot be used.
     pub(crate) async fn open() -> Result<Self> {
         let config = QueueConfig {
             url: Secret::new(url()),
@@ -59,10 +59,10 @@ impl Broker {
         ]
     }
 
-    /// Returns the numbers of ready messages and of consumers of the work queue.
+    /// Returns the number of ready messages and the number of consumers of the work queue.
     ///
     /// # Errors
-    /// When the broker does not answer.
+    /// Fails if the broker does not answer.
     pub(crate) async fn inspect(&self) -> Result<(u64, u32)> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let name = self.work_queue();
@@ -78,7 +78,7 @@ impl Broker {
     /// Removes everything from the broker.
     ///
     /// # Errors
-    /// When that is not possible.
+    /// Fails if that is not possible.
     pub(crate) async fn remove(self) -> Result<()> {
         self.queue.close().await;
         let topology = topology::Topology::new(&self.config)?;

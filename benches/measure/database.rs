@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait as _, Statement};
 use crate::Result;
 use crate::address::server;
 
-/// Rows in one INSERT.
+/// The number of rows in one INSERT.
 const ROWS: u64 = 1000;
 
 /// A database engine.
@@ -52,10 +52,10 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Creates it; `directory` is for SQLite's file.
+    /// Creates the database; `directory` is for the SQLite file.
     ///
     /// # Errors
-    /// When the server cannot be used.
+    /// Fails if the server cannot be used.
     pub(crate) async fn open(engine: Engine, directory: &Path) -> Result<Self> {
         let name = format!("hostmatch_bench_{}", uuid::Uuid::new_v4().simple());
         let (url, server) = match engine.server() {
@@ -79,7 +79,7 @@ impl Scratch {
     /// Inserts rows, a thousand at a time.
     ///
     /// # Errors
-    /// When the database refuses them.
+    /// Fails if the database refuses them.
     pub(crate) async fn insert(&self, into: &str, rows: impl Iterator<Item = String>) -> Result<()> {
         let mut rows = rows.peekable();
         while rows.peek().is_some() {
@@ -95,7 +95,7 @@ impl Scratch {
     /// Runs a statement.
     ///
     /// # Errors
-    /// When the database refuses it.
+    /// Fails if the database refuses it.
     pub(crate) async fn run(&self, statement: &str) -> Result<()> {
         self.database.connection().execute_unprepared(statement).await?;
         Ok(())
@@ -104,7 +104,7 @@ impl Scratch {
     /// Reads a number, such as a count.
     ///
     /// # Errors
-    /// When the query fails.
+    /// Fails if the query fails.
     pub(crate) async fn number(&self, query: &str) -> Result<u64> {
         let statement = Statement::from_string(self.database.backend(), query);
         let row = self.database.connection().query_one_raw(statement).await?.ok_or("no row")?;
@@ -114,7 +114,7 @@ impl Scratch {
     /// Removes the database.
     ///
     /// # Errors
-    /// When that is not possible.
+    /// Fails if that is not possible.
     pub(crate) async fn remove(self) -> Result<()> {
         self.database.close().await;
         if let Some(server) = self.server {

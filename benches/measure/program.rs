@@ -12,17 +12,17 @@ use crate::Result;
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The measured program. It is killed when this is dropped.
+/// The measured program, which is killed when this is dropped.
 pub(crate) struct Program {
     child: Child,
 }
 
 impl Program {
-    /// Starts it with these arguments and this configuration. Its log goes to `<name>.log` in
-    /// `directory`, where it runs.
+    /// Starts the program with these arguments and this configuration, in `directory`. Its log goes to
+    /// `<name>.log` there.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Fails if it cannot be started.
     pub(crate) fn start(
         directory: &Path,
         name: &str,
@@ -39,10 +39,10 @@ impl Program {
         Ok(Self { child: command.spawn()? })
     }
 
-    /// Returns its process id.
+    /// Returns the process id.
     ///
     /// # Errors
-    /// When it has ended.
+    /// Fails if the program has ended.
     pub(crate) fn id(&mut self) -> Result<u32> {
         match self.child.try_wait()? {
             Some(status) => Err(format!("the program ended by itself: {status}").into()),
@@ -50,10 +50,10 @@ impl Program {
         }
     }
 
-    /// Asks it to stop, and waits until it has ended.
+    /// Asks the program to stop, and waits until it has ended.
     ///
     /// # Errors
-    /// When it does not end, or ends with a failure.
+    /// Fails if it does not end, or ends with a failure.
     pub(crate) async fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.id()?)?), Signal::SIGTERM)?;
         let status = tokio::time::timeout(WAIT_TIMEOUT, self.child.wait()).await??;

@@ -10,7 +10,7 @@ use crate::Result;
 /// Writes figures as JSON: to `path`, or to `target/bench/<bench>-<time>.json`.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// Fails if the file cannot be written.
 pub(crate) fn write(path: Option<PathBuf>, bench: &str, figures: &impl Serialize) -> Result<()> {
     let now = hostmatch::runtime::clock::now_ms() / 1000;
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");

@@ -1,5 +1,5 @@
-//! Benchmark of matching alone: how long it takes to match a host, and how much it allocates, for companies
-//! of different sizes. Nothing is read or written.
+//! Benchmark for matching alone: measures how long it takes to match a host, and how much it allocates, for
+//! companies of different sizes. Nothing is read or written.
 //!
 //! `cargo bench --bench resolve`
 
@@ -103,7 +103,7 @@ fn nobody(bencher: Bencher<'_, '_>, members: i64) {
     resolve(bencher, &host("Nobody Known", "anybody@elsewhere.example"), &directory, &resolver);
 }
 
-/// Builds the index of a company, as it happens once for a batch with an unknown host.
+/// Builds the index of a company, which a worker does once for a batch with an unknown host.
 #[divan::bench(args = SIZES)]
 fn index(bencher: Bencher<'_, '_>, members: i64) {
     bencher.with_inputs(|| staff(members)).bench_values(|staff| {

@@ -19,10 +19,10 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 
 /// Runs edge and worker under load, and checks that nothing grows and nothing is lost.
 ///
-/// Needs no servers: everything is in temporary files, except with --configured.
+/// It does not need servers: everything is in temporary files, except with --configured.
 #[derive(Debug, Parser)]
 struct Options {
-    /// How long events are posted.
+    /// How long to post events.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     minutes: f64,
     /// Use the database and the queue of the configuration (`hostmatch.toml`, `HOSTMATCH_…`); refused if they
@@ -47,7 +47,7 @@ async fn main() -> Result<()> {
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     let mut overrides = Overrides::default();
     if !options.verbose {
-        // A line for each of many requests is useless.
+        // A line for each of many requests would be useless.
         overrides.set("soak", "log.level", "error");
     }
     let mut config = config::load(None, &overrides)?.config;

@@ -1,4 +1,4 @@
-//! Fuzz target of the decoder: `cargo +nightly fuzz run --dev -s none decode fuzz/corpus/decode
+//! The fuzz target for the decoder: `cargo +nightly fuzz run --dev -s none decode fuzz/corpus/decode
 //! tests/fixtures/events tests/fixtures/messages`. It writes new inputs into the first of these folders, and
 //! only reads the others.
 #![no_main]

@@ -1,4 +1,4 @@
-//! The keys that exist: read from the embedded `config.toml`, which documents every one of them.
+//! Reads the list of keys from the embedded `config.toml`, which documents every key.
 
 /// The embedded default configuration.
 pub(super) const EMBEDDED: &str = include_str!("../../config.toml");
@@ -29,7 +29,7 @@ pub(super) fn sections(keys: &[String]) -> Vec<&str> {
     sections
 }
 
-/// Explains why a key that is not among `keys` is refused, and lists those that exist.
+/// Explains why a key that is not among `keys` is refused, and lists the keys that exist.
 pub(super) fn unknown(keys: &[String], key: &str) -> String {
     let section = key.split_once('.').map_or(key, |(section, _)| section);
     let prefix = format!("{section}.");

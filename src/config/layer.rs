@@ -1,5 +1,5 @@
-//! The sources of values: a file, environment variables, flags. Each becomes layers of checked,
-//! known keys with one origin, which figment merges; an unknown key becomes a problem.
+//! Reads the sources of values: a file, environment variables and flags. Each source becomes layers of known
+//! keys with one origin, which figment merges; an unknown key becomes a problem.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use super::problem::Problem;
 
 const PREFIX: &str = "HOSTMATCH_";
 
-/// Values of one origin, by `section.key`.
+/// The values from one origin, by `section.key`.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub(super) origin: String,
@@ -45,13 +45,13 @@ impl Provider for Layer {
     }
 }
 
-/// Reads TOML text. `origin` says where it comes from.
+/// Reads TOML text. `origin` describes where the text comes from.
 pub(super) fn from_toml(origin: &str, text: &str, known: &[String], problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer { origin: origin.to_owned(), values: BTreeMap::new() };
     let dict: Dict = match Toml::from_str(text) {
         Ok(dict) => dict,
         Err(error) => {
-            // Not the error's own display: it quotes the line, which may contain a secret.
+            // The error's own display would quote the line, which may contain a secret.
             let line =
                 error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
             let message = format!("not valid TOML, line {line}: {}", error.message().replace('\n', ", "));
@@ -93,8 +93,8 @@ pub(super) fn from_file(path: &Path, known: &[String], problems: &mut Vec<Proble
     }
 }
 
-/// Reads `HOSTMATCH_<section>__<key>` from an environment, in any case; everything else is ignored
-/// (orchestrators set `HOSTMATCH_SERVICE_HOST` and similar). Values stay text exactly as they are: a
+/// Reads `HOSTMATCH_<section>__<key>` from an environment, in upper or lower case. Everything else is ignored
+/// (orchestrators set `HOSTMATCH_SERVICE_HOST` and similar). Values stay text, exactly as they are, because a
 /// password may look like a number.
 pub(super) fn from_environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -124,8 +124,8 @@ pub(super) fn from_environment(
     layers.into_values().collect()
 }
 
-/// Returns a sentence for each variable that has one underscore where two belong: it is not read,
-/// although its author believes that it is.
+/// Returns a sentence for each variable that has one underscore where two belong, and that is therefore not
+/// read.
 pub(super) fn misspelt(variables: &[(OsString, OsString)], known: &[String]) -> Vec<String> {
     let sentence = |(name, _): &(OsString, OsString)| {
         let name = name.to_str().filter(|name| has_prefix(name))?;
@@ -149,7 +149,7 @@ pub struct Overrides(Vec<Layer>);
 
 impl Overrides {
     /// Sets `key` (as `section.key`) to `value`; `flag` is the name of the flag, for error texts and
-    /// `config show`. The last one wins.
+    /// `config show`. The last value for a key wins.
     pub fn set(&mut self, flag: &str, key: &str, value: &str) {
         self.0.push(Layer::one(format!("flag {flag}"), key, Value::from(value)));
     }

@@ -11,38 +11,38 @@ use super::layer::{self, Layer, Overrides};
 use super::problem::{ConfigError, Problem};
 use super::{Config, secret_files, validate};
 
-/// The file that is read when none is named, if it exists.
+/// The file that is read, if it exists, when the caller specifies no file.
 const DEFAULT_FILE: &str = "hostmatch.toml";
 
-/// A configuration and where each value came from.
+/// A configuration, and the origin of each value.
 #[derive(Clone, Debug)]
 pub struct Effective {
     /// The values.
     pub config: Config,
     /// Key and origin, in the order of `config.toml`.
     pub origins: Vec<(String, String)>,
-    /// The file that was read, if one was.
+    /// The file that was read, if any.
     pub file: Option<PathBuf>,
     /// Likely mistakes that are not refused, one sentence each.
     pub warnings: Vec<String>,
 }
 
-/// One key as it may be shown.
+/// A key with its value, in a form that may be shown.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Shown {
     /// `section.key`
     pub key: String,
-    /// The effective value; secrets are hidden, in a URL only the password and the parameters.
+    /// The effective value. Secrets are hidden; in a URL, only the password and the parameters are.
     pub value: serde_json::Value,
-    /// Where it came from.
+    /// The origin of the value.
     pub origin: String,
 }
 
 impl Effective {
-    /// Returns every key with its value and origin, in the order of `config.toml`, secrets hidden.
+    /// Returns every key with its value and origin, in the order of `config.toml`, with secrets hidden.
     ///
     /// # Errors
-    /// When a value cannot be written as JSON (a path that is not UTF-8).
+    /// Fails if a value cannot be written as JSON (a path that is not UTF-8).
     pub fn shown(&self) -> Result<Vec<Shown>, serde_json::Error> {
         let values = serde_json::to_value(&self.config)?;
         let shown = |(key, origin): &(String, String)| {
@@ -58,20 +58,20 @@ impl Effective {
     }
 }
 
-/// Loads the configuration: embedded default, then `file` (or `./hostmatch.toml` if it exists),
-/// then the process's environment, then `flags`.
+/// Loads the configuration: the embedded default, then `file` (or `./hostmatch.toml` if it exists),
+/// then the environment of the process, then `flags`.
 ///
 /// # Errors
-/// All problems at once: unreadable files, unknown keys, wrong types, invalid values, each with its
+/// Fails with all problems at once: unreadable files, unknown keys, wrong types, invalid values, each with its
 /// key and origin.
 pub fn load(file: Option<&Path>, flags: &Overrides) -> Result<Effective, ConfigError> {
     load_from(file, std::env::vars_os(), flags)
 }
 
-/// Like [`load`], with the environment as an argument.
+/// Loads the configuration like [`load`], with the environment as an argument.
 ///
 /// # Errors
-/// As for [`load`].
+/// See [`load`].
 pub fn load_from(
     file: Option<&Path>,
     environment: impl Iterator<Item = (OsString, OsString)>,
@@ -119,7 +119,7 @@ pub fn load_from(
     Err(ConfigError(problems))
 }
 
-/// Returns where the effective value came from.
+/// Returns the origin of the effective value.
 pub(super) fn origin(figment: &Figment, key: &str) -> String {
     figment.find_metadata(key).map_or_else(String::new, |metadata| metadata.name.to_string())
 }

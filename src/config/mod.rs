@@ -1,5 +1,6 @@
-//! Configuration: one struct per section of `config.toml`, which documents every key and is the
-//! embedded default. Order, later wins: embedded, file, environment `HOSTMATCH_<section>__<key>`, flags.
+//! The configuration, with one struct per section of `config.toml`, which documents every key and is the
+//! embedded default. Later sources override earlier ones: embedded default, file, environment
+//! (`HOSTMATCH_<section>__<key>`), flags.
 
 mod value;
 mod problem;
@@ -19,7 +20,7 @@ pub use load::{Effective, Shown, load, load_from};
 pub use problem::{ConfigError, Problem};
 pub use value::{Secret, parse_duration};
 
-/// Everything that can be set. See `config.toml` for what each key means.
+/// Everything that can be set. `config.toml` explains each key.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config.toml documents every key")]
@@ -98,7 +99,7 @@ impl QueueConfig {
 pub enum Topology {
     /// Create what is missing.
     Declare,
-    /// Only check; this needs no right to configure.
+    /// Only check, for which the right to configure is not needed.
     Verify,
 }
 
@@ -130,9 +131,9 @@ pub struct WorkerConfig {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Mode {
-    /// It writes: appointments get their staff, and hosts their mappings.
+    /// The worker writes: appointments get their staff, and hosts their mappings.
     Assign,
-    /// It decides, and records in our own tables what it would have written.
+    /// The worker decides, but only records in our own tables what it would have written.
     Observe,
 }
 
@@ -153,15 +154,15 @@ pub struct AppointmentsConfig {
     pub overwrite: Overwrite,
 }
 
-/// Which `staff_id` may be overwritten.
+/// The values of `staff_id` that may be overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overwrite {
-    /// Only one that we have set ourselves.
+    /// Only a value that we have set ourselves.
     Ours,
-    /// None; only an empty one is filled.
+    /// No value; only an empty `staff_id` is filled.
     Never,
-    /// Any, whoever has set it.
+    /// Any value, whoever has set it.
     Always,
 }
 
@@ -173,13 +174,13 @@ pub struct CalcomConfig {
     pub unknown_booking: UnknownBooking,
 }
 
-/// What to do with a Cal.com webhook whose appointment never appears.
+/// The result for a Cal.com webhook whose appointment never appears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownBooking {
-    /// It is dead-lettered as `appointment_not_found`.
+    /// The event is dead-lettered as `appointment_not_found`.
     DeadLetter,
-    /// It is acknowledged and counted as `ignored`.
+    /// The event is acknowledged and counted as `ignored`.
     Ignore,
 }
 

@@ -4,14 +4,14 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// One problem. Never contains a secret.
+/// A problem. It never contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// `section.key`; empty when it concerns a whole file.
+    /// `section.key`; empty if the problem concerns a whole file.
     pub key: String,
     /// Where the value came from: a file, an environment variable, a flag, the default.
     pub origin: String,
-    /// What is wrong, and what is valid.
+    /// What is wrong, and which values are valid.
     pub message: String,
 }
 

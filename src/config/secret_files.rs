@@ -1,5 +1,5 @@
-//! Secrets from files: every secret `x` has a second key `x_file`, the path of a file that contains it
-//! (Docker and systemd credentials).
+//! Reads secrets from files: every secret `x` has a second key `x_file`, the path of a file that contains the
+//! secret (Docker and systemd credentials).
 
 use figment::Figment;
 use figment::value::Value;
@@ -9,8 +9,8 @@ use super::layer::Layer;
 use super::load::origin;
 use super::problem::Problem;
 
-/// Reads the file of every `x_file` that is set. Setting both is a problem: it is unclear which one
-/// is meant.
+/// Reads the file of every `x_file` that is set. Setting both `x` and `x_file` is an error, because it is
+/// unclear which one is meant.
 pub(super) fn read(
     figment: &Figment,
     embedded: &Layer,
@@ -51,8 +51,8 @@ fn is_given(value: Option<&Value>) -> bool {
     }
 }
 
-/// Reads the secrets in a file: a single secret is the whole file without the last line end; in a
-/// list, every line is one.
+/// Reads the secrets in a file. A single secret is the whole file without its trailing newline; for a list,
+/// each line is one secret.
 fn content(path: &str, is_list: bool) -> Result<Value, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);

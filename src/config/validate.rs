@@ -1,4 +1,4 @@
-//! Checks for values that have the right type but are invalid.
+//! Finds values that have the right type but are invalid.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::Config;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Returns the key of every invalid value, and what is valid. Connects to nothing.
+/// Returns the key of every invalid value, and which values are valid. Makes no connections.
 pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     database(config, &mut found);
@@ -37,7 +37,7 @@ fn refuse(found: &mut Found, key: &'static str, message: &str) {
 
 fn database(config: &Config, found: &mut Found) {
     if !has_scheme(config.database.url.expose(), &["mysql", "mariadb", "postgres", "postgresql", "sqlite"]) {
-        // The URL itself is not quoted: it may contain a password.
+        // The URL itself is not quoted, because it may contain a password.
         refuse(found, "database.url", "must begin with mysql://, postgres:// or sqlite://");
     } else if !names_database(config.database.url.expose()) {
         refuse(
@@ -80,11 +80,11 @@ fn queue(config: &Config, found: &mut Found) {
     let delays = &queue.retry_delays;
     let repeated = delays.iter().enumerate().any(|(i, delay)| delays[..i].contains(delay));
     if delays.is_empty() || delays.len() > 20 {
-        refuse(found, "queue.retry_delays", "needs 1 to 20 delays");
+        refuse(found, "queue.retry_delays", "must have 1 to 20 delays");
     } else if delays.iter().any(|delay| delay.is_zero() || *delay > 24 * HOUR) {
         refuse(found, "queue.retry_delays", "every delay must be more than 0 and at most 24h");
     } else if repeated {
-        refuse(found, "queue.retry_delays", "names a delay twice: each step has its own wait queue");
+        refuse(found, "queue.retry_delays", "contains a delay twice, but each delay has its own wait queue");
     }
 }
 
@@ -128,7 +128,7 @@ fn edge(config: &Config, found: &mut Found) {
         refuse(found, "edge.header_limit", "must be 8KiB to 1MiB");
     }
     if edge.token_rate > 1_000_000 {
-        refuse(found, "edge.token_rate", "must be at most 1000000 requests a second; 0 means no limit");
+        refuse(found, "edge.token_rate", "must be at most 1000000 requests per second; 0 means no limit");
     }
     if edge.max_in_flight == 0 {
         refuse(found, "edge.max_in_flight", "must be positive");
@@ -196,8 +196,8 @@ fn has_scheme(url: &str, schemes: &[&str]) -> bool {
     url.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
 }
 
-/// Returns whether the URL names a database: without a name, the program would find none, or a wrong
-/// one.
+/// Returns whether the URL contains the name of a database. Without a name, the program would find no
+/// database, or the wrong one.
 fn names_database(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
@@ -231,8 +231,8 @@ fn is_address(listen: &str) -> bool {
     })
 }
 
-/// Checks a filter of `tracing-subscriber`. Its parser takes any bare word for the name of a module, so
-/// a misspelt level would silence everything; here a bare word must be a level.
+/// Checks a filter for `tracing-subscriber`. Its parser takes any bare word for the name of a module, so that
+/// a misspelt level would silence everything; therefore a bare word must be a level here.
 fn log_level(level: &str) -> Result<(), String> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let directives = level.split(',').map(str::trim);

@@ -1,5 +1,5 @@
-//! The formats of single values: durations, sizes, secrets; and numbers and booleans, which may
-//! also be text, because the environment has only text.
+//! Parses individual values: durations, sizes, secrets, and numbers and booleans, which may also be text,
+//! because environment variables contain only text.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use figment::value::{Num, Value};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A value that is never shown: `Debug` and `Serialize` print `[hidden]` (or nothing if it is empty).
+/// A value that is never shown: `Debug` and `Serialize` print `[hidden]` (or nothing for an empty value).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -18,16 +18,16 @@ impl Secret {
         Self(text.into())
     }
 
-    /// Returns the secret itself, only for the code that uses it.
+    /// Returns the secret itself; call this only where the secret is used.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Returns a URL that may be shown and logged: the password and the parameters are replaced by `***`.
+    /// Returns a URL that may be shown and logged, with `***` in place of the password and the parameters.
     pub fn shown_as_url(&self) -> String {
         let Some((scheme, rest)) = self.0.split_once("://") else { return format!("{self:?}") };
-        // A password that was not encoded may contain any character, even `@` and `/`: everything up
-        // to the last `@` is taken for user and password.
+        // A password that was not encoded may contain any character, even `@` and `/`, so everything up
+        // to the last `@` is treated as user and password.
         let (user, place) = match rest.rsplit_once('@') {
             Some((user, place)) => (user.split_once(':').map_or("***", |(name, _)| name), place),
             None => ("", rest),
@@ -57,7 +57,7 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // serde's own message would quote the wrong value, which is a secret.
+        // serde's own message would quote the invalid value, which is a secret.
         let value = <Value as Deserialize>::deserialize(deserializer)?;
         let text = value
             .into_string()
@@ -78,7 +78,7 @@ pub(super) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     }
 }
 
-/// Reads a number, or a text that is one.
+/// Reads a number, or a text that contains a number.
 pub(super) fn number<'de, D, N>(deserializer: D) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,
@@ -94,7 +94,7 @@ where
     N::try_from(number).map_err(|_| D::Error::custom(format!("{number} is out of range")))
 }
 
-/// Reads a number with or without a fraction, or a text that is one.
+/// Reads a number with or without a fraction, or a text that contains such a number.
 pub(super) fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     text(deserializer)?.trim().parse().map_err(|_| D::Error::custom("expected a number, such as 0.25"))
 }
@@ -135,7 +135,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 /// Parses a duration as people write it: `500ms`, `5s`, `2m`, `1h`, `30d`.
 ///
 /// # Errors
-/// A description of the format.
+/// Fails with a description of the format.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

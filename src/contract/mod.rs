@@ -1,20 +1,20 @@
-//! The contracts with other programs, as documents for their tools: JSON Schema of the events, AsyncAPI of
-//! the exchange, OpenAPI of the edge.
+//! The contracts with other programs, as documents for their tools: JSON Schema for the events, AsyncAPI for
+//! the exchange, OpenAPI for the edge.
 //!
-//! Each is a file here, in which `{name}` stands for a value of the program: its limits, its closed lists,
-//! its version. Code adds what repeats for each type of event or kind of refusal. `docs/schema/` has copies
-//! of the results, which a test compares.
+//! Each document is a file here, in which `{name}` stands for a value of the program: a limit, a closed list,
+//! the version. Code adds what repeats for each type of event or kind of refusal. `docs/schema/` contains
+//! copies of the results; a test compares them.
 //!
-//! The schema of events accepts everything that the decoder reads, and refuses what the decoder refuses, as
+//! The schema for events accepts everything that the decoder reads, and refuses what the decoder refuses, as
 //! far as a schema can express it. A test compares the two, with the fixtures and with generated messages.
 //! The decoder reads very few fields and ignores the rest, and so does the schema: an unusable host is not
-//! an error, and neither is an unreadable time. It describes a message by itself, as it arrives over HTTP:
-//! a header or a routing key that names the type of an event replaces `event` in its body.
+//! an error, and neither is an unreadable time. The schema describes the body of a message alone, as it
+//! arrives over HTTP; over AMQP, a header or a routing key with an event type replaces `event` in the body.
 //!
-//! A wrapping (CloudEvents, Laravel's string job) may name the event's type, which takes precedence over
-//! the event's own. So some definitions exist three times: as `Plain`, if the wrapping names no type or
-//! there is none; as `PlainWithName`, if it has an unknown name, while the event may have a known one; and
-//! as `PlainWithType`, if it has a known one.
+//! A wrapper (CloudEvents, Laravel's string job) may contain an event type, which takes precedence over the
+//! event's own type. So some definitions exist three times: as `Plain`, if there is no wrapper or it contains
+//! no type; as `PlainWithName`, if the wrapper's type is unknown, while the event's own type may be known; and
+//! as `PlainWithType`, if the wrapper's type is known.
 
 pub mod problem;
 mod openapi;
@@ -25,15 +25,15 @@ use serde_json::{Map, Value, json};
 
 use crate::event::{EVENT_TYPES, EventType, MAX_BOOKINGS, MAX_TEXT, Shape};
 
-/// The place of the definitions in a document that is a schema itself.
+/// The location of the definitions in a document that is a schema itself.
 const DEFINITIONS: &str = "#/$defs/";
-/// Their place in an OpenAPI or AsyncAPI document.
+/// The location of the definitions in an OpenAPI or AsyncAPI document.
 const COMPONENTS: &str = "#/components/schemas/";
 
 /// Definitions by name.
 type Definitions = Map<String, Value>;
 
-/// Returns the schema of events of any type, in any shape.
+/// Returns the schema for events of any type, in any shape.
 pub fn event_schema() -> Value {
     let types = EVENT_TYPES.map(|known| known.name.replace('.', "\\.")).join("|");
     let values =
@@ -41,7 +41,7 @@ pub fn event_schema() -> Value {
     filled(include_str!("events.json"), &values)
 }
 
-/// Returns the schema of events of this type, in the shape of the sender that uses the name: the gateway's
+/// Returns the schema for events of this type, in the shape of the sender that uses this type: the gateway's
 /// own event, or Cal.com's webhook.
 pub fn event_type_schema(known: &EventType) -> Value {
     let mut all = event_schema();
@@ -51,7 +51,7 @@ pub fn event_type_schema(known: &EventType) -> Value {
     schema
 }
 
-/// Returns the AsyncAPI 3 document of the exchange: what publishers send over AMQP, and with which
+/// Returns the AsyncAPI 3 document for the exchange: the messages that publishers send over AMQP, with their
 /// properties. `prefix` is `queue.prefix`, the first part of the exchange's name.
 pub fn asyncapi(prefix: &str) -> Value {
     let values = [version(), ("{exchange}", json!(format!("{prefix}.events")))];
@@ -113,7 +113,7 @@ fn definitions(schema: &Value) -> Definitions {
     schema["$defs"].as_object().cloned().unwrap_or_default()
 }
 
-/// Returns the schema of one type, without the definitions.
+/// Returns the schema for one event type, without the definitions.
 fn of_type(known: &EventType) -> Value {
     // The shapes that the decoder checks before this one.
     let cloudevent = json!({ "required": ["specversion"] });

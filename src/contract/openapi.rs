@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document of the edge: its routes, their authentication and their answers.
+//! The OpenAPI 3.1 document for the edge: its routes, their authentication and their responses.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub const CONTENT_TYPES: [&str; 4] = [
     "application/cloudevents-batch+json",
 ];
 
-/// The refusals that any post may get.
+/// The refusals that any POST request may get.
 const ANY_POST: [&ProblemKind; 8] = [
     &problem::BROKEN_OFF,
     &problem::UNAUTHORIZED,
@@ -26,7 +26,7 @@ const ANY_POST: [&ProblemKind; 8] = [
     &problem::UNAVAILABLE,
 ];
 
-/// The additional refusals for each path.
+/// The additional refusals of each path.
 const POSTS: [(&str, &[&ProblemKind]); 3] = [
     ("/v1/events", &[&problem::MALFORMED, &problem::FORBIDDEN, &problem::UNSUPPORTED]),
     ("/api/retell/webhook", &[&problem::FORBIDDEN]),
@@ -54,7 +54,7 @@ pub fn openapi() -> Value {
     document
 }
 
-/// Adds a refusal to the answers of a route; several may have one status.
+/// Adds a refusal to the responses of a route; several refusals may have the same status.
 fn add_problem(responses: &mut Value, kind: &ProblemKind) {
     let status = kind.status.to_string();
     let before = responses[&status]["description"].as_str().map(|before| format!("{before}\n"));

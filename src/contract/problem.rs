@@ -2,7 +2,7 @@
 
 use crate::http::problem::ProblemKind;
 
-/// Declares each kind with its status, name and title, and when it is returned.
+/// Declares each kind with its status, name and title, and the condition under which it is returned.
 macro_rules! problems {
     ($($constant:ident = $status:literal $name:literal, $title:literal, $when:literal;)*) => {
         $(

@@ -1,7 +1,7 @@
-//! Delays between retries: growing, with jitter.
+//! Computes the delays between retries, which grow and have jitter.
 //!
-//! The only place that uses the `backoff` crate, and only to compute: nothing here sleeps. Used for
-//! reconnecting to the broker, and for retrying while the database is away.
+//! This is the only module that uses the `backoff` crate, and only to compute: nothing here sleeps. The delays
+//! are used for reconnecting to the broker, and for retrying while the database is unreachable.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Delays {
         self.policy.next_backoff().unwrap_or(self.max).min(self.max)
     }
 
-    /// Starts again from the first delay; to be called after a success.
+    /// Starts again from the first delay; call this after a success.
     pub fn reset(&mut self) {
         self.policy.reset();
     }

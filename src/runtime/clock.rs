@@ -1,4 +1,4 @@
-//! The current time, and times as text.
+//! Reads the current time, and formats times as text.
 
 use serde::Serializer;
 use time::OffsetDateTime;
@@ -21,7 +21,7 @@ pub fn rfc3339(ms: i64) -> String {
 /// Serializes an optional time, given in ms since 1970, as [`rfc3339`] formats it.
 ///
 /// # Errors
-/// Those of the serializer.
+/// Fails only if the serializer fails.
 pub fn as_rfc3339<T, S>(ms: &T, serializer: S) -> Result<S::Ok, S::Error>
 where
     T: Copy + Into<Option<i64>>,

@@ -1,12 +1,12 @@
-//! Named points at which a process kills itself, like a power failure, for tests that count what is
+//! Named points at which a process kills itself, which simulates a power failure, for tests that count what is
 //! left afterwards.
 //!
-//! They exist only in a build with the cargo feature `crash-points`. In any other build the function is
+//! The points exist only in a build with the cargo feature `crash-points`. In any other build the function is
 //! empty, and the variable has no effect.
 
 /// Marks a point that the program passes. With `HOSTMATCH_CRASH_AT=<name>:<n>` in its environment, the
 /// process sends itself SIGKILL here when it passes for the n-th time; with `<name>:<n>:panic` it panics,
-/// which ends only one task, and with `<name>:<n>:hang` that task blocks here for ever.
+/// which ends only one task, and with `<name>:<n>:hang` that task blocks here forever.
 #[cfg(feature = "crash-points")]
 pub(crate) fn point(name: &str) {
     use std::sync::LazyLock;
@@ -37,6 +37,6 @@ pub(crate) fn point(name: &str) {
     }
 }
 
-/// Marks a point that the program passes; it does nothing in this build.
+/// Marks a point that the program passes; does nothing in this build.
 #[cfg(not(feature = "crash-points"))]
 pub(crate) fn point(_name: &str) {}

@@ -1,17 +1,17 @@
-//! The stop signal: SIGINT and SIGTERM as a token that every long-running task watches.
+//! Turns the signals SIGINT and SIGTERM into a token that every long-running task watches.
 
 use tokio_util::sync::CancellationToken;
 
-/// Cloned into every task; `cancelled()` completes once the process is asked to stop.
+/// A token that is cloned into every task; `cancelled()` completes once the process is asked to stop.
 pub type Shutdown = CancellationToken;
 
 /// Returns a token that the first SIGINT or SIGTERM cancels.
 ///
-/// The second signal ends the process at once with 130: a user who presses Ctrl-C twice means it.
-/// Deliveries in progress are not acknowledged, and are delivered again.
+/// The second signal ends the process at once with exit code 130, because a user who presses Ctrl-C twice
+/// means it. Deliveries in progress are not acknowledged, and are delivered again.
 ///
 /// # Errors
-/// When the signal handlers cannot be installed.
+/// Fails if the signal handlers cannot be installed.
 pub fn on_signals() -> std::io::Result<Shutdown> {
     use tokio::signal::unix::{SignalKind, signal};
     let token = Shutdown::new();

@@ -1,7 +1,7 @@
 //! Sends spans to a collector, with OTLP over HTTP, from a separate thread.
 //!
-//! A collector that is slow or away costs spans, but never delays bookings: spans wait in a bounded queue,
-//! and those that do not fit or are not accepted are dropped and counted, with one log line.
+//! If the collector is slow or unreachable, spans may be lost, but bookings are never delayed: spans wait in a
+//! bounded queue, and spans that do not fit or are not accepted are dropped and counted, with one log line.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -29,27 +29,27 @@ use crate::config::TracesConfig;
 use crate::http::client::Client;
 use crate::runtime::locked;
 
-/// Spans that wait to be sent; more are dropped.
-const QUEUE: usize = 8192;
+/// The maximum number of spans that wait to be sent; further spans are dropped.
+const MAX_QUEUED: usize = 8192;
 /// How long one request to the collector may take, including all its attempts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long unsent spans may delay the end of the program.
 const DRAIN_GRACE: Duration = Duration::from_secs(3);
-/// The most bytes that are read of the collector's answer.
+/// The maximum size of the collector's response, in bytes.
 const MAX_RESPONSE: usize = 1 << 20;
-/// The most links of one span: a batch has no more messages.
-const LINKS: u32 = 10_000;
+/// The maximum number of links of a span, which is the maximum number of messages in a batch.
+const MAX_LINKS: u32 = 10_000;
 
 /// Sends spans until [`Collecting::end`].
 #[must_use = "unsent spans are lost without an end"]
 #[derive(Debug)]
 pub struct Collecting(Option<(SdkTracerProvider, Arc<Stats>)>);
 
-/// Begins to create and send spans, if a collector is configured. To be called once, early; `role` is the
-/// role of this process.
+/// Begins to create and send spans, if a collector is configured. Call this once, early; `role` is the role of
+/// this process.
 ///
 /// # Errors
-/// When the exporter cannot be created.
+/// Fails if the exporter cannot be created.
 pub fn collect(config: &TracesConfig, role: &'static str) -> Result<Collecting, TelemetryError> {
     if config.endpoint.is_empty() {
         return Ok(Collecting(None));
@@ -73,15 +73,15 @@ pub fn collect(config: &TracesConfig, role: &'static str) -> Result<Collecting, 
         .build()
         .map_err(|error| failed(&error))?;
     let exporter = ReportingExporter { exporter, endpoint, stats: stats.clone() };
-    // The standard's own variables (OTEL_BSP_SCHEDULE_DELAY) may set how often batches are sent.
-    let batch_config = BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
+    // The standard's own variables (OTEL_BSP_SCHEDULE_DELAY) may set the interval at which batches are sent.
+    let batch_config = BatchConfigBuilder::default().with_max_queue_size(MAX_QUEUED).build();
     let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batch_config).build();
     let provider = SdkTracerProvider::builder()
         .with_span_processor(BoundedProcessor { batches, stats: stats.clone() })
         .with_sampler(LinkSampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
             config.sample_ratio,
         )))))
-        .with_max_links_per_span(LINKS)
+        .with_max_links_per_span(MAX_LINKS)
         .with_resource(resource(role))
         .build();
     TRACER.set(provider.tracer("hostmatch")).map_err(|_| TelemetryError::AlreadySet)?;
@@ -120,7 +120,7 @@ impl Collecting {
     }
 }
 
-/// The collector's client. The exporting thread has no runtime, so requests run on the program's runtime.
+/// The client for the collector. The exporting thread has no runtime, so requests run on the program's runtime.
 #[derive(Debug)]
 struct CollectorClient {
     client: Client,
@@ -137,7 +137,7 @@ impl HttpClient for CollectorClient {
             Ok(self.runtime.spawn(async move { client.execute(request).await }).await??)
         };
         let sent: Result<_, HttpError> = sent.await;
-        // The exporter itself reports only that it failed, not why.
+        // The exporter itself reports only the failure, not the reason.
         *locked(&self.stats.cause) = sent.as_ref().err().map(ToString::to_string);
         sent
     }
@@ -146,9 +146,9 @@ impl HttpClient for CollectorClient {
 /// Counts of waiting and lost spans, and what has been logged about them.
 #[derive(Debug, Default)]
 struct Stats {
-    /// Spans that have ended, but are neither sent nor dropped yet.
+    /// The number of spans that have ended, but have been neither sent nor dropped yet.
     waiting: AtomicUsize,
-    /// Spans that were dropped since the start.
+    /// The number of spans that have been dropped since the start.
     lost: AtomicU64,
     /// Why the latest request failed.
     cause: Mutex<Option<String>>,
@@ -173,14 +173,14 @@ impl SpanProcessor for BoundedProcessor {
             return;
         }
         let Stats { waiting, lost, warned_full, .. } = &*self.stats;
-        if waiting.fetch_add(1, Ordering::Relaxed) < QUEUE {
+        if waiting.fetch_add(1, Ordering::Relaxed) < MAX_QUEUED {
             return self.batches.on_end(span);
         }
         waiting.fetch_sub(1, Ordering::Relaxed);
         lost.fetch_add(1, Ordering::Relaxed);
         if !warned_full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                waiting = QUEUE,
+                waiting = MAX_QUEUED,
                 "spans are dropped: the collector of traces does not keep up; bookings are not delayed"
             );
         }
@@ -199,7 +199,7 @@ impl SpanProcessor for BoundedProcessor {
     }
 }
 
-/// Sends spans, and logs once when that fails and once when it works again.
+/// Sends spans. Logs once when sending fails, and once when it works again.
 #[derive(Debug)]
 struct ReportingExporter<E> {
     exporter: E,
@@ -250,8 +250,8 @@ impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
     }
 }
 
-/// Decides which traces are kept: with a parent, as the parent; one that begins here with links, if a linked
-/// span is kept; any other by the configured ratio.
+/// Decides which traces are kept. A span with a parent is kept if the parent is; a span that begins a trace and
+/// has links, if a linked span is kept; any other span, according to the configured ratio.
 #[derive(Clone, Debug)]
 struct LinkSampler(Sampler);
 

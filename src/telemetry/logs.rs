@@ -1,7 +1,7 @@
-//! Logs: one subscriber for the whole program, to stderr. stdout is for results.
+//! Logs with one subscriber for the whole program, to stderr. stdout is for results.
 //!
-//! No name, e-mail address or payload may appear in a log, at any level. Our own lines contain only ids;
-//! other crates print what they send at their lowest levels, so those levels are always filtered out.
+//! No name, e-mail address or payload may appear in a log, at any level. Our own lines contain only ids. At
+//! their lowest levels other crates print the data that they send, so those levels are always filtered out.
 
 use std::io::{IsTerminal as _, stderr};
 
@@ -18,7 +18,7 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use super::traces;
 use crate::config::{LogConfig, LogFormat};
 
-/// Libraries that log more than an operator wants; `log.level` can raise them by name. `lapin::channels`
+/// Libraries that log more than an operator wants; `log.level` can raise their levels. `lapin::channels`
 /// logs an error when we close a connection while a channel is closing; the queue module itself logs every
 /// other end of a connection.
 const QUIET: &str =
@@ -27,7 +27,7 @@ const QUIET: &str =
 /// Our crates: everything that they log may be shown.
 const OURS: [&str; 2] = ["hostmatch", "migration"];
 
-/// Why logging could not be set up.
+/// The reason why logs, metrics or traces could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// `log.level` is not a filter.
@@ -39,22 +39,22 @@ pub enum TelemetryError {
     /// Logging or traces are already set up in this process.
     #[error("logging is already set up in this process")]
     AlreadySet,
-    /// Metrics cannot be recorded: a defect of ours, or a recorder is already installed.
+    /// Metrics cannot be recorded, because of a bug in hostmatch or because a recorder is already installed.
     #[error("metrics cannot be recorded in this process: {0}")]
     Metrics(String),
 }
 
-/// Sends the logs of this process to stderr, as configured in `log`. To be called once, early.
+/// Sends the logs of this process to stderr, as configured in `log`. Call this once, early.
 ///
 /// # Errors
-/// When `log.level` is not a filter, or logging is set up already.
+/// Fails if `log.level` is not a filter, or logging is already set up.
 pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
     let layer = lines(log, stderr().is_terminal(), stderr)?;
     tracing_subscriber::registry().with(layer).try_init().map_err(|_| TelemetryError::AlreadySet)?;
-    // A panic's own text may quote data, so only its place is logged.
+    // A panic's own text may quote data, so only its location in the source is logged.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a part of the program failed: a bug, please report it");
+        tracing::error!(place, "a thread panicked; this is a bug in hostmatch, please report it");
     }));
     Ok(())
 }
@@ -84,7 +84,7 @@ where
     Ok(Box::new(lines.with_filter(filter).with_filter(filter_fn(is_allowed))))
 }
 
-/// Formats lines as usual, and appends the id of their trace.
+/// Formats lines as usual, and appends their trace id.
 struct InTrace<F> {
     format: F,
     json: bool,
@@ -115,8 +115,8 @@ where
     }
 }
 
-/// Returns whether a line may be logged: of other crates only from `info` up, because below that some print
-/// the bytes that they send.
+/// Returns whether a line may be logged. Lines of other crates may be logged only from level `info` up, because
+/// below that some crates print the bytes that they send.
 fn is_allowed(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let ours = OURS
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// Returns what is written of five lines, at this level and in this format.
+    /// Logs five lines, and returns the output at this level and in this format.
     fn written(level: &str, format: LogFormat) -> String {
         let written = Written::default();
         let writer = written.clone();

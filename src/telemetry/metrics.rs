@@ -5,7 +5,7 @@
 //! and a count of 0 differs from a missing series), and the table in `docs/metrics.md`. Without [`install`]
 //! nothing is recorded, and counting costs next to nothing.
 //!
-//! A label's value is one of a closed list; it never contains an id, an address or a name.
+//! The values of a label come from a closed list; they never contain an id, an address or a name.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
@@ -38,16 +38,16 @@ type Callback = Box<dyn Fn() + Send>;
 /// The kind of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Only grows, from 0 at the start of the process.
+    /// A number that only grows, from 0 at the start of the process.
     Counter,
-    /// Goes up and down.
+    /// A number that goes up and down.
     Gauge,
-    /// With these upper bounds, and +Inf.
+    /// Buckets with these upper bounds, and +Inf.
     Histogram(&'static [f64]),
 }
 
 impl Kind {
-    /// Returns the word after TYPE.
+    /// Returns the type in a line `# TYPE`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -107,17 +107,17 @@ impl Series {
         Self { labels, ..self }
     }
 
-    /// Returns its counters by the values of its labels, for the caller to keep.
+    /// Returns its counters by the values of its labels; the caller keeps them.
     pub fn counters<const N: usize>(&self) -> Family<Counter, N> {
         self.family(|key| metrics::with_recorder(|recorder| recorder.register_counter(key, &METADATA)))
     }
 
-    /// Returns its gauges in the same way.
+    /// Returns its gauges by the values of its labels; the caller keeps them.
     pub fn gauges<const N: usize>(&self) -> Family<Gauge, N> {
         self.family(|key| metrics::with_recorder(|recorder| recorder.register_gauge(key, &METADATA)))
     }
 
-    /// Returns its histograms in the same way.
+    /// Returns its histograms by the values of its labels; the caller keeps them.
     pub fn histograms<const N: usize>(&self) -> Family<Histogram, N> {
         self.family(|key| metrics::with_recorder(|recorder| recorder.register_histogram(key, &METADATA)))
     }
@@ -136,7 +136,7 @@ impl Series {
         Key::from_parts(self.name, labels.collect::<Vec<_>>())
     }
 
-    /// Returns every combination of the values of its labels; none if the values of a label are not known in
+    /// Returns every combination of the values of its labels; empty if the values of a label are not known in
     /// advance.
     fn combinations(&self) -> Vec<Vec<&'static str>> {
         self.labels.iter().fold(vec![Vec::new()], |all, (_, values)| match values {
@@ -174,14 +174,14 @@ impl Series {
 pub struct Family<H, const N: usize>(HashMap<[&'static str; N], H>);
 
 impl<H, const N: usize> Family<H, N> {
-    /// Returns the handle of these values; none for values that are not in its lists.
+    /// Returns the handle for these values; `None` if the values are not in its lists.
     pub fn of(&self, values: [&'static str; N]) -> Option<&H> {
         self.0.get(&values)
     }
 }
 
 impl<const N: usize> Family<Counter, N> {
-    /// Counts one more of these values.
+    /// Increases the counter for these values by one.
     pub fn count(&self, values: [&'static str; N]) {
         if let Some(counter) = self.of(values) {
             counter.increment(1);
@@ -190,21 +190,21 @@ impl<const N: usize> Family<Counter, N> {
 }
 
 impl<const N: usize> Family<Gauge, N> {
-    /// Sets the gauge of these values.
+    /// Sets the gauge for these values.
     pub fn set(&self, values: [&'static str; N], value: f64) {
         if let Some(gauge) = self.of(values) {
             gauge.set(value);
         }
     }
 
-    /// Sets all gauges to NaN: the values are no longer known.
+    /// Sets all gauges to NaN, because their values are no longer known.
     pub fn forget(&self) {
         self.0.values().for_each(|gauge| gauge.set(f64::NAN));
     }
 }
 
 impl<const N: usize> Family<Histogram, N> {
-    /// Records one sample of these values.
+    /// Records one sample for these values.
     pub fn record(&self, values: [&'static str; N], sample: f64) {
         if let Some(histogram) = self.of(values) {
             histogram.record(sample);
@@ -224,11 +224,11 @@ pub const BUILD: Series = Series::new(
     ("role", Values::Few("`edge`, `worker`")),
 ]);
 
-/// Installs the recorder in this process, which has these roles, and registers these series. To be called
-/// once, in a runtime, before any part that counts is created.
+/// Installs the recorder in this process, which has these roles, and registers these series. Call this once, in
+/// a runtime, before anything that counts is created.
 ///
 /// # Errors
-/// When a recorder is already installed.
+/// Fails if a recorder is already installed.
 pub fn install(roles: &[&'static str], lists: &[&[Series]]) -> Result<(), TelemetryError> {
     let mut builder = PrometheusBuilder::new();
     for series in lists.iter().copied().flatten() {

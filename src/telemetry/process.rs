@@ -1,5 +1,5 @@
-//! Metrics of the process, under the usual names of Prometheus' client libraries. They come from Linux'
-//! `/proc`; on other systems there are none.
+//! Metrics of the process, under the usual names of Prometheus client libraries. They are read from `/proc`
+//! on Linux; on other systems there are none.
 
 use super::metrics::{Kind, Series, float};
 
@@ -17,7 +17,7 @@ pub const SERIES: [Series; 6] = [
     Series::new("process_max_fds", Kind::Gauge, "Files and sockets that it may have open"),
 ];
 
-/// Returns all of them as text; nothing if they cannot be read.
+/// Returns all series as text; an empty text if they cannot be read.
 pub(super) fn render() -> String {
     let line = |(series, value): (&Series, f64)| {
         let (name, kind) = (series.name, series.kind.as_str());

@@ -1,7 +1,7 @@
-//! Traces: the steps of processing a booking as spans, and the context that is passed on in headers (W3C
-//! Trace Context), so that the spans of several processes form one trace.
+//! Traces the steps of processing a booking as spans, and passes their context on in headers (W3C Trace
+//! Context), so that the spans of several processes form one trace.
 //!
-//! Without a configured collector there is no tracer: every [`Span`] is empty then, and beginning one costs
+//! Without a configured collector there is no tracer: then every [`Span`] is empty, and beginning a span costs
 //! one read of a variable. A span contains only what our code sets: ids, codes and numbers, no personal data.
 
 use std::borrow::Cow;
@@ -19,15 +19,15 @@ use opentelemetry_sdk::trace::SdkTracer;
 
 pub use opentelemetry::trace::SpanKind;
 
-/// The header that names a trace and the parent span.
+/// The header with the ids of the trace and the parent span.
 const TRACEPARENT: &str = "traceparent";
 /// The header with data of other tracing systems.
 const TRACESTATE: &str = "tracestate";
 
-/// The longest `tracestate` that is passed on, in bytes: W3C's own limit.
+/// The maximum size of a `tracestate` that is passed on, in bytes: W3C's own limit.
 const MAX_STATE: usize = 512;
 
-/// Set once, when there is a collector.
+/// The tracer; set once, if there is a collector.
 pub(super) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 /// Returns whether traces are on.
@@ -35,12 +35,12 @@ pub fn are_on() -> bool {
     TRACER.get().is_some()
 }
 
-/// The origin of a request or message: a span of this or another process, as headers name it.
+/// The origin of a request or message: a span of this or another process, as its headers identify it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin(SpanContext);
 
 impl Origin {
-    /// Reads the headers that `get` finds by name; none unless they are exactly valid.
+    /// Reads the headers, which `get` finds by name; `None` unless they are exactly valid.
     pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let parent = get(TRACEPARENT).map(str::trim).filter(|text| has_shape(text))?;
         let mut texts = HashMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]);
@@ -79,16 +79,16 @@ fn has_shape(text: &str) -> bool {
 /// The parent of a span.
 #[derive(Clone, Copy, Debug)]
 pub enum Parent<'a> {
-    /// None: the span begins a trace. It is kept if a span that it links to is kept; without links,
+    /// No parent: the span begins a trace. It is kept if a span to which it links is kept; without links,
     /// `traces.sample_ratio` decides.
     None,
-    /// The span in which the code runs; if there is none, no span is created.
+    /// The current span; if there is none, no span is created.
     Current,
     /// A span of another process or task.
     Origin(&'a Origin),
 }
 
-/// A span, from its begin until [`Span::end`] or until it is dropped; empty when traces are off.
+/// A span, which lasts until [`Span::end`] or until this is dropped; empty if traces are off.
 #[derive(Debug, Default)]
 pub struct Span(Option<Context>);
 
@@ -96,7 +96,7 @@ impl Span {
     /// The empty span.
     pub const NONE: Self = Self(None);
 
-    /// Begins a span of sending messages to a queue or of processing them. The queue is given by its system
+    /// Begins the span of sending messages to a queue, or of processing them. The queue is given by its system
     /// and name.
     pub fn messaging<'a>(
         parent: Parent<'_>,
@@ -116,7 +116,7 @@ impl Span {
         span
     }
 
-    /// Begins a span. `name` must be one of few values; ids belong into attributes.
+    /// Begins a span. `name` must be one of few values; put ids into attributes.
     pub fn begin<'a>(
         parent: Parent<'_>,
         kind: SpanKind,
@@ -140,7 +140,7 @@ impl Span {
         Self(Some(parent.with_span(tracer.build_with_context(builder, &parent))))
     }
 
-    /// Begins a step within the span in which the code runs; empty if that span is not kept.
+    /// Begins a step within the current span; empty if that span is not kept.
     pub fn step(name: &'static str) -> Self {
         if are_on() && Context::map_current(|current| current.span().is_recording()) {
             Self::begin(Parent::Current, SpanKind::Internal, name, [])
@@ -158,7 +158,7 @@ impl Span {
         }
     }
 
-    /// Returns the span's context for headers and links.
+    /// Returns the context of the span, for headers and links.
     pub fn origin(&self) -> Option<Origin> {
         let context = self.0.as_ref()?.span().span_context().clone();
         context.is_valid().then_some(Origin(context))
@@ -169,7 +169,7 @@ impl Span {
         self.0.as_ref().is_some_and(|context| context.span().is_recording())
     }
 
-    /// Sets an attribute. It must not contain personal data, or a sender's text without a known form.
+    /// Sets an attribute. It must not contain personal data, nor a sender's text unless its form is known.
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
         self.update(|span| span.set_attribute(KeyValue::new(key, value)));
     }
@@ -204,7 +204,7 @@ impl Span {
         }
     }
 
-    /// Enters the span on this thread until the guard is dropped: log lines name its trace.
+    /// Enters the span on this thread until the guard is dropped, so that log lines contain its trace id.
     #[must_use]
     pub fn enter(&self) -> Option<ContextGuard> {
         self.0.clone().map(Context::attach)

@@ -7,8 +7,8 @@ use hostmatch::runtime::shutdown::Shutdown;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-/// The most samples; few enough not to affect the memory themselves.
-const SAMPLES: u32 = 200;
+/// The maximum number of samples; few enough not to affect the memory themselves.
+const MAX_SAMPLES: u32 = 200;
 const SHORTEST: Duration = Duration::from_millis(200);
 
 const KIB: u64 = 1024;
@@ -17,7 +17,7 @@ const KIB: u64 = 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Gauge {
     name: &'static str,
-    /// How much it may grow for harmless reasons (buffers, idle connections).
+    /// The amount by which it may grow for harmless reasons (buffers, idle connections).
     slack: u64,
     values: Vec<u64>,
 }
@@ -39,7 +39,7 @@ impl Gauge {
     }
 
     /// Returns the result.
-    pub(super) fn measured(&self) -> Measured {
+    pub(super) fn result(&self) -> Measured {
         Measured {
             name: self.name,
             first: self.values.first().copied(),
@@ -50,15 +50,15 @@ impl Gauge {
         }
     }
 
-    /// Returns the limit for its last quarter: the median of its second quarter, when everything has been
-    /// used once, plus a quarter of it, plus the slack.
+    /// Returns the limit for its last quarter: the median of its second quarter (by then everything has been
+    /// used once), plus a quarter of this median, plus the slack.
     fn bound(&self) -> Option<u64> {
         let quarter = self.values.len() / 4;
         let usual = median(self.values.get(quarter..quarter * 2)?)?;
         Some(usual + usual / 4 + self.slack)
     }
 
-    /// Returns whether it exceeded its bound.
+    /// Returns whether the quantity exceeded its bound.
     fn grew(&self) -> bool {
         let end = self.values.get(self.values.len() - self.values.len() / 4..).and_then(median);
         matches!((end, self.bound()), (Some(end), Some(bound)) if end > bound)
@@ -92,9 +92,9 @@ impl Gauges {
 
     /// Measures at intervals until the end.
     pub(super) async fn watch(&mut self, began: Instant, length: Duration, stop: &Shutdown) {
-        let every = (length / SAMPLES).max(SHORTEST);
+        let every = (length / MAX_SAMPLES).max(SHORTEST);
         while began.elapsed() < length && !stop.is_cancelled() {
-            self.take().await;
+            self.measure().await;
             tokio::select! {
                 () = sleep(every) => {}
                 () = stop.cancelled() => {}
@@ -103,7 +103,7 @@ impl Gauges {
     }
 
     /// Measures once. A value that the system does not report is left out.
-    pub(super) async fn take(&mut self) {
+    pub(super) async fn measure(&mut self) {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let of = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

@@ -1,4 +1,4 @@
-//! The load: mixed bookings, posted over HTTP without pause, as fast as the worker keeps up.
+//! Creates the load: posts mixed bookings over HTTP without pause, as fast as the worker can decide them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use uuid::Uuid;
 use super::Result;
 use super::salon::{APPOINTMENTS, STAFF, address, reference};
 
-/// Concurrent requests.
+/// The number of concurrent requests.
 const POSTERS: u64 = 8;
-/// The most accepted events that are not decided yet, so that no backlog is measured.
+/// The maximum number of accepted events that are not decided yet, so that no backlog is measured.
 const MAX_UNDECIDED: u64 = 1_000;
 const PAUSE: Duration = Duration::from_millis(5);
-/// The pause after an answer that asks to retry later.
+/// The pause after a response that asks the client to retry later.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// One in this many events is sent twice.
 const REPEAT: u64 = 10;
 
-/// The posted events, and how many of them were accepted.
+/// Posts events, and counts how many are accepted.
 pub(super) struct Load {
     url: String,
     run: String,
@@ -54,7 +54,7 @@ impl Load {
         self.posted.load(Ordering::SeqCst)
     }
 
-    /// Returns the number of requests that were answered with success.
+    /// Returns the number of requests with a successful response.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::SeqCst)
     }
@@ -64,15 +64,15 @@ impl Load {
         self.different.load(Ordering::SeqCst)
     }
 
-    /// Posts until `over` is cancelled.
+    /// Posts until `stop` is cancelled.
     ///
     /// # Errors
-    /// When the edge cannot be reached, or refuses.
-    pub(super) async fn run(&self, over: &Shutdown) -> Result<()> {
+    /// Fails if the edge cannot be reached, or refuses an event.
+    pub(super) async fn run(&self, stop: &Shutdown) -> Result<()> {
         let failed = |error: ClientError| format!("posting to the soak's own edge failed: {error}");
         let client = Client::new(&self.url, REQUEST_TIMEOUT).map_err(failed)?;
         let posters = (0..POSTERS).map(|_| async {
-            while !over.is_cancelled() {
+            while !stop.is_cancelled() {
                 if self.accepted().saturating_sub(self.tally.finished()) >= MAX_UNDECIDED {
                     tokio::time::sleep(PAUSE).await;
                     continue;

@@ -1,6 +1,6 @@
-//! One soak: creates a salon (`salon`), starts edge and worker on it, posts mixed bookings without pause
-//! (`load`), measures the process meanwhile (`gauges`), and counts lost events (`report`). The tests run it,
-//! too.
+//! Runs one soak: creates a salon (`salon`), starts the edge and a worker for it, posts mixed bookings without
+//! pause (`load`), measures the process in the meantime (`gauges`), and counts lost events (`report`). The tests
+//! also run it.
 
 mod gauges;
 mod load;
@@ -28,14 +28,14 @@ use self::report::Report;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// How long the accepted events may take to be decided after the last post.
+/// The time limit for deciding the accepted events after the last request.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Puts the database and the queue into a directory that is removed when it is dropped.
 ///
 /// # Errors
-/// When it cannot be created.
+/// Fails if it cannot be created.
 pub(crate) fn in_files(config: &mut Config) -> Result<TempDir> {
     let directory = tempfile::Builder::new().prefix("hostmatch-soak-").tempdir()?;
     let url = |file: &str| Secret::new(format!("sqlite://{}", directory.path().join(file).display()));
@@ -45,10 +45,10 @@ pub(crate) fn in_files(config: &mut Config) -> Result<TempDir> {
     Ok(directory)
 }
 
-/// Posts events for this long, and waits until they are decided. `stop` ends it early.
+/// Posts events for this long, and waits until they are decided. `stop` ends the soak early.
 ///
 /// # Errors
-/// When something cannot be started, an event is refused, or the database or the queue is in use.
+/// Fails if something cannot be started, an event is refused, or the database or the queue is in use.
 pub(crate) async fn run(mut config: Config, length: Duration, stop: &Shutdown) -> Result<Report> {
     // Only this machine can reach this port, and it differs in each run.
     config.edge.listen = "127.0.0.1:0".to_owned();
@@ -73,9 +73,7 @@ async fn with_database(
     let depth = queue.depth().await?;
     if depth.ready + depth.waiting + depth.dead > 0 {
         queue.close().await;
-        return Err(
-            "there are messages in the configured queue; use a separate queue.prefix for a soak".into()
-        );
+        return Err("the configured queue contains messages; use a separate queue.prefix for a soak".into());
     }
     let listener = TcpListener::bind(&config.edge.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -92,19 +90,21 @@ async fn with_database(
 
     let began = Instant::now();
     let soak = async {
-        let over = stop.child_token();
+        let stop_load = stop.child_token();
         let measure = async {
             gauges.watch(began, length, stop).await;
-            over.cancel();
+            stop_load.cancel();
             Ok(())
         };
         // The first failure ends the other.
-        tokio::try_join!(load.run(&over), measure)?;
+        tokio::try_join!(load.run(&stop_load), measure)?;
         let until = Instant::now() + DRAIN_TIMEOUT;
-        while Instant::now() < until && salon::decided(database, load.run_id()).await? < load.different() {
+        while Instant::now() < until
+            && salon::count_decided(database, load.run_id()).await? < load.different()
+        {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-        gauges.take().await;
+        gauges.measure().await;
         Result::Ok(())
     };
     let soaked = tokio::select! {
@@ -118,5 +118,5 @@ async fn with_database(
     while servers.join_next().await.is_some() {}
     queue.close().await;
     soaked?;
-    Ok(Report::new(gauges.all, &load, salon::decided(database, load.run_id()).await?, took))
+    Ok(Report::new(gauges.all, &load, salon::count_decided(database, load.run_id()).await?, took))
 }

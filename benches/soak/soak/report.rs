@@ -13,9 +13,9 @@ use super::load::Load;
 pub(crate) struct Report {
     seconds: u64,
     posted: u64,
-    /// Requests that were answered with success, including repeats.
+    /// The number of requests with a successful response, including repeats.
     pub(crate) accepted: u64,
-    /// Different events among them.
+    /// The number of different events among them.
     pub(crate) events: u64,
     pub(crate) decided: u64,
     per_second: u64,
@@ -38,7 +38,7 @@ impl Report {
             events: load.different(),
             decided,
             per_second: load.accepted() * 1000 / milliseconds,
-            quantities: gauges.into_iter().map(|gauge| gauge.measured()).collect(),
+            quantities: gauges.into_iter().map(|gauge| gauge.result()).collect(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The salon of a soak: one company, its staff and its appointments; and the count of its decided events.
+//! Creates the salon of a soak (one company, its staff and its appointments), and counts its decided events.
 
 use hostmatch::event::{AppointmentId, CompanyId, StaffId};
 use hostmatch::store::Database;
@@ -10,9 +10,9 @@ use super::Result;
 /// The name of the company, by which a soak recognises its own database.
 const NAME: &str = "hostmatch soak";
 
-/// Members of staff; each is the host with the same number.
+/// The number of members of staff; each is the host with the same number.
 pub(super) const STAFF: u64 = 20;
-/// Appointments, which the events refer to repeatedly.
+/// The number of appointments, to which the events refer repeatedly.
 pub(super) const APPOINTMENTS: u64 = 500;
 
 /// Returns the reference of an appointment.
@@ -28,7 +28,7 @@ pub(super) fn address(n: u64) -> String {
 /// Creates the tables and the salon, unless an earlier soak has created them.
 ///
 /// # Errors
-/// When the database is in use: it contains a company that no soak has created.
+/// Fails if the database is in use, that is, contains a company that was not created by a soak.
 pub(super) async fn open(database: &Database) -> Result<()> {
     let connection = database.connection();
     if company::Entity::find().count(connection).await.is_err() {
@@ -69,8 +69,8 @@ pub(super) async fn open(database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// Returns how many events of this run have an outcome.
-pub(super) async fn decided(database: &Database, run: &str) -> Result<u64> {
+/// Returns the number of events of this run that have an outcome.
+pub(super) async fn count_decided(database: &Database, run: &str) -> Result<u64> {
     let events = event::Entity::find().filter(event::Column::EventId.starts_with(format!("{run}-")));
     Ok(database.with_deadline(async { Ok(events.count(database.connection()).await?) }).await?)
 }

@@ -1,4 +1,4 @@
-//! The measurements, one after the other, each with its own queue and database.
+//! Runs the measurements, one after the other, each with its own queue and database.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::Result;
 use crate::bookings::Booking;
 use crate::broker::Broker;
-use crate::costs::{Costs, Watched, measured};
+use crate::costs::{Costs, Watched, measure};
 use crate::database::Engine;
 use crate::disk;
 use crate::filling;
@@ -42,18 +42,18 @@ pub(crate) struct Figure {
 }
 
 /// All measurements of a run.
-pub(crate) struct Course {
+pub(crate) struct Measurements {
     events: u64,
     times: usize,
     directory: TempDir,
     figures: Vec<Figure>,
 }
 
-impl Course {
+impl Measurements {
     /// Creates a run with this many events in each measurement, repeated this many times.
     ///
     /// # Errors
-    /// When no directory can be created.
+    /// Fails if no directory can be created.
     pub(crate) fn new(events: u64, times: usize) -> Result<Self> {
         table::begin(events)?;
         Ok(Self { events, times: times.max(1), directory: tempfile::tempdir()?, figures: Vec::new() })
@@ -62,7 +62,7 @@ impl Course {
     /// Measures the floors.
     ///
     /// # Errors
-    /// When something cannot be measured.
+    /// Fails if something cannot be measured.
     pub(crate) async fn floors(&mut self, engine: Engine) -> Result<()> {
         for (floor, what) in [
             (Floor::Consume, "floor a: consume and acknowledge"),
@@ -71,7 +71,7 @@ impl Course {
         ] {
             let costs = self.median(engine, self.events, async |broker, salon, events, watched| {
                 let work = floor::drain(floor, broker, salon.clone(), events, SETTINGS);
-                let costs = measured(events, watched, work).await?;
+                let costs = measure(events, watched, work).await?;
                 if floor != Floor::Consume {
                     salon.check_appointments(events).await?;
                 }
@@ -89,7 +89,7 @@ impl Course {
     /// Measures the worker with its defaults.
     ///
     /// # Errors
-    /// When something cannot be measured.
+    /// Fails if something cannot be measured.
     pub(crate) async fn worker(&mut self, engine: Engine) -> Result<()> {
         self.measure(engine, "worker", self.events, Setup::default()).await
     }
@@ -97,16 +97,16 @@ impl Course {
     /// Measures the worker with one event in each transaction.
     ///
     /// # Errors
-    /// When something cannot be measured.
+    /// Fails if something cannot be measured.
     pub(crate) async fn one_by_one(&mut self, engine: Engine) -> Result<()> {
         let setup = Setup { batch: Some(1), ..Setup::default() };
         self.measure(engine, "worker, batch size 1", self.events / SLOWER, setup).await
     }
 
-    /// Measures the worker with other numbers: of batch size, pipelines, processes and waiting events.
+    /// Measures the worker with other batch sizes and other numbers of pipelines, processes and waiting events.
     ///
     /// # Errors
-    /// When something cannot be measured.
+    /// Fails if something cannot be measured.
     pub(crate) async fn sizes(&mut self, engine: Engine) -> Result<()> {
         let usual = Setup::default();
         for batch in [10, 50, 200, 1000] {
@@ -124,10 +124,10 @@ impl Course {
         Ok(())
     }
 
-    /// Measures how long an event takes when the worker is not busy.
+    /// Measures the time that an event takes when the worker is not busy.
     ///
     /// # Errors
-    /// When something cannot be measured.
+    /// Fails if something cannot be measured.
     pub(crate) async fn steady(&mut self, engine: Engine) -> Result<()> {
         let events = u64::from(STEADY_PER_SECOND) * STEADY_SECONDS;
         let (broker, salon) =
@@ -147,7 +147,7 @@ impl Course {
     /// Compares a large installation with a small one.
     ///
     /// # Errors
-    /// When something cannot be measured.
+    /// Fails if something cannot be measured.
     pub(crate) async fn large(&mut self, engine: Engine) -> Result<()> {
         let directory = self.directory.path().to_owned();
         large::measure(engine, &directory, |what, costs| {
@@ -159,7 +159,7 @@ impl Course {
     /// Measures the size of the tables after all events are decided.
     ///
     /// # Errors
-    /// When something cannot be measured.
+    /// Fails if something cannot be measured.
     pub(crate) async fn disk(&mut self, engine: Engine) -> Result<()> {
         let (directory, events) = (self.directory.path().to_owned(), self.events);
         let (broker, watched) = (Broker::open().await?, Watched::of(engine));
@@ -183,7 +183,7 @@ impl Course {
     }
 
     /// Fills a queue and a database, runs `work` on them, and removes them, as often as requested. Returns
-    /// the median.
+    /// the median of the costs.
     async fn median(
         &self,
         engine: Engine,
@@ -225,7 +225,7 @@ impl Course {
     /// Writes all figures.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn end(self, path: Option<PathBuf>) -> Result<()> {
         record::write(path, "drain", &self.figures)
     }
