@@ -105,7 +105,7 @@ pub(crate) async fn publish(
         let count = chunk.len();
         result = publisher.publish(chunk).await;
         if result.is_err() {
-            spans.iter().for_each(|span| span.failed("not_confirmed"));
+            spans.iter().for_each(|span| span.mark_failed("not_confirmed"));
             break;
         }
         published += count;

@@ -30,7 +30,7 @@ pub(super) fn sections(keys: &[String]) -> Vec<&str> {
 }
 
 /// Explains why a key that is not among `keys` is refused, and lists the keys that exist.
-pub(super) fn unknown(keys: &[String], key: &str) -> String {
+pub(super) fn describe_unknown(keys: &[String], key: &str) -> String {
     let section = key.split_once('.').map_or(key, |(section, _)| section);
     let prefix = format!("{section}.");
     let siblings: Vec<&str> = keys.iter().filter_map(|k| k.strip_prefix(&prefix)).collect();

@@ -23,7 +23,7 @@ pub(super) struct Layer {
 
 impl Layer {
     /// Creates a layer of one value.
-    pub(super) fn one(origin: impl Into<String>, key: &str, value: Value) -> Self {
+    pub(super) fn single(origin: impl Into<String>, key: &str, value: Value) -> Self {
         Self { origin: origin.into(), values: BTreeMap::from([(key.to_owned(), value)]) }
     }
 }
@@ -67,7 +67,7 @@ pub(super) fn from_toml(origin: &str, text: &str, known: &[String], problems: &m
                     if known.contains(&key) {
                         layer.values.insert(key, value);
                     } else {
-                        problems.push(Problem::new(&key, origin, keys::unknown(known, &key)));
+                        problems.push(Problem::new(&key, origin, keys::describe_unknown(known, &key)));
                     }
                 }
             }
@@ -75,7 +75,7 @@ pub(super) fn from_toml(origin: &str, text: &str, known: &[String], problems: &m
                 let message = format!("is a section: write [{section}] and its keys below");
                 problems.push(Problem::new(&section, origin, message));
             }
-            _ => problems.push(Problem::new(&section, origin, keys::unknown(known, &section))),
+            _ => problems.push(Problem::new(&section, origin, keys::describe_unknown(known, &section))),
         }
     }
     layer
@@ -112,11 +112,11 @@ pub(super) fn from_environment(
         let key = format!("{section}.{key}").to_ascii_lowercase();
         let origin = format!("environment variable {name}");
         if !known.contains(&key) {
-            problems.push(Problem::new(&key, &origin, keys::unknown(known, &key)));
+            problems.push(Problem::new(&key, &origin, keys::describe_unknown(known, &key)));
         } else if let Some(other) = layers.get(&key) {
             problems.push(Problem::new(&key, &origin, format!("is also set by {}", other.origin)));
         } else if let Some(text) = value.to_str() {
-            layers.insert(key.clone(), Layer::one(origin, &key, Value::from(text)));
+            layers.insert(key.clone(), Layer::single(origin, &key, Value::from(text)));
         } else {
             problems.push(Problem::new(&key, &origin, "is not valid UTF-8".to_owned()));
         }
@@ -151,14 +151,16 @@ impl Overrides {
     /// Sets `key` (as `section.key`) to `value`; `flag` is the name of the flag, for error texts and
     /// `config show`. The last value for a key wins.
     pub fn set(&mut self, flag: &str, key: &str, value: &str) {
-        self.0.push(Layer::one(format!("flag {flag}"), key, Value::from(value)));
+        self.0.push(Layer::single(format!("flag {flag}"), key, Value::from(value)));
     }
 
     pub(super) fn layers(&self, known: &[String], problems: &mut Vec<Problem>) -> Vec<Layer> {
         let mut layers = Vec::new();
         for layer in &self.0 {
             match layer.values.keys().find(|key| !known.contains(key)) {
-                Some(key) => problems.push(Problem::new(key, &layer.origin, keys::unknown(known, key))),
+                Some(key) => {
+                    problems.push(Problem::new(key, &layer.origin, keys::describe_unknown(known, key)))
+                }
                 None => layers.push(layer.clone()),
             }
         }

@@ -138,7 +138,7 @@ fn wrong_types(figment: &Figment, embedded: &Layer, known: &[String]) -> Vec<Pro
         if origin == EMBEDDED_ORIGIN {
             continue;
         }
-        let alone = Figment::from(embedded.clone()).merge(Layer::one(origin.clone(), key, value.clone()));
+        let alone = Figment::from(embedded.clone()).merge(Layer::single(origin.clone(), key, value.clone()));
         if let Err(error) = alone.extract::<Config>() {
             problems.push(Problem::new(key, &origin, reason(&error)));
         }
@@ -148,7 +148,7 @@ fn wrong_types(figment: &Figment, embedded: &Layer, known: &[String]) -> Vec<Pro
 
 fn defaults(embedded: &Layer, keys: &[String]) -> Vec<Layer> {
     let value = |key: &String| embedded.values.get(key).cloned().unwrap_or_else(|| Value::from(""));
-    keys.iter().map(|key| Layer::one(EMBEDDED_ORIGIN, key, value(key))).collect()
+    keys.iter().map(|key| Layer::single(EMBEDDED_ORIGIN, key, value(key))).collect()
 }
 
 fn reason(error: &figment::Error) -> String {

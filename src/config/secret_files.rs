@@ -32,7 +32,7 @@ pub(super) fn read(
         }
         let is_list = matches!(embedded.values.get(key), Some(Value::Array(..)));
         match content(&path, is_list) {
-            Ok(content) => layers.push(Layer::one(format!("file {path} ({file_key})"), key, content)),
+            Ok(content) => layers.push(Layer::single(format!("file {path} ({file_key})"), key, content)),
             Err(message) => problems.push(Problem::new(&file_key, &file_origin, message)),
         }
     }

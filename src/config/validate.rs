@@ -11,11 +11,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Returns the key of every invalid value, and which values are valid. Makes no connections.
 pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    database(config, &mut found);
-    queue(config, &mut found);
-    worker(config, &mut found);
-    edge(config, &mut found);
-    traces(config, &mut found);
+    check_database(config, &mut found);
+    check_queue(config, &mut found);
+    check_worker(config, &mut found);
+    check_edge(config, &mut found);
+    check_traces(config, &mut found);
     if !config.metrics.listen.is_empty() && !is_address(&config.metrics.listen) {
         refuse(&mut found, "metrics.listen", "must be empty, or an address and port such as 127.0.0.1:9464");
     }
@@ -25,7 +25,7 @@ pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
     if let Err(message) = log_level(&config.log.level) {
         found.push(("log.level", message));
     }
-    positive(config, &mut found);
+    check_positive(config, &mut found);
     found
 }
 
@@ -35,7 +35,7 @@ fn refuse(found: &mut Found, key: &'static str, message: &str) {
     found.push((key, message.to_owned()));
 }
 
-fn database(config: &Config, found: &mut Found) {
+fn check_database(config: &Config, found: &mut Found) {
     if !has_scheme(config.database.url.expose(), &["mysql", "mariadb", "postgres", "postgresql", "sqlite"]) {
         // The URL itself is not quoted, because it may contain a password.
         refuse(found, "database.url", "must begin with mysql://, postgres:// or sqlite://");
@@ -58,7 +58,7 @@ fn database(config: &Config, found: &mut Found) {
     }
 }
 
-fn queue(config: &Config, found: &mut Found) {
+fn check_queue(config: &Config, found: &mut Found) {
     let queue = &config.queue;
     if !has_scheme(queue.url.expose(), &["sqlite", "amqp", "amqps"]) {
         refuse(found, "queue.url", "must begin with sqlite://, amqp:// or amqps://");
@@ -88,7 +88,7 @@ fn queue(config: &Config, found: &mut Found) {
     }
 }
 
-fn worker(config: &Config, found: &mut Found) {
+fn check_worker(config: &Config, found: &mut Found) {
     let worker = &config.worker;
     if !(1..=64).contains(&worker.pipelines) {
         refuse(found, "worker.pipelines", "must be 1 to 64");
@@ -115,7 +115,7 @@ fn worker(config: &Config, found: &mut Found) {
     }
 }
 
-fn edge(config: &Config, found: &mut Found) {
+fn check_edge(config: &Config, found: &mut Found) {
     let edge = &config.edge;
     if !is_address(&edge.listen) {
         refuse(found, "edge.listen", "must be an address and port such as 127.0.0.1:8080 or [::1]:8080");
@@ -142,7 +142,7 @@ fn edge(config: &Config, found: &mut Found) {
     }
 }
 
-fn traces(config: &Config, found: &mut Found) {
+fn check_traces(config: &Config, found: &mut Found) {
     let traces = &config.traces;
     match reqwest::Url::parse(&traces.endpoint) {
         _ if traces.endpoint.is_empty() => {}
@@ -166,7 +166,7 @@ fn traces(config: &Config, found: &mut Found) {
     }
 }
 
-fn positive(config: &Config, found: &mut Found) {
+fn check_positive(config: &Config, found: &mut Found) {
     let durations = [
         ("database.acquire_timeout", config.database.acquire_timeout),
         ("database.statement_timeout", config.database.statement_timeout),

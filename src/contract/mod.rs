@@ -38,15 +38,15 @@ pub fn event_schema() -> Value {
     let types = EVENT_TYPES.map(|known| known.name.replace('.', "\\.")).join("|");
     let values =
         [("{types}", json!(types)), ("{max_text}", json!(MAX_TEXT)), ("{max_bookings}", json!(MAX_BOOKINGS))];
-    filled(include_str!("events.json"), &values)
+    fill_in(include_str!("events.json"), &values)
 }
 
 /// Returns the schema for events of this type, in the shape of the sender that uses this type: the gateway's
 /// own event, or Cal.com's webhook.
 pub fn event_type_schema(known: &EventType) -> Value {
     let mut all = event_schema();
-    let mut schema = of_type(known);
-    schema["$defs"] = Value::Object(needed(&schema, &definitions(&all)));
+    let mut schema = schema_of_type(known);
+    schema["$defs"] = Value::Object(needed_definitions(&schema, &definitions(&all)));
     schema["$schema"] = all["$schema"].take();
     schema
 }
@@ -55,14 +55,14 @@ pub fn event_type_schema(known: &EventType) -> Value {
 /// properties. `prefix` is `queue.prefix`, the first part of the exchange's name.
 pub fn asyncapi(prefix: &str) -> Value {
     let values = [version(), ("{exchange}", json!(format!("{prefix}.events")))];
-    let mut document = filled(include_str!("asyncapi.json"), &values);
+    let mut document = fill_in(include_str!("asyncapi.json"), &values);
     let any = document["components"]["messages"]["event"].clone();
     for known in &EVENT_TYPES {
         let mut message = any.clone();
         message["name"] = json!(known.name);
         message["title"] = json!(known.name);
         message["summary"] = json!(sentence(known));
-        message["payload"]["schema"] = of_type(known);
+        message["payload"]["schema"] = schema_of_type(known);
         document["components"]["messages"][known.name] = message;
         let reference = json!({ "$ref": format!("#/components/messages/{}", known.name) });
         document["channels"]["events"]["messages"][known.name] = reference;
@@ -80,7 +80,7 @@ pub fn asyncapi(prefix: &str) -> Value {
 
 /// Parses a document and replaces these names with their values. A string that consists only of a name
 /// becomes the value itself.
-pub(crate) fn filled(text: &str, values: &[(&str, Value)]) -> Value {
+pub(crate) fn fill_in(text: &str, values: &[(&str, Value)]) -> Value {
     // The text is a file of this program; a test checks that it is JSON.
     let mut document = serde_json::from_str(text).unwrap_or_default();
     rewrite(&mut document, &|text| {
@@ -114,7 +114,7 @@ fn definitions(schema: &Value) -> Definitions {
 }
 
 /// Returns the schema for one event type, without the definitions.
-fn of_type(known: &EventType) -> Value {
+fn schema_of_type(known: &EventType) -> Value {
     // The shapes that the decoder checks before this one.
     let cloudevent = json!({ "required": ["specversion"] });
     let laravel = json!({ "required": ["job", "data"], "properties": { "job": { "type": "string" } } });
@@ -141,7 +141,7 @@ fn sentence(known: &EventType) -> String {
 }
 
 /// Returns only the definitions that `root` needs, directly or indirectly.
-fn needed(root: &Value, all: &Definitions) -> Definitions {
+fn needed_definitions(root: &Value, all: &Definitions) -> Definitions {
     let mut found = Definitions::new();
     let mut open = vec![root.clone()];
     while let Some(value) = open.pop() {

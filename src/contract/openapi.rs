@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{COMPONENTS, DEFINITIONS, definitions, event_schema, filled, problem, rewrite, version};
+use super::{COMPONENTS, DEFINITIONS, definitions, event_schema, fill_in, problem, rewrite, version};
 use crate::http::problem::ProblemKind;
 
 /// The formats that `POST /v1/events` accepts: one event or an array, one event per line, and CloudEvents'
@@ -39,7 +39,7 @@ pub fn openapi() -> Value {
     statuses.dedup();
     let types = problem::ALL.map(|kind| kind.urn());
     let values = [version(), ("{problem_types}", json!(types)), ("{problem_statuses}", json!(statuses))];
-    let mut document = filled(include_str!("openapi.json"), &values);
+    let mut document = fill_in(include_str!("openapi.json"), &values);
     for (path, own) in POSTS {
         let responses = &mut document["paths"][path]["post"]["responses"];
         own.iter().chain(&ANY_POST).for_each(|kind| add_problem(responses, kind));

@@ -18,29 +18,29 @@ macro_rules! problems {
 
 problems! {
     MALFORMED = 400 "malformed-event", "The event cannot be read",
-        "`/v1/events` only: an event cannot be read; `pointer` is a JSON pointer to the place, `errors` lists the unreadable events";
+        "`/v1/events` only: an event cannot be read; `pointer` is a JSON pointer to the error, `errors` lists the unreadable events";
     BROKEN_OFF = 400 "broken-off", "The body is incomplete",
         "the body ended early";
     UNAUTHORIZED = 401 "unauthorized", "The sender is not authenticated",
         "the token or signature is wrong, missing or expired";
     FORBIDDEN = 403 "forbidden", "The token does not allow this",
-        "the token does not allow this route, or not the company of an event";
+        "the token does not allow this route, or the company of an event";
     NOT_FOUND = 404 "not-found", "There is no such route",
         "no such route";
     METHOD_NOT_ALLOWED = 405 "method-not-allowed", "The route does not have this method",
-        "the route has other methods, which `Allow` names";
+        "the route has other methods; `Allow` lists them";
     TOO_SLOW = 408 "too-slow", "The body arrived too slowly",
         "the body did not arrive within `edge.request_timeout`";
     TOO_LARGE = 413 "too-large", "The body is too large",
-        "the body is over `edge.body_limit`";
+        "the body is larger than `edge.body_limit`";
     UNSUPPORTED = 415 "unsupported-media-type", "The format is not supported",
-        "`/v1/events` only: neither JSON, NDJSON nor CloudEvents (`application/cloudevents+json`, `-batch+json`), or compressed";
+        "`/v1/events` only: the body is compressed, or is neither JSON, NDJSON nor CloudEvents (`application/cloudevents+json`, `-batch+json`)";
     BUSY = 429 "busy", "Too many requests at once",
-        "over `edge.max_in_flight`; `Retry-After` says when to try again";
+        "more requests than `edge.max_in_flight` are in progress; `Retry-After` says when to try again";
     TOO_FAST = 429 "too-fast", "Too many requests with this token",
-        "the token is over `edge.token_rate`; `Retry-After` says when to try again";
+        "the token is used more often than `edge.token_rate`; `Retry-After` says when to try again";
     INTERNAL = 500 "internal", "The edge failed",
-        "a fault of the edge; nothing is known to be accepted";
+        "a fault in the edge; nothing is known to be accepted";
     UNAVAILABLE = 503 "unavailable", "Not accepted now",
         "neither the queue nor the spool can accept it now; `Retry-After` says when to try again";
 }

@@ -214,7 +214,7 @@ impl InFlight {
         };
         self.span.set("hostmatch.outcome", outcome);
         if let Some(reason) = reason {
-            self.span.failed(reason.as_str());
+            self.span.mark_failed(reason.as_str());
         }
         // Its copy continues its trace.
         if let (Disposition::Retry { headers, .. } | Disposition::DeadLetter { headers }, true) =

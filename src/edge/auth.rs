@@ -214,5 +214,5 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 }
 
 fn any_is_set(keys: &[Secret]) -> bool {
-    keys.iter().any_is_set(|key| !key.expose().is_empty())
+    keys.iter().any(|key| !key.expose().is_empty())
 }

@@ -128,7 +128,7 @@ impl Forwarder<'_> {
             crash_points::point("forwarding");
             let published = wait_behind(&mut gate, span.within(self.sink.publish(messages))).await;
             if published.is_err() {
-                span.failed("not_confirmed");
+                span.mark_failed("not_confirmed");
             }
             drop(span);
             flows = published.is_ok();

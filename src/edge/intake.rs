@@ -157,7 +157,7 @@ pub(super) async fn publish(
     let accepted = edge.publishing.spawn(async move {
         let accepted = span.within(accepting.sink.accept(messages, deadline)).await;
         if accepted.is_err() {
-            span.failed("not_accepted");
+            span.mark_failed("not_accepted");
         }
         drop(permit);
         accepted

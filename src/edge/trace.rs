@@ -48,7 +48,7 @@ pub(super) fn begin_request(request: &Request, route: Option<&str>) -> Span {
 pub(super) fn record_status(span: &Span, status: StatusCode) {
     span.set("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
-        span.failed(status.canonical_reason().unwrap_or("server error"));
+        span.mark_failed(status.canonical_reason().unwrap_or("server error"));
     }
 }
 

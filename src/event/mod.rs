@@ -6,7 +6,7 @@ mod booking;
 mod decode;
 mod shapes;
 
-use crate::runtime::words;
+use crate::runtime::string_values;
 
 pub use booking::{Booking, BookingEvent, EventKind, EventOrder, EventTime, Shape};
 pub use decode::{Decoded, Envelope, Hints, Ignored, Malformed, MalformedKind};
@@ -15,4 +15,4 @@ pub use host::{Host, HostMissing, HostSource, normal_email};
 pub use ids::{AppointmentId, BookingRef, CompanyId, EventId, HostId, MAX_TEXT, StaffId};
 pub use shapes::{MAX_BOOKINGS, carried_context, decode};
 
-words!(Shape, HostSource, HostMissing);
+string_values!(Shape, HostSource, HostMissing);

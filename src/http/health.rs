@@ -136,7 +136,7 @@ pub fn live(checks: Vec<Check>) -> (StatusCode, Json<Health<()>>) {
         false => (StatusCode::SERVICE_UNAVAILABLE, "stuck"),
     };
     let reasons = stuck.into_iter().flat_map(|check| check.finding.reasons.clone()).collect();
-    (code, answer(status, reasons, checks, None))
+    (code, respond(status, reasons, checks, None))
 }
 
 /// Responds with 200 while the role `works`, and with the status `ready`, or `degraded` if a part has a
@@ -148,10 +148,10 @@ pub fn ready<T>(works: bool, checks: Vec<Check>, more: Option<T>) -> (StatusCode
         (true, false) => (StatusCode::OK, "degraded"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
     };
-    (code, answer(status, reasons, checks, more))
+    (code, respond(status, reasons, checks, more))
 }
 
-fn answer<T>(
+fn respond<T>(
     status: &'static str,
     reasons: Vec<String>,
     checks: Vec<Check>,

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::topology::Difference;
-use crate::runtime::words;
+use crate::runtime::string_values;
 
 /// A part of an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
@@ -44,7 +44,7 @@ pub enum Level {
     Warning,
 }
 
-words!(Area, Level, Code);
+string_values!(Area, Level, Code);
 
 /// The role or the queue to which a code is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use std::str::FromStr;
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-use super::values::words;
+use super::values::string_values;
 
-words!(ActorKind);
+string_values!(ActorKind);
 
 /// The kind of an actor. Every kind except `Person`, `Worker` and plain `sync` has the form `prefix:name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]

@@ -9,7 +9,7 @@ use super::directory::HostKey;
 use super::outcome::Outcome;
 use super::resolver::{Review, Suggestion};
 use super::strategy::{Confidence, Evidence};
-use super::values::{AuditAction, MappingSource, words};
+use super::values::{AuditAction, MappingSource, string_values};
 use crate::event::{
     AppointmentId, Booking, BookingEvent, BookingRef, CompanyId, Decoded, Envelope, EventId, EventKind,
     EventOrder, EventTime, Host, HostId, HostSource, Shape, StaffId, decode,
@@ -201,7 +201,7 @@ fn decode_payload(payload: &str) -> Option<Booking> {
     }
 }
 
-words!(Observed, InboxState);
+string_values!(Observed, InboxState);
 
 /// The changes that a decision did not write because the worker only observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

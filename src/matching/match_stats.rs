@@ -4,10 +4,10 @@ use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::resolver::{Resolution, Review};
 use super::strategy::{Confidence, Strategy};
-use super::values::words;
+use super::values::string_values;
 use crate::event::HostMissing;
 
-words!(LookupResult);
+string_values!(LookupResult);
 
 /// The result of one host lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]

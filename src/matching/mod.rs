@@ -29,7 +29,7 @@ pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
 pub use resolver::{Resolution, Resolved, Resolver, Review, Step, StepFound, Suggestion};
 pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Strategy};
-pub(crate) use values::words;
+pub(crate) use values::string_values;
 pub use values::{AuditAction, MappingSource, Stored};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
-use super::values::words;
+use super::values::string_values;
 use crate::event::MalformedKind;
 
 /// The recorded outcome of an event that became a dead letter and so was not decided.
@@ -14,7 +14,7 @@ pub fn recorded_outcomes() -> impl Iterator<Item = &'static str> {
     Outcome::VARIANTS.iter().copied().map(Outcome::as_str).chain([DEAD_LETTER])
 }
 
-words!(Outcome, Reason);
+string_values!(Outcome, Reason);
 
 /// The decision on a booking, from the most important to the least: an event about several bookings gets the
 /// first that occurs. The delivery is acknowledged with any outcome.

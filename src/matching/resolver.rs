@@ -7,7 +7,7 @@ use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::directory::{Directory, HostKey};
 use super::strategy::{Candidate, Confidence, Evidence, INVALID_STAFF, Origin, Proposal, Strategy};
-use super::values::words;
+use super::values::string_values;
 use crate::event::{CompanyId, Host, StaffId};
 
 /// The resolution of a host, in the terms of record linkage.
@@ -33,7 +33,7 @@ pub enum Resolution {
     Unmatched,
 }
 
-words!(Review);
+string_values!(Review);
 
 /// The reason why a person has to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

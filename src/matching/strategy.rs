@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::directory::{Directory, HostKey, normal_name};
-use super::values::{MappingSource, words};
+use super::values::{MappingSource, string_values};
 use crate::event::{CompanyId, Host, StaffId};
 
-words!(Strategy);
+string_values!(Strategy);
 
 /// One way of finding the member of staff for a host. The strategies are tried in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]

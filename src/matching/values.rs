@@ -9,9 +9,9 @@ use super::strategy::Strategy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
-pub(crate) use crate::runtime::words;
+pub(crate) use crate::runtime::string_values;
 
-words!(MappingSource, AuditAction);
+string_values!(MappingSource, AuditAction);
 
 /// How a mapping was created: `mapping_source`.
 #[derive(

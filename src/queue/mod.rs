@@ -18,7 +18,7 @@ mod embedded;
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::config::QueueConfig;
-use crate::runtime::words;
+use crate::runtime::string_values;
 
 pub use amqp::topology;
 pub use consumer::{Batch, ClosedBy, Settled};
@@ -28,7 +28,7 @@ pub use embedded::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};
 pub use error::{PublishError, QueueError};
 pub use message::{Delivery, Disposition, Message, header};
 
-words!(Source, QueueRole, ClosedBy);
+string_values!(Source, QueueRole, ClosedBy);
 
 /// The queue from which a consumer receives deliveries. Its name is that of the embedded queue; on
 /// RabbitMQ the prefix precedes it.

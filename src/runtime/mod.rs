@@ -10,7 +10,7 @@ pub mod crash_points;
 
 /// Gives each enum an `as_str` method, like that of the other text types here; strum's own conversion is either
 /// undocumented or not a method.
-macro_rules! words {
+macro_rules! string_values {
     ($($list:ty),+ $(,)?) => {$(
         impl $list {
             /// Returns the text that is stored and shown.
@@ -20,7 +20,7 @@ macro_rules! words {
         }
     )+};
 }
-pub(crate) use words;
+pub(crate) use string_values;
 
 /// Locks a mutex, even after a panic under the lock. This is safe, because everything that is locked here is
 /// changed in one step.

@@ -74,23 +74,23 @@ where
         LogFormat::Json => false,
     };
     let lines: Lines = if text {
-        let format = InTrace { format: fmt::format().with_ansi(terminal), json: false };
+        let format = WithTraceId { format: fmt::format().with_ansi(terminal), json: false };
         Box::new(fmt::layer().with_ansi(terminal).event_format(format).with_writer(writer))
     } else {
         let format = fmt::format().json().flatten_event(true).with_span_list(false);
-        let format = InTrace { format, json: true };
+        let format = WithTraceId { format, json: true };
         Box::new(fmt::layer().event_format(format).fmt_fields(JsonFields::new()).with_writer(writer))
     };
     Ok(Box::new(lines.with_filter(filter).with_filter(filter_fn(is_allowed))))
 }
 
 /// Formats lines as usual, and appends their trace id.
-struct InTrace<F> {
+struct WithTraceId<F> {
     format: F,
     json: bool,
 }
 
-impl<S, N, F> FormatEvent<S, N> for InTrace<F>
+impl<S, N, F> FormatEvent<S, N> for WithTraceId<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,

@@ -274,10 +274,10 @@ pub(crate) fn float(number: u64) -> f64 {
 
 /// Returns the route `GET /metrics` (and HEAD).
 pub fn routes() -> Router {
-    Router::new().route("/metrics", get(answer))
+    Router::new().route("/metrics", get(respond))
 }
 
-async fn answer() -> Response {
+async fn respond() -> Response {
     match RECORDER.get() {
         Some(recorder) => ([(CONTENT_TYPE, TEXT)], render(recorder)).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

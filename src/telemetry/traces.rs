@@ -180,7 +180,7 @@ impl Span {
     }
 
     /// Marks the span as failed, with a code for the reason.
-    pub fn failed(&self, why: &'static str) {
+    pub fn mark_failed(&self, why: &'static str) {
         self.set("error.type", why);
         self.update(|span| span.set_status(Status::error(why)));
     }

@@ -82,9 +82,9 @@ impl Posting {
             ("{day}", json!(rfc3339(now + 3 * DAY_MS)[..10])),
         ];
         if self.route == CALCOM {
-            return contract::filled(include_str!("webhook.json"), &values);
+            return contract::fill_in(include_str!("webhook.json"), &values);
         }
-        let mut event = contract::filled(include_str!("native.json"), &values);
+        let mut event = contract::fill_in(include_str!("native.json"), &values);
         if self.without_hosts {
             // Responses of an older version of the API have no `hosts` at all.
             let mut booking = event["calcom_booking"].take();

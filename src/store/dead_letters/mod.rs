@@ -10,7 +10,7 @@ use serde::Serialize;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use super::replays::Replayed;
-use crate::matching::{Stored, words};
+use crate::matching::{Stored, string_values};
 use crate::runtime::clock::as_rfc3339;
 
 pub use super::entity::dead_letter::Model as DeadLetter;
@@ -26,7 +26,7 @@ pub use find::{
 pub use purge::{purge_closed_letters, purge_replays};
 pub use record::insert_dead_letters;
 
-words!(LetterState, LetterAction);
+string_values!(LetterState, LetterAction);
 
 /// The state of a dead letter.
 #[derive(

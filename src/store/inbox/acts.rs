@@ -6,14 +6,14 @@ use serde::Serialize;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
 use crate::event::{CompanyId, HostId};
-use crate::matching::{Actor, HostKey, InboxState, Stored, words};
+use crate::matching::{Actor, HostKey, InboxState, Stored, string_values};
 use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::entity::inbox;
 use crate::store::entity::inbox_action::{ActiveModel, Column, Entity};
 use crate::store::prelude::*;
 use crate::store::statement::any_host;
 
-words!(HostAction);
+string_values!(HostAction);
 
 /// What a person can do with a host, besides mapping it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]

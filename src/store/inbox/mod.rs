@@ -9,14 +9,14 @@ use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 use super::entity::inbox::Column;
 use super::rows;
 use crate::event::HostId;
-use crate::matching::{InboxRow, InboxState, Review, words};
+use crate::matching::{InboxRow, InboxState, Review, string_values};
 use crate::store::prelude::*;
 
 pub use acts::{HostAction, RecordedHostAction, host_actions};
 pub(crate) use acts::{act_on_host, last_host_actions};
 pub use list::{Bookings, inbox_entries};
 
-words!(InboxKind);
+string_values!(InboxKind);
 
 /// Why a host needs a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

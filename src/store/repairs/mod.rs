@@ -15,7 +15,7 @@ use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 use super::entity::{repair, repair_item};
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{
-    Actor, Assignment, Confidence, Evidence, HostKey, MappingRef, Outcome, Review, Stored, words,
+    Actor, Assignment, Confidence, Evidence, HostKey, MappingRef, Outcome, Review, Stored, string_values,
 };
 use crate::runtime::clock::as_rfc3339;
 
@@ -26,7 +26,7 @@ pub(crate) use items::{
 pub use read::{RepairFilter, Tally, Waiting, repairs};
 pub(crate) use read::{repair, tallies, waiting_of};
 
-words!(RepairScope, RepairState, ItemState);
+string_values!(RepairScope, RepairState, ItemState);
 
 /// The waiting appointments that are to be repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ mod read;
 
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 
-use crate::matching::words;
+use crate::matching::string_values;
 
 pub(super) use claim::lock_letters;
 pub use claim::{claim, mark_sent};
@@ -25,7 +25,7 @@ pub use read::{
     ItemGroup, ItemRow, item_counts, item_groups, oldest_in_flight_ms, replay, replay_items, replays,
 };
 
-words!(ReplayState, ReplayItemState);
+string_values!(ReplayState, ReplayItemState);
 
 /// The state of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
