@@ -156,7 +156,7 @@ pub(super) fn check_retell(
         Ok(()) => Ok(()),
         Err(Refusal::Wrong) => refuse("x-retell-signature does not match this body"),
         Err(Refusal::Stale) => {
-            refuse("the time in x-retell-signature is too far from now; compare the clocks")
+            refuse("the timestamp in x-retell-signature is too far from now; compare the clocks")
         }
     }
 }

@@ -210,7 +210,7 @@ async fn alarm(spool: &Spool) {
         if let Some(refusal) = spool.refusal() {
             tracing::error!(
                 problem = %refusal,
-                "the spool accepts no events: they are refused while the queue is away"
+                "the spool accepts no events: they are refused while the queue is unavailable"
             );
             warned = Some(Instant::now());
         } else if let Some(problem) = nearly_full(spool) {

@@ -92,7 +92,7 @@ pub(super) fn too_fast(wait: Duration) -> Problem {
 
 /// 500: a fault of the edge itself.
 pub(super) fn internal() -> Problem {
-    let detail = "nothing is known to have been accepted; send it again, and check the edge's log";
+    let detail = "nothing is known to have been accepted; send it again, and check the edge log";
     Problem::new(&problem::INTERNAL, detail)
 }
 

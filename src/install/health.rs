@@ -20,7 +20,7 @@ pub(crate) struct Health {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct HealthDocument {
     status: String,
     #[serde(default)]
     reasons: Vec<String>,
@@ -39,12 +39,12 @@ pub(crate) async fn get_health(base: &str, path: &str, timeout: Duration) -> Res
     let client = Client::new(base, timeout)?;
     let url = format!("{}{path}", client.base());
     Ok(match client.get(path).await {
-        Ok(answer) => {
-            let health: Option<Answer> = serde_json::from_slice(answer.body()).ok();
-            let well = answer.status().is_success() && health.is_some();
+        Ok(response) => {
+            let health: Option<HealthDocument> = serde_json::from_slice(response.body()).ok();
+            let well = response.status().is_success() && health.is_some();
             let (status, reasons) = match health {
                 Some(health) => (health.status, health.reasons),
-                None => (format!("no health route: {}", answer.status().as_u16()), Vec::new()),
+                None => (format!("no health route: {}", response.status().as_u16()), Vec::new()),
             };
             Health { url, well, status, reasons, answered: true }
         }
@@ -53,7 +53,7 @@ pub(crate) async fn get_health(base: &str, path: &str, timeout: Duration) -> Res
             let answered = !matches!(error, ClientError::ConnectFailed(_));
             let why = match error {
                 ClientError::ConnectFailed(_) => "nothing listens there".to_owned(),
-                ClientError::Timeout(_) => format!("no answer within {} s", timeout.as_secs()),
+                ClientError::Timeout(_) => format!("no response within {} s", timeout.as_secs()),
                 other => other.to_string(),
             };
             let reasons = vec![format!("{url}: {why}")];

@@ -26,7 +26,7 @@ pub(in crate::edge) async fn calcom(
     let bytes = read_body(&edge, request, deadline).await?;
     auth::check_calcom(&edge, &headers, &bytes)?;
     let size = bytes.len();
-    answer(&edge, permit, Incoming::now(&headers, "calcom").take_anything(bytes), size, deadline).await
+    respond(&edge, permit, Incoming::now(&headers, "calcom").take_anything(bytes), size, deadline).await
 }
 
 /// Responds with 200 and the event's id once the event is durably queued, or if it contains no booking (like
@@ -55,11 +55,11 @@ pub(in crate::edge) async fn retell(
     if event.message.is_some() {
         auth::check_company(&token, event.company)?;
     }
-    answer(&edge, permit, event, size, deadline).await
+    respond(&edge, permit, event, size, deadline).await
 }
 
 /// Queues the one event of a webhook, and responds with 200 and its receipt.
-async fn answer(
+async fn respond(
     edge: &Arc<Edge>,
     permit: RequestPermit,
     event: ReadEvent,

@@ -119,7 +119,7 @@ fn unless_refused<T>(
     asked: Result<T, MigrateError>,
 ) -> Result<(Option<T>, Option<MigrateError>), StoreError> {
     match asked {
-        Ok(answer) => Ok((Some(answer), None)),
+        Ok(result) => Ok((Some(result), None)),
         Err(MigrateError::Database { source, .. }) => Err(source.into()),
         // The gateway's tables have findings of their own.
         Err(MigrateError::Gateway(_)) => Ok((None, None)),

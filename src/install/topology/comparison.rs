@@ -113,8 +113,8 @@ impl Comparing<'_> {
     /// Returns the API's response; records its first error.
     async fn query_api(&mut self, path: &[&str]) -> Value {
         let Some(api) = self.management else { return Value::Null };
-        let answer = api.get(path).await.map_err(|error| self.found.silent.get_or_insert(error));
-        answer.ok().flatten().unwrap_or_default()
+        let response = api.get(path).await.map_err(|error| self.found.silent.get_or_insert(error));
+        response.ok().flatten().unwrap_or_default()
     }
 
     async fn compare_exchange(&mut self) -> Result<(), ReadError> {

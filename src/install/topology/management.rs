@@ -59,11 +59,11 @@ impl Management {
         };
         let path: String =
             path.iter().map(|part| format!("/{}", utf8_percent_encode(part, NON_ALPHANUMERIC))).collect();
-        let answer = self.0.get(&format!("/api{path}")).await;
-        let answer = answer.map_err(|error| ManagementError::Silent(error.to_string()))?;
-        match answer.status().as_u16() {
+        let response = self.0.get(&format!("/api{path}")).await;
+        let response = response.map_err(|error| ManagementError::Silent(error.to_string()))?;
+        match response.status().as_u16() {
             // The text of the error may quote the response.
-            200 => serde_json::from_slice(answer.body())
+            200 => serde_json::from_slice(response.body())
                 .map(Some)
                 .map_err(|_| ManagementError::Silent(format!("{} is not RabbitMQ's", self.base()))),
             404 => Ok(None),

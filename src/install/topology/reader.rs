@@ -238,8 +238,8 @@ impl BrokerReader {
         self.connection.create_channel().await
     }
 
-    /// Returns what exists. Then declares the existing object in the form that we expect: this changes nothing,
-    /// but makes the broker compare the two.
+    /// Returns the object if it exists. Also declares it in the form that we expect: this changes nothing, but
+    /// makes the broker compare the two.
     async fn seen(
         &self,
         found: impl Future<Output = lapin::Result<Existing>>,

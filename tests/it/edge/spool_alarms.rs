@@ -12,7 +12,7 @@ use crate::support::program::command;
 use crate::support::{Process, eventually, unique};
 
 const NEARLY: &str = "the spool is nearly full: repair the connection to the queue, or make room";
-const REFUSAL_MESSAGE: &str = "the spool accepts no events: they are refused while the queue is away";
+const REFUSAL_MESSAGE: &str = "the spool accepts no events: they are refused while the queue is unavailable";
 
 /// An edge that has never reached a broker.
 struct Alone {
