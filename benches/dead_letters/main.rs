@@ -1,5 +1,5 @@
-//! Benchmark for reading many dead letters: measures how long lists, groups and searches take, and shows which
-//! indexes the databases use for them.
+//! Benchmark for reading many dead letters: measures how long lists, groups and searches take, and shows
+//! which indexes the databases use for them.
 //!
 //! `cargo bench --bench dead_letters`
 
@@ -68,7 +68,7 @@ async fn main() -> Result<()> {
         let scratch = Scratch::open(engine, directory.path()).await?;
         scratch.insert(reads::COLUMNS, (0..options.letters).map(|n| reads::letter(engine, n))).await?;
         let inserted = scratch.number("SELECT COUNT(*) FROM hostmatch_dead_letters").await?;
-        if there != options.letters {
+        if inserted != options.letters {
             return Err(format!("{inserted} dead letters instead of {}", options.letters).into());
         }
         // An installation that has been running for a while has statistics.

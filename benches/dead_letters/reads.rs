@@ -19,8 +19,8 @@ pub(crate) const COLUMNS: &str = "hostmatch_dead_letters (dead_id, event_id, eve
      error, fingerprint, attempts, history, routing_key, headers, body, first_seen_ms, last_failed_ms, \
      recorded_ms, state, host_id, starts_ms)";
 
-/// Returns the values of the nth dead letter. All dead letters together have fifty causes, twenty companies and
-/// a thousand hosts; each body is as large as one from Cal.com; one in ten is closed.
+/// Returns the values of the nth dead letter. All dead letters together have fifty causes, twenty companies
+/// and a thousand hosts; each body is as large as one from Cal.com; one in ten is closed.
 pub(crate) fn letter(engine: Engine, n: u64) -> String {
     let (cause, company, host) = (n * 7919 % 50, n * 31 % 20 + 1, n * 17 % 1_000 + 1);
     let reason = REASONS[usize::try_from(cause % 5).unwrap_or_default()];

@@ -50,8 +50,8 @@ struct Options {
     /// Measure only these databases.
     #[arg(long, value_enum)]
     engine: Vec<Engine>,
-    /// Measure everything: on MariaDB also other batch sizes, pipelines, processes, and up to a million waiting
-    /// events; on MariaDB and PostgreSQL also a large installation.
+    /// Measure everything: on MariaDB also other batch sizes, pipelines, processes, and up to a million
+    /// waiting events; on MariaDB and PostgreSQL also a large installation.
     #[arg(long)]
     full: bool,
     /// How often to repeat each measurement; the median counts. Default: once, with --full three times.

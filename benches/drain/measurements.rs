@@ -103,7 +103,8 @@ impl Measurements {
         self.measure(engine, "worker, batch size 1", self.events / SLOWER, setup).await
     }
 
-    /// Measures the worker with other batch sizes and other numbers of pipelines, processes and waiting events.
+    /// Measures the worker with other batch sizes and other numbers of pipelines, processes and waiting
+    /// events.
     ///
     /// # Errors
     /// Fails if something cannot be measured.

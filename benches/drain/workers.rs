@@ -95,8 +95,8 @@ pub(crate) async fn run(
     }
     let pids = workers.iter_mut().map(Program::id).collect::<Result<Vec<u32>>>()?;
     let (before, began) = (watched.cpu(&pids), Instant::now());
-    // Polling costs the broker time, and counting rows costs the database time: so poll rarely while many events
-    // are left, and count only once the queue is empty.
+    // Polling costs the broker time, and counting rows costs the database time: so poll rarely while many
+    // events are left, and count only once the queue is empty.
     loop {
         let left = broker.inspect().await?.0;
         if left == 0 && salon.count_decided().await? >= events_before + events {

@@ -62,8 +62,8 @@ impl Effective {
 /// then the environment of the process, then `flags`.
 ///
 /// # Errors
-/// Fails with all problems at once: unreadable files, unknown keys, wrong types, invalid values, each with its
-/// key and origin.
+/// Fails with all problems at once: unreadable files, unknown keys, wrong types, invalid values, each with
+/// its key and origin.
 pub fn load(file: Option<&Path>, flags: &Overrides) -> Result<Effective, ConfigError> {
     load_from(file, std::env::vars_os(), flags)
 }

@@ -13,8 +13,8 @@
 //!
 //! A wrapper (CloudEvents, Laravel's string job) may contain an event type, which takes precedence over the
 //! event's own type. So some definitions exist three times: as `Plain`, if there is no wrapper or it contains
-//! no type; as `PlainWithName`, if the wrapper's type is unknown, while the event's own type may be known; and
-//! as `PlainWithType`, if the wrapper's type is known.
+//! no type; as `PlainWithName`, if the wrapper's type is unknown, while the event's own type may be known;
+//! and as `PlainWithType`, if the wrapper's type is known.
 
 pub mod problem;
 mod openapi;

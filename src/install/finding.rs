@@ -89,7 +89,8 @@ macro_rules! codes {
                 match self { $($(Self::$code => $remedy,)*)* }
             }
 
-            /// Returns the roles or the queue to which the code is limited; empty means that it always applies.
+            /// Returns the roles or the queue to which the code is limited; empty means that it always
+            /// applies.
             pub(super) fn only(self) -> &'static [Only] {
                 match self { $($(Self::$code => &[$(Only::$only),*],)*)* }
             }

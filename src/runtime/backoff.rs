@@ -1,7 +1,7 @@
 //! Computes the delays between retries, which grow and have jitter.
 //!
-//! This is the only module that uses the `backoff` crate, and only to compute: nothing here sleeps. The delays
-//! are used for reconnecting to the broker, and for retrying while the database is unreachable.
+//! This is the only module that uses the `backoff` crate, and only to compute: nothing here sleeps. The
+//! delays are used for reconnecting to the broker, and for retrying while the database is unreachable.
 
 use std::time::Duration;
 

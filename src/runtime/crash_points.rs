@@ -1,5 +1,5 @@
-//! Named points at which a process kills itself, which simulates a power failure, for tests that count what is
-//! left afterwards.
+//! Named points at which a process kills itself, which simulates a power failure, for tests that count what
+//! is left afterwards.
 //!
 //! The points exist only in a build with the cargo feature `crash-points`. In any other build the function is
 //! empty, and the variable has no effect.

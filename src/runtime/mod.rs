@@ -8,8 +8,8 @@ pub mod backoff;
 pub mod shutdown;
 pub mod crash_points;
 
-/// Gives each enum an `as_str` method, like that of the other text types here; strum's own conversion is either
-/// undocumented or not a method.
+/// Gives each enum an `as_str` method, like that of the other text types here; strum's own conversion is
+/// either undocumented or not a method.
 macro_rules! string_values {
     ($($list:ty),+ $(,)?) => {$(
         impl $list {

@@ -1,7 +1,7 @@
 //! Sends spans to a collector, with OTLP over HTTP, from a separate thread.
 //!
-//! If the collector is slow or unreachable, spans may be lost, but bookings are never delayed: spans wait in a
-//! bounded queue, and spans that do not fit or are not accepted are dropped and counted, with one log line.
+//! If the collector is slow or unreachable, spans may be lost, but bookings are never delayed: spans wait in
+//! a bounded queue, and spans that do not fit or are not accepted are dropped and counted, with one log line.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -45,8 +45,8 @@ const MAX_LINKS: u32 = 10_000;
 #[derive(Debug)]
 pub struct Collecting(Option<(SdkTracerProvider, Arc<Stats>)>);
 
-/// Begins to create and send spans, if a collector is configured. Call this once, early; `role` is the role of
-/// this process.
+/// Begins to create and send spans, if a collector is configured. Call this once, early; `role` is the role
+/// of this process.
 ///
 /// # Errors
 /// Fails if the exporter cannot be created.
@@ -120,7 +120,8 @@ impl Collecting {
     }
 }
 
-/// The client for the collector. The exporting thread has no runtime, so requests run on the program's runtime.
+/// The client for the collector. The exporting thread has no runtime, so requests run on the program's
+/// runtime.
 #[derive(Debug)]
 struct CollectorClient {
     client: Client,
@@ -250,8 +251,8 @@ impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
     }
 }
 
-/// Decides which traces are kept. A span with a parent is kept if the parent is; a span that begins a trace and
-/// has links, if a linked span is kept; any other span, according to the configured ratio.
+/// Decides which traces are kept. A span with a parent is kept if the parent is; a span that begins a trace
+/// and has links, if a linked span is kept; any other span, according to the configured ratio.
 #[derive(Clone, Debug)]
 struct LinkSampler(Sampler);
 

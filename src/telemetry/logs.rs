@@ -115,8 +115,8 @@ where
     }
 }
 
-/// Returns whether a line may be logged. Lines of other crates may be logged only from level `info` up, because
-/// below that some crates print the bytes that they send.
+/// Returns whether a line may be logged. Lines of other crates may be logged only from level `info` up,
+/// because below that some crates print the bytes that they send.
 fn is_allowed(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let ours = OURS

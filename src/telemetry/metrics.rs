@@ -224,8 +224,8 @@ pub const BUILD: Series = Series::new(
     ("role", Values::Few("`edge`, `worker`")),
 ]);
 
-/// Installs the recorder in this process, which has these roles, and registers these series. Call this once, in
-/// a runtime, before anything that counts is created.
+/// Installs the recorder in this process, which has these roles, and registers these series. Call this once,
+/// in a runtime, before anything that counts is created.
 ///
 /// # Errors
 /// Fails if a recorder is already installed.

@@ -1,8 +1,9 @@
 //! Traces the steps of processing a booking as spans, and passes their context on in headers (W3C Trace
 //! Context), so that the spans of several processes form one trace.
 //!
-//! Without a configured collector there is no tracer: then every [`Span`] is empty, and beginning a span costs
-//! one read of a variable. A span contains only what our code sets: ids, codes and numbers, no personal data.
+//! Without a configured collector there is no tracer: then every [`Span`] is empty, and beginning a span
+//! costs one read of a variable. A span contains only what our code sets: ids, codes and numbers, no personal
+//! data.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -96,8 +97,8 @@ impl Span {
     /// The empty span.
     pub const NONE: Self = Self(None);
 
-    /// Begins the span of sending messages to a queue, or of processing them. The queue is given by its system
-    /// and name.
+    /// Begins the span of sending messages to a queue, or of processing them. The queue is given by its
+    /// system and name.
     pub fn messaging<'a>(
         parent: Parent<'_>,
         kind: SpanKind,

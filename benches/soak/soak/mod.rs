@@ -1,6 +1,6 @@
-//! Runs one soak: creates a salon (`salon`), starts the edge and a worker for it, posts mixed bookings without
-//! pause (`load`), measures the process in the meantime (`gauges`), and counts lost events (`report`). The tests
-//! also run it.
+//! Runs one soak: creates a salon (`salon`), starts the edge and a worker for it, posts mixed bookings
+//! without pause (`load`), measures the process in the meantime (`gauges`), and counts lost events
+//! (`report`). The tests also run it.
 
 mod gauges;
 mod load;

@@ -72,7 +72,8 @@ pub(crate) async fn inspect(config: &Config) -> Result<Inspection, StoreError> {
     inspected
 }
 
-/// Inspects everything over these sessions. With `counts`, also counts the gateway's rows, which takes longer.
+/// Inspects everything over these sessions. With `counts`, also counts the gateway's rows, which takes
+/// longer.
 pub(super) async fn inspect_at(
     database: &Database,
     config: &GatewayConfig,

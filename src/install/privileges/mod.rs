@@ -1,6 +1,6 @@
-//! Creates the statements that grant the least privileges for running, migrating and inspecting, and finds the
-//! rights that the connected user lacks. `tests/it/install/privileges/mod.rs` runs the program with exactly
-//! these rights, and revokes each of them in turn.
+//! Creates the statements that grant the least privileges for running, migrating and inspecting, and finds
+//! the rights that the connected user lacks. `tests/it/install/privileges/mod.rs` runs the program with
+//! exactly these rights, and revokes each of them in turn.
 
 mod statements;
 

@@ -8,8 +8,8 @@ fn our_tables() -> impl Iterator<Item = &'static str> {
     TABLES.into_iter().chain([BOOKKEEPING])
 }
 
-/// Returns the rights that a worker needs on one of our tables. To ignore an existing row, MySQL sets a column
-/// to its own value, which needs UPDATE on every inserted column; PostgreSQL reads the key.
+/// Returns the rights that a worker needs on one of our tables. To ignore an existing row, MySQL sets a
+/// column to its own value, which needs UPDATE on every inserted column; PostgreSQL reads the key.
 fn worker_rights(table: &str, is_mysql: bool) -> Vec<Right> {
     let privileges = match table {
         BOOKKEEPING => "SELECT",

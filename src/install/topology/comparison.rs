@@ -46,7 +46,8 @@ pub(crate) struct Difference {
 pub(crate) struct FoundQueue {
     pub(crate) name: String,
     pub(crate) role: QueueRole,
-    /// The number of ready messages and the number of consumers; `None` if this user may not inspect the queue.
+    /// The number of ready messages and the number of consumers; `None` if this user may not inspect the
+    /// queue.
     pub(crate) counts: Option<(u32, u32)>,
     /// What the management API reports about the queue; null if it reports nothing.
     pub(crate) info: Value,
@@ -58,7 +59,8 @@ pub(crate) struct Comparison {
     pub(crate) findings: Vec<Finding>,
     pub(crate) not_checked: Vec<NotChecked>,
     pub(crate) queues: Vec<FoundQueue>,
-    /// The exchange that gets the messages that no queue accepts; `None` if they are returned to the publisher.
+    /// The exchange that gets the messages that no queue accepts; `None` if they are returned to the
+    /// publisher.
     pub(crate) alternate: Option<String>,
     /// Whether an object exists that the broker did not compare with ours, because our user may not configure
     /// it.

@@ -32,8 +32,8 @@ pub(crate) fn vhost(config: &QueueConfig) -> Result<String, ReadError> {
     Ok(Settings::of(config)?.address.vhost)
 }
 
-/// Returns the exchange, the queues and the binding in this virtual host as RabbitMQ definitions. They contain
-/// nothing else, so that importing them changes nothing else.
+/// Returns the exchange, the queues and the binding in this virtual host as RabbitMQ definitions. They
+/// contain nothing else, so that importing them changes nothing else.
 pub(crate) fn definitions(topology: &Topology, vhost: &str) -> Value {
     let queues = topology.queues.iter().map(|queue| {
         json!({

@@ -1,5 +1,6 @@
 //! Inspects a broker over AMQP, for `hostmatch doctor` and `hostmatch topology`: what exists, and what our
-//! user may do with it. It does not move messages, and only [`BrokerReader::create_missing`] creates anything.
+//! user may do with it. It does not move messages, and only [`BrokerReader::create_missing`] creates
+//! anything.
 //!
 //! It tests rights with requests that the broker must refuse for a reason that it checks after the rights: a
 //! publish whose `expiration` is not a number and whose `user_id` is not ours, and a consumer whose priority
@@ -238,8 +239,8 @@ impl BrokerReader {
         self.connection.create_channel().await
     }
 
-    /// Returns the object if it exists. Also declares it in the form that we expect: this changes nothing, but
-    /// makes the broker compare the two.
+    /// Returns the object if it exists. Also declares it in the form that we expect: this changes nothing,
+    /// but makes the broker compare the two.
     async fn seen(
         &self,
         found: impl Future<Output = lapin::Result<Existing>>,
