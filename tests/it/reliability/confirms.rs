@@ -8,7 +8,10 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 
 /// Starts a worker whose retries are returned as unroutable at first, because the wait queues are deleted.
 async fn without_wait_queues(stack: &Stack, ledger: &mut Ledger) -> Process {
-    stack.queue.depth().await.unwrap();
+    eventually("the broker answers", std::time::Duration::from_secs(60), async || {
+        stack.queue.depth().await.ok()
+    })
+    .await;
     let worker = stack.worker().await;
     // The publishing connection is opened for the first dead letter, and declares then what is missing.
     ledger.publish(stack, &[json!("not an event")]).await;
