@@ -97,7 +97,7 @@ pub async fn predict(
 }
 
 /// Runs [`decide`] in its own transaction, which rolls back and retries when the gateway holds a lock. On
-/// failure nothing was decided.
+/// failure nothing is decided.
 pub async fn decide_now(
     database: &Database,
     schema: &GatewaySchema,

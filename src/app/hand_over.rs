@@ -1,4 +1,4 @@
-//! Hands over the hosts and future appointments of a member of staff to another one, in one transaction.
+//! Hands over the hosts and future appointments of one member of staff to another, in one transaction.
 //! Undoes a hand-over, except for what somebody else has changed since.
 //!
 //! Only appointments that hostmatch has assigned are handed over. Those that a person assigned are listed and
@@ -23,7 +23,7 @@ use crate::store::{
     changes_of_act, list_mappings, staff_facts,
 };
 
-/// The maximum number of mappings of one member of staff.
+/// The maximum number of mappings that are read.
 const MAX_MAPPINGS: u64 = 10_000;
 
 /// The request to hand over from one member of staff to another.
@@ -44,22 +44,23 @@ pub struct HandOver {
 /// The result or preview of a hand-over. `docs/commands.md` describes its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HandOverView {
-    /// The number of the hand-over. `None` for a preview.
+    /// The id of the hand-over. `None` for a preview.
     pub hand_over: Option<i64>,
     /// The hosts.
     pub hosts: Vec<HostId>,
     /// The appointments that are handed over.
     pub appointments: Vec<StaffAppointment>,
-    /// The appointments that somebody else assigned to the member of staff who leaves: they stay.
+    /// The appointments of the departing member of staff that hostmatch did not assign; they are not handed
+    /// over.
     pub left: Vec<StaffAppointment>,
-    /// The number of their appointments without a known start: they stay.
+    /// The number of the departing member's appointments without a known start; they are not handed over.
     pub undated: i64,
 }
 
 /// The result of undoing a hand-over. `docs/commands.md` describes its JSON.
 #[derive(Debug, Default, Serialize)]
 pub struct UndoneHandOver {
-    /// The number of the hand-over.
+    /// The id of the hand-over.
     pub hand_over: i64,
     /// The restored hosts.
     pub hosts: Vec<HostId>,
@@ -89,7 +90,7 @@ pub async fn preview_hand_over(context: &AppContext, order: &HandOver) -> Result
     Ok(order.find_view(db, schema, &decisions).await?)
 }
 
-/// Hands over everything or nothing. On failure nothing was changed.
+/// Hands over everything or nothing. On failure nothing is changed.
 pub async fn hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
     preview_hand_over(context, order).await?;
     let act = Act::new(context.author.clone());
@@ -97,7 +98,8 @@ pub async fn hand_over(context: &AppContext, order: &HandOver) -> Result<HandOve
     Ok(transact_with_retries(&context.database, work).await?)
 }
 
-/// Turns a refusal into an error for the whole hand-over: a member of staff is unknown or may not take over.
+/// Turns a refusal into an error for the whole hand-over, for example because a member of staff is unknown or
+/// may not take over.
 fn not_allowed(refusal: Refusal) -> AppError {
     AppError::NotAllowed(refusal.to_string())
 }
@@ -179,8 +181,8 @@ impl HandOver {
         }
         let mut view = self.find_view(tx, schema, &decisions).await?;
         let ids: BTreeSet<AppointmentId> = view.appointments.iter().map(|held| held.appointment).collect();
-        // This must precede statements that do not wait for locks: after those, MariaDB rolls back a
-        // transaction that skips a locked row.
+        // This must precede `decide`, which makes the transaction stop waiting for locks: without lock waits,
+        // MariaDB rolls back a transaction that skips a locked row.
         let free = store::free_appointments(tx, schema, &ids).await?;
         // The preview was accepted a moment ago, so a refusal means that something changed: retry.
         let changed = |refusal: Refusal| StoreError::Conflict(refusal.to_string());
@@ -237,7 +239,7 @@ impl HandOver {
 }
 
 /// Undoes a hand-over for each host and each appointment that nobody else has changed since. On failure
-/// nothing was changed.
+/// nothing is changed.
 pub async fn undo_hand_over(
     context: &AppContext,
     id: i64,

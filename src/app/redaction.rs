@@ -112,13 +112,13 @@ fn members(object: &Map<String, Value>, within: Within) -> Map<String, Value> {
     shown
 }
 
-/// Whether the text has the form of an id, type or time: short, without blanks and `@`.
+/// Returns whether the text has the form of an id, type or time: short, without blanks and `@`.
 fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:+/".contains(c);
     text.len() <= 64 && text.chars().all(plain)
 }
 
-/// Whether the key is one of these words.
+/// Returns whether the key is one of these words.
 fn is_in(key: &str, words: &str) -> bool {
     words.split(' ').any(|word| word == key)
 }

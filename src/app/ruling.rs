@@ -252,7 +252,7 @@ fn still_in_force<'a>(audit: &'a AuditRow, since: &'a [AuditRow]) -> Vec<&'a Aud
     still_in_force
 }
 
-/// Whether hosts of this company may be mapped to this member of staff.
+/// Checks whether hosts of this company may be mapped to this member of staff.
 pub(super) fn valid(staff: &StaffFact, company: CompanyId) -> Result<(), Refusal> {
     let id = || staff.id.clone();
     match staff {

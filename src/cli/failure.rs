@@ -58,7 +58,7 @@ impl Failure {
         self.exit
     }
 
-    /// Whether the reader of stdout closed it (`hostmatch … | head`), which is not an error.
+    /// Returns whether the reader of stdout closed it (`hostmatch … | head`), which is not an error.
     pub(super) fn is_closed_pipe(&self) -> bool {
         self.exit == Exit::Done
     }

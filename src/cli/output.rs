@@ -154,7 +154,7 @@ impl Format {
         })
     }
 
-    /// Whether rows are written one by one, so that their number need not be limited.
+    /// Returns whether rows are written one by one, so that their number need not be limited.
     pub(super) fn is_endless(self) -> bool {
         matches!(self, Self::Ndjson | Self::Csv)
     }

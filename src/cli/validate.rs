@@ -70,7 +70,7 @@ struct Outside {
 }
 
 impl Outside {
-    /// Whether `POST /v1/events` refuses this content type.
+    /// Returns whether `POST /v1/events` refuses this content type.
     fn is_refused_by_the_edge(&self) -> bool {
         self.content_type.as_ref().is_some_and(|given| {
             let given = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

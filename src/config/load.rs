@@ -32,7 +32,7 @@ pub struct Effective {
 pub struct Shown {
     /// `section.key`
     pub key: String,
-    /// The effective value. Secrets are hidden; in a URL, only the password and the parameters are.
+    /// The effective value. Secrets are hidden. In a URL only the password and the parameters are hidden.
     pub value: serde_json::Value,
     /// The origin of the value.
     pub origin: String,
@@ -128,7 +128,7 @@ fn merge(figment: Figment, layers: impl IntoIterator<Item = Layer>) -> Figment {
     layers.into_iter().fold(figment, Figment::merge)
 }
 
-/// Reads each value that is not a default separately, over the defaults: figment stops at the first
+/// Reads each non-default value on its own, merged over the defaults: figment stops at the first
 /// error, and the user wants to see all of them.
 fn wrong_types(figment: &Figment, embedded: &Layer, known: &[String]) -> Vec<Problem> {
     let mut problems = Vec::new();

@@ -78,7 +78,7 @@ pub(super) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     }
 }
 
-/// Reads a number, or a text that contains a number.
+/// Reads a whole number, or a text that contains one.
 pub(super) fn number<'de, D, N>(deserializer: D) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,

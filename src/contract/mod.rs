@@ -1,14 +1,14 @@
 //! The contracts with other programs, as documents for their tools: JSON Schema for the events, AsyncAPI for
 //! the exchange, OpenAPI for the edge.
 //!
-//! Each document is a file here, in which `{name}` stands for a value of the program: a limit, a closed list,
-//! the version. Code adds what repeats for each type of event or kind of refusal. `docs/schema/` contains
-//! copies of the results; a test compares them.
+//! Each document is a file here, in which `{name}` stands for a value from the code: a limit, a closed list,
+//! the version. The code generates the parts that repeat for each type of event or kind of refusal.
+//! `docs/schema/` contains copies of the results; a test compares them.
 //!
 //! The schema for events accepts everything that the decoder reads, and refuses what the decoder refuses, as
 //! far as a schema can express it. A test compares the two, with the fixtures and with generated messages.
 //! The decoder reads very few fields and ignores the rest, and so does the schema: an unusable host is not
-//! an error, and neither is an unreadable time. The schema describes the body of a message alone, as it
+//! an error, and neither is an unreadable time. The schema describes only the body of a message, as it
 //! arrives over HTTP; over AMQP, a header or a routing key with an event type replaces `event` in the body.
 //!
 //! A wrapper (CloudEvents, Laravel's string job) may contain an event type, which takes precedence over the
@@ -78,8 +78,8 @@ pub fn asyncapi(prefix: &str) -> Value {
     document
 }
 
-/// Parses a document and replaces these names with their values. A string that consists only of a name
-/// becomes the value itself.
+/// Parses a document and replaces these names with their values. Each string may contain at most one of the
+/// names. A string that consists only of a name becomes the value itself.
 pub(crate) fn fill_in(text: &str, values: &[(&str, Value)]) -> Value {
     // The text is a file of this program; a test checks that it is JSON.
     let mut document = serde_json::from_str(text).unwrap_or_default();

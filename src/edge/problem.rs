@@ -1,4 +1,4 @@
-//! The edge's refusals, each a problem document.
+//! Creates the problem documents with which the edge refuses requests.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) fn malformed(pointer: impl Into<String>, detail: impl Into<String>) -
     Problem::new(&problem::MALFORMED, detail).at(pointer)
 }
 
-/// 400: these events of a batch of `total` cannot be read. `errors` is not empty.
+/// 400: these events of a batch of `total` cannot be read. `errors` must not be empty.
 pub(super) fn malformed_batch(mut errors: Vec<ErrorItem>, total: usize) -> Problem {
     let (first, count) = (errors.first().cloned(), errors.len());
     errors.truncate(MAX_ERRORS);
@@ -49,13 +49,13 @@ pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
     Problem::new(&problem::FORBIDDEN, detail)
 }
 
-/// 404.
+/// 404: there is no such route.
 pub(super) fn not_found() -> Problem {
     let detail = "events go to POST /v1/events, /api/retell/webhook or /webhooks/calcom";
     Problem::new(&problem::NOT_FOUND, detail)
 }
 
-/// 405.
+/// 405: the route does not allow this method.
 pub(super) fn method_not_allowed() -> Problem {
     Problem::new(&problem::METHOD_NOT_ALLOWED, "the header Allow names the methods of this route")
 }
@@ -72,7 +72,7 @@ pub(super) fn too_large(limit: usize) -> Problem {
     Problem::new(&problem::TOO_LARGE, detail)
 }
 
-/// 415.
+/// 415: the content type or encoding is not supported.
 pub(super) fn unsupported(detail: impl Into<String>) -> Problem {
     Problem::new(&problem::UNSUPPORTED, detail)
 }

@@ -2,8 +2,8 @@
 //!
 //! While anything is in the spool, new events queue behind it, so that they arrive in the order
 //! in which they were accepted. The spool also acts as a circuit breaker: the first event that is not
-//! confirmed goes into the spool, and later requests do not wait for the broker; only `forward` does,
-//! until the spool is empty.
+//! confirmed goes into the spool, and later requests do not wait for the broker; only the
+//! forwarder does, until the spool is empty.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -28,8 +28,9 @@ pub(super) struct Sink {
     refused: Mutex<Option<Instant>>,
     /// `None` if no spool is configured, or if the queue itself is a local file.
     pub(super) spool: Option<Spool>,
-    /// Requests take this lock shared while they choose the path or append to the spool; the forwarder takes
-    /// it exclusively for the last events. Without it, the spool of an edge under load would never be empty.
+    /// Requests take this lock shared while they choose the path or append to the spool. The forwarder takes
+    /// it exclusively to forward the last events; otherwise new events would keep the spool of a busy edge
+    /// from ever becoming empty.
     pub(super) gate: RwLock<()>,
 }
 
@@ -118,7 +119,7 @@ impl Sink {
         }
     }
 
-    /// Returns when the messages are durably accepted: by the queue, or on the disk. Waits for the queue
+    /// Returns when the messages are durably accepted: by the queue, or on disk. Waits for the queue
     /// until half of the time has passed, and for the disk as long as it takes, because a write that has
     /// begun either succeeds or fails.
     ///
@@ -143,7 +144,7 @@ impl Sink {
             return Ok(spool.append(messages).await?);
         }
         match spool.append(messages.clone()).await {
-            // Out of order is better than refused, because a refused webhook is not sent again.
+            // Publishing out of order is better than refusing, because a refused webhook is not sent again.
             Err(SpoolError::Full { .. } | SpoolError::Old | SpoolError::File(_))
                 if self.publisher.is_ready() =>
             {
@@ -209,7 +210,7 @@ impl Sink {
     }
 }
 
-/// Describes the limit of which the spool uses 80 % or more, if there is such a limit.
+/// Describes the limit that the spool has reached to 80 % or more, if there is such a limit.
 pub(super) fn nearly_full(spool: &Spool) -> Option<String> {
     let (level, limits) = (spool.level(), spool.limits());
     if level.bytes >= limits.max_bytes / 5 * 4 {

@@ -23,7 +23,7 @@ pub struct BookingEvent {
     pub company: Option<CompanyId>,
     /// The appointment that the event names, if any; then no other reference is used to find it.
     pub appointment: Option<AppointmentId>,
-    /// There is at least one, and exactly one if `appointment` is given.
+    /// At least one booking; exactly one if `appointment` is set.
     pub bookings: Vec<Booking>,
 }
 

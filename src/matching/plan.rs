@@ -157,7 +157,7 @@ impl<'r> Plan<'r> {
         plan
     }
 
-    /// Adds resolutions of hosts that were computed with the same directory.
+    /// Adds host resolutions computed from the same directory.
     #[must_use]
     pub fn with_resolutions(self, resolved: Resolved) -> Self {
         Self { resolved, ..self }

@@ -165,7 +165,7 @@ impl Explainer<'_> {
 }
 
 impl ExplanationView {
-    /// Whether there is nothing to explain: there is neither an appointment nor a company.
+    /// Returns whether there is nothing to explain: there is neither an appointment nor a company.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.effect.is_none()
     }

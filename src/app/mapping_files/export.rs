@@ -10,7 +10,7 @@ use crate::store::{InboxFilter, MappingFilter, inbox_entries, list_mappings};
 
 const PAGE_ROWS: u64 = 1000;
 
-/// Writes the mappings as CSV. `with_inactive` includes those that are switched off.
+/// Writes the mappings as CSV. `with_inactive` includes inactive ones.
 pub(crate) async fn export(
     context: &AppContext,
     with_inactive: bool,
@@ -42,8 +42,8 @@ pub(crate) async fn export(
     }
 }
 
-/// Writes a CSV file of the hosts that need a person, to fill in and import. `with_suggestions` fills in the
-/// suggestion where there is only one.
+/// Writes a CSV file of the hosts in the inbox, for people to complete and import. `with_suggestions` fills
+/// in the suggestion where there is only one.
 pub(crate) async fn template(
     context: &AppContext,
     with_suggestions: bool,

@@ -185,7 +185,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Whether a spreadsheet would read the text as a formula.
+/// Returns whether a spreadsheet would read the text as a formula.
 fn begins_a_formula(text: &str) -> bool {
     text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
 }

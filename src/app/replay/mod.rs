@@ -1,4 +1,4 @@
-//! Replays dead letters: freezes a plan (`plan.rs`) that predicts each letter's outcome, carries it out
+//! Replays dead letters: makes a fixed plan (`plan.rs`) with a prediction for each letter, carries it out
 //! (`runner.rs`) at a given rate, and compares the predictions with the results (`report.rs`). This file
 //! shows, pauses and cancels plans and replays.
 //!
@@ -80,8 +80,8 @@ impl From<Model> for ReplayView {
     }
 }
 
-/// Returns the state to show: no process records that a plan has expired, or that the process of a replay has
-/// died.
+/// Returns the state to show. A plan that has expired and a replay whose process has died are detected here,
+/// because nothing records either.
 fn state(row: &Model) -> String {
     let now_ms = now_ms();
     match &row.state {
@@ -99,7 +99,7 @@ pub(crate) struct ReplayDetails {
     pub(crate) replay: ReplayView,
     /// The predictions and the results.
     pub(crate) report: Report,
-    /// The actions of people on it.
+    /// People's actions on the replay.
     #[serde(rename = "acts")]
     pub(crate) actions: Vec<RecordedLetterAction>,
     /// When the oldest letter in flight was sent, in ms since 1970.
@@ -110,7 +110,7 @@ pub(crate) struct ReplayDetails {
 }
 
 impl ReplayDetails {
-    /// Whether letters are in flight for so long that they may be lost.
+    /// Returns whether letters are in flight for so long that they may be lost.
     pub(crate) fn is_stuck(&self) -> bool {
         self.on_the_way_since_ms.is_some_and(|since| now_ms() - since > STUCK_AFTER_MS)
     }
@@ -127,7 +127,8 @@ pub(crate) async fn list(
     Ok(ReplaysView { replays: rows.into_iter().map(ReplayView::from).collect() })
 }
 
-/// Returns one plan or replay, on request with its letters, or with those that have this result.
+/// Returns one plan or replay. If `with_items`, includes its letters; if `result`, only those with this
+/// result.
 pub(crate) async fn show(
     context: &AppContext,
     id: i64,

@@ -106,7 +106,7 @@ impl Picker {
         Self { pending: pending.into(), canary, stop_percent, rate, credit: 1.0 }
     }
 
-    /// Whether no letter is left to send.
+    /// Returns whether no letter is left to send.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Freezes a plan: a fixed set of letters, each with its predicted outcome.
+//! Makes a plan: a fixed set of letters, each with its predicted outcome.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -108,7 +108,7 @@ impl Choosing {
         }
     }
 
-    /// Whether neither a filter nor `--all` was given.
+    /// Returns whether neither a filter nor `--all` was given.
     pub(super) fn is_empty(&self) -> bool {
         self.filter.chosen().is_empty() && self.filter.of.company.is_none() && !self.all
     }

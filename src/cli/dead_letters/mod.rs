@@ -37,7 +37,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// Whether the command only reads, and so works where writing is not allowed.
+    /// Returns whether the command only reads, and so works where writing is not allowed.
     fn only_reads(&self) -> bool {
         match self {
             Self::Groups(_) | Self::List(_) => true,

@@ -130,7 +130,7 @@ impl Directory {
     }
 }
 
-/// Whether an earlier demo created this directory. False if it is empty or does not exist.
+/// Returns whether an earlier demo created this directory. False if it is empty or does not exist.
 fn is_a_demos(path: &Path) -> Result<bool, Failure> {
     match std::fs::read_dir(path).map(|mut entries| entries.next()) {
         Ok(None) => return Ok(false),

@@ -147,7 +147,7 @@ fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
 }
 
 /// Checks that the body is a single event: in binary mode the headers describe one event, and further
-/// events would be taken for repeats of it.
+/// events would be treated as duplicates of it.
 fn one_event(items: &[Item]) -> Result<(), Problem> {
     match items {
         [Item { index: None, .. }] => Ok(()),
@@ -176,7 +176,7 @@ fn array(body: &Bytes) -> Result<Vec<Item>, Problem> {
     let wrong = |detail: String| problem::malformed("", format!("{detail}; nothing was queued"));
     let text = std::str::from_utf8(body)
         .map_err(|error| wrong(format!("the body is not UTF-8 (from byte {} on)", error.valid_up_to())))?;
-    // Split, not parsed: each event keeps its bytes, its numbers and the order of its keys.
+    // The array is split, not parsed: each event keeps its bytes, its numbers and the order of its keys.
     let raws: Vec<&RawValue> =
         serde_json::from_str(text).map_err(|error| wrong(format!("the body is not JSON: {error}")))?;
     let item = |(index, raw): (usize, &RawValue)| {

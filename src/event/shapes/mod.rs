@@ -7,7 +7,7 @@
 //! 5. Everything else: the gateway's own event.
 //!
 //! The first three wrap an event of one of the last two shapes (a Laravel payload may also wrap a CloudEvents
-//! message). Their attributes are kept in `EventContext` while the event is decoded.
+//! message). The wrapper's attributes are kept in `EventContext` while the event is decoded.
 
 mod fields;
 mod pruned;

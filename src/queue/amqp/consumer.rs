@@ -19,7 +19,7 @@ use crate::runtime::backoff::Delays;
 use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
-/// After a subscription that lasted this long the delays start over.
+/// The delays are reset after a subscription that lasted this long.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
 
 /// The number of batches whose bodies the broker may deliver ahead: one in progress and one ready.
@@ -176,8 +176,8 @@ impl AmqpConsumer {
         None
     }
 
-    /// Accepts a delivery, unless its channel is dead: in that case the delivery could not be settled, and is
-    /// redelivered.
+    /// Accepts a delivery. A delivery whose channel has closed is skipped: it could not be settled, and the
+    /// broker redelivers it.
     fn take(&mut self, received: Received) -> Option<AcceptedDelivery> {
         let subscription = self.subscription.as_mut()?;
         let lane = subscription.lane.clone();

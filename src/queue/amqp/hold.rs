@@ -29,7 +29,7 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(600);
 /// redelivered, as after any crash between commit and acknowledgement.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The channel on which a batch was delivered, and the tags settled on it: one generation.
+/// The channel on which a batch was delivered, and the tags settled on it.
 pub(super) struct Lane {
     pub(super) link: Arc<Link>,
     pub(super) channel: Channel,

@@ -1,7 +1,7 @@
 //! Defines the exchange and the queues as plain data, and creates or checks them on a broker.
 //!
 //! This is a public contract: publishers know the exchange, and an administrator who creates the
-//! queues by hand must create exactly these.
+//! queues by hand must create exactly these queues.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::queue::{QueueError, QueueRole};
 /// would be 20 on RabbitMQ 4, and with `-1` RabbitMQ 3.10 loses the message at once.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// The routing key with which the work queue is bound: it matches every key.
+/// The binding key of the work queue: it matches every routing key.
 pub const EVERYTHING: &str = "#";
 
 /// The longest prefix: the longest name derived from it must fit an AMQP short string.
@@ -46,7 +46,7 @@ pub struct QueueSpec {
     pub name: String,
     /// Its purpose.
     pub role: QueueRole,
-    /// Its arguments (`x-…`): texts and whole numbers.
+    /// Its arguments (`x-…`): strings and integers.
     pub arguments: BTreeMap<&'static str, Value>,
 }
 
@@ -82,8 +82,9 @@ impl Topology {
         Ok(Self { exchange: format!("{prefix}.events"), work, dead, waits, queues })
     }
 
-    /// Returns the queue in which a message waits for about `after`: the one with the shortest delay
-    /// that is not shorter, otherwise the longest; without configured delays, the work queue itself.
+    /// Returns the queue in which a message waits for about `after`: the one with the shortest delay of at
+    /// least `after`, or with the longest delay if all are shorter. Without configured delays, returns the
+    /// work queue.
     pub fn wait_queue(&self, after: Duration) -> &str {
         let long_enough = self.waits.iter().find(|(delay, _)| *delay >= after);
         long_enough.or(self.waits.last()).map_or(&self.work, |(_, name)| name)
@@ -109,8 +110,8 @@ impl QueueSpec {
         Self { name: name.to_owned(), role, arguments }
     }
 
-    /// Sets dead-lettering to `target`, at least once: with the default strategy a message can be lost
-    /// between two queues, and without `reject-publish` the broker silently falls back to that default.
+    /// Dead-letters to `target` with the strategy `at-least-once`: with the default strategy a message can be
+    /// lost between two queues, and without `reject-publish` the broker silently falls back to that default.
     fn dead_lettering_to(mut self, target: &str) -> Self {
         let texts = [
             ("x-dead-letter-exchange", ""),

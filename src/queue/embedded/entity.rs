@@ -1,4 +1,4 @@
-//! Maps the table `messages`: the messages in the file, work and dead letters.
+//! Maps the table `messages`: the work messages and dead letters in the queue file.
 
 use sea_orm::entity::prelude::*;
 
@@ -21,7 +21,7 @@ pub(super) struct Model {
     pub(super) timestamp_ms: Option<i64>,
     /// When the message arrived.
     pub(super) enqueued_ms: i64,
-    /// The position in the order: the time when the message arrived, or its wait ended.
+    /// The sort key: when the message arrived, or when its wait ended.
     pub(super) rank_ms: i64,
     /// When the wait of the message ends.
     pub(super) due_ms: i64,

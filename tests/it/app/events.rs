@@ -99,7 +99,7 @@ async fn rejected_events_come_first_and_pages_follow(backend: Backend) {
     assert_eq!((ids(&page["events"]), ids(&page["rejected"])), (vec!["Ev-2"], vec![]));
     assert_eq!(list(&["--limit", "1"])["more_rejected"], true);
 
-    // Filters; none of them shows another company's events.
+    // Filters. With `--company`, no other company's events are shown.
     for (arguments, rejected, events) in [
         (&["--company", "15"][..], &["Ev-1"][..], &["Ev-5", "Ev-3"][..]),
         (&["--outcome", "dead_letter"], &[], &["Ev-4", "Ev-1"]),
@@ -143,7 +143,7 @@ async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend:
         assert_eq!((output.status.code(), stdout(&output)), (Some(3), ""), "{}", stderr(&output));
     }
     assert!(stdout(&run(&test, &["show", "Ev-1"])).contains("Dead letter "));
-    // Another company's dead letter of the same id is not shown with it.
+    // Another company's dead letter with the same event id is not shown with it.
     test.run(&["UPDATE hostmatch_dead_letters SET company_id = 15 WHERE event_id = 'Ev-4'"]).await;
     let reported = json(&show(&["Ev-4", "--company", "16"]));
     assert_eq!((&reported["dead_letters"], &reported["next"]), (&json!([]), &json!([])), "{backend:?}");

@@ -99,7 +99,7 @@ async fn a_batch_keeps_its_limits(rig: &Rig) {
         [40, 40, 40, 400, 40, 40, 40, 40],
         "in order, and a message larger than the limit is delivered too"
     );
-    // Otherwise it would get a share of the next messages.
+    // Drop it, or it would receive some of the next messages.
     drop(consumer);
     let mut consumer = rig.work();
     let full = full_batch(rig, &mut consumer, &["a", "b", "c", "d"]).await;
@@ -130,7 +130,8 @@ async fn depth_counts_messages_by_state(rig: &Rig) {
 async fn two_consumers_share_without_duplicates(rig: &Rig) {
     let other = rig.other().await;
     let sent: Vec<String> = (0..200).map(|i| i.to_string()).collect();
-    // Each holds its first batch until the other has one: on a slow machine one of them might get everything.
+    // Each consumer holds its first batch until the other has one: on a slow machine one consumer might
+    // otherwise get everything.
     let both = tokio::sync::Barrier::new(2);
     let take = async |queue: &hostmatch::queue::Queue| {
         let limits = BatchLimits { size: 7, ..LIMITS };

@@ -114,7 +114,7 @@ async fn jobs_that_only_php_can_read_become_dead_letters_with_a_remedy() {
         assert!(letters.iter().any(|letter| letter.contains(says)), "{says}: {letters:?}");
     }
     assert_eq!(worker.stop().await, Some(0));
-    // Every refusal names the place.
+    // The edge's refusal says which field is invalid.
     let mut php = php;
     let (mut edge, address) = stack.edge("edge").await;
     php.set("HOSTMATCH_EDGE", &address);

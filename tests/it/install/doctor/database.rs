@@ -150,7 +150,8 @@ async fn staff_without_addresses_are_found(backend: Backend) {
 
 on_engines!(an_unknown_or_wrong_time_zone_is_found);
 async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
-    // A TIMESTAMP, as in MariaDB's minimal gateway, does not need a time zone.
+    // MariaDB needs a shape whose `updated_at` is local time: a TIMESTAMP, as in the minimal shape, needs no
+    // time zone.
     let shape = match backend {
         Backend::MariaDb => GatewayShape::Production(UpdatedAt::Local),
         _ => GatewayShape::Roadmap,

@@ -16,7 +16,8 @@ async fn assigned(world: &World, booking: u32, with: u32, email: &str) {
 
 on_engines!(an_interrupted_down_and_another_up_lose_nothing: mariadb, postgres);
 async fn an_interrupted_down_and_another_up_lose_nothing(backend: Backend) {
-    // All tables but the mappings; then also without the audits, which are needed to give the mappings back.
+    // `left` is the number of migrations that `down` is asked to keep. If it is 1 (the mappings), they are
+    // undone too, because mappings and audits are undone together. If it is 2, both of them stay.
     for (variant, left) in variants().into_iter().zip([1, 2, 1]) {
         let test = gateway(backend, variant).await;
         let all = u32::try_from(migration::status(test.db.connection()).await.unwrap().len()).unwrap();
@@ -25,7 +26,7 @@ async fn an_interrupted_down_and_another_up_lose_nothing(backend: Backend) {
         let before = of_gateway(&state(&test).await);
         migration::adopt(test.db.connection()).await.unwrap();
         let world = World::in_database(test, &[]).await;
-        // This mapping is superseded, and one of ours is added.
+        // This supersedes one of the gateway's mappings, and hostmatch adds a mapping.
         assigned(&world, 9003, 5002, "omar@salon.example").await;
         let connection = world.test.db.connection();
         let going = migration::migrations_to_undo(connection, Some(steps)).await.unwrap();
@@ -54,8 +55,8 @@ async fn mappings_the_gateway_has_activated_since_stay_active_and_the_rest_is_re
         test.run(&[found]).await;
         migration::adopt(test.db.connection()).await.unwrap();
         let world = World::in_database(test, &[]).await;
-        // Lena's mapping is replaced by one of Omar's, and another match restores it after Omar leaves and
-        // she returns.
+        // Lena's mapping is superseded by Omar's. When he leaves and she returns, a new match reactivates
+        // hers.
         assigned(&world, 9003, 5002, "omar@salon.example").await;
         world.staff_active(902, false).await;
         world.staff_active(903, true).await;
@@ -78,8 +79,7 @@ async fn mappings_the_gateway_has_activated_since_stay_active_and_the_rest_is_re
     }
 }
 
-/// Returns constraints that allow the sources and actions of the gateway's tables, without those that only
-/// hostmatch writes.
+/// Returns the SQL that restricts `mapping_source` to the gateway's own values.
 pub(crate) fn narrow(backend: Backend) -> Vec<String> {
     let mut sql = vec![
         "UPDATE calcom_host_mappings SET mapping_source = 'manual' WHERE mapping_source = 'auto_email'"
