@@ -7,10 +7,10 @@ use std::sync::Arc;
 use sea_orm::DatabaseConnection;
 use tokio::sync::OnceCell;
 
-use super::{AppError, Author};
+use super::{AppError, Author, Refusal};
 use crate::config::Config;
 use crate::decide::Processor;
-use crate::event::StaffId;
+use crate::event::{CompanyId, StaffId};
 use crate::queue::Queue;
 use crate::store::{Database, GatewaySchema, Scope, StaffFact, StoreError, staff_facts};
 
@@ -87,6 +87,11 @@ impl AppContext {
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.database.with_deadline(work).await
+    }
+
+    /// Refuses a company outside the scope, as one that does not exist.
+    pub(super) fn check_company(&self, company: CompanyId) -> Result<(), AppError> {
+        if self.scope.contains(company) { Ok(()) } else { Err(Refusal::NoCompany(company).into()) }
     }
 
     /// Returns the error for something that does not exist in the caller's scope.

@@ -23,9 +23,7 @@ pub(crate) async fn preview(
     decision: Decision,
 ) -> Result<(Decision, Decided), AppError> {
     let key = decision.key;
-    if !context.scope.contains(key.company) {
-        return Err(Refusal::NoCompany(key.company).into());
-    }
+    context.check_company(key.company)?;
     let decision = Decision { expected_audit: Some(host_facts(context, key).await?.last_audit), ..decision };
     let predicted = predict(context.connection(), &context.schema, std::slice::from_ref(&decision));
     let predicted = context.with_deadline(predicted).await?.remove(0)?;
@@ -35,6 +33,7 @@ pub(crate) async fn preview(
 /// Carries out a previewed decision.
 pub(crate) async fn carry_out(context: &AppContext, decision: Decision) -> Result<DecisionView, AppError> {
     let key = decision.key;
+    context.check_company(key.company)?;
     let act = Act::new(context.author.clone());
     let decided = decide_now(&context.database, &context.schema, &act, &[decision]).await?.remove(0);
     let decided = match decided {

@@ -85,7 +85,7 @@ pub(super) async fn check_token(
 }
 
 /// Checks that events posted with a token for certain companies belong to these companies. An event without
-/// a company is refused too, since it could belong to any_is_set company.
+/// a company is refused too, since it could belong to any company.
 ///
 /// # Errors
 /// Fails with 403 if the token does not cover this company.

@@ -66,6 +66,7 @@ impl RepairPreview {
 
 /// Previews the repair of this host.
 pub async fn preview(context: &AppContext, key: HostKey) -> Result<RepairPreview, AppError> {
+    context.check_company(key.company)?;
     let found = context.with_deadline(find_waiting(context, context.connection(), key)).await?;
     let staff_name = match &found.staff {
         Some(staff) => names(context, [staff.clone()]).await?.name(staff),
@@ -101,6 +102,7 @@ pub async fn begin(
     scope: RepairScope,
     why: Option<&str>,
 ) -> Result<Option<i64>, AppError> {
+    context.check_company(key.company)?;
     let begun = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
         store::lock_hosts(tx, &context.schema, &[key].into()).await?;
         let found = find_waiting(context, tx, key).await?;

@@ -1,9 +1,13 @@
 //! Runs every command with another company's ids: it does not find or change anything.
 
+use hostmatch::app::repair;
+use hostmatch::event::{CompanyId, HostId};
+use hostmatch::matching::HostKey;
+use hostmatch::store::RepairScope;
 use serde_json::json;
 
 use super::decisions::salon;
-use super::{read_for_json, run_for_json, staff_of};
+use super::{context_of, read_for_json, run_for_json, staff_of};
 use crate::support::{Backend, GatewayShape, event, host};
 
 on_engines!(no_command_of_one_company_reaches_another_companys_data);
@@ -67,4 +71,9 @@ async fn no_command_of_one_company_reaches_another_companys_data(backend: Backen
     }
     assert_eq!(world.all_decided_rows().await, before, "{backend:?}");
     assert_eq!(world.assigned(21).await, "22/7", "{backend:?}");
+    // Use cases check the company themselves, whoever calls them.
+    let context = context_of(&world, CompanyId(1)).await;
+    let key = HostKey::new(CompanyId(2), HostId(7));
+    assert!(repair::preview(&context, key).await.is_err(), "{backend:?}");
+    assert!(repair::begin(&context, key, RepairScope::All, None).await.is_err(), "{backend:?}");
 }
