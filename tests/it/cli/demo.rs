@@ -234,7 +234,9 @@ async fn servers_that_keep_running_run_until_they_are_stopped() {
     let event = client.post(format!("{url}/v1/events")).bearer_auth(text("token").trim());
     let answer = event.body(text("next-booking.json")).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 202);
-    assert_eq!(lines.next().as_deref(), Some("1 more: assigned"));
+    // The recorder may count the demo's own dead letters late.
+    let decided = lines.find(|line| !line.ends_with(": recorded_dead_letter"));
+    assert_eq!(decided.as_deref(), Some("1 more: assigned"));
     assert_eq!(staff_of(&directory, "ABC125").await, Some(2), "the appointment was waiting for this host");
 
     let second = demo(&directory, &[]);
