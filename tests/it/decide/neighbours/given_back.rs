@@ -105,7 +105,12 @@ async fn switch(world: &World, omar: &str, lena: &str) {
 /// Publishes all events of these rounds and waits for their decisions. `who` is the person behind the host
 /// whose mapping does not apply.
 async fn publish_rounds(stack: &Stack, rounds: std::ops::RangeInclusive<u32>, who: (&str, &str)) {
+    let last = *rounds.end();
     for round in rounds {
+        if round == last {
+            // Locked rows may defer older events, but the last event of each appointment must be decided last.
+            stack.drain().await;
+        }
         let one = |id: u32, host: Value| {
             let booking = if id == 9001 { "bk-old".to_owned() } else { format!("bk-{id}") };
             event(&format!("a{round}-{id}"), &booking, round, host)
@@ -132,11 +137,7 @@ async fn publish_rounds(stack: &Stack, rounds: std::ops::RangeInclusive<u32>, wh
 /// person deactivated stays so.
 async fn hosts_decided(world: &World, what: &str) {
     let columns = ["appointment_id", "staff_id", "strategy", "confidence", "outcome"];
-    let mut rows = world.rows("hostmatch_assignments WHERE appointment_id > 9000", &columns).await;
-    for row in &mut rows {
-        // The newest event may be decided first, when another session kept the rows of the others locked.
-        *row = row.replace("|assigned", "|unchanged").replace("|email|", "|existing|");
-    }
+    let rows = world.rows("hostmatch_assignments WHERE appointment_id > 9000", &columns).await;
     assert_eq!(
         rows,
         [
