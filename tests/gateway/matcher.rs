@@ -1,9 +1,9 @@
-//! The gateway's own matcher: while it assigns appointments, it maps hosts to people and records that in
-//! the tables of its own migrations.
+//! The gateway's own matcher: it maps the hosts of the appointments that it assigns, in the tables of its own
+//! migrations.
 
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
-/// A host and the person to map it to.
+/// A host and the member of staff to map it to.
 pub(crate) struct Mapping {
     /// Cal.com's id of the host.
     pub(crate) host: i64,
@@ -15,7 +15,8 @@ impl Mapping {
     /// Works like Laravel's `firstOrCreate`: reads without a lock and inserts the row if it is missing.
     /// Returns whether it inserted it.
     ///
-    /// # Errors Returns the database's error, for example that another session has inserted the same unique
+    /// # Errors
+    /// Returns the database's error, for example that another session has inserted the same unique
     /// key in the meantime.
     pub(crate) async fn first_or_create(&self, tx: &impl ConnectionTrait) -> Result<bool, DbErr> {
         let Self { host, staff } = self;

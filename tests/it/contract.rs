@@ -39,8 +39,8 @@ fn the_checked_in_documents_equal_the_programs_output() {
         }
     }
     assert!(wrong.is_empty(), "docs/schema is not what the program prints; run\n\n{wrong}");
-    let there = std::fs::read_dir(&folder).unwrap().count();
-    assert_eq!(there, documents.len() + 1, "docs/schema has a file that nothing makes, or no README");
+    let files = std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(files, documents.len() + 1, "docs/schema must contain these documents and a README only");
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_running_edge_serves_its_document() {
 }
 
 #[test]
-fn the_program_prints_them() {
+fn the_program_prints_the_documents() {
     let arguments = ["schema", "print", "json-schema", "--type", "BOOKING_PAID"];
     assert_eq!(json(&hostmatch(&arguments))["title"], "BOOKING_PAID");
     let unknown = hostmatch(&["schema", "print", "json-schema", "--type", "MEETING_ENDED"]);

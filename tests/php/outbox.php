@@ -1,6 +1,6 @@
 <?php
 
-// The outbox, step by step: php outbox.php up|"by HTTP"|down
+// Prints the outbox's result at each step as JSON: php outbox.php up|"by HTTP"|down
 
 use App\Hostmatch\Connect;
 use App\Hostmatch\Edge;
@@ -12,9 +12,9 @@ use Illuminate\Support\Facades\DB;
 $migration = require 'database/migrations/2026_03_01_000000_create_hostmatch_outbox.php';
 $rows = fn () => DB::table('hostmatch_outbox')->count();
 $event = fn (string $id, string $type = 'call.noted') => ['event' => $type, 'event_id' => $id];
-$say = function (callable $act): string {
+$result_of = function (callable $action): string {
     try {
-        return (string) $act();
+        return (string) $action();
     } catch (Throwable $problem) {
         return (new ReflectionClass($problem))->getShortName();
     }
@@ -28,7 +28,7 @@ if ($argv[1] === 'down') {
 if ($argv[1] === 'by HTTP') {
     $outbox = new Outbox(DB::connection(), new Edge(new Factory, getenv('HOSTMATCH_EDGE'), 'none'));
     $outbox->add($event('by-http'));
-    echo json_encode(['published' => $outbox->publish(), 'left' => $rows()]);
+    echo json_encode(['published' => $outbox->publish(), 'remaining' => $rows()]);
     exit;
 }
 
@@ -41,21 +41,21 @@ try {
     });
 } catch (RuntimeException) {
 }
-$said['rolled back'] = $rows();
+$results['rolled back'] = $rows();
 DB::transaction(fn () => [$outbox->add($event('one')), $outbox->add($event('one'))]);
-$said['added twice'] = $rows();
-$said['inside the transaction'] = $say(fn () => DB::transaction(fn () => $outbox->publish()));
-$away = new Outbox(DB::connection(), new Publisher(fn () => throw new RuntimeException('connection refused')));
-$said['broker away'] = $say(fn () => $away->publish());
-$said['kept'] = $rows();
+$results['added twice'] = $rows();
+$results['inside the transaction'] = $result_of(fn () => DB::transaction(fn () => $outbox->publish()));
+$unreachable = new Outbox(DB::connection(), new Publisher(fn () => throw new RuntimeException('connection refused')));
+$results['broker unreachable'] = $result_of(fn () => $unreachable->publish());
+$results['kept'] = $rows();
 // An event with a routing key that AMQP cannot transmit, before other events.
-$outbox->add($event('never', str_repeat('x', 256)));
+$outbox->add($event('unpublishable', str_repeat('x', 256)));
 foreach (range(2, 60) as $number) {
-    $outbox->add($event("number-$number"));
+    $outbox->add($event("e-$number"));
 }
-$said['with an event that is never accepted'] = $say(fn () => $outbox->publish());
-$said['left'] = $rows();
-$said['published'] = 61 - $rows();
+$results['with an event that is never accepted'] = $result_of(fn () => $outbox->publish());
+$results['remaining'] = $rows();
+$results['published'] = 61 - $rows();
 DB::table('hostmatch_outbox')->delete();
-$said['and then'] = (int) $say(fn () => $outbox->publish());
-echo json_encode($said, JSON_THROW_ON_ERROR);
+$results['after its removal'] = (int) $result_of(fn () => $outbox->publish());
+echo json_encode($results, JSON_THROW_ON_ERROR);

@@ -9,9 +9,9 @@ use PhpAmqpLib\Wire\AMQPTable;
 $prefix = $argv[1];
 $connect = (new Connect)(...);
 $event = fn (string $id) => ['event' => 'appointment.created', 'event_id' => $id, 'price' => 1.0, 'name' => 'Zoë/Ö'];
-$say = function (callable $act): string {
+$result_of = function (callable $action): string {
     try {
-        $act();
+        $action();
 
         return 'published';
     } catch (Throwable $problem) {
@@ -20,21 +20,21 @@ $say = function (callable $act): string {
 };
 
 $admin = $connect()->channel();
-$said['missing exchange'] = $say(fn () => (new Publisher($connect, "$prefix.none"))->publish($event('e-0')));
+$results['missing exchange'] = $result_of(fn () => (new Publisher($connect, "$prefix.none"))->publish($event('e-0')));
 $admin->exchange_declare($prefix, 'topic', false, false, true);
 $publisher = new Publisher($connect, $prefix);
-$said['no queue'] = $say(fn () => $publisher->publish($event('e-1')));
+$results['no queue'] = $result_of(fn () => $publisher->publish($event('e-1')));
 $admin->queue_declare("$prefix.full", false, false, true, false, false, new AMQPTable([
     'x-max-length' => 1, 'x-overflow' => 'reject-publish',
 ]));
 $admin->queue_bind("$prefix.full", $prefix, '#');
 $publisher->publish($event('e-3'));
-$said['full queue'] = $say(fn () => $publisher->publish($event('e-2')));
+$results['full queue'] = $result_of(fn () => $publisher->publish($event('e-2')));
 $message = $admin->basic_get("$prefix.full", true);
-$said['message'] = ['body' => $message->getBody()] + $message->get_properties();
-$said['after a refusal'] = $say(fn () => $publisher->publish($event('e-2')));
-$said['no id'] = $say(fn () => $publisher->publish(['event' => 'appointment.created']));
-$said['no event at all'] = $say(fn () => $publisher->publish());
+$results['message'] = ['body' => $message->getBody()] + $message->get_properties();
+$results['after a refusal'] = $result_of(fn () => $publisher->publish($event('e-2')));
+$results['no id'] = $result_of(fn () => $publisher->publish(['event' => 'appointment.created']));
+$results['no event at all'] = $result_of(fn () => $publisher->publish());
 putenv('RABBITMQ_PORT=1');
-$said['unreachable broker'] = $say(fn () => (new Publisher($connect, $prefix))->publish($event('e-4')));
-echo json_encode($said, JSON_THROW_ON_ERROR);
+$results['unreachable broker'] = $result_of(fn () => (new Publisher($connect, $prefix))->publish($event('e-4')));
+echo json_encode($results, JSON_THROW_ON_ERROR);

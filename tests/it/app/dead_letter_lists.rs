@@ -1,4 +1,4 @@
-//! Dead letters: every filter, groups, output formats, moving between installations, purging.
+//! Tests lists of dead letters: filters, groups, output formats, export and import, purging.
 
 use std::process::Output;
 
@@ -12,7 +12,8 @@ use hostmatch::store::{
 use crate::support::program::{command, json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, TestDatabase};
 
-/// Returns six letters: odd ones malformed and of company 15, even ones not found and of company 16.
+/// Returns six letters: odd ones are malformed and of company 15, even ones have no appointment and are of
+/// company 16.
 fn letters() -> Vec<NewDeadLetter> {
     let letter = |n: u8| {
         let odd = n % 2 == 1;
@@ -61,7 +62,7 @@ async fn record_letters_in(test: TestDatabase) -> TestDatabase {
     test
 }
 
-fn only(company: i64) -> Scope {
+fn scope_of(company: i64) -> Scope {
     Scope::of(Some(CompanyId(company)))
 }
 
@@ -99,29 +100,29 @@ async fn every_filter_works_alone_and_combined(backend: Backend) {
         (both, &[3, 5]),
     ];
     let test = record_letters(backend).await;
-    for (filter, wanted) in &cases {
+    for (filter, expected) in &cases {
         let found = dead_letter_ids(&test.db, &Scope::All, filter).await.unwrap();
-        assert_eq!(found, *wanted, "{backend:?}: {filter:?}");
+        assert_eq!(found, *expected, "{backend:?}: {filter:?}");
     }
-    // However an engine treats non-ASCII letters, the text itself is found.
+    // Engines compare non-ASCII characters differently, but each finds the same string.
     test.run(&["UPDATE hostmatch_dead_letters SET error = 'Großer ÄRGER' WHERE id = 2"]).await;
     assert_eq!(dead_letter_ids(&test.db, &Scope::All, &text("ÄRGER")).await.unwrap(), [2], "{backend:?}");
     let page = DeadLetterFilter { before_id: Some(5), ..any() };
-    let page = dead_letters(&test.db, &only(15), &page, 9).await.unwrap();
+    let page = dead_letters(&test.db, &scope_of(15), &page, 9).await.unwrap();
     assert_eq!(page.iter().map(|row| row.id).collect::<Vec<_>>(), [3, 1]);
-    let ids = dead_letter_ids(&test.db, &only(16), &any()).await.unwrap();
+    let ids = dead_letter_ids(&test.db, &scope_of(16), &any()).await.unwrap();
     assert_eq!(ids, [2, 4, 6], "{backend:?}");
 }
 
 #[tokio::test]
 async fn groups_are_found_by_prefix_under_any_collation() {
     let test = record_letters_in(TestDatabase::migrated_in_dictionary_order().await).await;
-    for (prefix, wanted) in [("aaaa", 6), ("aaaa1", 3), ("aaaa1111", 3), ("aaab", 0), ("aaaa11110", 0)] {
+    for (prefix, expected) in [("aaaa", 6), ("aaaa1", 3), ("aaaa1111", 3), ("aaab", 0), ("aaaa11110", 0)] {
         let group = DeadLetterFilter { fingerprint: Some(prefix.into()), ..DeadLetterFilter::default() };
-        assert_eq!(dead_letter_ids(&test.db, &Scope::All, &group).await.unwrap().len(), wanted, "{prefix}");
+        assert_eq!(dead_letter_ids(&test.db, &Scope::All, &group).await.unwrap().len(), expected, "{prefix}");
         assert_eq!(
             groups(&test.db, &Scope::All, &group, 0, 9).await.unwrap().is_empty(),
-            wanted == 0,
+            expected == 0,
             "{prefix}"
         );
     }
@@ -143,13 +144,17 @@ async fn groups_are_sorted_by_urgency_and_paged(backend: Backend) {
 }
 
 #[tokio::test]
-async fn lists_have_other_formats_and_no_limit() {
+async fn lists_are_printed_completely_as_csv_and_ndjson() {
     let test = record_letters(Backend::Sqlite).await;
     let csv = run(&test, &["list", "--format", "csv", "--code", "malformed"]);
     let lines: Vec<&str> = stdout(&csv).lines().collect();
     assert_eq!(lines.len(), 4, "{}", stdout(&csv));
     assert!(lines[0].contains("error"), "{}", lines[0]);
-    assert!(lines[1].contains("\"'=error, \"\"number\"\" 5\""), "quoted, and no formula: {}", lines[1]);
+    assert!(
+        lines[1].contains("\"'=error, \"\"number\"\" 5\""),
+        "the value must be quoted, and must not be a formula: {}",
+        lines[1]
+    );
     let ndjson = run(&test, &["list", "--format", "ndjson"]);
     let ids: Vec<i64> = stdout(&ndjson)
         .lines()
@@ -163,48 +168,49 @@ async fn lists_have_other_formats_and_no_limit() {
     assert!(stderr(&unknown).contains("appointment_not_found"), "{}", stderr(&unknown));
     let several = run(&test, &["note", "aaaa", "which?"]);
     assert_eq!(several.status.code(), Some(2), "{}", stderr(&several));
-    let nobody = run(&test, &["note", "ffff", "which?"]);
-    assert_eq!(nobody.status.code(), Some(3), "{}", stderr(&nobody));
+    let none = run(&test, &["note", "ffff", "which?"]);
+    assert_eq!(none.status.code(), Some(3), "{}", stderr(&none));
 }
 
-on_engines!(letters_move_to_another_installation_with_every_byte);
-async fn letters_move_to_another_installation_with_every_byte(backend: Backend) {
-    let (here, there) =
+on_engines!(exported_letters_are_imported_unchanged);
+async fn exported_letters_are_imported_unchanged(backend: Backend) {
+    let (source, target) =
         (record_letters(backend).await, TestDatabase::migrated(backend, GatewayShape::Live).await);
-    let exported = run(&here, &["export", "--company", "15"]);
+    let exported = run(&source, &["export", "--company", "15"]);
     assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
-    let acts = "SELECT action FROM hostmatch_dead_letter_actions";
-    assert_eq!(here.texts(acts).await, ["export"], "the export is recorded");
-    assert_eq!(here.count("hostmatch_dead_letter_action_letters").await, 3);
+    let actions = "SELECT action FROM hostmatch_dead_letter_actions";
+    assert_eq!(source.strings(actions).await, ["export"], "the export must be recorded");
+    assert_eq!(source.count("hostmatch_dead_letter_action_letters").await, 3);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("letters.ndjson");
     std::fs::write(&file, &exported.stdout).unwrap();
     let file = file.to_str().unwrap();
     for (imported, known) in [(3, 0), (0, 3)] {
-        let reported = json(&run(&there, &["import", file, "--output", "json"]));
+        let reported = json(&run(&target, &["import", file, "--output", "json"]));
         assert_eq!(
             (&reported["imported"], &reported["known"]),
             (&imported.into(), &known.into()),
             "{backend:?}"
         );
     }
-    // They get new numbers there, and the history of this installation is not exported.
-    let wanted: Vec<DeadLetter> =
+    // The letters get new ids in the target, and the history of the source is not exported.
+    let expected: Vec<DeadLetter> =
         letters().into_iter().step_by(2).zip(1..).map(|(it, id)| DeadLetter { id, ..it.letter }).collect();
-    let mut moved = dead_letters(&there.db, &Scope::All, &DeadLetterFilter::default(), 9).await.unwrap();
-    moved.reverse();
-    assert_eq!(moved, wanted);
+    let mut imported_letters =
+        dead_letters(&target.db, &Scope::All, &DeadLetterFilter::default(), 9).await.unwrap();
+    imported_letters.reverse();
+    assert_eq!(imported_letters, expected);
     // An import does not undo later decisions or later dead letters.
-    there.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
-    there
+    target.run(&["UPDATE hostmatch_dead_letters SET state = 'discarded', closed_ms = 9000, last_failed_ms = 1 WHERE id = 1"]).await;
+    target
         .run(&["UPDATE hostmatch_dead_letters SET last_failed_ms = 9000, error = 'later' WHERE id = 2"])
         .await;
-    assert_eq!(run(&there, &["import", file]).status.code(), Some(0));
-    let kept = "SELECT state FROM hostmatch_dead_letters ORDER BY id";
-    assert_eq!(there.texts(kept).await, ["discarded", "open", "open"], "{backend:?}");
-    assert_eq!(there.column("error", "hostmatch_dead_letters WHERE id = 2").await, ["later"]);
+    assert_eq!(run(&target, &["import", file]).status.code(), Some(0));
+    let states = "SELECT state FROM hostmatch_dead_letters ORDER BY id";
+    assert_eq!(target.strings(states).await, ["discarded", "open", "open"], "{backend:?}");
+    assert_eq!(target.column("error", "hostmatch_dead_letters WHERE id = 2").await, ["later"]);
     std::fs::write(file, [&exported.stdout[..], b"{\"jane\": 1}\n"].concat()).unwrap();
-    let refused = run(&here, &["import", file]);
+    let refused = run(&source, &["import", file]);
     assert_eq!(refused.status.code(), Some(1));
     let text = stderr(&refused);
     assert!(
@@ -213,23 +219,24 @@ async fn letters_move_to_another_installation_with_every_byte(backend: Backend) 
     );
 }
 
-on_engines!(any_number_of_letters_is_closed_by_one_act);
-async fn any_number_of_letters_is_closed_by_one_act(backend: Backend) {
+on_engines!(any_number_of_letters_is_closed_by_one_action);
+async fn any_number_of_letters_is_closed_by_one_action(backend: Backend) {
     let test = record_letters(backend).await;
-    let act = NewLetterAction { at_ms: 1, ..NewLetterAction::new(LetterAction::Discard, "cli:me@here") };
+    let action = NewLetterAction { at_ms: 1, ..NewLetterAction::new(LetterAction::Discard, "cli:me@here") };
     let ids: Vec<i64> = (1..=2_500).collect();
-    let acted = act_on_letters(&test.db, &Scope::All, &ids, &act).await.unwrap();
-    assert_eq!((acted.done.len(), acted.refused.len()), (6, 2_494), "{backend:?}");
+    let result = act_on_letters(&test.db, &Scope::All, &ids, &action).await.unwrap();
+    assert_eq!((result.done.len(), result.refused.len()), (6, 2_494), "{backend:?}");
     assert_eq!(test.count("hostmatch_dead_letter_actions").await, 1);
     assert_eq!(test.count("hostmatch_dead_letter_action_letters").await, 6);
 }
 
-on_engines!(closed_letters_are_purged_after_their_time_and_open_ones_never);
-async fn closed_letters_are_purged_after_their_time_and_open_ones_never(backend: Backend) {
+on_engines!(closed_letters_are_purged_after_their_retention_and_open_ones_never);
+async fn closed_letters_are_purged_after_their_retention_and_open_ones_never(backend: Backend) {
     let test = record_letters(backend).await;
-    let act = |at_ms| NewLetterAction { at_ms, ..NewLetterAction::new(LetterAction::Discard, "cli:me@here") };
-    act_on_letters(&test.db, &Scope::All, &[1, 2], &act(1_000)).await.unwrap();
-    act_on_letters(&test.db, &Scope::All, &[3], &act(2_000)).await.unwrap();
+    let action =
+        |at_ms| NewLetterAction { at_ms, ..NewLetterAction::new(LetterAction::Discard, "cli:me@here") };
+    act_on_letters(&test.db, &Scope::All, &[1, 2], &action(1_000)).await.unwrap();
+    act_on_letters(&test.db, &Scope::All, &[3], &action(2_000)).await.unwrap();
     let plan = NewReplay {
         chosen: "{}".into(),
         made_by: "cli:me@here".into(),
@@ -255,15 +262,15 @@ async fn closed_letters_are_purged_after_their_time_and_open_ones_never(backend:
         dead_letter_ids(&test.db, &Scope::All, &DeadLetterFilter::default()).await.unwrap(),
         [3, 4, 5, 6]
     );
-    assert_eq!(purge_closed_letters(&test.db, i64::MAX).await.unwrap(), 1, "open letters stay");
+    assert_eq!(purge_closed_letters(&test.db, i64::MAX).await.unwrap(), 1, "open letters must not be purged");
     assert_eq!(purge_replays(&test.db, 2_000).await.unwrap(), 1);
-    let left = test.texts("SELECT state FROM hostmatch_replays ORDER BY id").await;
-    assert_eq!(left, ["paused", "planned"], "only {old} is purged, not {live} and {new}");
+    let remaining = test.strings("SELECT state FROM hostmatch_replays ORDER BY id").await;
+    assert_eq!(remaining, ["paused", "planned"], "only replay {old} may be purged, not {live} and {new}");
     assert_eq!(test.count("hostmatch_replay_items").await, 2);
     assert_eq!(test.count("hostmatch_dead_letter_action_letters").await, 1);
 
-    // The history of an open letter is kept, and so is a replay that still waits for a letter.
-    let old = act(1_500);
+    // The history of an open letter is kept, and so is a replay that still waits for a result.
+    let old = action(1_500);
     act_on_letters(&test.db, &Scope::All, &[5], &old).await.unwrap();
     act_on_letters(
         &test.db,
@@ -273,7 +280,7 @@ async fn closed_letters_are_purged_after_their_time_and_open_ones_never(backend:
     )
     .await
     .unwrap();
-    let acts = "SELECT COUNT(*) FROM hostmatch_dead_letter_actions WHERE at_ms = 1500";
+    let actions = "SELECT COUNT(*) FROM hostmatch_dead_letter_actions WHERE at_ms = 1500";
     let replays = "SELECT COUNT(*) FROM hostmatch_replays";
     test.run(&[
         "UPDATE hostmatch_replays SET state = 'cancelled', created_ms = 1".to_owned(),
@@ -282,13 +289,13 @@ async fn closed_letters_are_purged_after_their_time_and_open_ones_never(backend:
     ])
     .await;
     assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 0, "{backend:?}");
-    assert_eq!((test.number(acts).await, test.number(replays).await), (2, 2));
+    assert_eq!((test.number(actions).await, test.number(replays).await), (2, 2));
     test.run(&[
         "UPDATE hostmatch_dead_letters SET state = 'resolved'",
         "UPDATE hostmatch_replay_items SET outstanding = NULL",
     ])
     .await;
     assert_eq!(purge_replays(&test.db, i64::MAX).await.unwrap(), 2, "{backend:?}");
-    assert_eq!((test.number(acts).await, test.number(replays).await), (0, 0));
+    assert_eq!((test.number(actions).await, test.number(replays).await), (0, 0));
     assert_eq!(test.count("hostmatch_replay_items").await, 0);
 }

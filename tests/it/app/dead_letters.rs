@@ -1,4 +1,4 @@
-//! `hostmatch deadletters list|show`: pages, filters, what is shown and what is masked.
+//! Tests `hostmatch deadletters list|show`: pages, filters, and which values are masked.
 
 use std::process::Output;
 
@@ -128,17 +128,17 @@ async fn a_letter_is_shown_with_its_timeline_and_without_personal_data() {
     ] {
         assert!(lines.iter().any(|found| found == line), "{line}: {text}");
     }
-    let personal = ["Jane", "Mara", "mara@", "jane@", "+4917", "Cut for"];
-    assert!(personal.iter().all(|part| !text.contains(part)), "{text}");
+    let personal_data = ["Jane", "Mara", "mara@", "jane@", "+4917", "Cut for"];
+    assert!(personal_data.iter().all(|part| !text.contains(part)), "{text}");
     assert!(!text.contains('\u{1b}') && !text.contains("x-hostmatch-history"), "{text}");
     let masked = json(&run(&test, &["show", "1", "--output", "json"]));
-    assert!(personal.iter().all(|part| !masked.to_string().contains(part)), "{masked}");
+    assert!(personal_data.iter().all(|part| !masked.to_string().contains(part)), "{masked}");
 
-    let whole = json(&run(&test, &["show", "1", "--reveal", "--output", "json"]));
-    assert_eq!(whole["payload"]["value"], serde_json::from_slice::<Value>(&booking()).unwrap());
-    assert_eq!(whole["headers"]["x-tenant-mail"], "jane@roe.example");
-    assert_eq!(whole["acts"][0]["action"], "reveal", "{whole}");
-    assert_eq!(masked["acts"], json!([]), "the masked output records no act");
+    let complete = json(&run(&test, &["show", "1", "--reveal", "--output", "json"]));
+    assert_eq!(complete["payload"]["value"], serde_json::from_slice::<Value>(&booking()).unwrap());
+    assert_eq!(complete["headers"]["x-tenant-mail"], "jane@roe.example");
+    assert_eq!(complete["acts"][0]["action"], "reveal", "{complete}");
+    assert_eq!(masked["acts"], json!([]), "masked output must not be recorded as an action");
 
     let missing = run(&test, &["show", "2"]);
     assert_eq!(missing.status.code(), Some(3));
@@ -151,7 +151,7 @@ async fn a_workers_letter_counts_its_attempts_and_names_its_cause() {
     let directory = tempfile::tempdir().unwrap();
     let lost = json!({ "event": "appointment.created", "calcom_booking": { "uid": "Bk-lost", "hosts": [{ "id": 7 }] } });
     std::fs::write(directory.path().join("event.json"), lost.to_string()).unwrap();
-    let program = |arguments: &[&str]| {
+    let run_program = |arguments: &[&str]| {
         let queue = format!("sqlite://{}", directory.path().join("queue.db").display());
         let output = command(arguments)
             .args(["--set", "queue.retry_delays=1ms,2ms"])
@@ -162,8 +162,8 @@ async fn a_workers_letter_counts_its_attempts_and_names_its_cause() {
             .unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     };
-    program(&["publish", "event.json"]);
-    program(&["serve", "worker", "--until-empty"]);
+    run_program(&["publish", "event.json"]);
+    run_program(&["serve", "worker", "--until-empty"]);
     let reported = json(&run(&test, &["show", "1", "--output", "json"]));
     assert_eq!(
         (&reported["reason"], &reported["attempts"]),
@@ -171,30 +171,30 @@ async fn a_workers_letter_counts_its_attempts_and_names_its_cause() {
         "{reported}"
     );
     assert!(reported["remedy"].as_str().unwrap().contains("calcom_v2_booking_id"));
-    let moments: Vec<&str> = reported["timeline"]
+    let events: Vec<&str> = reported["timeline"]
         .as_array()
         .unwrap()
         .iter()
         .map(|moment| moment["what"].as_str().unwrap())
         .collect();
     let attempts = ["attempt 1 failed", "attempt 2 failed", "attempt 3 failed"];
-    assert_eq!(moments, [&["first received"], &attempts[..], &["recorded as a dead letter"]].concat());
+    assert_eq!(events, [&["first received"], &attempts[..], &["recorded as a dead letter"]].concat());
 }
 
 #[tokio::test]
 async fn raw_bytes_never_reach_a_terminal_unescaped() {
     let mut by_broker = letter(2, "appointment_not_found", b"\xff\x1b]0;owned\x07");
     (by_broker.letter.reason, by_broker.letter.attempts) = ("delivery_limit".into(), 3);
-    let no_json = "{\"name\": \"Jane Roe\u{9b}31m\u{202e}".as_bytes();
-    let test = record_letters(&[letter(1, "malformed", no_json), by_broker]).await;
+    let not_json = "{\"name\": \"Jane Roe\u{9b}31m\u{202e}".as_bytes();
+    let test = record_letters(&[letter(1, "malformed", not_json), by_broker]).await;
     for id in ["1", "2"] {
-        let hidden = run(&test, &["show", id]);
-        assert!(stdout(&hidden).contains("not shown without --reveal"), "{}", stdout(&hidden));
-        assert!(!stdout(&hidden).contains("Jane"));
+        let masked = run(&test, &["show", id]);
+        assert!(stdout(&masked).contains("not shown without --reveal"), "{}", stdout(&masked));
+        assert!(!stdout(&masked).contains("Jane"));
         for output in ["table", "json"] {
             let shown = run(&test, &["show", id, "--reveal", "--output", output]);
-            let commands = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
-            assert!(!stdout(&shown).contains(commands), "{}", stdout(&shown));
+            let is_command = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+            assert!(!stdout(&shown).contains(is_command), "{}", stdout(&shown));
         }
     }
     let text = stdout(&run(&test, &["show", "1", "--reveal"])).to_owned();
@@ -202,8 +202,8 @@ async fn raw_bytes_never_reach_a_terminal_unescaped() {
     let json_text = json(&run(&test, &["show", "1", "--reveal", "--output", "json"]));
     assert_eq!(
         json_text["payload"]["text"],
-        std::str::from_utf8(no_json).unwrap(),
-        "JSON escapes keep the bytes"
+        std::str::from_utf8(not_json).unwrap(),
+        "the JSON must contain the whole text, escaped"
     );
     let text = stdout(&run(&test, &["show", "2", "--reveal"])).to_owned();
     assert!(text.contains("000000  ff 1b 5d 30") && text.contains("dead-lettered by the broker"), "{text}");
@@ -216,18 +216,21 @@ async fn summaries_are_the_list_without_large_columns(backend: Backend) {
     insert_dead_letters(&test.db, &letters).await.unwrap();
     let poison = DeadLetterFilter { reason: Some("poison".into()), ..DeadLetterFilter::default() };
     for filter in [DeadLetterFilter::default(), poison] {
-        let whole = dead_letters(&test.db, &Scope::All, &filter, 10).await.unwrap();
-        let lean = dead_letter_summaries(&test.db, &Scope::All, &filter, 10).await.unwrap();
-        assert_eq!(lean.len(), whole.len(), "{test:?}");
-        for (lean, whole) in lean.iter().zip(&whole) {
-            assert_eq!((lean.id, &lean.state), (whole.id, &whole.state));
-            assert_eq!((&lean.reason, &lean.error), (&whole.reason, &whole.error));
-            assert_eq!((&lean.event_id, &lean.event_type), (&whole.event_id, &whole.event_type));
+        let complete = dead_letters(&test.db, &Scope::All, &filter, 10).await.unwrap();
+        let summaries = dead_letter_summaries(&test.db, &Scope::All, &filter, 10).await.unwrap();
+        assert_eq!(summaries.len(), complete.len(), "{test:?}");
+        for (summary, complete) in summaries.iter().zip(&complete) {
+            assert_eq!((summary.id, &summary.state), (complete.id, &complete.state));
+            assert_eq!((&summary.reason, &summary.error), (&complete.reason, &complete.error));
+            assert_eq!((&summary.event_id, &summary.event_type), (&complete.event_id, &complete.event_type));
             assert_eq!(
-                (&lean.booking_ref, lean.company_id.map(CompanyId)),
-                (&whole.booking_ref, whole.company_id)
+                (&summary.booking_ref, summary.company_id.map(CompanyId)),
+                (&complete.booking_ref, complete.company_id)
             );
-            assert_eq!((lean.attempts, lean.last_failed_ms), (whole.attempts, whole.last_failed_ms));
+            assert_eq!(
+                (summary.attempts, summary.last_failed_ms),
+                (complete.attempts, complete.last_failed_ms)
+            );
         }
     }
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Tests `hostmatch events`: which events it lists, in which order and for whom; how it follows new events;
-//! and the details of one event.
+//! Tests `hostmatch events`: which events it lists, in which order and for which company; how it follows new
+//! events; and the details of one event.
 
 use std::process::Output;
 use std::time::Duration;
@@ -138,8 +138,8 @@ async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend:
     let reported = json(&show(&["Ev-3"]));
     assert_eq!((&reported["publisher"], &reported["dead_letters"]), (&json!("calcom"), &json!([])));
     assert_eq!(reported["next"], json!(["hostmatch match explain --uid 'bk-3'"]));
-    for nobodys in [&["Ev-4", "--company", "15"][..], &["Ev-9"], &["ev-4"]] {
-        let output = show(nobodys);
+    for not_visible in [&["Ev-4", "--company", "15"][..], &["Ev-9"], &["ev-4"]] {
+        let output = show(not_visible);
         assert_eq!((output.status.code(), stdout(&output)), (Some(3), ""), "{}", stderr(&output));
     }
     assert!(stdout(&run(&test, &["show", "Ev-1"])).contains("Dead letter "));
@@ -147,7 +147,7 @@ async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend:
     test.run(&["UPDATE hostmatch_dead_letters SET company_id = 15 WHERE event_id = 'Ev-4'"]).await;
     let reported = json(&show(&["Ev-4", "--company", "16"]));
     assert_eq!((&reported["dead_letters"], &reported["next"]), (&json!([]), &json!([])), "{backend:?}");
-    // A sender's type and name may contain anything.
+    // The event type and the publisher come from the sender, and may contain personal data.
     test.run(&["UPDATE hostmatch_events SET event_type = 'Jane Roe', publisher = 'jane@roe.example' WHERE event_id = 'Ev-3'"]).await;
     let masked = run(&test, &["show", "Ev-3"]);
     assert!(
@@ -164,33 +164,33 @@ async fn the_tail_shows_each_new_event_once(backend: Backend) {
     let mut tail = command(&["events", "tail", "--company", "15", "--lines", "2", "--output", "json"]);
     tail.env("HOSTMATCH_DATABASE__URL", &test.url);
     let mut tail = Process::start(tail, home.path(), "tail");
-    let shown = async |tail: &mut Process, wanted: &[&str]| {
-        eventually(&format!("{backend:?}: {wanted:?}"), Duration::from_secs(30), async || {
+    let wait_for_lines = async |tail: &mut Process, expected: &[&str]| {
+        eventually(&format!("{backend:?}: {expected:?}"), Duration::from_secs(30), async || {
             let text = tail.stdout();
             let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
             let reported: Vec<String> = lines
                 .map(|line| format!("{} {}", line["id"].as_str().unwrap(), line["outcome"].as_str().unwrap()))
                 .collect();
-            assert!(tail.is_running() && reported.len() <= wanted.len(), "{reported:?} {}", tail.stderr());
-            (reported == wanted).then_some(())
+            assert!(tail.is_running() && reported.len() <= expected.len(), "{reported:?} {}", tail.stderr());
+            (reported == expected).then_some(())
         })
         .await;
     };
-    shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned"]).await;
+    wait_for_lines(&mut tail, &["Ev-3 assigned", "Ev-5 assigned"]).await;
     // An event of another company, a new one, one that was decided before the last but committed later, and
     // one that got another outcome.
     record_decision(&test, 8, "assigned").await;
     record_decision(&test, 9, "kept").await;
-    shown(&mut tail, &["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept"]).await;
+    wait_for_lines(&mut tail, &["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept"]).await;
     record_decision(&test, 7, "stale").await;
-    let four = ["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept", "Ev-7 stale"];
-    shown(&mut tail, &four).await;
+    let first_four = ["Ev-3 assigned", "Ev-5 assigned", "Ev-9 kept", "Ev-7 stale"];
+    wait_for_lines(&mut tail, &first_four).await;
     let again = format!(
         "UPDATE hostmatch_events SET outcome = 'assigned', decided_ms = {} WHERE event_id = 'Ev-1'",
         decided_ms_of(20)
     );
     test.run(&[again]).await;
-    shown(&mut tail, &[&four[..], &["Ev-1 assigned"]].concat()).await;
+    wait_for_lines(&mut tail, &[&first_four[..], &["Ev-1 assigned"]].concat()).await;
     tail.signal(Signal::SIGINT);
-    assert_eq!(tail.end().await.code(), Some(0), "{}", tail.stderr());
+    assert_eq!(tail.wait().await.code(), Some(0), "{}", tail.stderr());
 }

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use crate::support::program::{command, json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, World, event, host, load, shapes};
 
-/// Creates a salon: Frida left and is mapped; another Frida has her name; Mara is known by her address.
-async fn salon(backend: Backend, shape: GatewayShape) -> World {
+/// Creates a salon: Frida Alt is mapped, but has left; the host's name is that of Frida Spitz; Mara has the host's
+/// address.
+async fn create_salon(backend: Backend, shape: GatewayShape) -> World {
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
         world.company(company).await;
@@ -23,7 +24,7 @@ async fn salon(backend: Backend, shape: GatewayShape) -> World {
     world.staff(12, 15, "Frida Alt", "alt@salon.example").await;
     world.appointment(4710, 15, "Bk-first").await;
     world.outcome_of(event("e-first", "Bk-first", 1, host(1_420_209, "", "alt@salon.example"))).await;
-    world.staff_active(12, false).await;
+    world.set_staff_active(12, false).await;
     world.staff(31, 15, "Frida Spitz", "other@salon.example").await;
     world.staff(32, 15, "Mara Lind", "mara@salon.example").await;
     for (id, reference) in [(4711, "Bk-mara"), (4712, "Bk-frida"), (4713, "Bk-nobody")] {
@@ -54,11 +55,11 @@ fn explanations(world: &World, content: &str, arguments: &[&str]) -> Vec<Value> 
     json(&output)["explanations"].as_array().unwrap_or_else(|| panic!("{}", stderr(&output))).clone()
 }
 
-/// Returns every row of every table of an SQLite file.
+/// Returns every row of every table of an SQLite database.
 async fn all_rows(world: &World) -> BTreeMap<String, Vec<String>> {
     let mut all = BTreeMap::new();
-    for table in world.test.texts("SELECT name FROM sqlite_master WHERE type = 'table'").await {
-        let columns = world.test.texts(&format!("SELECT name FROM pragma_table_info('{table}')")).await;
+    for table in world.test.strings("SELECT name FROM sqlite_master WHERE type = 'table'").await {
+        let columns = world.test.strings(&format!("SELECT name FROM pragma_table_info('{table}')")).await;
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         all.insert(table.clone(), world.rows(&table, &columns).await);
     }
@@ -67,7 +68,7 @@ async fn all_rows(world: &World) -> BTreeMap<String, Vec<String>> {
 
 #[tokio::test]
 async fn a_host_is_explained_strategy_by_strategy() {
-    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let world = create_salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     let host = ["--host", "1420209", "--email", "frida@salon.example", "--name", "Frida  SPITZ"];
     let output = explain(&world, &[&host[..], &["--company", "15"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -99,9 +100,9 @@ async fn a_host_is_explained_strategy_by_strategy() {
 
 #[tokio::test]
 async fn a_booking_is_explained_completely_and_nothing_is_written() {
-    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let world = create_salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     let before = all_rows(&world).await;
-    assert!(before["appointments"].len() == 4 && before.len() > 8, "the comparison covers something");
+    assert!(before["appointments"].len() == 4 && before.len() > 8, "the comparison must cover the tables");
 
     let bare = json!({ "uid": "Bk-mara", "hosts": host(7, "Mara Lind", "mara@salon.example") });
     let reported = explanations(&world, &bare.to_string(), &[]);
@@ -164,7 +165,7 @@ async fn a_booking_is_explained_completely_and_nothing_is_written() {
 
 #[tokio::test]
 async fn an_appointment_is_explained_from_stored_events() {
-    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let world = create_salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     world.outcome_of(event("e-1", "Bk-mara", 5, host(7, "Mara Lind", "mara@salon.example"))).await;
     world.set_staff_externally(4711, Some(31)).await;
     for payload in ["kept", "purged"] {
@@ -190,7 +191,7 @@ async fn an_appointment_is_explained_from_stored_events() {
 
 #[tokio::test]
 async fn an_impossible_explanation_ends_with_its_exit_code() {
-    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let world = create_salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     for (arguments, code, text) in [
         (&["--uid", "Bk-none"][..], 3, "no appointment has the booking"),
         (&["--uid", "Bk-nobody"], 3, "no event with a host has been decided for appointment 4713"),
@@ -205,7 +206,7 @@ async fn an_impossible_explanation_ends_with_its_exit_code() {
         assert!(stderr(&output).contains(text), "{arguments:?}: {}", stderr(&output));
         assert_eq!(stdout(&output), "");
     }
-    // There is neither an appointment nor a company to search.
+    // Without an appointment and without `--company` there is no company to search.
     let reported =
         explanations(&world, &json!({ "uid": "Bk-none", "hosts": [{ "id": 7 }] }).to_string(), &[]);
     assert!(reported[0]["next"].as_str().unwrap().contains("--company"), "{reported:?}");
@@ -219,34 +220,34 @@ async fn explaining_reads_what_deciding_reads_and_waits_for_no_lock(backend: Bac
 }
 
 async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
-    let world = salon(backend, shape).await;
+    let world = create_salon(backend, shape).await;
     let (db, schema) = (&world.test.db, world.test.schema().await);
-    let sent = event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "")).to_string();
-    let event = decode_event(sent.as_bytes());
+    let body = event("e-1", "Bk-frida", 5, host(1_420_209, "Frida Spitz", "")).to_string();
+    let event = decode_event(body.as_bytes());
     let locks = world.count("hostmatch_host_locks").await;
 
     // A worker is in the middle of a transaction. (SQLite's readers see the state before it, as they must.)
     let deciding = db.begin().await.unwrap();
     let lookups = [Lookup { event: &event, tried_before: false }];
-    let alone = Purpose::Write(store::HostLockMode::Exclusive);
-    let (loaded, _) = load(&deciding, &schema, &lookups, alone).await.unwrap();
+    let purpose = Purpose::Write(store::HostLockMode::Exclusive);
+    let (loaded, _) = load(&deciding, &schema, &lookups, purpose).await.unwrap();
     let reader = db.begin_reading().await.unwrap();
     let loading = load(&reader, &schema, &lookups, Purpose::ReadOnly);
-    let (seen, _) = tokio::time::timeout(Duration::from_secs(5), loading)
+    let (read, _) = tokio::time::timeout(Duration::from_secs(5), loading)
         .await
-        .expect("explaining waited for the worker")
+        .expect("the explanation must not wait for the worker")
         .unwrap();
-    assert_eq!(seen.targets, loaded.targets, "{backend:?}/{shape:?}");
-    assert_eq!(seen.loaded.appointments, loaded.loaded.appointments);
+    assert_eq!(read.targets, loaded.targets, "{backend:?}/{shape:?}");
+    assert_eq!(read.loaded.appointments, loaded.loaded.appointments);
     let key = HostKey::new(CompanyId(15), HostId(1_420_209));
-    assert_eq!(seen.loaded.directory.mappings(key), loaded.loaded.directory.mappings(key));
+    assert_eq!(read.loaded.directory.mappings(key), loaded.loaded.directory.mappings(key));
 
     let directory = store::directory_for(&reader, &schema, key.company, Some(key.host)).await.unwrap();
     assert_eq!(directory.mappings(key).len(), 1, "{backend:?}/{shape:?}");
-    assert!(!directory.is_mapped(key), "its member of staff has left");
+    assert!(!directory.is_mapped(key), "a mapping to staff who have left does not count");
     assert_eq!(directory.roster(key.company).unwrap().staff().len(), 2);
-    let nobody = store::directory_for(&reader, &schema, CompanyId(16), None).await.unwrap();
-    assert!(nobody.roster(CompanyId(16)).unwrap().staff().is_empty());
+    let other_company = store::directory_for(&reader, &schema, CompanyId(16), None).await.unwrap();
+    assert!(other_company.roster(CompanyId(16)).unwrap().staff().is_empty());
 
     let reference = |text| BookingRef::new(text).unwrap();
     let first = store::recorded_appointment(&reader, &schema, &reference("Bk-first")).await.unwrap().unwrap();
@@ -261,7 +262,10 @@ async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
     deciding.rollback().await.unwrap();
     if backend != Backend::Sqlite {
         let write = "INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES (15, 1)";
-        assert!(reader.execute_unprepared(write).await.is_err(), "{backend:?}: the connection is read-only");
+        assert!(
+            reader.execute_unprepared(write).await.is_err(),
+            "{backend:?}: the transaction must be read-only"
+        );
     }
     reader.rollback().await.unwrap();
     assert_eq!(world.count("hostmatch_host_locks").await, locks);

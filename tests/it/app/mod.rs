@@ -1,4 +1,4 @@
-//! The use cases, tested through the commands that call them.
+//! Tests the use cases, through the commands that call them.
 
 mod dead_letter_lists;
 mod dead_letters;

@@ -26,10 +26,10 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
         world.appointment(id, if id == 8 { 16 } else { 15 }, &format!("Bk-{id}")).await;
     }
     let mara = || host(11, "Mara Lind", "mara@salon.example");
-    // We assign one. For the observed appointments the other program chooses the same person, another person,
-    // nobody, somebody although we found nobody, and nobody as we did.
+    // We assign one appointment. For the others, which we only observe, the other program chooses the same member of
+    // staff, a different one, none, one where we found none, and none where we found none.
     assert_eq!(world.outcome_of(event("e-1", "Bk-1", 1, mara())).await, "assigned");
-    let watching = World::processor_on(&world.test, &[("worker.mode", "observe")]).await;
+    let observing = World::processor_on(&world.test, &[("worker.mode", "observe")]).await;
     let boris = || host(12, "Boris", "boris@salon.example");
     let events = [
         event("e-2", "Bk-2", 1, mara()),
@@ -40,7 +40,7 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
         event("e-7", "Bk-7", 1, json!([])),
         event("e-8", "Bk-8", 1, host(15, "Nobody", "")),
     ];
-    decide(&watching, &events).await;
+    decide(&observing, &events).await;
     world.set_staff_externally(2, Some(1)).await;
     world.set_staff_externally(3, Some(2)).await;
     world.set_staff_externally(5, Some(2)).await;
@@ -69,7 +69,7 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
             )
         })
         .collect();
-    // Only those that were found by the mapping and the e-mail, at the same confidence.
+    // Only the strategies that matched, both with the same confidence.
     assert_eq!(strategies, [r#""email" 95 2 1"#, r#""existing" 95 2 1"#], "{backend:?}");
     assert_eq!(reported["failed"]["reasons"], json!({ "below_threshold": 1, "unmatched": 1, "no_host": 1 }));
     assert_eq!(reported["failed"]["dead_letters"], json!({ "no_booking": 1 }));
@@ -98,7 +98,7 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_for_people_has_the_same_numbers_without_personal_data() {
+async fn the_text_of_a_report_has_the_same_numbers_without_personal_data() {
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     world.company(15).await;
     world.staff(1, 15, "Mara Lind", "mara@salon.example").await;

@@ -33,7 +33,7 @@ async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backe
     }
     let mara = || host(11, "Mara Lind", "mara@salon.example");
     let boris = |id| host(id, "Boris Kamm", "");
-    world.map_by_person(15, 13, 1).await;
+    world.insert_manual_mapping(15, 13, 1).await;
     world.set_staff_externally(4, Some(2)).await;
     for (id, of) in
         [(1, mara()), (2, boris(12)), (3, boris(13)), (4, mara()), (5, host(12, "", "")), (6, boris(14))]
@@ -58,7 +58,7 @@ async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backe
         (&reported["more"], &reported["fewer"], &reported["another"]),
         (&json!(2), &json!(0), &json!(0))
     );
-    // The second booking of host 12 does not show a name: the host's mapping comes from the first.
+    // The second booking of host 12 has no name: the mapping that the first one creates is used.
     let strategies = json!({
         "email": { "matched": 2, "more": 0, "against_people": 1 },
         "manual": { "matched": 1, "more": 0, "against_people": 0 },
@@ -93,8 +93,12 @@ async fn a_simulation_predicts_the_decisions_of_another_threshold(backend: Backe
 
     assert_eq!(world.all_decided_rows().await, before, "{backend:?}: the simulation writes nothing");
     world.run("UPDATE hostmatch_assignments SET payload = NULL").await;
-    let gone = simulate(&world, &["--company", "15"]);
-    assert_eq!((&gone["bookings"], &gone["not_kept"]), (&json!(0), &json!(5)), "{backend:?}");
+    let without_payloads = simulate(&world, &["--company", "15"]);
+    assert_eq!(
+        (&without_payloads["bookings"], &without_payloads["not_kept"]),
+        (&json!(0), &json!(5)),
+        "{backend:?}"
+    );
     if backend == Backend::Sqlite {
         let shown = run(&world, &["--auto-accept", "75"]);
         let text = stdout(&shown);

@@ -1,4 +1,4 @@
-//! `hostmatch status`: its output for a real installation, with and without faults.
+//! Tests `hostmatch status`: its output for a real installation, with and without faults.
 
 use std::process::Output;
 use std::time::Duration;
@@ -32,14 +32,14 @@ fn codes(reported: &Value) -> Vec<&str> {
 }
 
 /// Returns an event about a booking that starts in this many hours.
-fn soon(id: &str, reference: &str, hours: i64, hosts: Value) -> Value {
+fn event_in_hours(id: &str, reference: &str, hours: i64, hosts: Value) -> Value {
     let start = OffsetDateTime::now_utc() + time::Duration::hours(hours);
     let mut event = event(id, reference, 1, hosts);
     event["calcom_booking"]["start"] = json!(start.format(&Rfc3339).unwrap());
     event
 }
 
-async fn salon(backend: Backend) -> Stack {
+async fn create_salon(backend: Backend) -> Stack {
     let shape = if backend == Backend::Postgres { GatewayShape::Live } else { GatewayShape::Roadmap };
     let world = World::new(backend, shape).await;
     for company in [15, 16] {
@@ -52,24 +52,24 @@ async fn salon(backend: Backend) -> Stack {
     Stack::on(world, (backend != Backend::Sqlite).then(amqp_url)).await
 }
 
-fn some_events() -> Vec<Value> {
+fn mixed_events() -> Vec<Value> {
     let mara = host(11, "Mara Lind", "mara@salon.example");
     vec![
-        soon("e-1", "Bk-1", 2, mara),
-        soon("e-2", "Bk-2", 3, host(12, "Mara Lind", "")),
-        soon("e-3", "Bk-3", 50, host(13, "Nobody", "")),
-        soon("e-4", "Bk-4", 500, json!([])),
-        soon("e-6", "Bk-6", 5, host(14, "Nobody", "")),
+        event_in_hours("e-1", "Bk-1", 2, mara),
+        event_in_hours("e-2", "Bk-2", 3, host(12, "Mara Lind", "")),
+        event_in_hours("e-3", "Bk-3", 50, host(13, "Nobody", "")),
+        event_in_hours("e-4", "Bk-4", 500, json!([])),
+        event_in_hours("e-6", "Bk-6", 5, host(14, "Nobody", "")),
         json!({ "event": "appointment.created", "event_id": "e-7", "calcom_booking": {} }),
     ]
 }
 
 on_engines!(status_shows_decisions_backlog_and_workers);
 async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
-    let stack = salon(backend).await;
+    let stack = create_salon(backend).await;
     let mut worker = stack.worker().await;
-    stack.publish(&some_events()).await;
-    stack.until_decided(6).await;
+    stack.publish(&mixed_events()).await;
+    stack.wait_until_decided(6).await;
     let (all, code) = eventually("the worker has reported its work", WAIT_TIMEOUT, async || {
         let (all, code) = status_json(&stack, &[]);
         (all["workers"][0]["finished"] == 6 && all["dead_letters"]["open"] == 1).then_some((all, code))
@@ -77,7 +77,7 @@ async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
     .await;
     let what = format!("{backend:?}: {all:#}");
     assert_eq!((&all["state"], &all["assigning"], code), (&json!("attention"), &json!("yes"), 10), "{what}");
-    // The age of the letters is in their headers.
+    // The events are old: their headers have a fixed time of receipt.
     assert_eq!(codes(&all), ["slow", "unassigned_soon", "dead_letters_open"], "{what}");
     assert!(all["age"]["p50_ms"].as_i64() > Some(86_400_000), "{what}");
     let outcomes =
@@ -103,12 +103,12 @@ async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
     assert!(queue.iter().all(|count| **count == 0), "{what}");
     let consumers = if backend == Backend::Sqlite { Value::Null } else { json!(2) };
     assert_eq!(all["queue"]["consumers"], consumers, "{what}");
-    let one = &all["workers"][0];
+    let shown_worker = &all["workers"][0];
     assert_eq!(
-        (&one["mode"], &one["role"], &one["gone"]),
+        (&shown_worker["mode"], &shown_worker["role"], &shown_worker["gone"]),
         (&json!("assign"), &json!("worker"), &json!(false))
     );
-    assert_eq!((&one["pid"], &one["failed"]), (&json!(worker.id()), &json!(1)), "{what}");
+    assert_eq!((&shown_worker["pid"], &shown_worker["failed"]), (&json!(worker.id()), &json!(1)), "{what}");
 
     // Another company sees only its own counts.
     let (theirs, _) = status_json(&stack, &["--company", "16"]);
@@ -140,7 +140,7 @@ async fn a_healthy_installation_is_ok_and_an_observing_one_is_named() {
     for (mode, assigning, line) in
         [("assign", "yes", "OK: bookings are assigned"), ("observe", "observing", "OK: it only observes")]
     {
-        let mut stack = salon(Backend::MariaDb).await;
+        let mut stack = create_salon(Backend::MariaDb).await;
         stack.set("worker.mode", mode);
         let mut worker = stack.worker().await;
         let all = eventually("the installation is healthy", WAIT_TIMEOUT, async || {
@@ -156,7 +156,7 @@ async fn a_healthy_installation_is_ok_and_an_observing_one_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_database_or_the_broker_status_shows_the_rest() {
-    let mut stack = salon(Backend::Postgres).await;
+    let mut stack = create_salon(Backend::Postgres).await;
     let mut worker = stack.worker().await;
     let (database, broker) = (stack.world.test.url.clone(), stack.config.url.expose().to_owned());
     let (to_database, to_broker) =
@@ -169,29 +169,33 @@ async fn without_the_database_or_the_broker_status_shows_the_rest() {
         (status_json(&stack, &[]).0["queue"]["consumers"] == 2).then_some(())
     })
     .await;
-    let (seen, code) = status_json(&stack, &[]);
-    assert_eq!((code, codes(&seen)), (8, vec!["database_unreachable"]), "{seen:#}");
+    let (reported, code) = status_json(&stack, &[]);
+    assert_eq!((code, codes(&reported)), (8, vec!["database_unreachable"]), "{reported:#}");
     let text = stdout(&status(&stack, &[])).to_owned();
     assert!(text.contains("NOT WORKING") && text.contains("QUEUE"), "{text}");
     to_broker.set(Mode::Refuse);
-    let (seen, code) = status_json(&stack, &[]);
-    assert_eq!((code, codes(&seen)), (8, vec!["database_unreachable", "queue_unreachable"]), "{seen:#}");
+    let (reported, code) = status_json(&stack, &[]);
+    assert_eq!(
+        (code, codes(&reported)),
+        (8, vec!["database_unreachable", "queue_unreachable"]),
+        "{reported:#}"
+    );
     to_database.set(Mode::Pass);
-    let (seen, code) = status_json(&stack, &[]);
-    assert_eq!((code, codes(&seen)[0]), (7, "queue_unreachable"), "{seen:#}");
-    assert_eq!(seen["workers"].as_array().unwrap().len(), 1, "{seen:#}");
+    let (reported, code) = status_json(&stack, &[]);
+    assert_eq!((code, codes(&reported)[0]), (7, "queue_unreachable"), "{reported:#}");
+    assert_eq!(reported["workers"].as_array().unwrap().len(), 1, "{reported:#}");
     // The database is reachable but does not respond.
     to_database.set(Mode::Stall);
-    let (seen, code) = status_json(&stack, &[]);
-    assert_eq!((code, codes(&seen)[0]), (8, "database_unreachable"), "{seen:#}");
+    let (reported, code) = status_json(&stack, &[]);
+    assert_eq!((code, codes(&reported)[0]), (8, "database_unreachable"), "{reported:#}");
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watching_continues_through_an_outage_and_exits_with_130() {
-    let mut stack = salon(Backend::MariaDb).await;
+    let mut stack = create_salon(Backend::MariaDb).await;
     // The first publish creates the queues.
-    stack.publish(&some_events()[..1]).await;
+    stack.publish(&mixed_events()[..1]).await;
     let database = stack.world.test.url.clone();
     let proxy = Proxy::start(&Proxy::target(&database)).await;
     stack.set("database.url", &proxy.url(&database));
@@ -200,36 +204,36 @@ async fn watching_continues_through_an_outage_and_exits_with_130() {
     let last = |process: &crate::support::Process| -> Option<Value> {
         serde_json::from_str(process.stdout().lines().last()?).ok()
     };
-    let states = |wanted: &'static str| {
+    let wait_for_reason = |expected: &'static str| {
         let lines = &lines;
         async move {
-            eventually(wanted, WAIT_TIMEOUT, async || {
+            eventually(expected, WAIT_TIMEOUT, async || {
                 let reported = last(lines)?;
                 let first = reported["status"]["reasons"][0]["code"].as_str().unwrap_or_default().to_owned();
-                (first == wanted).then_some(())
+                (first == expected).then_some(())
             })
             .await;
         }
     };
-    states("no_worker").await;
+    wait_for_reason("no_worker").await;
     proxy.set(Mode::Refuse);
     proxy.cut();
-    states("database_unreachable").await;
+    wait_for_reason("database_unreachable").await;
     proxy.set(Mode::Pass);
-    states("no_worker").await;
+    wait_for_reason("no_worker").await;
     eventually("the output has several blocks", WAIT_TIMEOUT, async || {
         (blocks.stdout().matches("hostmatch status").count() >= 3).then_some(())
     })
     .await;
     for process in [&mut blocks, &mut lines] {
         process.signal(Signal::SIGINT);
-        assert_eq!(process.end().await.code(), Some(130), "{}", process.stderr());
+        assert_eq!(process.wait().await.code(), Some(130), "{}", process.stderr());
     }
-    assert!(!blocks.stdout().contains('\u{1b}'), "no terminal, no escapes");
+    assert!(!blocks.stdout().contains('\u{1b}'), "output to a file must not contain escape sequences");
 }
 
-/// Inserts workers as if fifty machines ran them, with a heartbeat this many seconds ago.
-async fn workers(stack: &Stack, count: u32, seconds: u32) {
+/// Inserts this many workers, each on its own machine, with a heartbeat this many seconds ago.
+async fn insert_workers(stack: &Stack, count: u32, seconds: u32) {
     let rows: Vec<String> = (1..=count)
         .map(|n| {
             format!(
@@ -253,25 +257,25 @@ async fn workers(stack: &Stack, count: u32, seconds: u32) {
 
 on_engines!(fifty_workers_fit_on_one_screen_and_missing_ones_come_first);
 async fn fifty_workers_fit_on_one_screen_and_missing_ones_come_first(backend: Backend) {
-    let stack = salon(backend).await;
-    workers(&stack, 50, 3).await;
-    workers(&stack, 1, 600).await;
-    stack.publish(&some_events()).await;
+    let stack = create_salon(backend).await;
+    insert_workers(&stack, 50, 3).await;
+    insert_workers(&stack, 1, 600).await;
+    stack.publish(&mixed_events()).await;
     let output = status(&stack, &[]);
     let text = stdout(&output);
     assert!(text.lines().count() <= 24, "{} lines: {text}", text.lines().count());
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.contains("50 running, 1 gone"), "{text}");
-    let (seen, _) = status_json(&stack, &[]);
-    assert_eq!(seen["workers"].as_array().unwrap().iter().filter(|it| it["gone"] == true).count(), 1);
-    assert!(codes(&seen).contains(&"workers_gone"), "{seen:#}");
+    let (reported, _) = status_json(&stack, &[]);
+    assert_eq!(reported["workers"].as_array().unwrap().iter().filter(|it| it["gone"] == true).count(), 1);
+    assert!(codes(&reported).contains(&"workers_gone"), "{reported:#}");
 }
 
 on_engines!(workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_working);
 async fn workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_working(backend: Backend) {
-    let stack = salon(backend).await;
-    workers(&stack, 3, 25 * 3600).await;
-    workers(&stack, 1, 23 * 3600).await;
+    let stack = create_salon(backend).await;
+    insert_workers(&stack, 3, 25 * 3600).await;
+    insert_workers(&stack, 1, 23 * 3600).await;
     let mut worker = stack.worker().await;
     eventually("the old workers are removed", WAIT_TIMEOUT, async || {
         (stack.world.count("hostmatch_workers").await == 2).then_some(())
@@ -280,7 +284,7 @@ async fn workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_w
     worker.kill().await;
     assert_eq!(stack.world.count("hostmatch_workers").await, 2, "the killed worker could not deregister");
 
-    // This is the state after a `migrate down`, or before a `migrate up`.
+    // The table is missing after `migrate down` and before `migrate up`.
     stack.world.run("DROP TABLE hostmatch_workers").await;
     let mut worker = stack.start(&["serve", "worker"]);
     worker
@@ -289,36 +293,36 @@ async fn workers_gone_for_a_day_are_removed_and_one_that_cannot_register_keeps_w
          `hostmatch migrate up`, and the GRANT statements that `hostmatch gateway grants` prints",
         )
         .await;
-    stack.publish(&some_events()[..1]).await;
-    stack.until_decided(1).await;
-    let (seen, code) = status_json(&stack, &[]);
-    assert_eq!((code, codes(&seen)[0]), (10, "database_refuses"), "{backend:?}: {seen:#}");
-    assert_eq!((&seen["workers"], &seen["events"]["last_day"]["decided"]), (&Value::Null, &json!(1)));
+    stack.publish(&mixed_events()[..1]).await;
+    stack.wait_until_decided(1).await;
+    let (reported, code) = status_json(&stack, &[]);
+    assert_eq!((code, codes(&reported)[0]), (10, "database_refuses"), "{backend:?}: {reported:#}");
+    assert_eq!((&reported["workers"], &reported["events"]["last_day"]["decided"]), (&Value::Null, &json!(1)));
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_undecided_backlog_and_a_spool_in_use_are_reported() {
-    let mut stack = salon(Backend::MariaDb).await;
+    let mut stack = create_salon(Backend::MariaDb).await;
     let broker = stack.config.url.expose().to_owned();
     let proxy = Proxy::start(&Proxy::target(&broker)).await;
     stack.set("edge.allow_unsigned", "true");
     stack.set("queue.confirm_timeout", "1s");
-    workers(&stack, 1, 3).await;
-    stack.publish(&some_events()).await;
-    let (seen, _) = status_json(&stack, &[]);
-    assert_eq!(codes(&seen)[..2], ["no_consumer", "stalled"], "{seen:#}");
-    assert_eq!((&seen["queue"]["ready"], &seen["spool"]), (&json!(6), &Value::Null), "{seen:#}");
+    insert_workers(&stack, 1, 3).await;
+    stack.publish(&mixed_events()).await;
+    let (reported, _) = status_json(&stack, &[]);
+    assert_eq!(codes(&reported)[..2], ["no_consumer", "stalled"], "{reported:#}");
+    assert_eq!((&reported["queue"]["ready"], &reported["spool"]), (&json!(6), &Value::Null), "{reported:#}");
 
     stack.set("queue.url", &proxy.url(&broker));
     proxy.set(Mode::Refuse);
     let (mut edge, url) = stack.edge("edge").await;
     let client = crate::support::http_client();
-    let event = soon("e-8", "Bk-5", 2, host(11, "Mara Lind", "mara@salon.example"));
+    let event = event_in_hours("e-8", "Bk-5", 2, host(11, "Mara Lind", "mara@salon.example"));
     let posted = client.post(format!("{url}/api/retell/webhook")).json(&event).send().await.unwrap();
     assert!(posted.status().is_success(), "{posted:?}");
-    let (seen, code) = status_json(&stack, &[]);
-    assert_eq!((code, &seen["spool"]["messages"]), (7, &json!(1)), "{seen:#}");
-    assert!(codes(&seen).contains(&"spooled"), "{seen:#}");
+    let (reported, code) = status_json(&stack, &[]);
+    assert_eq!((code, &reported["spool"]["messages"]), (7, &json!(1)), "{reported:#}");
+    assert!(codes(&reported).contains(&"spooled"), "{reported:#}");
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 }

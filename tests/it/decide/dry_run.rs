@@ -14,7 +14,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use crate::app::people::{context_on, decides, staff_of};
+use crate::app::people::{context_on, decide_as_anna, staff_of};
 use crate::decide::invariants::{events, salon};
 use crate::support::{self, Backend, GatewayShape, World, delivery, event, host};
 
@@ -104,7 +104,7 @@ async fn a_preview_predicts_what_a_repair_does(backend: Backend) {
         world.send(&[event(&format!("last-{n}"), &format!("B{n}"), 900, host(104, "Nobody", ""))]).await;
     }
     let key = HostKey::new(CompanyId(1), HostId(104));
-    decides(&world, key.host.0, Command::Set(staff_of(&world, 11))).await.unwrap();
+    decide_as_anna(&world, key.host.0, Command::Set(staff_of(&world, 11))).await.unwrap();
     let previewed = repair::preview(&context, key).await.unwrap();
     let all = [&previewed.future, &previewed.past, &previewed.unknown];
     let ids: Vec<u32> =
@@ -146,7 +146,7 @@ async fn a_simulation_predicts_what_a_worker_does(backend: Backend) {
     assert_eq!((&same["more"], &same["fewer"], &same["another"]), (&json!(0), &json!(0), &json!(0)));
 
     // These are the effects of a worker that accepts a new match from 75 on.
-    world.forget().await;
+    world.delete_decisions().await;
     let processor = World::processor_on(&world.test, &[("matching.auto_accept", "75")]).await;
     support::decide(&processor, &stream).await;
     let found = world.rows("hostmatch_assignments", &["found_staff_id"]).await;

@@ -101,13 +101,13 @@ fn any_split_into_batches_leaves_the_same_rows(backend: Backend) {
     let cuts = prop::collection::vec(1usize..9, 40);
     run(cases, &(streams(24), cuts), |(stream, cuts)| {
         runtime.block_on(async {
-            world.forget().await;
+            world.delete_decisions().await;
             let mut one_by_one = Vec::new();
             for event in &stream {
                 one_by_one.extend(world.send(std::slice::from_ref(event)).await);
             }
             let expected = world.all_decided_rows().await;
-            world.forget().await;
+            world.delete_decisions().await;
             let (mut rest, mut answers) = (&stream[..], Vec::new());
             for cut in &cuts {
                 let (batch, after) = rest.split_at((*cut).min(rest.len()));
@@ -137,7 +137,7 @@ fn observing_then_assigning_gives_the_same_result_as_assigning_from_the_start() 
                 stream.iter_mut().for_each(show);
                 let (assigned_first, observed) = stream.split_at(first.min(stream.len()));
                 runtime.block_on(async {
-                    world.forget().await;
+                    world.delete_decisions().await;
                     for event in &stream {
                         world.send(std::slice::from_ref(event)).await;
                     }
@@ -146,7 +146,7 @@ fn observing_then_assigning_gives_the_same_result_as_assigning_from_the_start() 
                     let columns = if assigned_first.is_empty() { 3 } else { 2 };
                     let columns = &["id", "staff_id", "calcom_host_id"][..columns];
                     let expected = world.rows("appointments", columns).await;
-                    world.forget().await;
+                    world.delete_decisions().await;
                     world.send(assigned_first).await;
                     let before = world.appointments().await;
                     for batch in observed.chunks(cut) {
@@ -203,10 +203,10 @@ fn any_order_of_arrival_gives_the_same_assignments(backend: Backend) {
         runtime.block_on(async {
             let stream = distinct(stream);
             let shuffled: Vec<Value> = shuffled.into_iter().filter(|event| stream.contains(event)).collect();
-            world.forget().await;
+            world.delete_decisions().await;
             world.send(&stream).await;
             let expected = read_decisions(&world).await;
-            world.forget().await;
+            world.delete_decisions().await;
             for batch in shuffled.chunks(size) {
                 world.send(batch).await;
             }
@@ -225,10 +225,10 @@ fn several_workers_at_once_give_the_same_assignments(backend: Backend) {
         let world = world.clone();
         runtime.block_on(async {
             let stream = distinct(stream);
-            world.forget().await;
+            world.delete_decisions().await;
             world.send(&stream).await;
             let expected = read_decisions(&world).await;
-            world.forget().await;
+            world.delete_decisions().await;
             let workers = (0..4).map(|n| {
                 let share: Vec<Value> = stream.iter().skip(n).step_by(4).cloned().collect();
                 let world = world.clone();
@@ -318,7 +318,7 @@ fn committing_twice_leaves_the_same_rows(backend: Backend) {
     let world = runtime.block_on(salon(backend, GatewayShape::Live));
     run(8, &(streams(24), streams(24)), |(before, stream)| {
         runtime.block_on(async {
-            world.forget().await;
+            world.delete_decisions().await;
             world.send(&before).await;
             let changes = plan(&world, &stream).await;
             write(&world, &changes).await;

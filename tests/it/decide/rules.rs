@@ -180,10 +180,10 @@ everywhere!(tenants_never_mix, |world: World| async move {
 
 everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async move {
     world.staff(3, 15, "Frida Spitz", "frida@salon.example").await;
-    world.staff_active(3, false).await;
+    world.set_staff_active(3, false).await;
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
-    world.staff_active(1, false).await;
-    world.staff_active(3, true).await;
+    world.set_staff_active(1, false).await;
+    world.set_staff_active(3, true).await;
     assert_eq!(world.outcome_of(event("e2", "DEF456", 2, frida())).await, "assigned");
     assert_eq!(world.assigned(2).await, "3/1420209");
     let columns = ["calcom_host_id", "staff_id", "is_active"];
@@ -192,8 +192,8 @@ everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async mov
     let audits = world.rows("calcom_host_mapping_audits", &["staff_id", "action"]).await;
     assert_eq!(audits, ["1|auto_matched", "1|updated", "3|auto_matched"]);
     // When the host changes back, the worker's own mapping is reactivated, not created again.
-    world.staff_active(1, true).await;
-    world.staff_active(3, false).await;
+    world.set_staff_active(1, true).await;
+    world.set_staff_active(3, false).await;
     assert_eq!(world.outcome_of(event("e3", "DEF456", 3, frida())).await, "assigned");
     assert_eq!(world.assigned(2).await, "1/1420209");
     assert_eq!(world.count("calcom_host_mappings").await, 2);
@@ -202,7 +202,7 @@ everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async mov
 
 everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
-    world.switch_mappings_off().await;
+    world.deactivate_mappings().await;
     world
         .run(
             "INSERT INTO calcom_host_mapping_audits (mapping_id, action, actor) \
@@ -216,7 +216,7 @@ everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
 
 everywhere!(switched_off_past_us_is_a_persons_doing_too, |world: World| async move {
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
-    world.switch_mappings_off().await;
+    world.deactivate_mappings().await;
     assert_eq!(world.outcome_of(event("e2", "DEF456", 2, frida())).await, "needs_review");
     assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
 });

@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::documents::tidy::{Source, files};
 
 /// The files that describe the columns of a table.
-const DESCRIBED_IN: [&str; 2] = ["src/store/entity", "src/queue/embedded/entity.rs"];
+const ENTITY_FILES: [&str; 2] = ["src/store/entity", "src/queue/embedded/entity.rs"];
 
-/// Calls whose first argument names a column or a table.
+/// Calls whose first argument is a column or a table.
 const NAMING: [&str; 20] = [
     "Alias::new(",
     "Expr::col(",
@@ -32,17 +32,17 @@ const NAMING: [&str; 20] = [
     ".value(",
 ];
 
-/// Calls that read a column. Their first argument is a prefix, which is empty.
+/// Calls that read a column. Some have a prefix as their first argument, which is empty.
 const READING: [&str; 2] = ["try_get(", "try_get_by("];
 
 /// Returns the calls in this code that refer to a column by a string.
-fn named_by_text(code: &str) -> Vec<String> {
-    let dense: String = code.chars().filter(|c| !c.is_whitespace()).collect();
-    let dense = without_type_arguments(&dense);
+fn named_by_string(code: &str) -> Vec<String> {
+    let compact: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+    let compact = without_type_arguments(&compact);
     let mut found = Vec::new();
     for call in NAMING.iter().chain(&READING) {
-        for (start, _) in dense.match_indices(call) {
-            let rest = &dense[start + call.len()..];
+        for (start, _) in compact.match_indices(call) {
+            let rest = &compact[start + call.len()..];
             let arguments =
                 if READING.contains(call) { rest.strip_prefix("\"\",").unwrap_or(rest) } else { rest };
             let first = first_argument(arguments);
@@ -51,15 +51,15 @@ fn named_by_text(code: &str) -> Vec<String> {
             }
         }
     }
-    let turned = ["\".into_column_ref(", "\".into_iden(", "\".into_table_ref("];
-    found.extend(turned.iter().filter(|call| dense.contains(**call)).map(|call| (*call).to_owned()));
+    let conversions = ["\".into_column_ref(", "\".into_iden(", "\".into_table_ref("];
+    found.extend(conversions.iter().filter(|call| compact.contains(**call)).map(|call| (*call).to_owned()));
     found
 }
 
-/// Returns `try_get::<Option<String>>(` as `try_get(`.
-fn without_type_arguments(dense: &str) -> String {
+/// Removes type arguments: `try_get::<Option<String>>(` becomes `try_get(`.
+fn without_type_arguments(compact: &str) -> String {
     let mut plain = String::new();
-    let mut rest = dense;
+    let mut rest = compact;
     while let Some(at) = rest.find("::<") {
         plain.push_str(&rest[..at]);
         let mut depth = 0_u32;
@@ -90,28 +90,30 @@ fn first_argument(arguments: &str) -> &str {
     arguments
 }
 
-fn names_by_text(source: &Source) -> Vec<String> {
+fn columns_named_by_string(source: &Source) -> Vec<String> {
     let code: String = source.code().collect::<Vec<_>>().join("\n");
-    if code.contains("sea_orm") || code.contains("prelude::*") { named_by_text(&code) } else { Vec::new() }
+    if code.contains("sea_orm") || code.contains("prelude::*") { named_by_string(&code) } else { Vec::new() }
 }
 
 #[test]
 fn columns_are_named_by_their_entities() {
     let mut wrong = Vec::new();
     for source in files(&["src"], "rs") {
-        if DESCRIBED_IN.iter().any(|place| source.path.starts_with(Path::new(place))) {
+        if ENTITY_FILES.iter().any(|place| source.path.starts_with(Path::new(place))) {
             continue;
         }
         wrong.extend(
-            names_by_text(&source).first().map(|first| format!("{}: {first}", source.path.display())),
+            columns_named_by_string(&source)
+                .first()
+                .map(|first| format!("{}: {first}", source.path.display())),
         );
     }
     assert!(wrong.is_empty(), "columns are named by strings:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn every_way_of_naming_a_column_is_found() {
-    for by_text in [
+fn every_way_of_naming_a_column_by_a_string_is_detected() {
+    for by_string in [
         r#"Expr::col("id").eq(1)"#,
         r#"Expr::col((m, "id"))"#,
         "select.columns([\n    \"id\",\n])",
@@ -123,7 +125,7 @@ fn every_way_of_naming_a_column_is_found() {
         r#"Alias::new("newest")"#,
         r#""id".into_column_ref()"#,
     ] {
-        assert_eq!(named_by_text(by_text).len(), 1, "{by_text}");
+        assert_eq!(named_by_string(by_string).len(), 1, "{by_string}");
     }
     for by_entity in [
         "Expr::col(Column::Id).eq(\"x\")",
@@ -132,6 +134,6 @@ fn every_way_of_naming_a_column_is_found() {
         "row.try_get::<DbId>(\"\", Column::Id.as_str())?",
         "update.value(Column::State, \"open\")",
     ] {
-        assert_eq!(named_by_text(by_entity), Vec::<String>::new());
+        assert_eq!(named_by_string(by_entity), Vec::<String>::new());
     }
 }

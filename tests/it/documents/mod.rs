@@ -49,8 +49,8 @@ fn event_types(named_by: Shape) -> String {
 
 fn shapes() -> String {
     let rows = Shape::VARIANTS.iter().map(|shape| {
-        let [told_by, event_in] = shape.description();
-        vec![code(shape.as_str()), told_by.to_owned(), event_in.to_owned()]
+        let [recognised_by, event_in] = shape.description();
+        vec![code(shape.as_str()), recognised_by.to_owned(), event_in.to_owned()]
     });
     table(&["shape", "recognised by", "the event is in"], rows)
 }
@@ -116,7 +116,7 @@ fn metrics() -> String {
                 Values::Closed(values) => {
                     values().iter().map(|value| code(value)).collect::<Vec<_>>().join(", ")
                 }
-                Values::Few(words) => (*words).to_owned(),
+                Values::Few(text) => (*text).to_owned(),
             };
             format!("{}: {values}", code(name))
         };
@@ -135,7 +135,7 @@ fn metrics() -> String {
     table(&["name", "type", "labels", "meaning", "role"], rows.chain(worker.iter().map(row("worker"))))
 }
 
-fn read(path: &str) -> String {
+fn read_file(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
@@ -159,17 +159,17 @@ fn the_closed_lists_in_the_documents_equal_those_of_the_code() {
     .chain(doctor)
     {
         let (begin, end) = (format!("<!-- made from code: {name} -->\n"), "<!-- end -->");
-        let text = read(path);
+        let text = read_file(path);
         let found =
             text.split_once(&begin).and_then(|(_, rest)| rest.split_once(end)).map(|(inside, _)| inside);
         if found.map(str::trim) != Some(expected.trim()) {
-            wrong += &format!("\n{path}: replace the text by this:\n\n{begin}\n{expected}\n{end}\n");
+            wrong += &format!("\n{path}: replace the list by this:\n\n{begin}\n{expected}\n{end}\n");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Returns the words of a list.
+/// Returns the values of a closed list.
 fn list_values<T: VariantArray>() -> Vec<&'static str>
 where
     &'static str: From<&'static T>,
@@ -179,7 +179,7 @@ where
 
 #[test]
 fn the_values_of_closed_lists_are_described() {
-    let text = read("docs/commands.md");
+    let text = read_file("docs/commands.md");
     let lists = [
         list_values::<MappingSource>(),
         list_values::<AuditAction>(),
@@ -193,14 +193,14 @@ fn the_values_of_closed_lists_are_described() {
         list_values::<RepairState>(),
         list_values::<ItemState>(),
     ];
-    let words = lists.concat();
-    let missing: Vec<_> = words.iter().filter(|word| !text.contains(&code(word))).collect();
+    let values = lists.concat();
+    let missing: Vec<_> = values.iter().filter(|word| !text.contains(&code(word))).collect();
     assert!(missing.is_empty(), "docs/commands.md lacks {missing:?}");
 }
 
 #[test]
 fn closed_lists_have_the_same_values_in_json() {
-    fn same<T: VariantArray + serde::Serialize>()
+    fn assert_same_in_json<T: VariantArray + serde::Serialize>()
     where
         &'static str: From<&'static T>,
     {
@@ -209,22 +209,22 @@ fn closed_lists_have_the_same_values_in_json() {
             assert_eq!(serde_json::to_value(value).unwrap(), word);
         }
     }
-    same::<Outcome>();
-    same::<Reason>();
-    same::<Review>();
-    same::<Observed>();
-    same::<InboxState>();
-    same::<InboxKind>();
-    same::<LetterState>();
-    same::<RepairScope>();
-    same::<RepairState>();
-    same::<ItemState>();
+    assert_same_in_json::<Outcome>();
+    assert_same_in_json::<Reason>();
+    assert_same_in_json::<Review>();
+    assert_same_in_json::<Observed>();
+    assert_same_in_json::<InboxState>();
+    assert_same_in_json::<InboxKind>();
+    assert_same_in_json::<LetterState>();
+    assert_same_in_json::<RepairScope>();
+    assert_same_in_json::<RepairState>();
+    assert_same_in_json::<ItemState>();
 }
 
 #[test]
 fn every_command_is_described() {
     use clap::CommandFactory as _;
-    let text = read("docs/commands.md");
+    let text = read_file("docs/commands.md");
     let mut open: Vec<(String, clap::Command)> = vec![("hostmatch".into(), hostmatch::cli::Cli::command())];
     let mut missing = Vec::new();
     while let Some((name, command)) = open.pop() {

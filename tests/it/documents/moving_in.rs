@@ -27,17 +27,18 @@ fn mentioned_commands(text: &str) -> Vec<String> {
 
 on_engines!(the_commands_of_moving_in_work_as_written: mariadb, postgres);
 async fn the_commands_of_moving_in_work_as_written(backend: Backend) {
-    do_what_they_say(TestDatabase::fresh(backend, GatewayShape::Live).await, false).await;
+    run_the_commands(TestDatabase::fresh(backend, GatewayShape::Live).await, false).await;
 }
 
 on_engines!(the_commands_of_moving_in_adopt_existing_tables: mariadb, postgres);
 async fn the_commands_of_moving_in_adopt_existing_tables(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
-    do_what_they_say(test.with_tables_of_ours(Variant::Live).await, true).await;
+    run_the_commands(test.with_existing_tables(Variant::Live).await, true).await;
 }
 
-/// With `adopts` our tables exist already, and `migrate` stops until they are adopted.
-async fn do_what_they_say(test: TestDatabase, adopts: bool) {
+/// Runs the commands of the page. With `adopts` our tables already exist, and `migrate` refuses to continue until
+/// they are adopted.
+async fn run_the_commands(test: TestDatabase, adopts: bool) {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving-in.md")).unwrap();
     let staff = "00000000-0000-4000-8000-000000000001";
     test.run(&[
@@ -60,7 +61,7 @@ async fn do_what_they_say(test: TestDatabase, adopts: bool) {
     for (language, code) in blocks(&text) {
         if language == "sql" {
             for query in code.split(';').filter(|query| !query.trim().is_empty()) {
-                test.texts(query).await;
+                test.strings(query).await;
                 queries += 1;
             }
         }
@@ -74,14 +75,14 @@ async fn do_what_they_say(test: TestDatabase, adopts: bool) {
                 .unwrap();
             let code = output.status.code();
             let is_adopted = commands.iter().any(|line: &String| line.ends_with("up --adopt"));
-            let fine: &[i32] = match (arguments[0], arguments[1]) {
+            let allowed: &[i32] = match (arguments[0], arguments[1]) {
                 ("gateway", _) => &[0, 10],
                 ("migrate", "status") if adopts && !is_adopted => &[10],
                 ("migrate", _) if adopts && !is_adopted && !arguments.contains(&"--adopt") => &[6],
                 _ => &[0],
             };
-            let is_fine = code.is_some_and(|code| fine.contains(&code));
-            assert!(is_fine, "{line}: {code:?} {}{}", stdout(&output), stderr(&output));
+            let is_allowed = code.is_some_and(|code| allowed.contains(&code));
+            assert!(is_allowed, "{line}: {code:?} {}{}", stdout(&output), stderr(&output));
             commands.push(line.trim().to_owned());
             if arguments.contains(&"--until-empty") {
                 let assigned = "SELECT COUNT(*) FROM appointments WHERE staff_id IS NOT NULL";
@@ -91,10 +92,13 @@ async fn do_what_they_say(test: TestDatabase, adopts: bool) {
         }
     }
     assert!(commands.len() >= 15 && queries >= 2, "{commands:?}, {queries} queries");
-    for named in mentioned_commands(&text) {
-        assert!(commands.iter().any(|line| line.starts_with(&named)), "{named} was not run: {commands:#?}");
+    for mentioned in mentioned_commands(&text) {
+        assert!(
+            commands.iter().any(|line| line.starts_with(&mentioned)),
+            "{mentioned} was not run: {commands:#?}"
+        );
     }
-    // Existing tables are given back, and nothing else is left.
+    // Tables that existed before are restored, and all others are removed.
     assert_eq!(test.number(&ours).await, i64::from(adopts));
     assert_eq!(test.count("appointments WHERE staff_id IS NOT NULL").await, 1);
 }

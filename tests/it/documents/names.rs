@@ -3,8 +3,8 @@
 use crate::documents::table;
 use crate::documents::tidy::{Source, files};
 
-/// Words to avoid in names, and what to say instead. With `=` only the whole name is avoided, otherwise the
-/// word anywhere in a name.
+/// Words to avoid in names, and what to use instead. A word with `=` is avoided as a whole name only, any other
+/// word also as a part of a name.
 const AVOIDED: [(&[&str], &str); 17] = [
     (&["tell", "tells", "told", "telling"], "`render`, `describe`, `report`, `…View`"),
     (&["look", "looks", "looked"], "`read`, `find`, `inspect`, `check`, `Lookup`"),
@@ -28,7 +28,7 @@ const AVOIDED: [(&[&str], &str); 17] = [
     (&["=in_time", "at_each_look"], "`with_deadline`, `on_scrape`"),
 ];
 
-/// Returns `InboxView`, `MAX_ROWS` and `read_rows` as words between underscores.
+/// Converts any case to lower-case words between underscores: `InboxView` becomes `_inbox_view_`.
 fn underscored(name: &str) -> String {
     let mut words = String::from("_");
     let mut before = '_';
@@ -75,7 +75,7 @@ fn no_item_has_a_name_to_avoid() {
         for (line, name) in items(&source) {
             for (avoided, instead) in AVOIDED {
                 if avoided.iter().any(|avoided| is_avoided(name, avoided)) {
-                    wrong.push(format!("{}:{line}: {name}: say {instead}", source.path.display()));
+                    wrong.push(format!("{}:{line}: {name}: use {instead}", source.path.display()));
                 }
             }
         }

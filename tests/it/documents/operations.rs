@@ -1,5 +1,5 @@
-//! Runs the commands of `docs/operations.md`, exactly as written: among them a backup, the loss of the
-//! decisions made after the backup, and their recovery.
+//! Runs the commands of `docs/operations.md`, exactly as written: among others they make a backup, restore it, and
+//! recover the decisions made since.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ fn lines(text: &'static str, engine: &str) -> Vec<&'static str> {
 }
 
 /// Configures the database's own programs for this database, in the way that each of them expects.
-fn for_tools(command: &mut Command, stack: &Stack) {
+fn configure_tools(command: &mut Command, stack: &Stack) {
     let url = reqwest::Url::parse(&stack.world.test.url).unwrap();
     let port = url.port_or_known_default().unwrap_or(if stack.world.test.backend == Backend::MariaDb {
         3306
@@ -40,7 +40,7 @@ fn for_tools(command: &mut Command, stack: &Stack) {
     command.env("HOME", stack.home());
 }
 
-async fn operate(backend: Backend) {
+async fn run_the_commands(backend: Backend) {
     let text = include_str!("../../../docs/operations.md");
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("edge.allow_unsigned", "true");
@@ -51,7 +51,7 @@ async fn operate(backend: Backend) {
     let (mut edge, address) = stack.edge("edge").await;
 
     let stream = Stream::new(600, Mix::Decidable);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     stack.world.company(15).await;
     stack.world.staff(151, 15, "Boris Kamm", "").await;
     stack.world.appointment(9001, 15, "Bk-1").await;
@@ -59,7 +59,7 @@ async fn operate(backend: Backend) {
     stack.publish(before).await;
     stack.publish(&[event("boris", "Bk-1", 1, host(1_420_209, "boris kamm", ""))]).await;
     stack.drain().await;
-    // Starts shortly before the backup: events that are already decided do no harm.
+    // This file starts shortly before the backup: deciding an event twice does no harm.
     let since = before[before.len() - 50..].iter().chain(after).map(|event| format!("{event}\n"));
     std::fs::write(stack.home().join("since.ndjson"), since.collect::<String>()).unwrap();
 
@@ -67,14 +67,14 @@ async fn operate(backend: Backend) {
     let directory = std::path::Path::new(program.get_program()).parent().unwrap();
     let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
     let engine = if backend == Backend::MariaDb { "mariadb" } else { "postgres" };
-    let mut lost = None;
-    let mut done = 0;
+    let mut before_restore = None;
+    let mut count = 0;
     for line in lines(text, engine) {
         let mut command = Command::new("sh");
         command.args(["-c", line]).current_dir(stack.home());
         command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("PATH", &path).env("EDGE", &address);
-        for_tools(&mut command, &stack);
+        configure_tools(&mut command, &stack);
         let output = command.output().unwrap();
         let reported = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
         let code = match line.split_whitespace().take(3).collect::<Vec<_>>()[..] {
@@ -90,10 +90,10 @@ async fn operate(backend: Backend) {
             _ if line.contains("dump --single") || line.starts_with("pg_dump") => {
                 stack.publish(after).await;
                 stack.drain().await;
-                lost = Some((stack.decided().await, read_decisions(&stack).await));
+                before_restore = Some((stack.decided().await, read_decisions(&stack).await));
             }
             _ if line.contains("< gateway.sql") || line.starts_with("pg_restore") => {
-                let (events, rows) = lost.as_ref().unwrap();
+                let (events, rows) = before_restore.as_ref().unwrap();
                 assert!(
                     stack.decided().await < events - 100,
                     "the database was not restored to the older state"
@@ -101,7 +101,7 @@ async fn operate(backend: Backend) {
                 assert_ne!(read_decisions(&stack).await, *rows);
             }
             "hostmatch serve worker --until-empty" => {
-                let (events, rows) = lost.as_ref().unwrap();
+                let (events, rows) = before_restore.as_ref().unwrap();
                 assert_eq!(stack.decided().await, *events);
                 assert_eq!(read_decisions(&stack).await, *rows, "{backend:?}");
             }
@@ -109,15 +109,15 @@ async fn operate(backend: Backend) {
             _ if line.starts_with("hostmatch match explain") => says("1420209"),
             _ => {}
         }
-        done += 1;
+        count += 1;
     }
-    assert!(lost.is_some() && done > 25, "the commands of the page have changed: adapt this test");
+    assert!(before_restore.is_some() && count > 25, "the commands of the page have changed: adapt this test");
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 }
 
 on_engines!(appointments_of_recreated_staff_are_filled_on_request);
 /// The page's advice for staff who are deleted and created again: appointments that the deletion cleared
-/// stay empty until a worker that may overwrite fills them.
+/// have no staff until a worker that may overwrite assigns them.
 async fn appointments_of_recreated_staff_are_filled_on_request(backend: Backend) {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(15).await;
@@ -149,10 +149,10 @@ async fn read_decisions(stack: &Stack) -> std::collections::BTreeMap<&'static st
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_operations_work_as_written_on_mariadb() {
-    operate(Backend::MariaDb).await;
+    run_the_commands(Backend::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_operations_work_as_written_on_postgresql() {
-    operate(Backend::Postgres).await;
+    run_the_commands(Backend::Postgres).await;
 }

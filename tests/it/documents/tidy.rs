@@ -138,9 +138,11 @@ fn modules_depend_only_on_lower_layers() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // A module uses only lower layers, so there can be no cycle. The next line checks that the scan finds
-    // something at all.
-    assert!(dependencies["cli"].contains("config"), "the scan found nothing: {dependencies:?}");
+    // A module uses only lower layers, so there can be no cycle. The next line checks that the scan works.
+    assert!(
+        dependencies["cli"].contains("config"),
+        "the scan did not find that cli uses config: {dependencies:?}"
+    );
 }
 
 #[test]
@@ -184,7 +186,7 @@ fn every_file_has_a_module_comment_and_a_limited_length() {
     let mut wrong = Vec::new();
     for source in rust_files() {
         if !source.text.starts_with("//! ") {
-            wrong.push(format!("{}: does not open with //!", source.name()));
+            wrong.push(format!("{}: does not begin with a module comment (//!)", source.name()));
         }
         let lines = source.text.lines().count();
         if lines > MAX_LINES {
@@ -193,7 +195,10 @@ fn every_file_has_a_module_comment_and_a_limited_length() {
         for part in source.path.iter() {
             let part = part.to_string_lossy();
             if VAGUE_NAMES.contains(&part.trim_end_matches(".rs")) {
-                wrong.push(format!("{}: {part} is not descriptive", source.name()));
+                wrong.push(format!(
+                    "{}: the name {part} does not say what the module contains",
+                    source.name()
+                ));
             }
         }
     }

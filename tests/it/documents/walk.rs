@@ -1,4 +1,4 @@
-//! Checks `docs/walk.md`, which follows one booking: each function in it exists and calls those below it, and
+//! Checks `docs/walk.md`, which follows one booking: each function exists and names the functions below it, and
 //! the path is short.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +78,7 @@ fn each_step_of_the_walk_exists_and_names_the_steps_below_it() {
             Some((parent, body)) if !names(body, function) => {
                 wrong.push(format!("{parent} does not name {function}"));
             }
-            None if *depth > 0 => wrong.push(format!("{function} is indented below nothing")),
+            None if *depth > 0 => wrong.push(format!("{function} is indented, but has no step above it")),
             _ => {}
         }
         above.push((function.clone(), body));

@@ -221,7 +221,7 @@ async fn a_task_that_panics_stops_the_edge_and_nothing_is_lost() {
         let accepted = Mutex::new(Vec::new());
         rig.send(&base, 1, 20, &accepted).await;
         rig.proxy.set(Mode::Pass);
-        assert_eq!(edge.end().await.code(), Some(1), "{}", edge.stderr());
+        assert_eq!(edge.wait().await.code(), Some(1), "{}", edge.stderr());
         let reported = edge.stderr();
         assert!(
             reported.contains(part) && reported.contains("ended unexpectedly: this is a bug in hostmatch"),
@@ -263,7 +263,7 @@ async fn a_task_that_panics_does_not_interrupt_requests() {
     };
     answered.await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert_eq!(edge.end().await.code(), Some(1), "{}", edge.stderr());
+    assert_eq!(edge.wait().await.code(), Some(1), "{}", edge.stderr());
 }
 
 /// Sets `ulimit` for this process only; the signal that comes with it is one that SQLite does not expect.

@@ -289,7 +289,7 @@ async fn is_read_only(test: &TestDatabase, url: &str) {
 async fn a_read_only_server_is_not_migrated() {
     let test = TestDatabase::migrated(Backend::Postgres, GatewayShape::Roadmap).await;
     migration::down(test.db.connection(), Some(1)).await.unwrap();
-    let name = test.texts("SELECT current_database()::text").await.remove(0);
+    let name = test.strings("SELECT current_database()::text").await.remove(0);
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
     is_read_only(&test, &test.url).await;
 

@@ -65,7 +65,7 @@ pub(crate) async fn dump(test: &TestDatabase) -> Vec<String> {
         Backend::Postgres => "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
     };
     let mut all = schema(test).await;
-    for table in test.texts(tables).await {
+    for table in test.strings(tables).await {
         let rows = match test.backend {
             Backend::Postgres => format!("SELECT row_to_json(t)::text FROM {table} t ORDER BY 1"),
             _ => {
@@ -76,11 +76,11 @@ pub(crate) async fn dump(test: &TestDatabase) -> Vec<String> {
                          AND table_name = '{table}' ORDER BY ordinal_position"
                     ),
                 };
-                let columns = test.texts(&columns).await.join(", ");
+                let columns = test.strings(&columns).await.join(", ");
                 format!("SELECT CAST(json_array({columns}) AS CHAR) FROM {table} ORDER BY 1")
             }
         };
-        all.extend(test.texts(&rows).await.into_iter().map(|row| format!("{table}: {row}")));
+        all.extend(test.strings(&rows).await.into_iter().map(|row| format!("{table}: {row}")));
     }
     all
 }
@@ -89,8 +89,10 @@ pub(crate) async fn dump(test: &TestDatabase) -> Vec<String> {
 pub(crate) async fn schema(test: &TestDatabase) -> Vec<String> {
     match test.backend {
         Backend::Sqlite => {
-            test.texts("SELECT type || ' ' || name || ' ' || COALESCE(sql, '') FROM sqlite_master ORDER BY 1")
-                .await
+            test.strings(
+                "SELECT type || ' ' || name || ' ' || COALESCE(sql, '') FROM sqlite_master ORDER BY 1",
+            )
+            .await
         }
         Backend::Postgres => {
             let queries = [
@@ -104,7 +106,7 @@ pub(crate) async fn schema(test: &TestDatabase) -> Vec<String> {
             ];
             let mut all = Vec::new();
             for query in queries {
-                all.extend(test.texts(query).await);
+                all.extend(test.strings(query).await);
             }
             all
         }
@@ -112,7 +114,7 @@ pub(crate) async fn schema(test: &TestDatabase) -> Vec<String> {
             let tables =
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY 1";
             let mut all = Vec::new();
-            for table in test.texts(tables).await {
+            for table in test.strings(tables).await {
                 let query =
                     sea_orm::Statement::from_string(test.db.backend(), format!("SHOW CREATE TABLE {table}"));
                 let row = test.db.connection().query_one_raw(query).await.unwrap().unwrap();

@@ -11,7 +11,7 @@ use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream,
 const MIB: usize = 1 << 20;
 
 /// Returns the peak memory of this process, in bytes.
-fn peak(process: &Process) -> usize {
+fn peak_memory(process: &Process) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.split_whitespace().next().unwrap().parse::<usize>().unwrap() * 1024
@@ -28,24 +28,24 @@ fn with_padding(events: &[Value], bytes: usize) -> Vec<Value> {
 }
 
 /// Returns the peak memory of a worker that starts with these events waiting.
-async fn with_bodies_of(bytes: usize) -> usize {
+async fn peak_with_bodies_of(bytes: usize) -> usize {
     let mut stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
     stack.set("queue.prefetch", "400");
     stack.set("worker.batch_bytes", "1MiB");
     let stream = Stream::new(150, Mix::Decidable);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let mut ledger = Ledger::open(&format!("bodies of {} KiB", bytes / 1024), &stack).await;
     for events in with_padding(&stream.events, bytes).chunks(10) {
         ledger.publish(&stack, events).await;
     }
     let mut worker = stack.worker().await;
-    stack.until_decided(stream.len()).await;
-    stack.until_idle().await;
-    let peak = peak(&worker);
+    stack.wait_until_decided(stream.len()).await;
+    stack.wait_until_idle().await;
+    let peak_bytes = peak_memory(&worker);
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     stack.drain().await;
     ledger.close(&stack).await;
-    peak
+    peak_bytes
 }
 
 /// `docs/delivery.md`, "Memory", has the formula: each of 2 pipelines holds 2 batches of 1 MiB or one
@@ -53,7 +53,7 @@ async fn with_bodies_of(bytes: usize) -> usize {
 /// be delivered at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_bodies_take_no_more_memory_than_a_few_batches() {
-    let (small, large) = (with_bodies_of(100).await, with_bodies_of(MIB - 4096).await);
+    let (small, large) = (peak_with_bodies_of(100).await, peak_with_bodies_of(MIB - 4096).await);
     let more = large.saturating_sub(small);
     assert!(more < 64 * MIB, "{} MiB more than with small bodies", more / MIB);
 }
@@ -69,20 +69,20 @@ async fn waiting_messages_take_no_memory_on_the_embedded_queue() {
 }
 
 async fn waiting_messages_take_no_memory(backend: Backend) {
-    let few = with_waiting(backend, 1_000).await;
-    let many = with_waiting(backend, if is_full() { 1_000_000 } else { 10_000 }).await;
+    let few = peak_with_waiting(backend, 1_000).await;
+    let many = peak_with_waiting(backend, if is_full() { 1_000_000 } else { 10_000 }).await;
     let more = many.saturating_sub(few);
-    assert!(more < 24 * MIB, "{} MiB more", more / MIB);
+    assert!(more < 24 * MIB, "{} MiB more than with few waiting messages", more / MIB);
 }
 
-/// Returns the peak memory of a worker with default settings that has this many events waiting, each of
-/// this many bytes and a few hundred more, after it has decided some of them.
-async fn with_defaults(waiting: usize, bytes: usize) -> usize {
+/// Returns the peak memory of a worker with default settings after it has decided some of this many waiting
+/// events, each with this many bytes of padding.
+async fn peak_with_defaults(waiting: usize, bytes: usize) -> usize {
     let mut stack = Stack::new(Backend::Postgres, GatewayShape::Roadmap).await;
     stack.set("queue.prefetch", "400");
     stack.set("worker.batch_size", "200");
     let stream = Stream::new(1_000, Mix::Decidable);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let group = if bytes > MIB / 2 { 10 } else { 250 };
     let events = with_padding(&stream.events[..group], bytes);
     for _ in 0..waiting / group {
@@ -90,29 +90,29 @@ async fn with_defaults(waiting: usize, bytes: usize) -> usize {
     }
     let worker = stack.worker().await;
     let rest = u64::try_from(waiting.saturating_sub(10_000)).unwrap();
-    eventually("the events are done", Duration::from_secs(180), async || {
+    eventually("the worker has taken enough events from the queue", Duration::from_secs(180), async || {
         (stack.queue.depth().await.unwrap().ready <= rest).then_some(())
     })
     .await;
-    peak(&worker)
+    peak_memory(&worker)
 }
 
 /// Documented in `docs/delivery.md`, "Memory", with the measured values.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_with_default_settings_takes_no_more_memory_than_documented() {
-    let large = with_defaults(if is_full() { 400 } else { 100 }, MIB - 4096).await;
-    let small = with_defaults(if is_full() { 100_000 } else { 5_000 }, 0).await;
+    let large = peak_with_defaults(if is_full() { 400 } else { 100 }, MIB - 4096).await;
+    let small = peak_with_defaults(if is_full() { 100_000 } else { 5_000 }, 0).await;
     assert!(large < 160 * MIB, "{} MiB with bodies of 1 MiB", large / MIB);
     assert!(small < 80 * MIB, "{} MiB with small bodies", small / MIB);
 }
 
 /// Returns the peak memory of a worker with this many small events in its queue, most of which stay there.
 /// At the end each event is in the queue or decided.
-async fn with_waiting(backend: Backend, waiting: u64) -> usize {
+async fn peak_with_waiting(backend: Backend, waiting: u64) -> usize {
     let began = Instant::now();
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("queue.prefetch", "400");
-    // An event with nothing to act on only gets a row.
+    // An event of this type changes nothing: it only gets a row.
     let event =
         |n: u64| json!({ "triggerEvent": "MEETING_STARTED", "event_id": format!("w{n}"), "bookingId": n });
     // The confirms are not awaited one by one: that alone would take a quarter of an hour.
@@ -124,24 +124,24 @@ async fn with_waiting(backend: Backend, waiting: u64) -> usize {
     let sent: u64 = sent.into_iter().sum();
     let mut worker = stack.worker().await;
     let part = i64::try_from(waiting / 2).unwrap().min(3_000);
-    eventually("a part of the events is done", Duration::from_secs(180), async || {
+    eventually("a part of the events is decided", Duration::from_secs(180), async || {
         (stack.decided().await >= part).then_some(())
     })
     .await;
-    let peak = peak(&worker);
+    let peak_bytes = peak_memory(&worker);
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     let depth = stack.queue.depth().await.unwrap();
     let decided = u64::try_from(stack.decided().await).unwrap();
-    let there = decided + depth.ready + depth.waiting + depth.dead;
+    let found = decided + depth.ready + depth.waiting + depth.dead;
     report::write(&Row {
         scenario: &format!("{waiting} small events wait"),
         backends: stack.backends(),
         attempted: usize::try_from(waiting).unwrap(),
         accepted: usize::try_from(waiting).unwrap(),
-        lost: usize::try_from(waiting.saturating_sub(there)).unwrap(),
-        duplicated: Some(usize::try_from(there.saturating_sub(sent)).unwrap()),
+        lost: usize::try_from(waiting.saturating_sub(found)).unwrap(),
+        duplicated: Some(usize::try_from(found.saturating_sub(sent)).unwrap()),
         duration: began.elapsed(),
     });
-    assert!((waiting..=sent).contains(&there), "{there} of {waiting} events, {sent} messages: {depth:?}");
-    peak
+    assert!((waiting..=sent).contains(&found), "{found} of {waiting} events, {sent} messages: {depth:?}");
+    peak_bytes
 }

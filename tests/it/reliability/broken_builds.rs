@@ -1,4 +1,4 @@
-//! Checks the broken builds that the tests must find (`scripts/broken-builds`): their patches still apply,
+//! Checks the broken builds that the tests must detect (`scripts/broken-builds`): their patches still apply,
 //! name existing tests, and are listed in `docs/reliability.md`.
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn patches() -> Vec<PathBuf> {
     patches
 }
 
-/// Returns the first two lines of a patch: the test, and what is broken.
+/// Returns the test and the description of what is broken: the first two lines of a patch.
 fn head(patch: &Path) -> (String, String) {
     let text = std::fs::read_to_string(patch).unwrap();
     let mut lines = text.lines();
@@ -23,15 +23,19 @@ fn head(patch: &Path) -> (String, String) {
 #[test]
 fn every_patch_applies() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut wrong = Vec::new();
+    let mut failures = Vec::new();
     for patch in patches() {
         let check = Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(root).output();
         let check = check.unwrap();
         if !check.status.success() {
-            wrong.push(format!("{}: {}", patch.display(), String::from_utf8_lossy(&check.stderr)));
+            failures.push(format!("{}: {}", patch.display(), String::from_utf8_lossy(&check.stderr)));
         }
     }
-    assert!(wrong.is_empty(), "create them again for the current code:\n{}", wrong.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "these patches do not apply; create them again for the current code:\n{}",
+        failures.join("\n")
+    );
 }
 
 #[test]
@@ -42,13 +46,13 @@ fn every_patch_names_a_test_and_is_in_the_document() {
     assert!(all.len() >= 13, "{all:?}");
     for patch in all {
         let (test, broken) = head(&patch);
-        assert!(document.contains(&format!("| {broken} |")), "docs/reliability.md lacks: {broken}");
+        assert!(document.contains(&format!("| {broken} |")), "docs/reliability.md has no row for: {broken}");
         let path = test.replace("::", "/");
-        let there = tests.join(format!("{path}.rs")).exists() || {
+        let exists = tests.join(format!("{path}.rs")).exists() || {
             let (module, name) = path.rsplit_once('/').unwrap();
             let text = std::fs::read_to_string(tests.join(format!("{module}.rs"))).unwrap();
             text.contains(&format!("async fn {name}"))
         };
-        assert!(there, "{}: there is no test {test}", patch.display());
+        assert!(exists, "{}: there is no test {test}", patch.display());
     }
 }

@@ -1,5 +1,5 @@
-//! A process is killed by SIGKILL at a named point (`src/runtime/crash_points.rs`): the next process
-//! completes its work, once.
+//! Kills a process by SIGKILL at a named point (`src/runtime/crash_points.rs`): the next process
+//! completes the work, and every effect happens once.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -70,18 +70,19 @@ fn is_passed(backend: Backend, traffic: Traffic, point: &str) -> bool {
 }
 
 async fn matrix(backend: Backend) {
-    let mut done = 0;
+    let mut count = 0;
     for traffic in [Normal, Retries, Dead] {
         for point in PIPELINE.into_iter().chain(RECORDER) {
             let wanted = is_full() || REPRESENTATIVE.contains(&(backend, traffic, point));
             if wanted && is_passed(backend, traffic, point) {
-                worker_dies(backend, traffic, point).await;
-                done += 1;
+                kill_worker_at(backend, traffic, point).await;
+                count += 1;
             }
         }
     }
     let representative = REPRESENTATIVE.iter().filter(|(of, ..)| *of == backend).count();
-    assert!(done == if is_full() { if backend == Sqlite { 26 } else { 30 } } else { representative });
+    let expected = if is_full() { if backend == Sqlite { 26 } else { 30 } } else { representative };
+    assert_eq!(count, expected, "the number of combinations that were tested");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,15 +100,15 @@ async fn a_worker_that_dies_at_any_point_loses_nothing_on_sqlite_with_the_embedd
     matrix(Sqlite).await;
 }
 
-/// Kills a worker at this point, lets another one complete the work, and counts.
-async fn worker_dies(backend: Backend, traffic: Traffic, point: &str) {
+/// Kills a worker at this point, lets another worker complete the work, and checks the ledger.
+async fn kill_worker_at(backend: Backend, traffic: Traffic, point: &str) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     // More batches than pipelines, so that some are settled and some in progress when the worker dies.
     stack.set("worker.batch_size", "10");
     let stream = Stream::new(EVENTS, if traffic == Dead { Mix::Dead } else { Mix::Decidable });
-    stream.open_salons(&stack.world).await;
+    stream.insert_salons(&stack.world).await;
     if traffic != Retries {
-        stream.open_appointments(&stack.world).await;
+        stream.insert_appointments(&stack.world).await;
     }
     let kind = match traffic {
         Normal => "decided at once",
@@ -119,58 +120,58 @@ async fn worker_dies(backend: Backend, traffic: Traffic, point: &str) {
 
     // The recorder may get everything in its first batch.
     let passage = if RECORDER.contains(&point) { 1 } else { 2 };
-    let mut worker = start_to_die(&stack, &["serve", "worker"], point, passage);
-    dies(&mut worker, point).await;
+    let mut worker = start_with_crash_point(&stack, &["serve", "worker"], point, passage);
+    assert_crashed_at(&mut worker, point).await;
     stack.wait_until_requeued().await;
 
     if traffic == Retries {
-        stream.open_appointments(&stack.world).await;
+        stream.insert_appointments(&stack.world).await;
     }
     stack.drain().await;
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
 
-fn start_to_die(stack: &Stack, arguments: &[&str], point: &str, passage: u32) -> Process {
+fn start_with_crash_point(stack: &Stack, arguments: &[&str], point: &str, passage: u32) -> Process {
     let mut command = stack.command(arguments);
     command.env("HOSTMATCH_CRASH_AT", format!("{point}:{passage}"));
     stack.launch(command)
 }
 
-async fn dies(process: &mut Process, point: &str) {
-    let end = process.end().await;
-    assert_eq!(end.signal(), Some(9), "it should have died at {point}: {end} {}", process.stderr());
+async fn assert_crashed_at(process: &mut Process, point: &str) {
+    let end = process.wait().await;
+    assert_eq!(end.signal(), Some(9), "the process must be killed at {point}: {end} {}", process.stderr());
     assert_eq!(process.log_lines("crashing here, as requested")[0]["point"], point);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_that_dies_loses_no_event_that_it_had_accepted() {
     for point in ["before_confirm", "after_confirm"] {
-        edge_dies(MariaDb, point).await;
+        kill_edge_at(MariaDb, point).await;
         if is_full() {
-            edge_dies(Sqlite, point).await;
+            kill_edge_at(Sqlite, point).await;
         }
     }
 }
 
 /// Kills an edge while events are posted to it; senders that get no response send again.
-async fn edge_dies(backend: Backend, point: &str) {
+async fn kill_edge_at(backend: Backend, point: &str) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("edge.allow_unsigned", "true");
     // Crashes with a spool have their own tests (edge/spool_crashes.rs).
     stack.set("edge.spool", "");
     let stream = Stream::new(EVENTS, Mix::All);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let mut ledger = Ledger::open(&format!("edge killed at `{point}`, senders repeat"), &stack).await;
-    // An event with nothing to act on is not queued.
+    // The edge does not queue events that cannot change anything.
     let events: Vec<Value> =
         stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
 
-    let mut edge = start_to_die(&stack, &["serve", "edge", "--listen", "127.0.0.1:0"], point, 20);
+    let mut edge = start_with_crash_point(&stack, &["serve", "edge", "--listen", "127.0.0.1:0"], point, 20);
     let line = edge.wait_for_log("the edge is listening").await;
     let refused = ledger.post(line["address"].as_str().unwrap(), &events).await;
-    dies(&mut edge, point).await;
-    assert_eq!(refused.len(), events.len() - 19, "it died at the twentieth event");
+    assert_crashed_at(&mut edge, point).await;
+    assert_eq!(refused.len(), events.len() - 19, "the edge must be killed at the twentieth event");
 
     let (mut edge, base) = stack.edge("edge").await;
     let refused = ledger.post(base.trim_start_matches("http://"), &refused).await;

@@ -10,17 +10,17 @@ use crate::support::{
     Backend, Ledger, Mix, Process, Server, Stack, Stream, World, amqp_url, eventually, is_full,
 };
 
-const HOLDS: &str = "the database cannot be used: holding the batch without counting an attempt";
+const HOLDING_MESSAGE: &str = "the database cannot be used: holding the batch without counting an attempt";
 
-/// The time that each of the many connections waits to be accepted.
+/// The time that each of many new connections waits to be accepted.
 const ADMISSION_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Checks that everything was done once, and that no event has lost an attempt.
-async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
-    stack.until_decided(stream.len()).await;
-    stack.until_idle().await;
-    for said in ["an event is tried again later", "an event became a dead letter"] {
-        let lines = worker.log_lines(said);
+/// Checks that everything was done once, and that no attempt was counted.
+async fn assert_done_without_retries(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
+    stack.wait_until_decided(stream.len()).await;
+    stack.wait_until_idle().await;
+    for message in ["an event is tried again later", "an event became a dead letter"] {
+        let lines = worker.log_lines(message);
         assert!(lines.is_empty(), "{lines:?}");
     }
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
@@ -29,7 +29,7 @@ async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) 
     stream.assert_done(&stack).await;
 }
 
-/// The actions of an administrator on one of the engines.
+/// An administrator's connection to one of the engines.
 struct Administrator {
     backend: Backend,
     connection: DatabaseConnection,
@@ -40,8 +40,8 @@ impl Administrator {
         self.connection.execute_unprepared(statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
     }
 
-    /// Creates a user with the worker's rights and without any privilege of an administrator.
-    async fn make_worker(&self) {
+    /// Creates a user with the worker's privileges and without any privilege of an administrator.
+    async fn create_worker_user(&self) {
         let statements: &[&str] = match self.backend {
             Backend::MariaDb => &[
                 "CREATE USER worker IDENTIFIED BY 'w'",
@@ -89,66 +89,66 @@ impl Administrator {
     }
 }
 
-on_engines!(a_database_server_that_refuses_for_a_while: mariadb, postgres);
-async fn a_database_server_that_refuses_for_a_while(backend: Backend) {
+on_engines!(a_server_that_refuses_writes_and_connections_loses_nothing: mariadb, postgres);
+async fn a_server_that_refuses_writes_and_connections_loses_nothing(backend: Backend) {
     let Some(server) = Server::start(backend, 30).await else { return };
-    refuses(&server, backend).await;
+    refuse_writes_and_connections(&server, backend).await;
 }
 
-async fn refuses(server: &Server, backend: Backend) {
+async fn refuse_writes_and_connections(server: &Server, backend: Backend) {
     let test = server.create_gateway().await;
     // The test uses a separate pool, so that it has a connection when no other session gets one.
     let connection = sea_orm::Database::connect(&test.url).await.unwrap();
     let admin = Administrator { backend, connection };
-    admin.make_worker().await;
+    admin.create_worker_user().await;
     let url = with_account(&test.url, "worker", "w");
     let mut stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
     stack.set("database.url", &url);
     stack.set("database.acquire_timeout", "1s");
     let stream = Stream::new(if is_full() { 2_000 } else { 300 }, Mix::Decidable);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let mut ledger = Ledger::open("read-only, and too many connections", &stack).await;
     let (first, second) = stream.events.split_at(stream.events.len() / 2);
     let mut worker = stack.worker().await;
     admin.set_read_only(true).await;
     ledger.publish(&stack, first).await;
-    worker.wait_for_log(HOLDS).await;
+    worker.wait_for_log(HOLDING_MESSAGE).await;
     assert_eq!(stack.decided().await, 0);
     admin.set_read_only(false).await;
-    stack.until_idle().await;
+    stack.wait_until_idle().await;
 
-    let held = worker.log_lines(HOLDS).len();
-    let crowd = crowd(&url, &admin).await;
+    let held = worker.log_lines(HOLDING_MESSAGE).len();
+    let occupied = occupy_connections(&url, &admin).await;
     ledger.publish(&stack, second).await;
     eventually("the worker holds its batch again", Duration::from_secs(90), async || {
-        (worker.log_lines(HOLDS).len() > held).then_some(())
+        (worker.log_lines(HOLDING_MESSAGE).len() > held).then_some(())
     })
     .await;
-    drop(crowd);
-    end(stack, stream, ledger, worker).await;
+    drop(occupied);
+    assert_done_without_retries(stack, stream, ledger, worker).await;
     admin.connection.close().await.unwrap();
 }
 
 /// Occupies every connection, including the worker's, so that it needs new ones.
-async fn crowd(url: &str, admin: &Administrator) -> Vec<DatabaseConnection> {
+async fn occupy_connections(url: &str, admin: &Administrator) -> Vec<DatabaseConnection> {
     let mut options = sea_orm::ConnectOptions::new(url);
     options.connect_timeout(ADMISSION_TIMEOUT).acquire_timeout(ADMISSION_TIMEOUT).sqlx_logging(false);
-    let mut crowd = Vec::new();
+    let mut connections = Vec::new();
     admin.end_sessions().await;
     // A session that was reported to end may still occupy its connection.
     for _ in 0..3 {
         while let Ok(one) = sea_orm::Database::connect(options.clone()).await {
-            crowd.push(one);
-            assert!(crowd.len() <= 60, "the server has no connection limit");
+            connections.push(one);
+            assert!(connections.len() <= 60, "the server has no connection limit");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    crowd
+    connections
 }
 
-on_engines!(a_database_that_is_unreachable_for_two_minutes: mariadb, postgres);
+on_engines!(a_database_that_is_unreachable_for_two_minutes_loses_nothing: mariadb, postgres);
 /// No attempt is counted and nothing is dead-lettered.
-async fn a_database_that_is_unreachable_for_two_minutes(backend: Backend) {
+async fn a_database_that_is_unreachable_for_two_minutes_loses_nothing(backend: Backend) {
     let Some(server) = Server::start(backend, 50).await else { return };
     outage_under_load(server).await;
 }
@@ -156,18 +156,18 @@ async fn a_database_that_is_unreachable_for_two_minutes(backend: Backend) {
 async fn outage_under_load(mut server: Server) {
     let mut stack = server.create_stack().await;
     stack.set("worker.hold", if is_full() { "30s" } else { "2s" });
-    let away = Duration::from_secs(if is_full() { 120 } else { 8 });
+    let outage = Duration::from_secs(if is_full() { 120 } else { 8 });
     let stream = Stream::new(if is_full() { 5_000 } else { 500 }, Mix::Decidable);
-    stream.open(&stack.world).await;
-    let what = format!("database away for {} s under load", away.as_secs());
-    let mut ledger = Ledger::open(&what, &stack).await;
+    stream.insert_all(&stack.world).await;
+    let scenario = format!("database unreachable for {} s under load", outage.as_secs());
+    let mut ledger = Ledger::open(&scenario, &stack).await;
     let worker = stack.worker().await;
     let (first, second) = stream.events.split_at(stream.events.len() / 2);
     ledger.publish(&stack, first).await;
-    stack.until_decided(50).await;
+    stack.wait_until_decided(50).await;
     server.stop().await;
-    tokio::join!(ledger.publish(&stack, second), tokio::time::sleep(away));
-    assert!(stack.queue.depth().await.unwrap().ready > 0, "the outage hit the middle");
+    tokio::join!(ledger.publish(&stack, second), tokio::time::sleep(outage));
+    assert!(stack.queue.depth().await.unwrap().ready > 0, "the outage must begin while events are waiting");
     server.restart().await;
-    end(stack, stream, ledger, worker).await;
+    assert_done_without_retries(stack, stream, ledger, worker).await;
 }

@@ -1,4 +1,4 @@
-//! Tests files that cannot grow: that of an SQLite database, and those of the embedded queue.
+//! Tests full disks: the file of an SQLite database, or of the embedded queue, cannot grow.
 
 use std::process::Command;
 
@@ -13,14 +13,14 @@ async fn a_full_disk_under_sqlite_loses_nothing() {
     let mut stack = Stack::on(world, Some(crate::support::amqp_url())).await;
     stack.set("worker.batch_size", "25");
     let stream = Stream::new(300, Mix::Decidable);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let mut ledger = Ledger::open("disk full", &stack).await;
     ledger.publish(&stack, &stream.events).await;
-    let mut worker = stack.start_through(small_files(), &["serve", "worker"]);
+    let mut worker = stack.start_through(with_file_size_limit(), &["serve", "worker"]);
     worker.wait_for_log("the database cannot be used: holding the batch without counting an attempt").await;
-    make_room(&worker);
-    stack.until_decided(stream.len()).await;
-    stack.until_idle().await;
+    lift_file_size_limit(&worker);
+    stack.wait_until_decided(stream.len()).await;
+    stack.wait_until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     stack.drain().await;
     ledger.close(&stack).await;
@@ -29,44 +29,48 @@ async fn a_full_disk_under_sqlite_loses_nothing() {
 
 /// Returns a command that runs its arguments with a limit of 128 KiB per file: for SQLite that is a full
 /// disk. (The limit is in blocks of 512 bytes. The shell ignores the signal that would end the process, and
-/// the program inherits that.)
-fn small_files() -> Command {
+/// the program inherits this setting.)
+fn with_file_size_limit() -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' XFSZ; ulimit -S -f 256; exec \"$0\" \"$@\""]);
     shell
 }
 
-fn make_room(process: &Process) {
-    let room =
+fn lift_file_size_limit(process: &Process) {
+    let status =
         Command::new("prlimit").args(["--fsize=unlimited", "--pid", &process.id().to_string()]).status();
-    assert!(room.unwrap().success());
+    assert!(status.unwrap().success(), "prlimit failed");
 }
 
-/// The file of the embedded queue cannot grow: the edge answers with success only for events that it has
-/// written, and the worker gets nothing until there is room.
+/// The file of the embedded queue cannot grow: the edge responds with 2xx only to events that it has
+/// written, and the worker gets no message until the file can grow.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_under_the_embedded_queue_loses_nothing() {
     let world = World::new(Backend::Postgres, GatewayShape::Roadmap).await;
     let mut stack = Stack::on(world, None).await;
     stack.set("edge.allow_unsigned", "true");
     let stream = Stream::new(600, Mix::Decidable);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let mut ledger = Ledger::open("disk of the embedded queue full", &stack).await;
-    let mut edge = stack.start_through(small_files(), &["serve", "edge", "--listen", "127.0.0.1:0"]);
+    let mut edge = stack.start_through(with_file_size_limit(), &["serve", "edge", "--listen", "127.0.0.1:0"]);
     let address = edge.wait_for_log("the edge is listening").await["address"].as_str().unwrap().to_owned();
     let events: Vec<Value> =
         stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
     let refused = ledger.post(&address, &events).await;
     assert!(!refused.is_empty() && refused.len() < events.len(), "{} refused", refused.len());
-    make_room(&edge);
+    lift_file_size_limit(&edge);
     let refused = ledger.post(&address, &refused).await;
-    assert!(refused.is_empty(), "there is room again: {}", edge.stderr());
+    assert!(
+        refused.is_empty(),
+        "the edge must accept events when its file can grow again: {}",
+        edge.stderr()
+    );
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 
-    let mut worker = stack.start_through(small_files(), &["serve", "worker"]);
+    let mut worker = stack.start_through(with_file_size_limit(), &["serve", "worker"]);
     worker.wait_for_log("no messages can be read; trying again").await;
-    make_room(&worker);
-    stack.until_idle().await;
+    lift_file_size_limit(&worker);
+    stack.wait_until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     stack.drain().await;
     ledger.close(&stack).await;

@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use super::assert_done_once;
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, is_full};
 
-/// The database refuses appointments from this id on, after a call of [`refuse`].
+/// The database refuses appointments from this id on, after a call of [`refuse_changes`].
 const FIRST_REFUSED_APPOINTMENT: u32 = 1_000_000;
 
 fn full_or_usual(full: u32, usual: u32) -> u32 {
     if is_full() { full } else { usual }
 }
 
-/// Returns the backends of a scenario: all of them, or one.
-fn on(usual: Backend) -> Vec<Backend> {
+/// Returns the backends of a scenario: all of them in a full run, otherwise one.
+fn backends(usual: Backend) -> Vec<Backend> {
     if is_full() { vec![Backend::MariaDb, Backend::Postgres, Backend::Sqlite] } else { vec![usual] }
 }
 
@@ -25,7 +25,7 @@ async fn two_workers(stack: &Stack) {
     for _ in 0..2 {
         workers.push(stack.worker().await);
     }
-    stack.until_idle().await;
+    stack.wait_until_idle().await;
     for worker in &mut workers {
         assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     }
@@ -34,9 +34,9 @@ async fn two_workers(stack: &Stack) {
 }
 
 /// Makes the database refuse every change of the appointments from [`FIRST_REFUSED_APPOINTMENT`] on.
-async fn refuse(world: &World) {
+async fn refuse_changes(world: &World) {
     let begin = "CREATE TRIGGER refuse BEFORE UPDATE ON appointments FOR EACH ROW";
-    let refuse = match world.test.backend {
+    let statement = match world.test.backend {
         Backend::Sqlite => {
             format!("{begin} WHEN NEW.id >= {FIRST_REFUSED_APPOINTMENT} BEGIN SELECT RAISE(ABORT, 'no'); END")
         }
@@ -49,25 +49,25 @@ async fn refuse(world: &World) {
             "ALTER TABLE appointments ADD CONSTRAINT refuse CHECK (id < {FIRST_REFUSED_APPOINTMENT} OR calcom_host_id IS NULL)"
         ),
     };
-    world.run(&refuse).await;
+    world.run(&statement).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_failing_messages() {
-    for backend in on(Backend::Postgres) {
+    for backend in backends(Backend::Postgres) {
         let stack = Stack::new(backend, GatewayShape::Roadmap).await;
         let count = full_or_usual(3_000, 300);
         let mut stream = Stream::new(count, Mix::Dead);
         for n in 0..count / 10 {
-            stream.add_dead(FIRST_REFUSED_APPOINTMENT + n, 3 * n as usize);
+            stream.add_dead_letter(FIRST_REFUSED_APPOINTMENT + n, 3 * n as usize);
         }
-        stream.open(&stack.world).await;
-        refuse(&stack.world).await;
+        stream.insert_all(&stack.world).await;
+        refuse_changes(&stack.world).await;
         let mut ledger = Ledger::open("only failing messages", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
         stream.assert_done(&stack).await;
-        // Not an event as a string, nor JSON, nor even text.
+        // Bodies that are not an event: JSON strings with a null character.
         let garbage: Vec<Value> = (0..count / 3).map(|n| json!(format!("garbage \u{0} {n}"))).collect();
         ledger.publish(&stack, &garbage).await;
         two_workers(&stack).await;
@@ -79,15 +79,15 @@ async fn only_failing_messages() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_failing_message_in_a_thousand() {
-    for backend in on(Backend::MariaDb) {
+    for backend in backends(Backend::MariaDb) {
         let stack = Stack::new(backend, GatewayShape::Live).await;
         let count = full_or_usual(10_000, 2_000);
         let mut stream = Stream::new(count, Mix::Decidable);
         for n in 0..count / 1_000 {
-            stream.add_dead(FIRST_REFUSED_APPOINTMENT + n, (n * 1_000 + 500) as usize);
+            stream.add_dead_letter(FIRST_REFUSED_APPOINTMENT + n, (n * 1_000 + 500) as usize);
         }
-        stream.open(&stack.world).await;
-        refuse(&stack.world).await;
+        stream.insert_all(&stack.world).await;
+        refuse_changes(&stack.world).await;
         let mut ledger = Ledger::open("one failing message in a thousand", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
@@ -98,10 +98,10 @@ async fn one_failing_message_in_a_thousand() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_any_size() {
     const MEBIBYTE: usize = 1 << 20;
-    for backend in on(Backend::MariaDb) {
+    for backend in backends(Backend::MariaDb) {
         let stack = Stack::new(backend, GatewayShape::Roadmap).await;
         let mut stream = Stream::new(60, Mix::All);
-        stream.open(&stack.world).await;
+        stream.insert_all(&stack.world).await;
         // More than a batch may hold, and more than the database accepts at once.
         for (n, event) in stream.events.iter_mut().enumerate() {
             let size = match n {
@@ -125,11 +125,11 @@ async fn bodies_of_any_size() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_ten_times() {
-    for backend in on(Backend::MariaDb) {
+    for backend in backends(Backend::MariaDb) {
         let stack = Stack::new(backend, GatewayShape::Live).await;
         let mut stream = Stream::new(full_or_usual(2_000, 200), Mix::All);
         stream.repeat(10);
-        stream.open(&stack.world).await;
+        stream.insert_all(&stack.world).await;
         let mut ledger = Ledger::open("every event ten times", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
@@ -139,11 +139,11 @@ async fn every_event_ten_times() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_newest_event_first() {
-    for backend in on(Backend::Postgres) {
+    for backend in backends(Backend::Postgres) {
         let stack = Stack::new(backend, GatewayShape::Roadmap).await;
         let mut stream = Stream::new(full_or_usual(5_000, 1_000), Mix::All);
         stream.reverse();
-        stream.open(&stack.world).await;
+        stream.insert_all(&stack.world).await;
         let mut ledger = Ledger::open("fully reversed order", &stack).await;
         ledger.publish(&stack, &stream.events).await;
         two_workers(&stack).await;
@@ -151,16 +151,16 @@ async fn the_newest_event_first() {
     }
 }
 
-/// The host, whom the workers match by e-mail with member of staff 1, and the person maps to 2.
+/// A host that the workers map to [`BY_EMAIL`], and a person maps to [`BY_HAND`].
 const HOST: u32 = 501;
 const BY_EMAIL: u32 = 1;
 const BY_HAND: u32 = 2;
-/// The person gives single appointments to this one.
+/// The member of staff to whom the person assigns some of the appointments.
 const PICKED: u32 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workers_and_a_person_on_the_same_host() {
-    for backend in on(Backend::MariaDb) {
+    for backend in backends(Backend::MariaDb) {
         let stack = Stack::new(backend, GatewayShape::Roadmap).await;
         let world = &stack.world;
         world.company(1).await;
@@ -173,26 +173,26 @@ async fn two_workers_and_a_person_on_the_same_host() {
         }
         let mut ledger = Ledger::open("two workers and a person on one host", &stack).await;
         let mut workers = [stack.worker().await, stack.worker().await];
-        // Works in rounds, so that the workers and the person meet on a machine of any speed.
+        // Works in rounds, so that the workers and the person work at the same time on a machine of any speed.
         let rounds: Vec<Vec<Value>> = (1..=3)
             .map(|day| (1..=count).map(|id| event(id, day, HOST, "anna@salon.example")).collect())
             .collect();
         let picked: Vec<u32> = (1..=count).step_by(10).collect();
         let person = async {
-            stack.until_decided(count as usize / 4).await;
-            maps_by_hand(world).await;
+            stack.wait_until_decided(count as usize / 4).await;
+            map_by_hand(world).await;
             for id in &picked {
                 world.set_staff_externally(*id, Some(PICKED)).await;
             }
         };
         tokio::join!(stack.publish(&rounds[0]), person);
         stack.publish(&rounds[1]).await;
-        stack.until_decided(2 * count as usize).await;
+        stack.wait_until_decided(2 * count as usize).await;
         stack.publish(&rounds[2]).await;
         rounds.iter().flatten().for_each(|event| ledger.record_sent(event, true));
         picked.iter().for_each(|id| ledger.record_manual_change(*id));
-        stack.until_decided(3 * count as usize).await;
-        stack.until_idle().await;
+        stack.wait_until_decided(3 * count as usize).await;
+        stack.wait_until_idle().await;
         for worker in &mut workers {
             assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
         }
@@ -207,7 +207,7 @@ async fn two_workers_and_a_person_on_the_same_host() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_hosts_that_all_workers_meet_at_once() {
     const EACH: u32 = 8;
-    for backend in on(Backend::Postgres) {
+    for backend in backends(Backend::Postgres) {
         let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
         // Small batches in many pipelines: neighbours in the queue are decided at the same time.
         stack.set("worker.batch_size", "4");
@@ -222,11 +222,11 @@ async fn new_hosts_that_all_workers_meet_at_once() {
         for id in &appointments {
             world.appointment(id + 1, 1, &format!("L{}", id + 1)).await;
         }
-        let met = |id: &u32| {
+        let event_of = |id: &u32| {
             let host = id / EACH + 1;
             event(id + 1, 1, host, &format!("anna{host}@salon.example"))
         };
-        let events: Vec<Value> = appointments.iter().map(met).collect();
+        let events: Vec<Value> = appointments.iter().map(event_of).collect();
         let mut ledger = Ledger::open("new hosts, met by eight pipelines at once", &stack).await;
         ledger.publish(&stack, &events).await;
         two_workers(&stack).await;
@@ -248,21 +248,21 @@ fn event(appointment: u32, day: u32, host: u32, email: &str) -> Value {
     })
 }
 
-/// Lets a person map the host in the gateway, whatever the workers have found in the meantime.
-async fn maps_by_hand(world: &World) {
+/// Maps the host as a person would in the gateway, whatever the workers have mapped in the meantime.
+async fn map_by_hand(world: &World) {
     let time_limit = std::time::Duration::from_secs(60);
     crate::support::eventually("the person's mapping is saved", time_limit, async || {
         let tx = world.test.db.begin().await.unwrap();
-        match maps_in(&tx, world).await {
+        match map_in_transaction(&tx, world).await {
             Ok(()) => tx.commit().await.ok(),
-            // A worker held the lock: try again.
+            // A worker holds the lock: try again.
             Err(_) => tx.rollback().await.ok().and(None),
         }
     })
     .await;
 }
 
-async fn maps_in(tx: &DatabaseTransaction, world: &World) -> Result<(), DbErr> {
+async fn map_in_transaction(tx: &DatabaseTransaction, world: &World) -> Result<(), DbErr> {
     let lock = if world.test.backend == Backend::Sqlite { "" } else { " FOR UPDATE" };
     let active = format!("FROM calcom_host_mappings WHERE calcom_host_id = {HOST} AND is_active");
     let statement = Statement::from_string(world.test.db.backend(), format!("SELECT id {active}{lock}"));

@@ -1,5 +1,5 @@
 //! Nothing is lost and nothing happens twice: faults hit real processes, and afterwards the test counts
-//! from outside what happened to every event (`support/ledger.rs`).
+//! what happened to every event, from outside (`support/ledger.rs`).
 //!
 //! A representative part of each scenario runs with every test run, all of it with `HOSTMATCH_TEST_FULL=1`.
 //! `scripts/reliability` runs everything and creates the table in `docs/reliability.md`.
@@ -15,16 +15,16 @@ mod confirms;
 mod crashes;
 mod databases;
 mod disks;
-mod edge_line;
+mod edge_connection;
 mod floods;
 mod proxies;
 mod servers;
 mod soaking;
 
-/// Waits until everything is done, ends the worker, and checks that everything was done once.
-async fn end(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
-    stack.until_decided(stream.len()).await;
-    stack.until_idle().await;
+/// Waits until everything is done, stops the worker, and checks that everything was done once.
+async fn stop_and_check(stack: Stack, stream: Stream, ledger: Ledger, mut worker: Process) {
+    stack.wait_until_decided(stream.len()).await;
+    stack.wait_until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     stack.drain().await;
     assert_done_once(stack, stream, ledger).await;
@@ -46,6 +46,6 @@ async fn without_crash_points_the_variable_has_no_effect() {
     let mut command = stack.command(&["serve", "worker", "--until-empty", "--output", "json"]);
     command.env("HOSTMATCH_CRASH_AT", "received:1");
     let mut worker = stack.launch(command);
-    assert_eq!(worker.end().await.code(), Some(0), "{}", worker.stderr());
+    assert_eq!(worker.stop_and_check().await.code(), Some(0), "{}", worker.stderr());
     assert_eq!(worker.report()["counts"]["dead_letter"], 1);
 }

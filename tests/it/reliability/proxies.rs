@@ -29,18 +29,18 @@ struct Scene {
     proxy: Proxy,
     stream: Stream,
     ledger: Ledger,
-    line: Connection,
+    connection: Connection,
 }
 
 impl Scene {
-    async fn new(what: &str, line: Connection, backend: Backend) -> Self {
+    async fn new(what: &str, connection: Connection, backend: Backend) -> Self {
         let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        let real = match line {
+        let real = match connection {
             Broker => amqp_url(),
             Database => stack.world.test.url.clone(),
         };
         let proxy = Proxy::start(&Proxy::target(&real)).await;
-        match line {
+        match connection {
             Broker => {
                 let url = format!("{}/%2f?heartbeat=2", proxy.url(&real).trim_end_matches('/'));
                 stack.set("queue.url", &url);
@@ -48,51 +48,52 @@ impl Scene {
                 stack.set("queue.connect_timeout", "3s");
             }
             Database => {
-                stack.set("database.url", &readable(&proxy.url(&real)));
+                stack.set("database.url", &unencrypted(&proxy.url(&real)));
                 stack.set("database.acquire_timeout", "2s");
                 stack.set("database.statement_timeout", "2s");
             }
         }
-        // Several batches, so that there is a middle.
+        // Several batches, so that a fault can happen between two of them.
         stack.set("worker.batch_size", "20");
         let stream = Stream::new(if is_full() { 200 } else { 60 }, Mix::All);
-        stream.open(&stack.world).await;
+        stream.insert_all(&stack.world).await;
         let mut ledger = Ledger::open(what, &stack).await;
         ledger.publish(&stack, &stream.events).await;
-        Self { stack, proxy, stream, ledger, line }
+        Self { stack, proxy, stream, ledger, connection }
     }
 
     /// Waits until the worker logs that it has noticed the silent connection.
     async fn until_noticed(&self, worker: &mut Process) {
-        let says = match self.line {
+        let message = match self.connection {
             Broker => "no connection to the broker; trying again",
             Database => "the database cannot be used: holding the batch without counting an attempt",
         };
-        let waits = "waiting for the database";
-        crate::support::eventually(says, Duration::from_secs(60), async || {
+        let waiting_message = "waiting for the database";
+        crate::support::eventually(message, Duration::from_secs(60), async || {
             assert!(worker.is_running(), "{}", worker.stderr());
-            (!worker.log_lines(says).is_empty() || !worker.log_lines(waits).is_empty()).then_some(())
+            (!worker.log_lines(message).is_empty() || !worker.log_lines(waiting_message).is_empty())
+                .then_some(())
         })
         .await;
     }
 
     async fn end(self, worker: Process) {
-        super::end(self.stack, self.stream, self.ledger, worker).await;
+        super::stop_and_check(self.stack, self.stream, self.ledger, worker).await;
     }
 }
 
 /// The proxy searches for plain text, so the connection must be unencrypted even if the server offers TLS.
-fn readable(url: &str) -> String {
+fn unencrypted(url: &str) -> String {
     with_parameter(url, if url.starts_with("postgres") { "sslmode=disable" } else { "ssl-mode=DISABLED" })
 }
 
 /// Applies one fault at one point; then the connection works again.
-async fn with_fault(what: &str, line: Connection, backend: Backend, when: When, fault: Fault) {
-    let what = format!("{what}, {}: {fault:?}", line.name());
-    let scene = Scene::new(&what, line, backend).await;
+async fn with_fault(what: &str, connection: Connection, backend: Backend, when: When, fault: Fault) {
+    let what = format!("{what}, {}: {fault:?}", connection.name());
+    let scene = Scene::new(&what, connection, backend).await;
     scene.proxy.plan(when, fault);
     let mut worker = scene.stack.start(&["serve", "worker"]);
-    scene.proxy.until_fault().await;
+    scene.proxy.wait_for_fault().await;
     if fault == Fault::Stall {
         scene.until_noticed(&mut worker).await;
         scene.proxy.set(Mode::Pass);
@@ -100,20 +101,20 @@ async fn with_fault(what: &str, line: Connection, backend: Backend, when: When, 
     scene.end(worker).await;
 }
 
-/// Tests a connection that is bad all the time.
-async fn bad(what: &str, line: Connection, backend: Backend, mode: Mode) {
-    let what = format!("{what}, {}", line.name());
-    let scene = Scene::new(&what, line, backend).await;
+/// Tests a connection that is in this mode all the time.
+async fn with_mode(what: &str, connection: Connection, backend: Backend, mode: Mode) {
+    let what = format!("{what}, {}", connection.name());
+    let scene = Scene::new(&what, connection, backend).await;
     scene.proxy.set(mode);
     let worker = scene.stack.start(&["serve", "worker"]);
     scene.end(worker).await;
 }
 
-/// The operations that may be in progress when the fault happens.
+/// The points at which the fault may happen.
 const BROKER_POINTS: [(&str, When); 4] = [
     ("while connecting", When::Bytes(700)),
     ("among deliveries", When::Answers(DELIVER)),
-    // The copy is in its queue without a confirm: it may arrive twice, but must have only one effect.
+    // The copy is in its queue, but not confirmed: it may be published twice, but must have only one effect.
     ("before a confirm arrives", When::Answers(ACK)),
     ("before an acknowledgement arrives", When::Sends(ACK)),
 ];
@@ -145,11 +146,11 @@ const REPRESENTATIVE: [(Connection, Backend, &str, Fault); 13] = [
 
 const FAULTS: [Fault; 4] = [Fault::Cut, Fault::Reset, Fault::SlowClose, Fault::Stall];
 
-async fn matrix(line: Connection, backend: Backend, points: &[(&str, When)]) {
+async fn matrix(connection: Connection, backend: Backend, points: &[(&str, When)]) {
     for (point, when) in points {
         for fault in FAULTS {
-            if is_full() || REPRESENTATIVE.contains(&(line, backend, point, fault)) {
-                with_fault(point, line, backend, *when, fault).await;
+            if is_full() || REPRESENTATIVE.contains(&(connection, backend, point, fault)) {
+                with_fault(point, connection, backend, *when, fault).await;
             }
         }
     }
@@ -173,19 +174,19 @@ async fn the_connection_to_postgresql_breaks_at_any_point() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_connection_has_no_other_effect() {
     let (late, slow) = (Mode::Latency(Duration::from_millis(20)), Mode::Throttle(64_000));
-    for (line, backend) in [(Broker, Postgres), (Database, MariaDb), (Database, Postgres)] {
+    for (connection, backend) in [(Broker, Postgres), (Database, MariaDb), (Database, Postgres)] {
         if is_full() || backend == Postgres {
-            bad("20 ms late", line, backend, late).await;
+            with_mode("20 ms late", connection, backend, late).await;
         }
-        if is_full() || line == Broker || backend == MariaDb {
-            bad("64 kB/s", line, backend, slow).await;
+        if is_full() || connection == Broker || backend == MariaDb {
+            with_mode("64 kB/s", connection, backend, slow).await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_whose_acknowledgements_are_lost_notices_and_reconnects() {
-    let mut scene = Scene::new("acknowledgements are swallowed", Broker, MariaDb).await;
+    let mut scene = Scene::new("acknowledgements are dropped", Broker, MariaDb).await;
     scene.stack.set("queue.prefetch", "20");
     scene.stack.set("worker.stalled_after", "1s");
     scene.proxy.set(Mode::SwallowAcks);
@@ -200,14 +201,20 @@ async fn a_worker_whose_acknowledgements_are_lost_notices_and_reconnects() {
 async fn a_connection_cut_at_any_byte() {
     let points: &[usize] =
         if is_full() { &[1, 9, 60, 200, 500, 1_000, 3_000, 10_000, 30_000, 60_000] } else { &[4_000] };
-    let lines = [(Broker, Postgres), (Database, Postgres), (Database, MariaDb)];
-    let lines = if is_full() { &lines[..] } else { &lines[..1] };
-    let harms: &[Fault] = if is_full() { &FAULTS } else { &[Fault::SlowClose] };
-    for (line, backend) in lines {
-        for fault in harms {
+    let connections = [(Broker, Postgres), (Database, Postgres), (Database, MariaDb)];
+    let connections = if is_full() { &connections[..] } else { &connections[..1] };
+    let faults: &[Fault] = if is_full() { &FAULTS } else { &[Fault::SlowClose] };
+    for (connection, backend) in connections {
+        for fault in faults {
             for point in points {
-                with_fault(&format!("after {point} bytes"), *line, *backend, When::Bytes(*point), *fault)
-                    .await;
+                with_fault(
+                    &format!("after {point} bytes"),
+                    *connection,
+                    *backend,
+                    When::Bytes(*point),
+                    *fault,
+                )
+                .await;
             }
         }
     }
@@ -230,18 +237,19 @@ async fn a_command_on_a_silent_database_ends_with_an_error(backend: Backend) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("database.acquire_timeout", "2s");
     stack.set("database.statement_timeout", "1s");
-    let stalls = COMMANDS.iter().map(|(arguments, point)| stalls(&stack, arguments, *point));
-    futures_util::future::join_all(stalls).await;
+    let commands =
+        COMMANDS.iter().map(|(arguments, point)| assert_ends_when_stalled(&stack, arguments, *point));
+    futures_util::future::join_all(commands).await;
 }
 
-async fn stalls(stack: &Stack, arguments: &[&str], point: When) {
+async fn assert_ends_when_stalled(stack: &Stack, arguments: &[&str], point: When) {
     let url = &stack.world.test.url;
     let proxy = Proxy::start(&Proxy::target(url)).await;
     proxy.plan(point, Fault::Stall);
     let mut command = stack.command(arguments);
-    command.env("HOSTMATCH_database__url", readable(&proxy.url(url)));
+    command.env("HOSTMATCH_database__url", unencrypted(&proxy.url(url)));
     let mut command = stack.launch(command);
-    let end = command.end().await;
+    let end = command.wait().await;
     assert_eq!(end.code(), Some(8), "{} {arguments:?} {point:?}: {}", stack.backends(), command.stderr());
-    proxy.until_fault().await;
+    proxy.wait_for_fault().await;
 }

@@ -48,15 +48,15 @@ async fn a_soak_on_mariadb_and_rabbitmq() {
 async fn a_soak_whose_events_are_refused_ends_immediately() {
     let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     stack.set("edge.body_limit", "10");
-    let refused = soak::run(config(&stack), Duration::from_secs(1800), &Shutdown::new()).await.unwrap_err();
-    assert!(refused.to_string().contains("refused an event with 413"), "{refused}");
+    let error = soak::run(config(&stack), Duration::from_secs(1800), &Shutdown::new()).await.unwrap_err();
+    assert!(error.to_string().contains("refused an event with 413"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_soak_refuses_a_database_with_data() {
     let stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     stack.world.company(1).await;
-    let refused = soak::run(config(&stack), SOAK_DURATION, &Shutdown::new()).await.unwrap_err();
-    assert!(refused.to_string().contains("contains companies"), "{refused}");
+    let error = soak::run(config(&stack), SOAK_DURATION, &Shutdown::new()).await.unwrap_err();
+    assert!(error.to_string().contains("contains companies"), "{error}");
     assert_eq!(stack.world.count("appointments").await, 0);
 }

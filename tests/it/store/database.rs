@@ -49,7 +49,7 @@ async fn sessions_have_the_required_settings(backend: Backend) {
     };
     let mut found = Vec::new();
     for query in queries {
-        found.extend(test.texts(query).await);
+        found.extend(test.strings(query).await);
     }
     assert_eq!(found, wanted, "{test:?}");
 }
@@ -284,7 +284,7 @@ async fn hours_off(test: &TestDatabase, zone: &str) -> i64 {
             format!("SELECT CAST(round((julianday({now}) - julianday('now')) * 24) AS INTEGER)")
         }
     };
-    test.texts(&match test.backend {
+    test.strings(&match test.backend {
         Backend::Sqlite => format!("SELECT CAST(({query}) AS TEXT)"),
         _ => format!("SELECT CAST(({query}) AS CHAR(9))"),
     })
@@ -336,6 +336,6 @@ async fn a_transaction_left_open_does_not_break_its_connection() {
         Ok(tx.execute_unprepared("INSERT INTO notes VALUES (1)").await.map(drop)?)
     };
     db.transact(note).await.unwrap();
-    let seen = test.texts("SELECT CAST(id AS TEXT) FROM notes").await;
+    let seen = test.strings("SELECT CAST(id AS TEXT) FROM notes").await;
     assert_eq!(seen, ["1"], "the transaction is committed, and other sessions see it");
 }

@@ -76,7 +76,7 @@ async fn a_failed_copy_ends_its_replay_whatever_is_in_the_same_batch(backend: Ba
         .await;
         assert_eq!(insert_dead_letters(&test.db, &batch).await.unwrap(), 0);
         assert_eq!(test.column("state", "hostmatch_dead_letters").await, ["open"], "{backend:?}");
-        assert_eq!(test.texts("SELECT result FROM hostmatch_replay_items").await, ["failed"]);
+        assert_eq!(test.strings("SELECT result FROM hostmatch_replay_items").await, ["failed"]);
     }
 }
 
@@ -202,5 +202,5 @@ async fn dead_letters_are_recorded_once_and_listed(backend: Backend) {
 
     // An event that was decided before its dead letter arrived keeps its outcome.
     let events = "SELECT outcome FROM hostmatch_events ORDER BY event_id";
-    assert_eq!(test.texts(events).await, ["assigned", "dead_letter"], "{test:?}");
+    assert_eq!(test.strings(events).await, ["assigned", "dead_letter"], "{test:?}");
 }

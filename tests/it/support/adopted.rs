@@ -9,10 +9,10 @@ pub(crate) enum Variant {
     /// The tables of the live gateway: enumerations, cascading audits, nullable times, a nullable company, no
     /// actor.
     Live,
-    /// The SQL of the first plan: no company at all; times that MariaDB fills in by itself; on PostgreSQL
-    /// an enumerated type.
+    /// The SQL of the first plan: no company column; times that MariaDB sets by itself; an enumerated type
+    /// on PostgreSQL.
     Plan,
-    /// Little more than adoption requires: short texts, plain integers, no keys, no indexes, and `staff_id`
+    /// Little more than adoption requires: short strings, plain integers, no keys, no indexes, and `staff_id`
     /// in a collation that allows no foreign key.
     Bare,
 }
@@ -21,8 +21,8 @@ pub(crate) fn variants() -> [Variant; 3] {
     [Variant::Live, Variant::Plan, Variant::Bare]
 }
 
-/// Returns a gateway's tables and rows, in the usual variant.
-pub(crate) fn adopted(backend: Backend) -> Vec<String> {
+/// Returns the statements for the tables and rows of [`Variant::Live`].
+pub(crate) fn existing_tables(backend: Backend) -> Vec<String> {
     let mut all = tables(backend, Variant::Live);
     all.extend(rows(backend, Variant::Live));
     all
@@ -31,19 +31,19 @@ pub(crate) fn adopted(backend: Backend) -> Vec<String> {
 /// Returns the statements for the tables and for the column `appointments.calcom_host_id`.
 pub(crate) fn tables(backend: Backend, variant: Variant) -> Vec<String> {
     match (backend, variant) {
-        (Backend::MariaDb, Variant::Live) => strings(&MARIADB_LIVING),
+        (Backend::MariaDb, Variant::Live) => strings(&MARIADB_LIVE),
         (Backend::MariaDb, Variant::Plan) => strings(&MARIADB_PLAN),
         (Backend::MariaDb, Variant::Bare) => strings(&MARIADB_BARE),
-        (Backend::Postgres, Variant::Live) => strings(&POSTGRES_LIVING),
+        (Backend::Postgres, Variant::Live) => strings(&POSTGRES_LIVE),
         (Backend::Postgres, Variant::Plan) => strings(&POSTGRES_PLAN),
         (Backend::Postgres, Variant::Bare) => strings(&POSTGRES_BARE),
         (Backend::Sqlite, _) => panic!("SQLite has nothing to adopt"),
     }
 }
 
-/// Returns the statements for two companies, their people, appointments, and mappings with audits.
+/// Returns the statements for two companies with staff, appointments, and mappings with audits.
 pub(crate) fn rows(backend: Backend, variant: Variant) -> Vec<String> {
-    let mut rows = strings(&PEOPLE);
+    let mut rows = strings(&GATEWAY_ROWS);
     for mapping in [
         "901, {901}, 5001, 'Jana Ruiz', 'jana@salon.example', 'auto_email', {score95} TRUE, {json}",
         "901, {903}, 5002, 'Lena Brandt', 'lena@salon.example', 'auto_email', {score95} TRUE, NULL",
@@ -87,7 +87,7 @@ fn insert_mapping(backend: Backend, variant: Variant, values: &str) -> String {
     if bare {
         rest = rest.rsplit_once(", ").unwrap().0.to_owned();
     }
-    // JSON within JSON: the gateway encodes again what its model has already encoded.
+    // JSON within JSON: the gateway encodes the value twice.
     let double = match backend {
         Backend::MariaDb => r#"'"{\\"auto_created_at\\":\\"2026-01-05\\"}"'"#,
         _ => r#"'"{\"auto_created_at\":\"2026-01-05\"}"'"#,
@@ -119,8 +119,8 @@ pub(crate) fn staff(n: u32) -> String {
     format!("'00000000-0000-4000-8000-{n:012}'")
 }
 
-/// Returns the statements that the gateway's PHP continues to run after its tables are adopted, without
-/// knowing our columns. The last row stays.
+/// Returns the statements that the gateway's PHP still runs after its tables are adopted: it does not know our
+/// columns. The last row remains.
 pub(crate) fn gateway_continues(backend: Backend, variant: Variant) -> Vec<String> {
     let values = "902, {904}, 5101, 'Mara Wolf', 'mara@atelier.example', 'auto_email', {score95} TRUE, NULL";
     let last = "(SELECT id FROM (SELECT MAX(id) AS id FROM calcom_host_mappings) newest)";
@@ -141,7 +141,7 @@ fn strings(statements: &[&str]) -> Vec<String> {
     statements.iter().map(|statement| (*statement).to_owned()).collect()
 }
 
-const PEOPLE: [&str; 8] = [
+const GATEWAY_ROWS: [&str; 8] = [
     "INSERT INTO companies (id, name) VALUES (901, 'Salon Neun'), (902, 'Atelier Zwei')",
     "INSERT INTO users (id, name) VALUES (901, 'Office')",
     "INSERT INTO staff (id, company_id, name, email) VALUES \
@@ -156,7 +156,7 @@ const PEOPLE: [&str; 8] = [
     "INSERT INTO appointments (id, company_id, calcom_v2_booking_id) VALUES (9002, 901, 'bk-none')",
 ];
 
-const MARIADB_LIVING: [&str; 4] = [
+const MARIADB_LIVE: [&str; 4] = [
     "CREATE TABLE calcom_host_mappings (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, \
      company_id BIGINT UNSIGNED NULL, staff_id CHAR(36) COLLATE utf8mb4_unicode_ci NOT NULL, \
      calcom_host_id INT NOT NULL, calcom_name VARCHAR(255) NOT NULL, calcom_email VARCHAR(255) NOT NULL, \
@@ -215,7 +215,7 @@ const MARIADB_BARE: [&str; 3] = [
     "ALTER TABLE appointments ADD COLUMN calcom_host_id BIGINT UNSIGNED NULL",
 ];
 
-const POSTGRES_LIVING: [&str; 6] = [
+const POSTGRES_LIVE: [&str; 6] = [
     "CREATE TABLE calcom_host_mappings (id BIGSERIAL PRIMARY KEY, company_id BIGINT NULL \
      CONSTRAINT calcom_host_mappings_company_id_foreign REFERENCES companies (id) ON DELETE CASCADE, \
      staff_id UUID NOT NULL CONSTRAINT calcom_host_mappings_staff_id_foreign REFERENCES staff (id) ON DELETE CASCADE, \

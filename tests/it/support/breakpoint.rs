@@ -19,7 +19,7 @@ pub(crate) enum Side {
     After,
 }
 
-/// Listens on its own port until dropped.
+/// A proxy that listens on its own port until dropped.
 pub(crate) struct Breakpoint {
     pub(crate) address: String,
     reached: watch::Receiver<bool>,
@@ -41,11 +41,11 @@ impl Breakpoint {
     pub(crate) async fn start(target: &str, nth: usize, side: Side) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (sender, reached) = watch::channel(false);
-        let (releasing, released) = watch::channel(false);
-        let gate = Gate { side, nth, seen: Arc::default(), reached: sender, released };
+        let (reached_sender, reached) = watch::channel(false);
+        let (release_sender, released) = watch::channel(false);
+        let gate = Gate { side, nth, seen: Arc::default(), reached: reached_sender, released };
         let accepting = tokio::spawn(accept(listener, target.to_owned(), gate));
-        Self { address, reached, released: releasing, accepting }
+        Self { address, reached, released: release_sender, accepting }
     }
 
     /// Waits until the statement has arrived.
@@ -55,7 +55,7 @@ impl Breakpoint {
         let _ = reached.wait_for(|reached| *reached).await;
     }
 
-    /// Lets the statement pass.
+    /// Forwards the statement, or its response.
     pub(crate) fn release(&self) {
         self.released.send_replace(true);
     }
@@ -73,43 +73,43 @@ async fn accept(listener: TcpListener, target: String, gate: Gate) {
         let (target, gate) = (target.clone(), gate.clone());
         connections.spawn(async move {
             let Ok(server) = TcpStream::connect(&target).await else { return };
-            pass(client, server, gate).await;
+            forward(client, server, gate).await;
         });
     }
 }
 
 /// In both protocols a request and its response alternate.
-async fn pass(client: TcpStream, server: TcpStream, gate: Gate) {
+async fn forward(client: TcpStream, server: TcpStream, gate: Gate) {
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
-    let (mut question, mut answer) = (vec![0; 1 << 18], vec![0; 1 << 16]);
-    let mut last = false;
+    let (mut request, mut response) = (vec![0; 1 << 18], vec![0; 1 << 16]);
+    let mut hold_response = false;
     loop {
         tokio::select! {
-            read = from_client.read(&mut question) => {
+            read = from_client.read(&mut request) => {
                 let Ok(length @ 1..) = read else { return };
-                if changes(&question[..length]) && gate.seen.fetch_add(1, Ordering::SeqCst) + 1 == gate.nth {
-                    if gate.side == Side::Before { hold(&gate).await; } else { last = true; }
+                if is_change(&request[..length]) && gate.seen.fetch_add(1, Ordering::SeqCst) + 1 == gate.nth {
+                    if gate.side == Side::Before { hold_until_released(&gate).await; } else { hold_response = true; }
                 }
-                if to_server.write_all(&question[..length]).await.is_err() { return; }
+                if to_server.write_all(&request[..length]).await.is_err() { return; }
             }
-            read = from_server.read(&mut answer) => {
+            read = from_server.read(&mut response) => {
                 let Ok(length @ 1..) = read else { return };
-                if std::mem::take(&mut last) { hold(&gate).await; }
-                if to_client.write_all(&answer[..length]).await.is_err() { return; }
+                if std::mem::take(&mut hold_response) { hold_until_released(&gate).await; }
+                if to_client.write_all(&response[..length]).await.is_err() { return; }
             }
         }
     }
 }
 
 /// Keeps the connection open and silent until it is released or the proxy is dropped.
-async fn hold(gate: &Gate) {
+async fn hold_until_released(gate: &Gate) {
     gate.reached.send_replace(true);
     let _ = gate.released.clone().wait_for(|released| *released).await;
 }
 
 /// In both protocols the text of a statement starts after five bytes.
-fn changes(packet: &[u8]) -> bool {
+fn is_change(packet: &[u8]) -> bool {
     let is_query = packet.first() == Some(&b'Q') || packet.get(4) == Some(&3);
     let text = packet.get(5..).unwrap_or_default();
     is_query

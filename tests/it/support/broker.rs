@@ -41,12 +41,12 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Prepares a node without starting it; its address is already known. Returns `None` if RabbitMQ is not
-    /// installed: the caller then has nothing to test. `HOSTMATCH_TEST_RABBITMQ_SERVER` names its script if
-    /// that is in another place.
+    /// installed: the caller then has nothing to test. `HOSTMATCH_TEST_RABBITMQ_SERVER` is the path of its
+    /// script, if it is not one of the usual paths.
     pub(crate) fn prepare() -> Option<Self> {
         let named = std::env::var_os("HOSTMATCH_TEST_RABBITMQ_SERVER").map(PathBuf::from);
         let script = named.into_iter().chain(SCRIPTS.map(PathBuf::from)).find(|script| script.exists());
-        let script = super::or_skip("rabbitmq-server", script)?;
+        let script = super::require_or_skip("rabbitmq-server", script)?;
         let (port, distribution_port) = (free_port(), free_port());
         let directory = tempfile::tempdir().unwrap();
         let config = format!("listeners.tcp.1 = 127.0.0.1:{port}\nlog.console = false\n");
@@ -101,7 +101,7 @@ impl Broker {
             // Erlang's name server, which the first node starts and all nodes share.
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .current_dir(home);
-        // The process is stored before the wait, so that the node ends with the test whatever happens now.
+        // The process is stored before the wait, so that the node is killed even if the wait fails.
         let daemon = self.daemon.insert(Daemon::start(&mut command));
         for port in std::iter::once(self.port).chain(self.management_port) {
             eventually("a private RabbitMQ accepts connections", Duration::from_secs(90), async || {
@@ -136,9 +136,9 @@ impl Broker {
                 .output()
                 .await
                 .unwrap();
-            let starts =
+            let is_starting =
                 String::from_utf8_lossy(&output.stderr).contains("requires the 'rabbit' app to be running");
-            (!starts).then_some(output)
+            (!is_starting).then_some(output)
         })
         .await;
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -146,9 +146,9 @@ impl Broker {
 
     async fn end(&mut self, signal: Signal) {
         let Some(mut daemon) = self.daemon.take() else { return };
-        daemon.end(signal).await;
+        daemon.stop_with(signal).await;
         let port = self.port;
-        eventually("its port is closed", Duration::from_secs(30), async || {
+        eventually("a private RabbitMQ has closed its port", Duration::from_secs(30), async || {
             TcpStream::connect(("127.0.0.1", port)).await.err()
         })
         .await;
@@ -156,7 +156,7 @@ impl Broker {
 }
 
 /// Returns a port for a server that is not started yet. It is below the ephemeral range of the system, so
-/// that none of the many tests that run at the same time gets it in the meantime.
+/// that the system does not assign it to another test in the meantime.
 pub(crate) fn free_port() -> u16 {
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
         let [one, two, ..] = *uuid::Uuid::new_v4().as_bytes();

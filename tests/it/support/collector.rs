@@ -28,7 +28,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A span as it was received.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct ReceivedSpan {
     pub(crate) name: String,
     pub(crate) kind: i32,
     pub(crate) trace: String,
@@ -44,7 +44,7 @@ pub(crate) struct Sent {
     pub(crate) nanos: std::ops::Range<u64>,
 }
 
-impl Sent {
+impl ReceivedSpan {
     /// Returns the ids by which other spans link to this one.
     pub(crate) fn link_ids(&self) -> (String, String) {
         (self.trace.clone(), self.id.clone())
@@ -59,12 +59,12 @@ impl Sent {
 #[derive(Clone, Default)]
 pub(crate) struct Collector {
     address: String,
-    kept: Arc<Kept>,
+    received: Arc<Received>,
 }
 
 #[derive(Default)]
-struct Kept {
-    spans: Mutex<Vec<Sent>>,
+struct Received {
+    spans: Mutex<Vec<ReceivedSpan>>,
     bytes: Mutex<Vec<u8>>,
     headers: Mutex<HeaderMap>,
     requests: AtomicUsize,
@@ -74,14 +74,14 @@ impl Collector {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let collector = Self { address, kept: Arc::default() };
+        let collector = Self { address, received: Arc::default() };
         let routes = collector.routes();
         tokio::spawn(async move { axum::serve(listener, routes).await });
         collector
     }
 
     /// Starts a collector that uses TLS with this certificate and key; returns it with its port.
-    pub(crate) async fn encrypted(certificate: &Path, key: &Path) -> (Self, u16) {
+    pub(crate) async fn start_with_tls(certificate: &Path, key: &Path) -> (Self, u16) {
         let certificate = CertificateDer::from_pem_file(certificate).unwrap();
         let key = PrivateKeyDer::from_pem_file(key).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -106,35 +106,40 @@ impl Collector {
     }
 
     fn routes(&self) -> Router {
-        Router::new().route("/v1/traces", post(take)).with_state(self.kept.clone())
+        Router::new().route("/v1/traces", post(receive)).with_state(self.received.clone())
     }
 
-    /// Makes everything that `stack` starts from now on send its spans here, with a short delay.
+    /// Makes all processes that `stack` starts from now on send their spans here, with a short delay.
     pub(crate) fn collect_from(&self, stack: &mut Stack) {
         stack.set("traces.endpoint", &format!("http://{}", self.address));
-        stack.variable("OTEL_BSP_SCHEDULE_DELAY", "100");
+        stack.set_variable("OTEL_BSP_SCHEDULE_DELAY", "100");
     }
 
-    pub(crate) fn spans(&self) -> Vec<Sent> {
-        self.kept.spans.lock().unwrap().clone()
+    pub(crate) fn spans(&self) -> Vec<ReceivedSpan> {
+        self.received.spans.lock().unwrap().clone()
     }
 
     /// Returns all received bodies, unchanged.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.kept.bytes.lock().unwrap().clone()
+        self.received.bytes.lock().unwrap().clone()
     }
 
     /// Returns the headers of the newest request.
     pub(crate) fn headers(&self) -> HeaderMap {
-        self.kept.headers.lock().unwrap().clone()
+        self.received.headers.lock().unwrap().clone()
     }
 
     pub(crate) fn requests(&self) -> usize {
-        self.kept.requests.load(Ordering::SeqCst)
+        self.received.requests.load(Ordering::SeqCst)
     }
 
     /// Waits for a span with this name for which `matches` is true; `what` describes it in the panic.
-    pub(crate) async fn span(&self, what: &str, name: &str, matches: impl Fn(&Sent) -> bool) -> Sent {
+    pub(crate) async fn span(
+        &self,
+        what: &str,
+        name: &str,
+        matches: impl Fn(&ReceivedSpan) -> bool,
+    ) -> ReceivedSpan {
         let what = format!("the span {name:?} ({what})");
         eventually(&what, WAIT_TIMEOUT, async || {
             self.spans().into_iter().find(|span| span.name == name && matches(span))
@@ -143,21 +148,21 @@ impl Collector {
     }
 }
 
-async fn take(State(kept): State<Arc<Kept>>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    kept.requests.fetch_add(1, Ordering::SeqCst);
+async fn receive(State(received): State<Arc<Received>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    received.requests.fetch_add(1, Ordering::SeqCst);
     let Ok(request) = ExportTraceServiceRequest::decode(body.clone()) else { return StatusCode::BAD_REQUEST };
-    kept.bytes.lock().unwrap().extend_from_slice(&body);
-    *kept.headers.lock().unwrap() = headers;
-    for of_one in request.resource_spans {
-        let resource = texts(of_one.resource.unwrap_or_default().attributes);
-        let spans = of_one.scope_spans.into_iter().flat_map(|scope| scope.spans);
-        kept.spans.lock().unwrap().extend(spans.map(|span| sent(span, &resource)));
+    received.bytes.lock().unwrap().extend_from_slice(&body);
+    *received.headers.lock().unwrap() = headers;
+    for resource_spans in request.resource_spans {
+        let resource = attributes_of(resource_spans.resource.unwrap_or_default().attributes);
+        let spans = resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans);
+        received.spans.lock().unwrap().extend(spans.map(|span| received_span(span, &resource)));
     }
     StatusCode::OK
 }
 
-fn sent(span: Span, resource: &BTreeMap<String, String>) -> Sent {
-    Sent {
+fn received_span(span: Span, resource: &BTreeMap<String, String>) -> ReceivedSpan {
+    ReceivedSpan {
         name: span.name,
         kind: span.kind,
         trace: hex::encode(span.trace_id),
@@ -168,20 +173,20 @@ fn sent(span: Span, resource: &BTreeMap<String, String>) -> Sent {
             .iter()
             .map(|link| (hex::encode(&link.trace_id), hex::encode(&link.span_id)))
             .collect(),
-        attributes: texts(span.attributes),
+        attributes: attributes_of(span.attributes),
         resource: resource.clone(),
         failed: span.status.is_some_and(|status| status.code() == status::StatusCode::Error),
         nanos: span.start_time_unix_nano..span.end_time_unix_nano,
     }
 }
 
-fn texts(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
-    attributes.into_iter().map(|one| (one.key, text(one.value))).collect()
+fn attributes_of(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
+    attributes.into_iter().map(|one| (one.key, string_of(one.value))).collect()
 }
 
-fn text(value: Option<AnyValue>) -> String {
+fn string_of(value: Option<AnyValue>) -> String {
     match value.and_then(|value| value.value) {
-        Some(any_value::Value::StringValue(text)) => text,
+        Some(any_value::Value::StringValue(value)) => value,
         Some(any_value::Value::IntValue(number)) => number.to_string(),
         other => format!("{other:?}"),
     }

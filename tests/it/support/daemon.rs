@@ -16,8 +16,8 @@ pub(super) struct Daemon(Child);
 impl Daemon {
     /// Starts the server in its own process group, with its output discarded.
     pub(super) fn start(command: &mut Command) -> Self {
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(quiet.process_group(0).spawn().unwrap())
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.process_group(0).spawn().unwrap())
     }
 
     /// Returns whether the server is still running.
@@ -26,7 +26,7 @@ impl Daemon {
     }
 
     /// Sends the signal and waits until the server has ended.
-    pub(super) async fn end(&mut self, signal: Signal) {
+    pub(super) async fn stop_with(&mut self, signal: Signal) {
         self.send(signal);
         eventually("a private server has ended", Duration::from_secs(60), async || {
             self.0.try_wait().unwrap()
@@ -62,6 +62,9 @@ impl Drop for Daemon {
 }
 
 /// Returns the path of the program in the first of these directories that has it.
-pub(super) fn find(program: &str, places: impl IntoIterator<Item = impl AsRef<Path>>) -> Option<PathBuf> {
-    places.into_iter().map(|place| place.as_ref().join(program)).find(|path| path.exists())
+pub(super) fn find(
+    program: &str,
+    directories: impl IntoIterator<Item = impl AsRef<Path>>,
+) -> Option<PathBuf> {
+    directories.into_iter().map(|directory| directory.as_ref().join(program)).find(|path| path.exists())
 }

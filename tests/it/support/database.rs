@@ -27,21 +27,21 @@ pub(crate) struct TestDatabase {
     pub(crate) db: Database,
     pub(crate) backend: Backend,
     pub(crate) shape: GatewayShape,
-    _home: Home,
+    _storage: Storage,
 }
 
 impl TestDatabase {
     /// Creates a database with a gateway of this shape and none of our tables.
     pub(crate) async fn fresh(backend: Backend, shape: GatewayShape) -> Self {
-        Self::fresh_in(Home::make(backend).await, backend, shape).await
+        Self::fresh_in(Storage::create(backend).await, backend, shape).await
     }
 
-    /// Creates such a database on a private server.
+    /// Creates a database with this gateway and none of our tables on a private server.
     pub(crate) async fn fresh_on(server: String, backend: Backend, shape: GatewayShape) -> Self {
-        Self::fresh_in(Home::on(server, backend).await, backend, shape).await
+        Self::fresh_in(Storage::create_on(server, backend).await, backend, shape).await
     }
 
-    /// Creates such a database on a private server and migrates it.
+    /// Creates a database with this gateway on a private server and migrates it.
     pub(crate) async fn migrated_on(server: String, backend: Backend, shape: GatewayShape) -> Self {
         let this = Self::fresh_on(server, backend, shape).await;
         migration::up(this.db.connection()).await.unwrap();
@@ -49,15 +49,15 @@ impl TestDatabase {
     }
 
     /// Adds our tables as the gateway's own migrations created them, with their rows.
-    pub(crate) async fn with_tables_of_ours(self, variant: Variant) -> Self {
+    pub(crate) async fn with_existing_tables(self, variant: Variant) -> Self {
         let in_production = matches!(self.shape, GatewayShape::Production(_));
         let mut tables = super::adopted::tables(self.backend, variant);
         if in_production {
-            // The gateway's keys are text; on MariaDB `appointments` has the maximum number of indexes.
-            let full = |sql: &String| {
+            // The gateway's keys are strings; on MariaDB `appointments` has the maximum number of indexes.
+            let exceeds_limit = |sql: &String| {
                 self.backend == Backend::MariaDb && sql.starts_with("ALTER TABLE appointments ADD INDEX")
             };
-            tables.retain(|sql| !full(sql));
+            tables.retain(|sql| !exceeds_limit(sql));
             tables = tables.into_iter().map(|sql| sql.replace(" UUID ", " CHAR(36) ")).collect();
         }
         self.run(&tables).await;
@@ -67,15 +67,15 @@ impl TestDatabase {
 
     /// Adopts the gateway's tables.
     pub(crate) async fn with_adopted(self) -> Self {
-        let this = self.with_tables_of_ours(Variant::Plan).await;
+        let this = self.with_existing_tables(Variant::Plan).await;
         migration::adopt(this.db.connection()).await.unwrap();
         this
     }
 
-    async fn fresh_in(home: Home, backend: Backend, shape: GatewayShape) -> Self {
-        let url = home.url();
+    async fn fresh_in(storage: Storage, backend: Backend, shape: GatewayShape) -> Self {
+        let url = storage.url();
         let db = Database::connect(&config(&url)).await.unwrap();
-        let this = Self { url, db, backend, shape, _home: home };
+        let this = Self { url, db, backend, shape, _storage: storage };
         match shape {
             GatewayShape::Empty => {}
             GatewayShape::Roadmap => drop(migration::baseline(this.db.connection()).await.unwrap()),
@@ -94,10 +94,10 @@ impl TestDatabase {
         this
     }
 
-    /// Creates such a database on PostgreSQL, with a collation that orders texts as a dictionary does.
+    /// Creates a migrated database on PostgreSQL, with a collation that sorts strings as a dictionary does.
     pub(crate) async fn migrated_in_dictionary_order() -> Self {
-        let home = Home::in_dictionary_order().await;
-        let this = Self::fresh_in(home, Backend::Postgres, GatewayShape::Roadmap).await;
+        let storage = Storage::create_in_dictionary_order().await;
+        let this = Self::fresh_in(storage, Backend::Postgres, GatewayShape::Roadmap).await;
         migration::up(this.db.connection()).await.unwrap();
         this
     }
@@ -128,9 +128,9 @@ impl TestDatabase {
         Self { db, ..self }
     }
 
-    /// Returns the first column of every row as a session in this time zone reads it. The column must be
-    /// text.
-    pub(crate) async fn texts_in(&self, zone: &str, query: &str) -> Vec<String> {
+    /// Returns the first column of every row as a session in this time zone reads it. The column must
+    /// contain strings.
+    pub(crate) async fn strings_in_zone(&self, zone: &str, query: &str) -> Vec<String> {
         let tx = self.db.begin().await.unwrap();
         let setting = if self.backend == Backend::MariaDb { "SESSION time_zone =" } else { "TIME ZONE" };
         tx.execute_unprepared(&format!("SET {setting} '{zone}'")).await.unwrap();
@@ -141,8 +141,8 @@ impl TestDatabase {
         rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()).collect()
     }
 
-    /// Returns the first column of every row, which must be text.
-    pub(crate) async fn texts(&self, query: &str) -> Vec<String> {
+    /// Returns the first column of every row, which must contain strings.
+    pub(crate) async fn strings(&self, query: &str) -> Vec<String> {
         let statement = Statement::from_string(self.db.backend(), query);
         let rows = self.db.connection().query_all_raw(statement).await;
         let rows = rows.unwrap_or_else(|error| panic!("{self:?}: {query}: {error}"));
@@ -176,37 +176,37 @@ pub(crate) fn config(url: &str) -> DatabaseConfig {
     }
 }
 
-/// The file, or the database on a server, that is removed when this is dropped.
-enum Home {
+/// A database file, or a database on a server. Dropping it removes it.
+enum Storage {
     File(tempfile::TempDir),
     Server { server: String, name: String },
 }
 
-impl Home {
-    async fn make(backend: Backend) -> Self {
+impl Storage {
+    async fn create(backend: Backend) -> Self {
         match address::database_server(backend) {
-            Some(server) => Self::on(server, backend).await,
+            Some(server) => Self::create_on(server, backend).await,
             None => Self::File(tempfile::tempdir().unwrap()),
         }
     }
 
-    async fn on(server: String, backend: Backend) -> Self {
+    async fn create_on(server: String, backend: Backend) -> Self {
         let name = format!("hostmatch_test_{}", uuid::Uuid::new_v4().simple());
         // Another session may be using template1; live gateways have another collation than their keys.
         let options = match backend {
             Backend::Postgres => "TEMPLATE template0",
             _ => "CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
         };
-        administer(&server, &format!("CREATE DATABASE {name} {options}")).await.unwrap();
+        execute_on(&server, &format!("CREATE DATABASE {name} {options}")).await.unwrap();
         Self::Server { server, name }
     }
 
-    /// Creates a PostgreSQL database whose collation orders texts as a dictionary does.
-    async fn in_dictionary_order() -> Self {
+    /// Creates a PostgreSQL database whose collation sorts strings as a dictionary does.
+    async fn create_in_dictionary_order() -> Self {
         let server = address::database_server(Backend::Postgres).unwrap();
         let name = format!("hostmatch_test_{}", uuid::Uuid::new_v4().simple());
         let options = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
-        administer(&server, &format!("CREATE DATABASE {name} {options}")).await.unwrap();
+        execute_on(&server, &format!("CREATE DATABASE {name} {options}")).await.unwrap();
         Self::Server { server, name }
     }
 
@@ -218,20 +218,20 @@ impl Home {
     }
 }
 
-impl Drop for Home {
+impl Drop for Storage {
     fn drop(&mut self) {
         let Self::Server { server, name } = self else { return };
         let (server, name) = (server.clone(), name.clone());
         // The test's runtime may be ending or panicking, so the removal uses its own.
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(remove(&server, &name)).unwrap();
+            runtime.block_on(drop_database(&server, &name)).unwrap();
         });
         assert!(removal.join().is_ok() || std::thread::panicking(), "the test's database was not removed");
     }
 }
 
-async fn administer(server: &str, statement: &str) -> Result<(), sea_orm::DbErr> {
+async fn execute_on(server: &str, statement: &str) -> Result<(), sea_orm::DbErr> {
     let mut options = sea_orm::ConnectOptions::new(server);
     options.max_connections(1).sqlx_logging(false);
     let connection = sea_orm::Database::connect(options).await?;
@@ -239,10 +239,10 @@ async fn administer(server: &str, statement: &str) -> Result<(), sea_orm::DbErr>
     connection.close().await
 }
 
-/// Closes remaining connections: an open transaction of a test would block the removal.
-async fn remove(server: &str, name: &str) -> Result<(), sea_orm::DbErr> {
+/// Closes remaining connections, then drops the database: an open transaction of a test would block that.
+async fn drop_database(server: &str, name: &str) -> Result<(), sea_orm::DbErr> {
     if server.starts_with("postgres") {
-        return administer(server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+        return execute_on(server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
     }
     let connection = sea_orm::Database::connect(server).await?;
     let query = format!("SELECT id FROM information_schema.processlist WHERE db = '{name}'");

@@ -1,4 +1,4 @@
-//! Rows that tests need, and short ways to read rows, on any engine and any shape of gateway.
+//! Inserts and reads rows, on any engine and any shape of gateway.
 
 use std::ops::RangeInclusive;
 
@@ -19,7 +19,7 @@ pub(crate) struct Event<'a> {
     pub(crate) id: &'a str,
     pub(crate) kind: &'a str,
     pub(crate) outcome: &'a str,
-    /// The company and the number of its appointment; the booking is `bk-` and that number.
+    /// The company and the id of its appointment; the booking is `bk-` and that id.
     pub(crate) appointment: Option<(u32, u32)>,
     pub(crate) decided_ms: i64,
 }
@@ -30,9 +30,9 @@ impl TestDatabase {
         self.number(&format!("SELECT COUNT(*) FROM {of}")).await
     }
 
-    /// Returns one text column of a table, or of a table with a `WHERE` condition, in key order.
+    /// Returns one string column of a table, or of a table with a `WHERE` condition, in key order.
     pub(crate) async fn column(&self, name: &str, of: &str) -> Vec<String> {
-        self.texts(&format!("SELECT {name} FROM {of} ORDER BY id")).await
+        self.strings(&format!("SELECT {name} FROM {of} ORDER BY id")).await
     }
 
     pub(crate) async fn letter(&self, letter: Letter<'_>) {
@@ -60,15 +60,15 @@ impl TestDatabase {
 }
 
 impl World {
-    /// Inserts many appointments; the reference of each is the prefix and its number.
-    pub(crate) async fn appointments_of(&self, company: u32, ids: RangeInclusive<u32>, prefix: &str) {
+    /// Inserts many appointments; the reference of each is the prefix and its id.
+    pub(crate) async fn insert_appointments(&self, company: u32, ids: RangeInclusive<u32>, prefix: &str) {
         let rows: Vec<String> = ids.map(|id| format!("({id}, {company}, '{prefix}{id}')")).collect();
         let columns = "id, company_id, calcom_v2_booking_id";
         self.run(&format!("INSERT INTO appointments ({columns}) VALUES {}", rows.join(", "))).await;
     }
 
-    /// Inserts a person's mapping for this host.
-    pub(crate) async fn map_by_person(&self, company: u32, host: u32, staff: u32) {
+    /// Inserts a mapping of this host that a person has made.
+    pub(crate) async fn insert_manual_mapping(&self, company: u32, host: u32, staff: u32) {
         let staff = self.staff_id(staff);
         self.run(&format!(
             "INSERT INTO calcom_host_mappings (company_id, staff_id, calcom_host_id, calcom_name, calcom_email, \
@@ -77,8 +77,8 @@ impl World {
         .await;
     }
 
-    /// Switches all mappings off directly in the database, not through hostmatch.
-    pub(crate) async fn switch_mappings_off(&self) {
+    /// Deactivates all mappings directly in the database, not through hostmatch.
+    pub(crate) async fn deactivate_mappings(&self) {
         self.run("UPDATE calcom_host_mappings SET is_active = FALSE").await;
     }
 

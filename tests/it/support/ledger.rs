@@ -1,8 +1,8 @@
-//! Counts from outside, in the database and in the queue, what was sent and what happened to it.
+//! Counts what happened to the events that were sent, from outside: in the database and in the queue.
 //!
 //! ```ignore
 //! let mut ledger = Ledger::open("broker restarted", &stack).await; // before anything is sent
-//! ledger.publish(&stack, &events).await;      // or `record_sent`, for events that enter another way
+//! ledger.publish(&stack, &events).await;      // or `record_sent`, for events that are sent in another way
 //! …                                           // the fault, and the recovery from it
 //! ledger.close(&stack).await;                 // when no worker is running
 //! ```
@@ -32,7 +32,7 @@ pub(crate) struct Ledger {
     manual_changes: BTreeMap<i64, i64>,
 }
 
-/// The problems found, as text.
+/// Descriptions of the problems found.
 #[derive(Debug, Default)]
 struct Findings {
     lost: Vec<String>,
@@ -75,8 +75,8 @@ impl Ledger {
         let url = format!("http://{address}/api/retell/webhook");
         let mut refused = Vec::new();
         for event in events {
-            let answer = client.post(&url).json(event).send().await;
-            let accepted = answer.is_ok_and(|answer| answer.status().is_success());
+            let response = client.post(&url).json(event).send().await;
+            let accepted = response.is_ok_and(|response| response.status().is_success());
             self.record_sent(event, accepted);
             if !accepted {
                 refused.push(event.clone());
@@ -107,8 +107,8 @@ impl Ledger {
             duplicated: Some(findings.duplicated.len()),
             duration,
         });
-        let well = findings.lost.is_empty() && findings.duplicated.is_empty();
-        assert!(well, "{} ({}): {findings:#?}", self.scenario, stack.backends());
+        let is_clean = findings.lost.is_empty() && findings.duplicated.is_empty();
+        assert!(is_clean, "{} ({}): {findings:#?}", self.scenario, stack.backends());
     }
 
     /// Checks that each accepted event is in exactly one state: decided, dead or still queued.
@@ -120,7 +120,7 @@ impl Ledger {
         let queued = drain_queues(stack).await;
         for id in self.accepted.keys() {
             if !decided.contains(id) && !dead.contains_key(id) && !queued.contains(id) {
-                findings.lost.push(format!("{id} is neither decided, nor dead, nor in a queue"));
+                findings.lost.push(format!("{id} is neither decided, nor dead-lettered, nor in a queue"));
             }
         }
         for (id, letters) in &dead {
@@ -131,12 +131,12 @@ impl Ledger {
                     .push(format!("{id} was sent {sent} times and has {letters} dead letters"));
             }
             if decided.contains(id) {
-                findings.duplicated.push(format!("{id} is decided, and dead"));
+                findings.duplicated.push(format!("{id} is both decided and dead-lettered"));
             }
         }
-        let strange: Vec<&String> =
+        let unexpected: Vec<&String> =
             decided.iter().chain(dead.keys()).filter(|id| !self.sent.contains_key(*id)).collect();
-        assert!(strange.is_empty(), "the test did not send {strange:?}");
+        assert!(unexpected.is_empty(), "the test did not send {unexpected:?}");
     }
 
     /// Counts the dead letters of each event.
@@ -150,7 +150,7 @@ impl Ledger {
         .await;
         let mut dead = BTreeMap::new();
         for row in letters.unwrap() {
-            // An event without an id gets one derived from it; the ledger knows it by its text.
+            // An event without an id gets one derived from it; the ledger identifies it by its body.
             let own = row.event_id.filter(|id| self.sent.contains_key(id));
             *dead.entry(own.unwrap_or_else(|| identity_of(&row.body))).or_default() += 1;
         }
@@ -172,14 +172,15 @@ impl Ledger {
             let of = |counts: &BTreeMap<i64, i64>| counts.get(&appointment).copied().unwrap_or(0);
             let most = of(&events) + of(&self.manual_changes);
             if changes > most {
-                let what = "changes of staff, and reason for";
-                findings.duplicated.push(format!("appointment {appointment}: {changes} {what} {most}"));
+                findings.duplicated.push(format!(
+                    "appointment {appointment}: {changes} changes of staff, at most {most} allowed"
+                ));
             }
         }
     }
 }
 
-/// Returns the event's own id, or else its whole text.
+/// Returns the event's own id, or else its whole body.
 fn identity(event: &Value) -> String {
     event["event_id"].as_str().map_or_else(|| event.to_string(), str::to_owned)
 }
@@ -189,7 +190,7 @@ fn identity_of(body: &[u8]) -> String {
     event.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |event| identity(&event))
 }
 
-/// Takes all messages out of the queues and returns them.
+/// Takes all messages out of the queues and returns their identities.
 async fn drain_queues(stack: &Stack) -> BTreeSet<String> {
     let time_limit = Duration::from_secs(60);
     let depth = || async { stack.queue.depth().await.unwrap() };
@@ -229,29 +230,29 @@ async fn audits(world: &World, findings: &mut Findings) {
         trail.push((parts[0].parse().unwrap(), parts[1..4].join("|"), active));
     }
     trail.sort_unstable();
-    let mut played: BTreeMap<String, bool> = BTreeMap::new();
+    let mut replayed: BTreeMap<String, bool> = BTreeMap::new();
     for (id, mapping, active) in trail {
-        if played.insert(mapping.clone(), active) == Some(active) {
+        if replayed.insert(mapping.clone(), active) == Some(active) {
             findings.duplicated.push(format!("audit {id} of mapping {mapping} changes nothing"));
         }
     }
     let columns = ["company_id", "calcom_host_id", "staff_id", "is_active"];
     let mut active_of_host: BTreeMap<String, usize> = BTreeMap::new();
-    let mut there: BTreeMap<String, bool> = BTreeMap::new();
+    let mut stored: BTreeMap<String, bool> = BTreeMap::new();
     for row in world.rows("calcom_host_mappings", &columns).await {
         let (mapping, active) = row.rsplit_once('|').unwrap();
         let active = ["1", "true"].contains(&active);
         let host = mapping.rsplit_once('|').unwrap().0;
         *active_of_host.entry(host.to_owned()).or_default() += usize::from(active);
-        there.insert(mapping.to_owned(), active);
+        stored.insert(mapping.to_owned(), active);
     }
     for (host, active) in active_of_host.iter().filter(|(_, active)| **active > 1) {
         findings.duplicated.push(format!("host {host} has {active} active mappings"));
     }
-    let differ = |mapping: &&String| played.get(*mapping) != there.get(*mapping);
-    let all: BTreeSet<&String> = played.keys().chain(there.keys()).collect();
+    let differ = |mapping: &&String| replayed.get(*mapping) != stored.get(*mapping);
+    let all: BTreeSet<&String> = replayed.keys().chain(stored.keys()).collect();
     for mapping in all.into_iter().filter(differ) {
-        let (audited, is) = (played.get(mapping), there.get(mapping));
+        let (audited, is) = (replayed.get(mapping), stored.get(mapping));
         findings
             .lost
             .push(format!("mapping {mapping}: active by its audits: {audited:?}, in the database: {is:?}"));
@@ -260,21 +261,21 @@ async fn audits(world: &World, findings: &mut Findings) {
 
 /// Makes the database record each real change of an appointment's staff in a table.
 fn record_changes(backend: Backend) -> Vec<String> {
-    let note = "INSERT INTO staff_changes VALUES (NEW.id)";
+    let insert = "INSERT INTO staff_changes VALUES (NEW.id)";
     let begin = "CREATE TRIGGER record_changes AFTER UPDATE ON appointments FOR EACH ROW";
     let mut statements = vec!["CREATE TABLE staff_changes (appointment_id BIGINT NOT NULL)".to_owned()];
     statements.extend(match backend {
-        Backend::Sqlite => vec![format!("{begin} WHEN NEW.staff_id IS NOT OLD.staff_id BEGIN {note}; END")],
+        Backend::Sqlite => vec![format!("{begin} WHEN NEW.staff_id IS NOT OLD.staff_id BEGIN {insert}; END")],
         Backend::MariaDb => {
-            vec![format!("{begin} IF NOT (NEW.staff_id <=> OLD.staff_id) THEN {note}; END IF")]
+            vec![format!("{begin} IF NOT (NEW.staff_id <=> OLD.staff_id) THEN {insert}; END IF")]
         }
         Backend::Postgres => vec![
             format!(
-                "CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS \
-                 $$ BEGIN {note}; RETURN NULL; END $$"
+                "CREATE FUNCTION record_change() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN {insert}; RETURN NULL; END $$"
             ),
             format!(
-                "{begin} WHEN (NEW.staff_id IS DISTINCT FROM OLD.staff_id) EXECUTE FUNCTION note_change()"
+                "{begin} WHEN (NEW.staff_id IS DISTINCT FROM OLD.staff_id) EXECUTE FUNCTION record_change()"
             ),
         ],
     });

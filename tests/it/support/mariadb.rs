@@ -19,7 +19,7 @@ use super::broker::free_port;
 use super::daemon::{Daemon, find};
 use super::eventually;
 
-const PLACES: [&str; 6] =
+const PROGRAM_DIRECTORIES: [&str; 6] =
     ["/usr/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/local/sbin", "/usr/libexec"];
 
 /// A private server. Dropping it kills it and removes its data.
@@ -51,20 +51,21 @@ impl MariaDb {
     }
 
     async fn start_as(zone: &'static str, options: Vec<String>) -> Option<Self> {
-        let program = super::or_skip("mariadbd", find("mariadbd", PLACES))?;
-        let installer = super::or_skip("mariadb-install-db", find("mariadb-install-db", PLACES))?;
+        let program = super::require_or_skip("mariadbd", find("mariadbd", PROGRAM_DIRECTORIES))?;
+        let installer =
+            super::require_or_skip("mariadb-install-db", find("mariadb-install-db", PROGRAM_DIRECTORIES))?;
         let directory = tempfile::tempdir().unwrap();
         // A server that root starts needs an explicit `--user`.
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
         let user = format!("--user={}", String::from_utf8(user).unwrap().trim());
         std::fs::create_dir(directory.path().join("tmp")).unwrap();
-        let made = Command::new(installer)
+        let initialized = Command::new(installer)
             .env("TMPDIR", directory.path().join("tmp"))
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &user])
             .arg(format!("--datadir={}", directory.path().join("data").display()))
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(initialized.status.success(), "{}", String::from_utf8_lossy(&initialized.stderr));
         let mut server = Self {
             program,
             user,
@@ -90,7 +91,7 @@ impl MariaDb {
         let server = sea_orm::Database::connect(self.url()).await.unwrap();
         for statement in [
             "CREATE USER IF NOT EXISTS gateway@'127.0.0.1'",
-            // All necessary rights without CONNECTION ADMIN: init_connect is skipped for users who have it.
+            // All necessary privileges without CONNECTION ADMIN: init_connect is skipped for users who have it.
             "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, TRIGGER, PROCESS \
              ON *.* TO gateway@'127.0.0.1'",
             "SET GLOBAL log_bin_trust_function_creators = 1",
@@ -102,7 +103,7 @@ impl MariaDb {
         format!("mysql://gateway@127.0.0.1:{}", self.port)
     }
 
-    /// Sets something for all new sessions, such as `sql_mode = 'ANSI_QUOTES'`.
+    /// Sets a variable for all new sessions, such as `sql_mode = 'ANSI_QUOTES'`.
     pub(crate) async fn set(&self, setting: &str) {
         let server = sea_orm::Database::connect(self.url()).await.unwrap();
         server.execute_unprepared(&format!("SET GLOBAL {setting}")).await.unwrap();
@@ -134,7 +135,7 @@ impl MariaDb {
         .await;
     }
 
-    /// Starts the server in another time zone, in the notation of `TZ`.
+    /// Starts the server in this time zone, in the notation of `TZ`.
     pub(crate) async fn run_in(&mut self, zone: String) {
         self.zone = zone;
         self.run().await;
@@ -152,7 +153,7 @@ impl MariaDb {
 
     async fn end(&mut self, signal: Signal) {
         if let Some(mut daemon) = self.daemon.take() {
-            daemon.end(signal).await;
+            daemon.stop_with(signal).await;
         }
     }
 }

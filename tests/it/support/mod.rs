@@ -52,10 +52,13 @@ pub(crate) fn http_client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
 }
 
-/// Checks for a program that a test wants to start by itself. If it is not installed and
+/// Returns the path of a program that a test starts itself. If the program was not found and
 /// `HOSTMATCH_TEST_SKIP_PRIVATE` is not set, the test fails: a test that did not run must not look like one
 /// that passed.
-pub(crate) fn or_skip(program: &str, found: Option<std::path::PathBuf>) -> Option<std::path::PathBuf> {
+pub(crate) fn require_or_skip(
+    program: &str,
+    found: Option<std::path::PathBuf>,
+) -> Option<std::path::PathBuf> {
     let skip_allowed = std::env::var_os("HOSTMATCH_TEST_SKIP_PRIVATE").is_some();
     assert!(found.is_some() || skip_allowed, "{program} is not installed; scripts/test installs it");
     found
@@ -79,26 +82,26 @@ pub(crate) fn is_full() -> bool {
     std::env::var_os("HOSTMATCH_TEST_FULL").is_some()
 }
 
-/// Returns a name that no other test has.
+/// Returns a name that no other test uses.
 pub(crate) fn unique(what: &str) -> String {
     format!("{what}-{}", uuid::Uuid::new_v4().simple())
 }
 
-/// Polls until there is a value; panics with the description of the condition after the time limit.
+/// Polls until there is a value. After the time limit it panics with the condition, `what`.
 pub(crate) async fn eventually<T>(
     what: &str,
-    within: Duration,
-    mut ask: impl AsyncFnMut() -> Option<T>,
+    time_limit: Duration,
+    mut poll: impl AsyncFnMut() -> Option<T>,
 ) -> T {
-    let until = Instant::now() + within;
+    let deadline = Instant::now() + time_limit;
     // Short pauses at first, longer ones later: quick results are seen early, slow ones are not polled too
     // often.
     let mut pause = Duration::from_millis(5);
     loop {
-        if let Some(answer) = ask().await {
-            return answer;
+        if let Some(value) = poll().await {
+            return value;
         }
-        assert!(Instant::now() < until, "not within {within:?}: {what}");
+        assert!(Instant::now() < deadline, "not true within {time_limit:?}: {what}");
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(Duration::from_millis(50));
     }

@@ -40,17 +40,17 @@ impl Postgres {
 
     /// Prepares a server without starting it.
     pub(crate) fn prepare() -> Option<Self> {
-        let initdb = super::or_skip("PostgreSQL (initdb)", find("initdb", places()))?;
+        let initdb = super::require_or_skip("PostgreSQL (initdb)", find("initdb", program_directories()))?;
         let programs = initdb.parent().unwrap().to_owned();
         let directory = tempfile::tempdir().unwrap();
         let server = Self { programs, port: free_port(), directory, options: Vec::new(), daemon: None };
-        give_to_server(server.directory.path());
-        let made = server
+        chown_to_server(server.directory.path());
+        let initialized = server
             .program("initdb")
             .args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"])
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(initialized.status.success(), "{}", String::from_utf8_lossy(&initialized.stderr));
         Some(server)
     }
 
@@ -64,7 +64,7 @@ impl Postgres {
         let path = self.directory.path().join(name);
         std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        give_to_server(&path);
+        chown_to_server(&path);
         path
     }
 
@@ -106,15 +106,15 @@ impl Postgres {
 
     async fn end(&mut self, signal: Signal) {
         if let Some(mut daemon) = self.daemon.take() {
-            daemon.end(signal).await;
+            daemon.stop_with(signal).await;
         }
     }
 
-    /// Returns the command for one of its programs, as the right user, on the data.
+    /// Returns the command for one of PostgreSQL's programs, on the data and as the server's user.
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
         command.arg("-D").arg(self.directory.path().join("data")).current_dir(self.directory.path());
-        if let Some((user, group)) = other_user() {
+        if let Some((user, group)) = server_user() {
             command.uid(user).gid(group);
         }
         command
@@ -122,27 +122,27 @@ impl Postgres {
 }
 
 /// Makes the server's user the owner of the path.
-fn give_to_server(path: &Path) {
-    if let Some((user, group)) = other_user() {
+fn chown_to_server(path: &Path) {
+    if let Some((user, group)) = server_user() {
         chown(path, Some(user), Some(group)).unwrap();
     }
 }
 
 /// Returns the user for the server if root runs the tests.
-fn other_user() -> Option<(u32, u32)> {
-    let number = |arguments: &[&str]| {
+fn server_user() -> Option<(u32, u32)> {
+    let id = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().parse().expect("the user postgres does not exist")
     };
-    (number(&["-u"]) == 0).then(|| (number(&["-u", "postgres"]), number(&["-g", "postgres"])))
+    (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
 }
 
-/// Returns the directory of Debian's newest version, then the usual ones.
-fn places() -> Vec<PathBuf> {
+/// Returns the directories in which the programs may be: Debian's, the newest version first, then the usual ones.
+fn program_directories() -> Vec<PathBuf> {
     let versions = Path::new("/usr/lib/postgresql").read_dir().into_iter().flatten();
-    let mut places: Vec<PathBuf> = versions.map(|version| version.unwrap().path().join("bin")).collect();
-    places.sort_by_key(|place| place.parent()?.file_name()?.to_str()?.parse::<u32>().ok());
-    places.reverse();
-    places.extend(["/usr/local/bin", "/opt/homebrew/bin", "/usr/bin"].map(PathBuf::from));
-    places
+    let mut directories: Vec<PathBuf> = versions.map(|version| version.unwrap().path().join("bin")).collect();
+    directories.sort_by_key(|directory| directory.parent()?.file_name()?.to_str()?.parse::<u32>().ok());
+    directories.reverse();
+    directories.extend(["/usr/local/bin", "/opt/homebrew/bin", "/usr/bin"].map(PathBuf::from));
+    directories
 }

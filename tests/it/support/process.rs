@@ -39,12 +39,12 @@ impl Process {
     }
 
     /// Waits until the process has ended by itself.
-    pub(crate) async fn end(&mut self) -> ExitStatus {
-        self.ends_within(WAIT_TIMEOUT).await
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        self.wait_within(WAIT_TIMEOUT).await
     }
 
-    /// Waits until the process has ended by itself, with another time limit.
-    pub(crate) async fn ends_within(&mut self, time_limit: Duration) -> ExitStatus {
+    /// Waits until the process has ended by itself, with this time limit.
+    pub(crate) async fn wait_within(&mut self, time_limit: Duration) -> ExitStatus {
         eventually("the process has ended", time_limit, async || self.child.try_wait().unwrap()).await
     }
 
@@ -52,14 +52,14 @@ impl Process {
     pub(crate) async fn stop(&mut self) -> Option<i32> {
         assert!(self.is_running(), "the process ended by itself: {}", self.stderr());
         self.signal(Signal::SIGTERM);
-        self.end().await.code()
+        self.wait().await.code()
     }
 
     /// Kills the process, as a crash would.
     pub(crate) async fn kill(&mut self) {
         assert!(self.is_running(), "the process ended by itself: {}", self.stderr());
         self.signal(Signal::SIGKILL);
-        self.end().await;
+        self.wait().await;
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
@@ -94,9 +94,9 @@ impl Process {
     /// Waits until the process logs this message, and returns the line.
     pub(crate) async fn wait_for_log(&mut self, message: &str) -> Value {
         eventually(message, WAIT_TIMEOUT, async || {
-            let said = self.log_lines(message).pop();
-            assert!(said.is_some() || self.is_running(), "{message}: the process ended: {}", self.stderr());
-            said
+            let line = self.log_lines(message).pop();
+            assert!(line.is_some() || self.is_running(), "{message}: the process ended: {}", self.stderr());
+            line
         })
         .await
     }

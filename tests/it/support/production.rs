@@ -1,12 +1,12 @@
-//! A gateway as in production, with everything that has caused trouble: UUIDs in another collation than the
+//! A gateway as in production, with everything that has caused problems: UUIDs in another collation than the
 //! database's own, a third collation elsewhere, the maximum number of keys on a table, triggers, booking
 //! ids in columns of every type, JSON that is checked and encoded twice.
 
 use super::Backend;
 use super::gateway::UpdatedAt;
 
-/// The number of keys on `appointments`: the maximum that MySQL allows, so that the column that we add gets
-/// none.
+/// The number of keys on `appointments`: the maximum that MySQL allows, so that the column that hostmatch adds
+/// gets no key.
 const KEYS: usize = 64;
 
 /// Returns the statements that create this gateway.
@@ -19,36 +19,36 @@ pub(super) fn tables(backend: Backend, updated_at: UpdatedAt) -> Vec<String> {
 }
 
 const UNICODE: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci";
-const OTHER: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_520_ci";
+const UNICODE_520: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_520_ci";
 const KEY: &str = "id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY";
-const STAMPS: &str = "created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL, deleted_at TIMESTAMP NULL";
+const TIMESTAMPS: &str = "created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL, deleted_at TIMESTAMP NULL";
 const JSON: &str = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL CHECK (json_valid(";
 
 fn mariadb(updated_at: UpdatedAt) -> Vec<String> {
-    let (moment, sparse) = match updated_at {
+    let (moment, is_minimal) = match updated_at {
         UpdatedAt::Instant => ("updated_at TIMESTAMP NULL, deleted_at TIMESTAMP NULL,", false),
         UpdatedAt::Local => ("updated_at DATETIME NULL, deleted_at DATETIME NULL,", false),
         UpdatedAt::Missing => ("", true),
     };
-    let optional = |columns: &'static str| if sparse { "" } else { columns };
+    let optional = |columns: &'static str| if is_minimal { "" } else { columns };
     let fixed = [
         "UNIQUE KEY appointments_calcom_v2_booking_id_unique (calcom_v2_booking_id)",
         "KEY appointments_company_id_index (company_id)",
         "KEY appointments_staff_id_index (staff_id)",
     ];
-    // … and one for each query that once needed one. The primary key counts too.
-    let more =
+    // Further keys, up to the maximum. The primary key counts too.
+    let further =
         (fixed.len() + 1..KEYS).map(|n| format!("KEY appointments_report_{n}_index (status, price_{n})"));
-    let keys = fixed.iter().map(|key| (*key).to_owned()).chain(more).collect::<Vec<_>>().join(", ");
+    let keys = fixed.iter().map(|key| (*key).to_owned()).chain(further).collect::<Vec<_>>().join(", ");
     let prices: String = (fixed.len() + 1..KEYS).map(|n| format!("price_{n} INT NULL, ")).collect();
     vec![
         format!(
-            "CREATE TABLE companies ({KEY}, name VARCHAR(255) NOT NULL, settings {JSON}settings)), {STAMPS}) {UNICODE}"
+            "CREATE TABLE companies ({KEY}, name VARCHAR(255) NOT NULL, settings {JSON}settings)), {TIMESTAMPS}) {UNICODE}"
         ),
-        format!("CREATE TABLE users ({KEY}, name VARCHAR(255) NOT NULL, {STAMPS}) {OTHER}"),
+        format!("CREATE TABLE users ({KEY}, name VARCHAR(255) NOT NULL, {TIMESTAMPS}) {UNICODE_520}"),
         format!(
             "CREATE TABLE branches (id CHAR(36) NOT NULL PRIMARY KEY, company_id BIGINT UNSIGNED NOT NULL, \
-             name VARCHAR(255) NOT NULL, {STAMPS}) {UNICODE}"
+             name VARCHAR(255) NOT NULL, {TIMESTAMPS}) {UNICODE}"
         ),
         format!(
             "CREATE TABLE staff (id CHAR(36) NOT NULL PRIMARY KEY, company_id BIGINT UNSIGNED NOT NULL, \
@@ -78,15 +78,15 @@ fn mariadb(updated_at: UpdatedAt) -> Vec<String> {
             "CREATE TABLE appointment_phases ({KEY}, appointment_id BIGINT UNSIGNED NOT NULL, staff_id CHAR(36) \
              CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NULL, calcom_booking_uid VARCHAR(255) NULL, \
              FOREIGN KEY (appointment_id) REFERENCES appointments (id) ON DELETE CASCADE, \
-             FOREIGN KEY (staff_id) REFERENCES staff (id) ON DELETE SET NULL) {OTHER}"
+             FOREIGN KEY (staff_id) REFERENCES staff (id) ON DELETE SET NULL) {UNICODE_520}"
         ),
         format!(
             "CREATE TABLE appointment_log ({KEY}, appointment_id BIGINT UNSIGNED NOT NULL, old_staff VARCHAR(64) NULL, \
-             new_staff VARCHAR(64) NULL, logged_at DATETIME NOT NULL) {OTHER}"
+             new_staff VARCHAR(64) NULL, logged_at DATETIME NOT NULL) {UNICODE_520}"
         ),
         format!(
             "CREATE TABLE appointment_counters (company_id BIGINT UNSIGNED NOT NULL PRIMARY KEY, \
-             changes BIGINT UNSIGNED NOT NULL DEFAULT 0) {OTHER}"
+             changes BIGINT UNSIGNED NOT NULL DEFAULT 0) {UNICODE_520}"
         ),
         "CREATE TRIGGER companies_after_insert AFTER INSERT ON companies FOR EACH ROW \
          INSERT INTO appointment_counters (company_id) VALUES (NEW.id)"
@@ -102,12 +102,12 @@ fn mariadb(updated_at: UpdatedAt) -> Vec<String> {
 }
 
 fn postgres(updated_at: UpdatedAt) -> Vec<String> {
-    let (moment, sparse) = match updated_at {
+    let (moment, is_minimal) = match updated_at {
         UpdatedAt::Instant => (", updated_at timestamptz(0) NULL, deleted_at timestamptz(0) NULL", false),
         UpdatedAt::Local => (", updated_at timestamp(0) NULL, deleted_at timestamp(0) NULL", false),
         UpdatedAt::Missing => ("", true),
     };
-    let optional = |columns: &'static str| if sparse { "" } else { columns };
+    let optional = |columns: &'static str| if is_minimal { "" } else { columns };
     let function = |name: &str, event: &str, body: &str| {
         [
             format!(
@@ -119,7 +119,7 @@ fn postgres(updated_at: UpdatedAt) -> Vec<String> {
     let mut sql: Vec<String> = vec![
         "CREATE TABLE companies (id bigserial PRIMARY KEY, name varchar(255) NOT NULL, settings json NULL)".into(),
         "CREATE TABLE users (id bigserial PRIMARY KEY, name varchar(255) NOT NULL)".into(),
-        // This key is blank-padded text that is wider than its values.
+        // This key is a blank-padded string, and wider than its values.
         format!(
             "CREATE TABLE staff (id char(40) PRIMARY KEY, company_id bigint NOT NULL REFERENCES companies (id) \
              ON DELETE CASCADE, name varchar(255) NOT NULL, {} calcom_user_id varchar(255) NULL)",

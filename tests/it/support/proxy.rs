@@ -24,18 +24,18 @@ pub(crate) const DELIVER: &[u8] = &[0, 60, 0, 60];
 pub(crate) const COMMIT: &[u8] = b"COMMIT";
 
 /// The time for which a slow close leaves the connection half open.
-const SLOWLY: Duration = Duration::from_secs(5);
+const SLOW_CLOSE_DURATION: Duration = Duration::from_secs(5);
 
 /// The treatment of the bytes that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// They pass.
     Pass,
-    /// They are held: the connection is open and silent. They are forwarded when the mode is `Pass` again.
+    /// They are held back: the connection is open and silent. They are forwarded when the mode is `Pass` again.
     Stall,
-    /// Only bytes from the client are held; the server's pass.
+    /// Only bytes from the client are held back; the server's pass.
     StallUpstream,
-    /// Only bytes from the server are held.
+    /// Only bytes from the server are held back.
     StallDownstream,
     /// New connections are closed immediately. Existing ones stay: see [`Proxy::cut`].
     Refuse,
@@ -43,7 +43,7 @@ pub(crate) enum Mode {
     Latency(Duration),
     /// They pass at this many bytes per second, in each direction.
     Throttle(usize),
-    /// On an AMQP connection: the client's acknowledgements are swallowed, everything else passes.
+    /// On an AMQP connection: the client's acknowledgements are dropped, everything else passes.
     SwallowAcks,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Fault {
     Reset,
     /// From now on neither side receives anything, but both can still write for a while.
     SlowClose,
-    /// It does not end: from now on it is open and silent.
+    /// It stays open, but is silent from now on.
     Stall,
 }
 
@@ -76,11 +76,12 @@ pub(crate) enum When {
 /// Listens on a port of its own and forwards to a server, until dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    line: Arc<Connection>,
+    control: Arc<Control>,
     accepting: JoinHandle<()>,
 }
 
-struct Connection {
+/// What all connections of a proxy share.
+struct Control {
     state: watch::Sender<State>,
     plan: Mutex<Option<(When, Fault)>>,
 }
@@ -93,7 +94,7 @@ struct State {
     fault: Fault,
 }
 
-impl Connection {
+impl Control {
     fn fault(&self, fault: Fault) {
         self.state.send_modify(|state| match fault {
             Fault::Stall => state.mode = Mode::Stall,
@@ -101,22 +102,22 @@ impl Connection {
         });
     }
 
-    /// Returns the number of these bytes that may pass before the planned fault, and the fault; `None` if all
-    /// may pass.
-    fn allows(&self, bytes: &[u8], upstream: bool) -> Option<(usize, Fault)> {
+    /// Returns the number of these bytes to forward before the planned fault, and the fault; `None` if the fault
+    /// does not happen within these bytes.
+    fn planned_fault(&self, bytes: &[u8], upstream: bool) -> Option<(usize, Fault)> {
         let mut plan = self.plan.lock().unwrap();
         let (when, fault) = plan.as_mut()?;
         let fault = *fault;
-        let has = |pattern: &[u8]| bytes.windows(pattern.len()).any(|window| window == pattern);
+        let contains = |pattern: &[u8]| bytes.windows(pattern.len()).any(|window| window == pattern);
         let pass = match when {
             When::Bytes(left) if *left > bytes.len() => {
                 *left -= bytes.len();
                 return None;
             }
             When::Bytes(left) => *left,
-            When::Sends(pattern) if upstream && has(pattern) => 0,
-            When::Answers(pattern) if !upstream && has(pattern) => 0,
-            When::Sent(pattern) if upstream && has(pattern) => bytes.len(),
+            When::Sends(pattern) if upstream && contains(pattern) => 0,
+            When::Answers(pattern) if !upstream && contains(pattern) => 0,
+            When::Sent(pattern) if upstream && contains(pattern) => bytes.len(),
             _ => return None,
         };
         *plan = None;
@@ -130,9 +131,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, _) = watch::channel(State { mode: Mode::Pass, generation: 0, fault: Fault::Cut });
-        let line = Arc::new(Connection { state, plan: Mutex::default() });
-        let accepting = tokio::spawn(accept(listener, target.to_owned(), line.clone()));
-        Self { address, line, accepting }
+        let control = Arc::new(Control { state, plan: Mutex::default() });
+        let accepting = tokio::spawn(accept(listener, target.to_owned(), control.clone()));
+        Self { address, control, accepting }
     }
 
     /// Returns `url` with the proxy in place of its host and port.
@@ -152,23 +153,23 @@ impl Proxy {
 
     /// Sets the mode from now on.
     pub(crate) fn set(&self, mode: Mode) {
-        self.line.state.send_modify(|state| state.mode = mode);
+        self.control.state.send_modify(|state| state.mode = mode);
     }
 
     /// Cuts every existing connection.
     pub(crate) fn cut(&self) {
-        self.line.fault(Fault::Cut);
+        self.control.fault(Fault::Cut);
     }
 
     /// Applies the fault to every existing connection when that point is reached.
     pub(crate) fn plan(&self, when: When, fault: Fault) {
-        *self.line.plan.lock().unwrap() = Some((when, fault));
+        *self.control.plan.lock().unwrap() = Some((when, fault));
     }
 
     /// Waits until the planned fault has happened.
-    pub(crate) async fn until_fault(&self) {
+    pub(crate) async fn wait_for_fault(&self) {
         eventually("the planned fault has happened", Duration::from_secs(60), async || {
-            self.line.plan.lock().unwrap().is_none().then_some(())
+            self.control.plan.lock().unwrap().is_none().then_some(())
         })
         .await;
     }
@@ -181,49 +182,49 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: String, line: Arc<Connection>) {
+async fn accept(listener: TcpListener, target: String, control: Arc<Control>) {
     while let Ok((client, _)) = listener.accept().await {
-        if line.state.borrow().mode == Mode::Refuse {
+        if control.state.borrow().mode == Mode::Refuse {
             continue;
         }
-        let (target, line) = (target.clone(), line.clone());
+        let (target, control) = (target.clone(), control.clone());
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(&target).await else { return };
-            connection(client, server, &line).await;
+            forward_both(client, server, &control).await;
         });
     }
 }
 
-/// Forwards until one side closes or the connection is ended, then closes it.
-async fn connection(mut client: TcpStream, mut server: TcpStream, line: &Connection) {
-    let born = line.state.borrow().generation;
+/// Forwards in both directions until one side closes or a fault ends the connection, then closes it.
+async fn forward_both(mut client: TcpStream, mut server: TcpStream, control: &Control) {
+    let own_generation = control.state.borrow().generation;
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     tokio::select! {
-        () = forward(from_client, to_server, line, true) => {}
-        () = forward(from_server, to_client, line, false) => {}
+        () = forward(from_client, to_server, control, true) => {}
+        () = forward(from_server, to_client, control, false) => {}
     }
-    let State { generation, fault, .. } = *line.state.borrow();
+    let State { generation, fault, .. } = *control.state.borrow();
     match fault {
-        Fault::Reset if generation != born => {
+        Fault::Reset if generation != own_generation => {
             let _ = (client.set_zero_linger(), server.set_zero_linger());
         }
-        Fault::SlowClose if generation != born => {
+        Fault::SlowClose if generation != own_generation => {
             let _ = (client.shutdown().await, server.shutdown().await);
-            sleep(SLOWLY).await;
+            sleep(SLOW_CLOSE_DURATION).await;
         }
         _ => {}
     }
 }
 
-async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: &Connection, upstream: bool) {
-    let mut state = line.state.subscribe();
-    let born = state.borrow_and_update().generation;
+async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, control: &Control, upstream: bool) {
+    let mut state = control.state.subscribe();
+    let own_generation = state.borrow_and_update().generation;
     let mut buffer = vec![0; 16 * 1024];
     let mut frames = upstream.then(Frames::default);
     loop {
         let now = *state.borrow_and_update();
-        if now.generation != born {
+        if now.generation != own_generation {
             return;
         }
         let stalled = match now.mode {
@@ -242,19 +243,19 @@ async fn forward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: &Connectio
                 if let Some(frames) = &mut frames {
                     bytes = frames.pass(bytes, now.mode == Mode::SwallowAcks);
                 }
-                let fault = line.allows(&bytes, upstream);
+                let fault = control.planned_fault(&bytes, upstream);
                 let pass = fault.map_or(bytes.len(), |(pass, _)| pass);
                 if write(&mut to, &bytes[..pass], now.mode).await.is_err() { return; }
                 match fault {
-                    // Held bytes are forwarded once the mode is `Pass` again.
+                    // Bytes held back are forwarded once the mode is `Pass` again.
                     Some((_, Fault::Stall)) => {
-                        line.fault(Fault::Stall);
-                        let passing = state.wait_for(|state| state.mode == Mode::Pass || state.generation != born);
-                        // Bytes held on a connection that is cut are lost with it.
-                        let is_whole = passing.await.is_ok_and(|now| now.generation == born);
+                        control.fault(Fault::Stall);
+                        let passing = state.wait_for(|state| state.mode == Mode::Pass || state.generation != own_generation);
+                        // Bytes held back on a connection that is cut are lost with it.
+                        let is_whole = passing.await.is_ok_and(|now| now.generation == own_generation);
                         if !is_whole || to.write_all(&bytes[pass..]).await.is_err() { return; }
                     }
-                    Some((_, fault)) => line.fault(fault),
+                    Some((_, fault)) => control.fault(fault),
                     None => {}
                 }
             }
@@ -281,19 +282,19 @@ async fn write(to: &mut WriteHalf<'_>, bytes: &[u8], mode: Mode) -> std::io::Res
 #[derive(Default)]
 struct Frames {
     rest: Vec<u8>,
-    begun: bool,
-    other: bool,
+    is_begun: bool,
+    is_other_protocol: bool,
 }
 
 impl Frames {
     /// Returns the part of these bytes to forward: whole frames.
     fn pass(&mut self, bytes: Vec<u8>, swallow_acks: bool) -> Vec<u8> {
-        if !self.begun {
-            self.begun = true;
-            self.other = !bytes.starts_with(b"AMQP");
+        if !self.is_begun {
+            self.is_begun = true;
+            self.is_other_protocol = !bytes.starts_with(b"AMQP");
             return bytes;
         }
-        if self.other {
+        if self.is_other_protocol {
             return bytes;
         }
         self.rest.extend(bytes);

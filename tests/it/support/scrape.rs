@@ -35,9 +35,9 @@ impl Scrape {
     }
 
     /// Scrapes until the condition is met.
-    pub(crate) async fn until(base: &str, what: &str, mut is_so: impl FnMut(&Self) -> bool) -> Self {
-        let within = Duration::from_secs(120);
-        eventually(what, within, async || Some(Self::fetch(base).await).filter(&mut is_so)).await
+    pub(crate) async fn until(base: &str, what: &str, mut condition: impl FnMut(&Self) -> bool) -> Self {
+        let time_limit = Duration::from_secs(120);
+        eventually(what, time_limit, async || Some(Self::fetch(base).await).filter(&mut condition)).await
     }
 
     /// Returns the names of all metrics.
@@ -51,7 +51,7 @@ impl Scrape {
         *self.samples.get(series).unwrap_or_else(|| panic!("the series {series} is missing"))
     }
 
-    /// Returns the samples of this metric, by the values of their labels, separated by blanks.
+    /// Returns the samples of this metric, by the values of their labels, separated by spaces.
     pub(crate) fn samples_of(&self, name: &str) -> BTreeMap<String, f64> {
         let values = |labels: &str| {
             labels.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>().join(" ")

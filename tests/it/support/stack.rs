@@ -28,7 +28,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(180);
 pub(crate) const DELAYS: [Duration; 3] =
     [Duration::from_millis(400), Duration::from_millis(700), Duration::from_millis(1000)];
 
-/// An installation. Dropping it removes what it leaves on servers.
+/// An installation. Dropping it removes its queues and its database.
 pub(crate) struct Stack {
     pub(crate) world: World,
     /// The test's own connection to the queue.
@@ -51,7 +51,7 @@ impl Stack {
         }
     }
 
-    /// Uses a queue on this broker (under its own prefix), or else a file.
+    /// Uses a queue on this broker (under its own prefix), or a queue in a file without a broker.
     pub(crate) async fn on(world: World, broker: Option<String>) -> Self {
         let home = tempfile::tempdir().unwrap();
         let is_rabbitmq = broker.is_some();
@@ -97,11 +97,11 @@ impl Stack {
     /// Sets a configuration key for all processes that are started from now on.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         let (section, key) = key.split_once('.').unwrap();
-        self.variable(&format!("HOSTMATCH_{section}__{key}"), value);
+        self.set_variable(&format!("HOSTMATCH_{section}__{key}"), value);
     }
 
     /// Sets an environment variable for all processes that are started from now on.
-    pub(crate) fn variable(&mut self, name: &str, value: &str) {
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
     }
@@ -118,7 +118,7 @@ impl Stack {
         command
     }
 
-    /// Returns the environment of its processes, for tests that read the configuration in their own process.
+    /// Returns the environment of the processes, for tests that read the configuration in their own process.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
         self.environment.iter().map(|(name, value)| (name.into(), value.into()))
     }
@@ -142,10 +142,10 @@ impl Stack {
         Process::start(command, self.home(), &format!("{number}"))
     }
 
-    /// Runs a worker until nothing is left to do, and returns its report.
+    /// Runs a worker until the queue is empty, and returns its report.
     pub(crate) async fn drain(&self) -> Value {
         let mut worker = self.start(&["serve", "worker", "--until-empty", "--output", "json"]);
-        let end = worker.ends_within(WAIT_TIMEOUT).await;
+        let end = worker.wait_within(WAIT_TIMEOUT).await;
         assert_eq!(end.code(), Some(0), "{}", worker.stderr());
         worker.report()
     }
@@ -162,8 +162,8 @@ impl Stack {
         }
     }
 
-    /// Waits until all messages that a dead process held are back in their queue. Ends the leases of the
-    /// embedded queue, which would last a minute.
+    /// Waits until the queue has requeued all messages of a dead process. Ends the leases of the embedded
+    /// queue, which would last a minute.
     pub(crate) async fn wait_until_requeued(&self) {
         if self.cleanup.is_none() {
             let file = sea_orm::Database::connect(self.config.url.expose()).await.unwrap();
@@ -177,7 +177,7 @@ impl Stack {
         }
     }
 
-    /// Waits until this queue on RabbitMQ has no consumer: its unacknowledged messages are then ready again.
+    /// Waits until this queue on RabbitMQ has no consumer; RabbitMQ has then requeued its unacknowledged messages.
     pub(crate) async fn wait_until_no_consumer(&self, queue: &str) {
         let connection = connect(self.config.url.expose()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
@@ -228,7 +228,7 @@ impl Stack {
     }
 
     /// Waits until this many events have an outcome.
-    pub(crate) async fn until_decided(&self, events: usize) {
+    pub(crate) async fn wait_until_decided(&self, events: usize) {
         let events = i64::try_from(events).unwrap();
         eventually("the events are decided", WAIT_TIMEOUT, async || {
             (self.decided().await >= events).then_some(())
@@ -237,24 +237,24 @@ impl Stack {
     }
 
     /// Returns whether all queues are empty. Call it when every worker has stopped: RabbitMQ does not
-    /// report unacknowledged messages, which are back in their queue then.
+    /// report unacknowledged messages, and requeues them when a worker stops.
     pub(crate) async fn is_empty(&self) -> bool {
         let depth = self.queue.depth().await.unwrap();
         depth.ready + depth.waiting + depth.dead + depth.in_flight.unwrap_or(0) == 0
     }
 
-    /// Waits until no message is ready or waiting. (Unacknowledged messages are seen when the workers stop.)
-    pub(crate) async fn until_idle(&self) {
+    /// Waits until no message is ready or waiting. RabbitMQ does not report unacknowledged messages.
+    pub(crate) async fn wait_until_idle(&self) {
         eventually("the queue is empty", WAIT_TIMEOUT, async || self.is_empty().await.then_some(())).await;
     }
 
     /// Returns everything that all processes have written so far.
-    pub(crate) fn written(&self) -> String {
+    pub(crate) fn all_output(&self) -> String {
         let files = self.home().read_dir().unwrap().map(|entry| entry.unwrap().path());
-        let written = files.filter(|path| {
+        let all_output = files.filter(|path| {
             path.extension().is_some_and(|extension| extension == "stdout" || extension == "stderr")
         });
-        written.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+        all_output.map(|path| std::fs::read_to_string(path).unwrap()).collect()
     }
 }
 

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::{Stack, World};
 
 const COMPANIES: u32 = 3;
-/// Events about one appointment, on average.
+/// The number of events about one appointment, on average.
 const EACH: u32 = 5;
 
+/// The step of the shuffle: a prime.
 const STEP: usize = 7919;
 
 /// The kinds of events in a stream.
@@ -33,7 +34,7 @@ pub(crate) struct Stream {
     outcomes: BTreeMap<String, Option<&'static str>>,
     /// The final staff and host of each appointment.
     appointments: BTreeMap<u32, String>,
-    /// Company, host and staff of each mapping at the end.
+    /// The company, host and staff of each final mapping.
     mappings: BTreeSet<String>,
     dead: usize,
 }
@@ -50,8 +51,8 @@ impl Stream {
             dead: 0,
         };
         let made: Vec<Value> = (0..count).map(|n| stream.event(n, mix)).collect();
-        // A fixed shuffle: a walk in steps of a prime visits all of them.
-        assert!(!made.len().is_multiple_of(STEP), "the walk would not visit every event");
+        // A fixed shuffle: in steps of a prime, every event is visited once.
+        assert!(!made.len().is_multiple_of(STEP), "the shuffle would not visit every event");
         let shuffled = (0..made.len()).map(|n| made[n * STEP % made.len()].clone());
         for (n, event) in shuffled.enumerate() {
             if n % 50 == 0 && stream.outcomes[event["event_id"].as_str().unwrap()] != Some("dead_letter") {
@@ -82,8 +83,8 @@ impl Stream {
                 "updatedAt": format!("2026-03-{:02}T{:02}:{:02}:{seconds:02}Z", n / 86400 + 1, n / 3600 % 24, n / 60 % 60),
             }
         });
-        let twist = if mix == Mix::Dead { 8 + n % 2 } else { n % 97 };
-        let outcome = match twist {
+        let kind = if mix == Mix::Dead { 8 + n % 2 } else { n % 97 };
+        let outcome = match kind {
             1..=3 => {
                 event["event"] = json!("appointment.cancelled");
                 Some("recorded")
@@ -105,7 +106,7 @@ impl Stream {
                 Some("dead_letter")
             }
             10 if mix != Mix::Decidable => {
-                event["calcom_booking"]["uid"] = json!(format!("nowhere-{n}"));
+                event["calcom_booking"]["uid"] = json!(format!("unknown-{n}"));
                 Some("dead_letter")
             }
             _ => {
@@ -123,9 +124,9 @@ impl Stream {
         event
     }
 
-    /// Adds an event about its own appointment, which no other event uses. It must become a dead letter;
-    /// `appointment` may be one whose row the database refuses.
-    pub(crate) fn add_dead(&mut self, appointment: u32, position: usize) {
+    /// Adds an event about `appointment`, which no other event uses, and which the database refuses to change. The
+    /// event must become a dead letter.
+    pub(crate) fn add_dead_letter(&mut self, appointment: u32, position: usize) {
         let company = appointment % COMPANIES + 1;
         let id = format!("d{appointment}");
         let booking = json!({
@@ -155,13 +156,13 @@ impl Stream {
     }
 
     /// Creates the salons and the appointments.
-    pub(crate) async fn open(&self, world: &World) {
-        self.open_salons(world).await;
-        self.open_appointments(world).await;
+    pub(crate) async fn insert_all(&self, world: &World) {
+        self.insert_salons(world).await;
+        self.insert_appointments(world).await;
     }
 
     /// Creates only companies and staff: events about an appointment are retried later.
-    pub(crate) async fn open_salons(&self, world: &World) {
+    pub(crate) async fn insert_salons(&self, world: &World) {
         for company in 1..=COMPANIES {
             world.company(company).await;
             for n in 1..=5 {
@@ -174,7 +175,7 @@ impl Stream {
     }
 
     /// Creates the appointments.
-    pub(crate) async fn open_appointments(&self, world: &World) {
+    pub(crate) async fn insert_appointments(&self, world: &World) {
         let ids: Vec<u32> = self.appointments.keys().copied().collect();
         for ids in ids.chunks(1000) {
             let mut insert =
@@ -187,23 +188,23 @@ impl Stream {
         }
     }
 
-    /// Checks that everything has happened exactly once. Call it when no worker is running.
+    /// Checks that every event has its outcome and its effects exactly once. Call it when no worker is running.
     pub(crate) async fn assert_done(&self, stack: &Stack) {
         let world = &stack.world;
-        assert!(stack.is_empty().await, "something is left in a queue: {:?}", stack.queue.depth().await);
+        assert!(stack.is_empty().await, "a queue still has messages: {:?}", stack.queue.depth().await);
         let rows = world.rows("hostmatch_events", &["event_id", "outcome"]).await;
         let rows: BTreeMap<&str, &str> = rows.iter().map(|row| row.split_once('|').unwrap()).collect();
         assert!(rows.keys().eq(self.outcomes.keys()), "exactly one outcome for every event");
         let decided = ["assigned", "unchanged", "stale", "needs_review", "unmatched"];
         for (id, expected) in &self.outcomes {
             let found = rows[id.as_str()];
-            let right = expected.map_or(decided.contains(&found), |expected| expected == found);
-            assert!(right, "{id}: {found} instead of {expected:?}");
+            let is_expected = expected.map_or(decided.contains(&found), |expected| expected == found);
+            assert!(is_expected, "{id}: {found} instead of {expected:?}");
         }
-        let dead = world.test.texts("SELECT event_id FROM hostmatch_dead_letters").await;
+        let dead = world.test.strings("SELECT event_id FROM hostmatch_dead_letters").await;
         assert_eq!(dead.len(), self.dead, "one dead letter for each event that must become one");
         let different: BTreeSet<&String> = dead.iter().collect();
-        assert_eq!(different.len(), self.dead, "no dead letter is there twice");
+        assert_eq!(different.len(), self.dead, "no dead letter is recorded twice");
         assert!(dead.iter().all(|id| self.outcomes[id] == Some("dead_letter")));
 
         assert_eq!(
@@ -228,11 +229,11 @@ impl Stream {
 
         let columns = ["company_id", "calcom_host_id", "staff_id", "action"];
         let audits = world.rows("calcom_host_mapping_audits", &columns).await;
-        let played: Vec<String> = audits
+        let replayed: Vec<String> = audits
             .iter()
             .map(|row| row.strip_suffix("|auto_matched").map(|key| format!("{key}|1")).expect(row))
             .collect();
-        assert_eq!(played, self.mappings.iter().cloned().collect::<Vec<_>>(), "one audit for each change");
+        assert_eq!(replayed, self.mappings.iter().cloned().collect::<Vec<_>>(), "one audit for each change");
         let states = world.rows("calcom_host_mapping_audits", &["new_values"]).await;
         assert!(
             states.iter().all(|state| serde_json::from_str::<Value>(state).unwrap()["is_active"] == true)
@@ -244,7 +245,7 @@ fn email(company: u32, n: u32) -> String {
     format!("person{n}@salon{company}.example")
 }
 
-/// Returns one of a company's hosts, and the member of staff that the host is. Number 8 has the same id in
+/// Returns host `n` of a company, and the member of staff to whom it must be mapped. Host 8 has the same id in
 /// every company.
 fn host(company: u32, n: u32) -> (Value, Option<u32>) {
     let id = company * 1000 + n;

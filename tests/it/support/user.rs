@@ -1,4 +1,4 @@
-//! A user of a database server with only the rights that a test grants.
+//! A user of a database server with only the privileges that a test grants.
 
 use hostmatch::config::DatabaseConfig;
 
@@ -24,7 +24,7 @@ impl User {
             Backend::MariaDb => format!("CREATE USER {} IDENTIFIED BY '{PASSWORD}'", user.quoted()),
             _ => format!("CREATE ROLE {} LOGIN PASSWORD '{PASSWORD}'", user.quoted()),
         };
-        administer(backend, &[statement]).await;
+        execute_on_server(backend, &[statement]).await;
         user
     }
 
@@ -56,13 +56,13 @@ impl Drop for User {
         // The test's runtime may be ending or panicking, so the removal uses its own.
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(administer(backend, &[statement]));
+            runtime.block_on(execute_on_server(backend, &[statement]));
         });
         assert!(removal.join().is_ok() || std::thread::panicking(), "the test's user was not removed");
     }
 }
 
-async fn administer(backend: Backend, statements: &[String]) {
+async fn execute_on_server(backend: Backend, statements: &[String]) {
     use sea_orm::ConnectionTrait as _;
     let mut options = sea_orm::ConnectOptions::new(database_server(backend).unwrap());
     options.max_connections(1).sqlx_logging(false);

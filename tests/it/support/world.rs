@@ -1,5 +1,4 @@
-//! A salon on any engine and any shape of gateway: people, appointments, events, and the rows that
-//! decisions leave.
+//! A gateway's database with salons, on any engine and of any shape, and a processor that decides events in it.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Backend, GatewayShape, TestDatabase};
 
+/// A gateway's database, and a processor that uses it.
 pub(crate) struct World {
     pub(crate) test: TestDatabase,
     pub(crate) processor: Processor,
@@ -69,7 +69,7 @@ impl World {
         self.test.run(&[insert]).await;
     }
 
-    pub(crate) async fn staff_active(&self, n: u32, active: bool) {
+    pub(crate) async fn set_staff_active(&self, n: u32, active: bool) {
         let (id, active) = (self.staff_id(n), if active { "TRUE" } else { "FALSE" });
         self.test.run(&[format!("UPDATE staff SET is_active = {active} WHERE id = {id}")]).await;
     }
@@ -94,7 +94,7 @@ impl World {
         decide(&self.processor, events).await
     }
 
-    /// Decides these events as one batch, although the database may fail.
+    /// Decides these events as one batch. Returns the number of results, or the database's error.
     pub(crate) async fn try_send(&self, events: &[Value]) -> Result<usize, StoreError> {
         let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
         self.processor.process(&deliveries).await.map(|answers| answers.len())
@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// Returns `staff/host` of an appointment, with `-` for NULL; members of staff by their number.
+    /// Returns `staff/host` of an appointment, with `-` for NULL; `staff` is the `n` of [`Self::staff`].
     pub(crate) async fn assigned(&self, appointment: u32) -> String {
         self.appointments().await.remove(&appointment).expect("no such appointment")
     }
@@ -126,7 +126,7 @@ impl World {
             .collect()
     }
 
-    /// Returns these columns of all rows, as sorted text; ids of staff by their number.
+    /// Returns these columns of all rows, as sorted strings, with `n` of [`Self::staff`] for ids of staff.
     pub(crate) async fn rows(&self, table: &str, columns: &[&str]) -> Vec<String> {
         let text = match self.test.backend {
             Backend::MariaDb => "CHAR",
@@ -138,7 +138,7 @@ impl World {
             Backend::MariaDb => format!("CONCAT_WS('|', {})", parts.join(", ")),
             _ => parts.join(" || '|' || "),
         };
-        let mut rows = self.test.texts(&format!("SELECT {all} FROM {table}")).await;
+        let mut rows = self.test.strings(&format!("SELECT {all} FROM {table}")).await;
         for row in &mut rows {
             *row = row.replace("00000000-0000-4000-8000-", "#");
             *row = row
@@ -161,8 +161,8 @@ impl World {
         all
     }
 
-    /// Removes everything that was decided.
-    pub(crate) async fn forget(&self) {
+    /// Deletes all rows that deciding writes, and clears the appointments.
+    pub(crate) async fn delete_decisions(&self) {
         let mut statements =
             vec!["UPDATE appointments SET staff_id = NULL, calcom_host_id = NULL".to_owned()];
         for table in [
@@ -183,7 +183,7 @@ impl World {
     }
 
     /// Returns whether a session on MariaDB is waiting for a host's lock that another session holds.
-    pub(crate) async fn has_waiting(&self) -> bool {
+    pub(crate) async fn has_session_waiting_for_host_lock(&self) -> bool {
         let waiting = "SELECT COUNT(*) FROM information_schema.processlist \
             WHERE db = DATABASE() AND info LIKE 'INSERT INTO `hostmatch_host_locks`%'";
         self.test.number(waiting).await > 0

@@ -40,7 +40,7 @@ async fn base_of(worker: &mut Process) -> String {
 async fn a_connected_worker_without_deliveries_is_not_ready_until_it_gets_some() {
     let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     let stream = Stream::new(100, Mix::Decidable);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let broker = stack.config.url.expose().to_owned();
     let proxy = Proxy::start(&Proxy::target(&broker)).await;
     stack.set("queue.url", &proxy.url(&broker));
@@ -56,7 +56,7 @@ async fn a_connected_worker_without_deliveries_is_not_ready_until_it_gets_some()
     stack.publish(&stream.events).await;
     until(&base, StatusCode::SERVICE_UNAVAILABLE, "of the worker receives nothing").await;
     proxy.set(Mode::Pass);
-    stack.until_decided(stream.len()).await;
+    stack.wait_until_decided(stream.len()).await;
     until(&base, StatusCode::OK, "").await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }

@@ -1,26 +1,26 @@
-//! Every command for the office with `--output json`, on every engine: the shape is a contract
+//! Tests every command for the office with `--output json`, on every engine: the keys are a contract
 //! (docs/commands.md).
 
 use serde_json::{Value, json};
 
 use super::{read_for_json, run, run_for_json, staff_of, with_start};
-use crate::app::people::decisions::salon;
+use crate::app::people::decisions::create_salon;
 use crate::support::program::{stderr, stdout};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
 /// Replaces times by `<time>`: they differ from run to run.
-fn timeless(value: Value) -> Value {
+fn without_times(value: Value) -> Value {
     let is_time = |text: &str| text.len() == 20 && text.starts_with("20") && text.ends_with('Z');
     match value {
         Value::String(text) if is_time(&text) => json!("<time>"),
-        Value::Array(all) => all.into_iter().map(timeless).collect(),
-        Value::Object(all) => all.into_iter().map(|(name, value)| (name, timeless(value))).collect(),
+        Value::Array(all) => all.into_iter().map(without_times).collect(),
+        Value::Object(all) => all.into_iter().map(|(name, value)| (name, without_times(value))).collect(),
         other => other,
     }
 }
 
-fn same(world: &World, what: &str, found: Value, expected: Value) {
-    let found = timeless(found);
+fn assert_same(world: &World, what: &str, found: Value, expected: Value) {
+    let found = without_times(found);
     assert_eq!(found, expected, "{:?} {what}: {}", world.test, serde_json::to_string_pretty(&found).unwrap());
 }
 
@@ -37,27 +37,27 @@ async fn create_waiting_bookings(world: &World) {
 
 const HOST: [&str; 4] = ["--company", "1", "--host", "7"];
 
-fn to(words: &[&'static str], more: &[&'static str]) -> Vec<&'static str> {
+fn for_host(words: &[&'static str], more: &[&'static str]) -> Vec<&'static str> {
     [words, &HOST, more].concat()
 }
 
 on_engines!(the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail);
 async fn the_documents_of_the_inbox_mappings_repairs_and_the_audit_trail(backend: Backend) {
     let shape = if backend == Backend::Sqlite { GatewayShape::Roadmap } else { GatewayShape::Live };
-    let world = salon(backend, shape).await;
+    let world = create_salon(backend, shape).await;
     create_waiting_bookings(&world).await;
-    inbox(&world);
-    let (mapping, audit) = decisions_and_repairs(&world).await;
-    mappings_and_audits(&world, mapping, audit);
-    changes(&world, mapping).await;
+    check_inbox(&world);
+    let (mapping, audit) = check_decisions_and_repairs(&world).await;
+    check_mappings_and_audits(&world, mapping, audit);
+    check_changes(&world, mapping).await;
 }
 
-/// Returns a member of staff, as in JSON.
+/// Returns the id of a member of staff as JSON.
 fn staff(world: &World, n: u32) -> Value {
     json!(staff_of(world, n))
 }
 
-fn inbox(world: &World) {
+fn check_inbox(world: &World) {
     let suggestion = json!({
         "staff": staff(world, 12), "staff_name": "Boris Kamm", "strategy": "name", "confidence": 75,
         "because": "has the same name, boris kamm",
@@ -70,44 +70,50 @@ fn inbox(world: &World) {
         "suggestions": [suggestion],
     });
     let list = read_for_json(world, &["inbox", "list", "--kind", "suggestion"]);
-    same(world, "inbox list", list, json!({ "hosts": [line], "next_skip": null }));
+    assert_same(world, "inbox list", list, json!({ "hosts": [line], "next_skip": null }));
     let page = read_for_json(world, &["inbox", "list", "--company", "1", "--limit", "1"]);
-    assert_eq!((&page["hosts"][0]["host"], &page["next_skip"]), (&json!(7), &json!(1)), "soonest first");
+    assert_eq!(
+        (&page["hosts"][0]["host"], &page["next_skip"]),
+        (&json!(7), &json!(1)),
+        "the host with the next booking must be first"
+    );
     let page = read_for_json(world, &["inbox", "list", "--company", "1", "--limit", "1", "--skip", "1"]);
     assert_eq!((&page["hosts"][0]["kind"], &page["next_skip"]), (&json!("unknown"), &Value::Null));
 
     let ignored =
-        run_for_json(world, 0, &to(&["inbox", "ignore"], &["--reason", "a test", "--until", "14d"]));
+        run_for_json(world, 0, &for_host(&["inbox", "ignore"], &["--reason", "a test", "--until", "14d"]));
     let expected =
         json!({ "did": "ignored", "company": 1, "host": 7, "until": "<time>", "reason": "a test" });
-    same(world, "inbox ignore", ignored, expected);
-    let shown = read_for_json(world, &to(&["inbox", "show"], &[]));
+    assert_same(world, "inbox ignore", ignored, expected);
+    let shown = read_for_json(world, &for_host(&["inbox", "show"], &[]));
     assert_eq!(shown["host"]["ignored_by"], "cli:anna@office", "{shown}");
     assert_eq!(
         read_for_json(world, &["inbox", "list", "--company", "1"])["hosts"].as_array().unwrap().len(),
         1
     );
-    let reopened = run_for_json(world, 0, &to(&["inbox", "reopen"], &[]));
-    same(world, "inbox reopen", reopened, json!({ "did": "reopened", "company": 1, "host": 7 }));
-    assert_eq!(run_for_json(world, 0, &to(&["inbox", "reopen"], &[]))["did"], "unchanged");
+    let reopened = run_for_json(world, 0, &for_host(&["inbox", "reopen"], &[]));
+    assert_same(world, "inbox reopen", reopened, json!({ "did": "reopened", "company": 1, "host": 7 }));
+    assert_eq!(run_for_json(world, 0, &for_host(&["inbox", "reopen"], &[]))["did"], "unchanged");
 
-    let mut shown = read_for_json(world, &to(&["inbox", "show"], &[]));
+    let mut shown = read_for_json(world, &for_host(&["inbox", "show"], &[]));
     assert_eq!(shown["next"], "hostmatch inbox accept --company 1 --host 7");
-    let act = |action: &str, why: Value, until: Value| json!({ "at": "<time>", "action": action, "by": "cli:anna@office", "why": why, "until": until });
-    let acts =
-        json!([act("ignore", json!("a test"), json!("<time>")), act("reopen", Value::Null, Value::Null)]);
+    let action = |name: &str, why: Value, until: Value| json!({ "at": "<time>", "action": name, "by": "cli:anna@office", "why": why, "until": until });
+    let actions = json!([
+        action("ignore", json!("a test"), json!("<time>")),
+        action("reopen", Value::Null, Value::Null)
+    ]);
     shown["next"] = Value::Null;
     let counts = json!({ "future": 1, "past": 1, "unknown": 0 });
     let expected = json!({
-        "host": line, "waiting": counts, "mappings": [], "history": [], "acts": acts, "next": null,
+        "host": line, "waiting": counts, "mappings": [], "history": [], "acts": actions, "next": null,
     });
-    same(world, "inbox show", shown, expected);
+    assert_same(world, "inbox show", shown, expected);
 }
 
-/// Returns the mapping and its audit row.
-async fn decisions_and_repairs(world: &World) -> (i64, i64) {
+/// Returns the ids of the mapping and of its audit row.
+async fn check_decisions_and_repairs(world: &World) -> (i64, i64) {
     let counts = json!({ "future": 1, "past": 1, "unknown": 0 });
-    let accepted = run_for_json(world, 0, &to(&["inbox", "accept"], &["--repair", "future"]));
+    let accepted = run_for_json(world, 0, &for_host(&["inbox", "accept"], &["--repair", "future"]));
     let mapping = accepted["mapping"].as_i64().unwrap();
     let audit = accepted["audits"][0].as_i64().unwrap();
     let repair = json!({
@@ -121,40 +127,43 @@ async fn decisions_and_repairs(world: &World) -> (i64, i64) {
         "did": "made", "company": 1, "host": 7, "mapping": mapping, "staff": staff(world, 12),
         "staff_name": "Boris Kamm", "before": [], "audits": [audit], "waiting": counts, "repair": repair,
     });
-    same(world, "inbox accept", accepted, expected);
+    assert_same(world, "inbox accept", accepted, expected);
     assert_eq!((world.assigned(11).await, world.assigned(12).await), ("-/7".into(), "12/7".into()));
 
-    let preview = read_for_json(world, &to(&["repair", "preview"], &[]));
+    let preview = read_for_json(world, &for_host(&["repair", "preview"], &[]));
     let expected = json!({
         "company": 1, "host": 7, "staff": staff(world, 12), "staff_name": "Boris Kamm", "future": [],
         "past": [{ "appointment": 11, "starts": "<time>", "booking": "B11" }], "unknown": [],
     });
-    same(world, "repair preview", preview, expected);
-    let applied =
-        run_for_json(world, 0, &to(&["repair", "apply"], &["--scope", "all", "--yes", "--reason", "old"]));
+    assert_same(world, "repair preview", preview, expected);
+    let applied = run_for_json(
+        world,
+        0,
+        &for_host(&["repair", "apply"], &["--scope", "all", "--yes", "--reason", "old"]),
+    );
     let id = applied["repair"]["id"].to_string();
     assert_eq!(applied["repair"]["counts"]["done"], 1, "{applied}");
     let undone = run_for_json(world, 0, &["repair", "undo", &id, "--yes"]);
     assert_eq!(undone["repair"]["state"], "undone", "{undone}");
-    let undone = timeless(undone["repair"].clone());
+    let undone = without_times(undone["repair"].clone());
     let shown = read_for_json(world, &["repair", "show", &id]);
     let items = json!([{ "appointment": 11, "starts": "<time>", "state": "undone", "reason": null }]);
-    same(world, "repair show", shown, json!({ "repair": undone, "items": items }));
+    assert_same(world, "repair show", shown, json!({ "repair": undone, "items": items }));
     let repairs = read_for_json(world, &["repair", "list", "--company", "1", "--host", "7"]);
-    assert_eq!(timeless(repairs["repairs"][0].clone()), undone);
+    assert_eq!(without_times(repairs["repairs"][0].clone()), undone);
     assert_eq!((&repairs["next_before"], repairs["repairs"].as_array().unwrap().len()), (&Value::Null, 2));
 
     (mapping, audit)
 }
 
-fn mappings_and_audits(world: &World, mapping: i64, audit: i64) {
-    let entry = json!({
+fn check_mappings_and_audits(world: &World, mapping: i64, audit: i64) {
+    let mapping_row = json!({
         "id": mapping, "company": 1, "host": 7, "host_name": "boris kamm", "host_email": "b@else.example",
         "staff": staff(world, 12), "staff_name": "Boris Kamm", "source": "manual", "confidence": 100,
         "active": true, "staff_valid": true, "last_used": "<time>", "last_audit": audit,
     });
     let list = read_for_json(world, &["mappings", "list", "--source", "manual", "--confidence", ">=100"]);
-    same(world, "mappings list", list, json!({ "mappings": [entry], "next_before": null }));
+    assert_same(world, "mappings list", list, json!({ "mappings": [mapping_row], "next_before": null }));
     let made = json!({
         "company_id": 1, "is_active": true, "mapping_source": "manual", "confidence_score": 100,
         "staff_id": staff(world, 12), "calcom_host_id": 7, "calcom_name": "boris kamm",
@@ -165,15 +174,20 @@ fn mappings_and_audits(world: &World, mapping: i64, audit: i64) {
         "action": "created", "actor": "cli:anna@office", "reason": "suggestion accepted: name (75)",
         "old": null, "new": made,
     });
-    let number = mapping.to_string();
-    let shown = read_for_json(world, &["mappings", "show", &number]);
+    let mapping_id = mapping.to_string();
+    let shown = read_for_json(world, &["mappings", "show", &mapping_id]);
     let counts = json!({ "future": 0, "past": 1, "unknown": 0 });
-    same(world, "mappings show", shown, json!({ "mapping": entry, "waiting": counts, "history": [row] }));
-    let history = read_for_json(world, &["mappings", "history", &number]);
-    same(world, "mappings history", history, json!({ "history": [row] }));
+    assert_same(
+        world,
+        "mappings show",
+        shown,
+        json!({ "mapping": mapping_row, "waiting": counts, "history": [row] }),
+    );
+    let history = read_for_json(world, &["mappings", "history", &mapping_id]);
+    assert_same(world, "mappings history", history, json!({ "history": [row] }));
     let trail =
         read_for_json(world, &["audit", "list", "--actor", "cli:*", "--since", "1h", "--company", "1"]);
-    same(world, "audit list", trail, json!({ "audits": [row], "next_before": null }));
+    assert_same(world, "audit list", trail, json!({ "audits": [row], "next_before": null }));
     assert_eq!(
         read_for_json(world, &["audit", "list", "--until", "1h"])["audits"],
         json!([]),
@@ -182,11 +196,11 @@ fn mappings_and_audits(world: &World, mapping: i64, audit: i64) {
     );
     let exported = run(world, &["audit", "export", "--action", "created"]);
     let exported: Value = serde_json::from_str(stdout(&exported).trim()).unwrap();
-    same(world, "audit export", exported, row);
+    assert_same(world, "audit export", exported, row);
 }
 
-async fn changes(world: &World, mapping: i64) {
-    let number = mapping.to_string();
+async fn check_changes(world: &World, mapping: i64) {
+    let mapping_id = mapping.to_string();
     // Replacing a mapping asks for confirmation, or needs --yes.
     let third = staff_of(world, 13).to_string();
     let set = ["mappings", "set", "--company", "1", "--host", "7", "--staff", &third];
@@ -201,10 +215,10 @@ async fn changes(world: &World, mapping: i64) {
     let reverted = run_for_json(world, 0, &["mappings", "revert", &last]);
     assert_eq!((&reverted["did"], &reverted["mapping"]), (&json!("reverted"), &json!(mapping)), "{reverted}");
     assert_eq!(run_for_json(world, 0, &["mappings", "revert", &last])["did"], "unchanged");
-    assert_eq!(run_for_json(world, 0, &["mappings", "deactivate", &number])["did"], "switched_off");
+    assert_eq!(run_for_json(world, 0, &["mappings", "deactivate", &mapping_id])["did"], "switched_off");
     assert_eq!(run_for_json(world, 6, &["mappings", "revert", &last])["error"]["code"], "not_allowed");
-    assert_eq!(run_for_json(world, 0, &["mappings", "deactivate", &number])["did"], "unchanged");
-    assert_eq!(run_for_json(world, 0, &["mappings", "reactivate", &number])["did"], "switched_on");
+    assert_eq!(run_for_json(world, 0, &["mappings", "deactivate", &mapping_id])["did"], "unchanged");
+    assert_eq!(run_for_json(world, 0, &["mappings", "reactivate", &mapping_id])["did"], "switched_on");
     let eleven = staff_of(world, 11).to_string();
     let assign = ["inbox", "assign", "--company", "1", "--host", "8", "--staff", &eleven, "--repair", "all"];
     let assigned = run_for_json(world, 0, &assign);
@@ -212,9 +226,9 @@ async fn changes(world: &World, mapping: i64) {
     assert_eq!(world.assigned(13).await, "11/8");
 }
 
-on_engines!(filters_of_mappings_find_their_problems);
-async fn filters_of_mappings_find_their_problems(backend: Backend) {
-    let world = salon(backend, GatewayShape::Live).await;
+on_engines!(filters_of_mappings_select_problems);
+async fn filters_of_mappings_select_problems(backend: Backend) {
+    let world = create_salon(backend, GatewayShape::Live).await;
     world.send(&[event("e1", "B11", 1, host(7, "A", "anna@salon.example"))]).await;
     let eleven = staff_of(&world, 11).to_string();
     let twelve = staff_of(&world, 12).to_string();
@@ -222,7 +236,7 @@ async fn filters_of_mappings_find_their_problems(backend: Backend) {
         let set = ["mappings", "set", "--company", "1", "--host", host, "--staff", staff, "--unseen"];
         run_for_json(&world, 0, &set);
     }
-    world.staff_active(12, false).await;
+    world.set_staff_active(12, false).await;
     let hosts = |filter: &[&str]| {
         let list = read_for_json(&world, &[&["mappings", "list"], filter].concat());
         let all = list["mappings"].as_array().unwrap().iter().map(|row| row["host"].as_i64().unwrap());
@@ -245,18 +259,18 @@ async fn filters_of_mappings_find_their_problems(backend: Backend) {
 
 #[tokio::test]
 async fn tables_explain_and_suggest_the_next_command() {
-    let world = salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let world = create_salon(Backend::Sqlite, GatewayShape::Roadmap).await;
     create_waiting_bookings(&world).await;
-    let says = |arguments: &[&str], parts: &[&str]| {
+    let assert_output = |arguments: &[&str], parts: &[&str]| {
         let output = run(&world, arguments);
         let text = format!("{}{}", stdout(&output), stderr(&output));
         for part in parts {
             assert!(text.contains(part), "{arguments:?}: {part}: {text}");
         }
     };
-    says(&["inbox", "list"], &["KIND", "boris kamm", "suggestion", "staff 12 Boris Kamm (75)"]);
+    assert_output(&["inbox", "list"], &["KIND", "boris kamm", "suggestion", "staff 12 Boris Kamm (75)"]);
     let show = ["inbox", "show", "--company", "1", "--host", "7"];
-    says(
+    assert_output(
         &show,
         &[
             "somebody fits, but with too little confidence",
@@ -265,45 +279,45 @@ async fn tables_explain_and_suggest_the_next_command() {
         ],
     );
     let explain = ["match", "explain", "--uid", "B11"];
-    says(&explain, &["hostmatch mappings set --company 1 --host 7 --staff 12\n"]);
-    says(
+    assert_output(&explain, &["hostmatch mappings set --company 1 --host 7 --staff 12\n"]);
+    assert_output(
         &["inbox", "accept", "--company", "1", "--host", "8"],
         &["no member of staff is suggested for host 8"],
     );
     let accept = ["inbox", "accept", "--company", "1", "--host", "7"];
-    says(
+    assert_output(
         &accept,
         &["Host 7 is Boris Kamm (staff 12) from now on", "mappings revert 1 --company 1", "repair preview"],
     );
-    says(&accept, &["it has a mapping"]);
+    assert_output(&accept, &["it has a mapping"]);
     let apply = ["repair", "apply", "--company", "1", "--host", "7"];
-    says(&apply, &["needs a confirmation"]);
-    says(&[&apply[..], &["--yes"]].concat(), &["Repair 1 (done): 1 appointments", "repair undo 1"]);
-    says(&["mappings", "list"], &["in force", "Boris Kamm"]);
-    says(&["audit", "list"], &["mapping_source manual", "suggestion accepted"]);
+    assert_output(&apply, &["needs a confirmation"]);
+    assert_output(&[&apply[..], &["--yes"]].concat(), &["Repair 1 (done): 1 appointments", "repair undo 1"]);
+    assert_output(&["mappings", "list"], &["in force", "Boris Kamm"]);
+    assert_output(&["audit", "list"], &["mapping_source manual", "suggestion accepted"]);
     let nobody = ["mappings", "set", "--company", "1", "--host", "77", "--staff", "12"];
-    says(&nobody, &["no booking of company 1 has named host 77 yet"]);
-    let machine = [&nobody[..], &["--actor", "Worker", "--unseen"]].concat();
-    assert_eq!(run(&world, &machine).status.code(), Some(2));
+    assert_output(&nobody, &["no booking of company 1 has named host 77 yet"]);
+    let as_process = [&nobody[..], &["--actor", "Worker", "--unseen"]].concat();
+    assert_eq!(run(&world, &as_process).status.code(), Some(2));
 }
 
 on_engines!(one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conflict);
 async fn one_of_several_suggestions_is_named_and_a_deactivated_mapping_is_a_conflict(backend: Backend) {
-    let world = salon(backend, GatewayShape::Live).await;
+    let world = create_salon(backend, GatewayShape::Live).await;
     world.staff(14, 1, "Boris Kamm", "").await;
     world.send(&[event("e1", "B11", 1, host(7, "boris kamm", ""))]).await;
     let kind = || read_for_json(&world, &["inbox", "list"])["hosts"][0]["kind"].clone();
     assert_eq!(kind(), "ambiguous", "{backend:?}");
     let [eleven, twelve, fourteen] = [11, 12, 14].map(|n| staff_of(&world, n).to_string());
-    let accept = to(&["inbox", "accept"], &[]);
+    let accept = for_host(&["inbox", "accept"], &[]);
     let reported = run_for_json(&world, 2, &accept)["error"]["message"].to_string();
     assert!(reported.contains(&format!("--staff ({twelve}, {fourteen})")), "{reported}");
-    let with =
+    let accept_with =
         |staff: &str, code: i32| run_for_json(&world, code, &[&accept[..], &["--staff", staff]].concat());
-    with(&eleven, 3);
-    let mapping = with(&fourteen, 0)["mapping"].to_string();
+    accept_with(&eleven, 3);
+    let mapping = accept_with(&fourteen, 0)["mapping"].to_string();
     assert_eq!(kind(), Value::Null, "{backend:?}");
-    // The host has the address of Carla, from whom a person has taken it away.
+    // The host now has the address of Carla, whose mapping to this host a person has deactivated.
     let thirteen = staff_of(&world, 13).to_string();
     let set = ["mappings", "set", "--company", "1", "--host", "7", "--yes", "--repair", "none"];
     let carla = run_for_json(&world, 0, &[&set[..], &["--staff", &thirteen]].concat())["mapping"].to_string();

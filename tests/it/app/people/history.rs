@@ -1,5 +1,5 @@
-//! The audit trail is complete: replayed from nothing it gives the table, after any sequence of actions of
-//! people and workers; and each reverted change leaves exactly the state before it.
+//! Tests that the audit trail is complete: after any sequence of actions of people and workers, replaying it gives
+//! the table; and each revert restores exactly the state before the change.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Map, Value, json};
 
-use super::decisions::salon;
+use super::decisions::create_salon;
 use super::{anna, staff_of};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
-/// One action.
+/// One action of a person, of a worker, or of the gateway.
 #[derive(Clone, Debug)]
 enum Act {
     Set(i64, u32),
@@ -27,7 +27,7 @@ enum Act {
     SwitchOn(usize),
     /// Reverts the nth audit row.
     Revert(usize),
-    /// Decides a batch of events: appointment, host, and what the host shows.
+    /// Decides a batch of events: appointment, host, and the host's name and address (by number).
     Batch(Vec<(u32, u32, u8)>),
     /// Activates or deactivates a member of staff in the gateway.
     Staff(u32, bool),
@@ -71,7 +71,11 @@ fn replay_trail(trail: &[AuditRow]) -> Table {
     for row in trail {
         let fields = table.entry(row.mapping.unwrap()).or_default();
         for (name, before) in row.old.iter().flatten() {
-            assert_eq!(fields.get(name), Some(before), "{row:?}: the trail has another earlier value");
+            assert_eq!(
+                fields.get(name),
+                Some(before),
+                "{row:?}: the earlier rows of the trail have another value"
+            );
         }
         fields.extend(row.new.clone().unwrap());
     }
@@ -120,23 +124,23 @@ async fn perform(world: &World, schema: &GatewaySchema, n: usize, action: &Act) 
             return None;
         }
         Act::Staff(staff, active) => {
-            world.staff_active(*staff, *active).await;
+            world.set_staff_active(*staff, *active).await;
             return None;
         }
     };
-    let taken_back = if let Command::Revert(change) = &command { Some(change.rows.clone()) } else { None };
+    let reverted_rows = if let Command::Revert(change) = &command { Some(change.rows.clone()) } else { None };
     let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), command) };
     let done = decide_now(&world.test.db, schema, &anna(), &[decision]).await.unwrap().remove(0);
     let decided = done.ok()?;
     if decided.effect == Effect::Unchanged {
         assert!(decided.audits.is_empty());
     }
-    taken_back
+    reverted_rows
 }
 
-/// Checks that each row of a reverted change has the state that the trail had before.
-fn is_restored(taken_back: &[AuditRow], before: &Table, now: &Table) -> Result<(), TestCaseError> {
-    for audit in taken_back {
+/// Checks that each row of a reverted change has the state from before the change.
+fn assert_restored(reverted_rows: &[AuditRow], before: &Table, now: &Table) -> Result<(), TestCaseError> {
+    for audit in reverted_rows {
         let id = audit.mapping.unwrap();
         let mut expected = before[&id].clone();
         match &audit.old {
@@ -152,26 +156,26 @@ fn is_restored(taken_back: &[AuditRow], before: &Table, now: &Table) -> Result<(
 #[test]
 fn the_replayed_trail_equals_the_table_and_every_revert_restores() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let has_case_count = std::env::var_os("PROPTEST_CASES").is_some();
     for (backend, cases) in [(Backend::Sqlite, 40), (Backend::MariaDb, 8), (Backend::Postgres, 8)] {
-        let world = runtime.block_on(salon(backend, GatewayShape::Live));
+        let world = runtime.block_on(create_salon(backend, GatewayShape::Live));
         let schema = runtime.block_on(world.test.schema());
-        let usual = Config { failure_persistence: None, max_shrink_iters: 100, ..Config::default() };
-        let config = if asked { usual } else { Config { cases, ..usual } };
+        let default = Config { failure_persistence: None, max_shrink_iters: 100, ..Config::default() };
+        let config = if has_case_count { default } else { Config { cases, ..default } };
         let reverted = std::cell::Cell::new(0);
         let result = TestRunner::new(config).run(&actions(), |actions| {
             runtime.block_on(async {
-                world.forget().await;
+                world.delete_decisions().await;
                 for staff in 11..=13 {
-                    world.staff_active(staff, true).await;
+                    world.set_staff_active(staff, true).await;
                 }
                 for (n, action) in actions.iter().enumerate() {
                     let before = table(&world, &schema).await;
-                    let taken_back = perform(&world, &schema, n, action).await;
+                    let reverted_rows = perform(&world, &schema, n, action).await;
                     let (now, trail) = (table(&world, &schema).await, trail(&world, &schema).await);
                     prop_assert_eq!(&replay_trail(&trail), &now, "after {:?}", action);
-                    if let Some(taken_back) = taken_back {
-                        is_restored(&taken_back, &before, &now)?;
+                    if let Some(reverted_rows) = reverted_rows {
+                        assert_restored(&reverted_rows, &before, &now)?;
                         reverted.set(reverted.get() + 1);
                     }
                 }
@@ -179,7 +183,7 @@ fn the_replayed_trail_equals_the_table_and_every_revert_restores() {
             })
         });
         result.unwrap_or_else(|error| panic!("{backend:?}: {error}"));
-        assert!(reverted.get() > 0, "{backend:?}: nothing was ever reverted");
+        assert!(reverted.get() > 0, "{backend:?}: no sequence reverted anything");
     }
 }
 
@@ -197,6 +201,6 @@ fn fields_of_an_audit_row_lead_from_one_state_to_the_other_and_back() {
     assert_eq!(before.clone().with(&new), Some(after.clone()));
     assert_eq!(after.with(&old), Some(before.clone()));
     assert!(before.difference(&before).1.is_empty());
-    let odd = json!({ "confidence_score": "much" });
-    assert_eq!(before.with(odd.as_object().unwrap()), None);
+    let invalid = json!({ "confidence_score": "much" });
+    assert_eq!(before.with(invalid.as_object().unwrap()), None);
 }

@@ -1,4 +1,4 @@
-//! Decisions of people: mappings, the inbox, repairs.
+//! Tests decisions of people: mappings, the inbox, repairs.
 
 mod commands;
 mod decisions;
@@ -7,7 +7,7 @@ mod office;
 mod races;
 mod repairs;
 mod tenants;
-pub(crate) mod rights;
+pub(crate) mod statements;
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use hostmatch::store::{Database, GatewaySchema};
 
 use crate::support::{World, settings_of};
 
-/// Returns Anna as the actor, under the name in her audit rows.
+/// Returns a new act of Anna, with the name that her audit rows have.
 pub(crate) fn anna() -> Act {
     Act::new(Author::new("cli:anna@office").unwrap())
 }
@@ -45,13 +45,13 @@ pub(crate) fn staff_of(world: &World, n: u32) -> StaffId {
     }
 }
 
-/// Makes Anna decide about a host of company 1.
-pub(crate) async fn decides(world: &World, host: i64, command: Command) -> Result<Decided, Refusal> {
+/// Makes a decision of Anna about a host of company 1, which may be new.
+pub(crate) async fn decide_as_anna(world: &World, host: i64, command: Command) -> Result<Decided, Refusal> {
     let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), command) };
-    decides_on(world, decision).await
+    make_decision(world, decision).await
 }
 
-pub(crate) async fn decides_on(world: &World, decision: Decision) -> Result<Decided, Refusal> {
+pub(crate) async fn make_decision(world: &World, decision: Decision) -> Result<Decided, Refusal> {
     let schema = world.test.schema().await;
     decide_now(&world.test.db, &schema, &anna(), &[decision]).await.unwrap().remove(0)
 }
@@ -68,20 +68,20 @@ pub(crate) fn run(world: &World, arguments: &[&str]) -> std::process::Output {
 pub(crate) fn run_for_json(world: &World, code: i32, arguments: &[&str]) -> serde_json::Value {
     let output = run(world, &[arguments, &["--output", "json", "--actor", "cli:anna@office"]].concat());
     let text = if code == 0 || code == 5 { &output.stdout } else { &output.stderr };
-    let reported = || format!("{:?} {arguments:?}: {output:?}", world.test);
-    assert_eq!(output.status.code(), Some(code), "{}", reported());
-    serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", reported()))
+    let described = || format!("{:?} {arguments:?}: {output:?}", world.test);
+    assert_eq!(output.status.code(), Some(code), "{}", described());
+    serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", described()))
 }
 
 /// Runs a read-only command, which has no actor, and returns its JSON.
 pub(crate) fn read_for_json(world: &World, arguments: &[&str]) -> serde_json::Value {
     let output = run(world, &[arguments, &["--output", "json"]].concat());
-    let reported = || format!("{:?} {arguments:?}: {output:?}", world.test);
-    assert_eq!(output.status.code(), Some(0), "{}", reported());
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", reported()))
+    let described = || format!("{:?} {arguments:?}: {output:?}", world.test);
+    assert_eq!(output.status.code(), Some(0), "{}", described());
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", described()))
 }
 
-/// Returns `event` with this start of its meeting.
+/// Returns `event` with this start of the booking.
 pub(crate) fn with_start(mut event: serde_json::Value, start: &str) -> serde_json::Value {
     event["calcom_booking"]["start"] = start.into();
     event

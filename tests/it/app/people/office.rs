@@ -1,4 +1,4 @@
-//! The commands of `docs/office.md`, exactly as written, in the salon that it describes.
+//! Runs the commands of `docs/office.md`, exactly as written, in the salon that the page describes.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use super::with_start;
 use crate::support::program::{command, stderr, stdout};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
-async fn salon(backend: Backend) -> World {
+async fn create_salon(backend: Backend) -> World {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(15).await;
     for (n, name) in [(31, "Mara Lind"), (32, "Boris Kamm"), (33, "Zoe Arndt")] {
@@ -29,54 +29,54 @@ async fn salon(backend: Backend) -> World {
 on_engines!(the_commands_of_the_office_work_as_written);
 async fn the_commands_of_the_office_work_as_written(backend: Backend) {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/office.md")).unwrap();
-    let world = salon(backend).await;
+    let world = create_salon(backend).await;
     let program = command(&[]);
     let directory = std::path::Path::new(program.get_program()).parent().unwrap();
     let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
-    let desk = tempfile::tempdir().unwrap();
+    let home = tempfile::tempdir().unwrap();
     let mut commands = 0;
     for block in text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n")) {
         for line in block.lines().filter(|line| !line.is_empty()) {
             let mut command = Command::new("sh");
             command.args(["-c", line]).env("PATH", &path).env("HOSTMATCH_DATABASE__URL", &world.test.url);
             command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            command.current_dir(desk.path());
+            command.current_dir(home.path());
             let output = command.output().unwrap();
             let reported = format!("{backend:?} {line}: {}{}", stdout(&output), stderr(&output));
             assert_eq!(output.status.code(), Some(0), "{reported}");
             commands += 1;
-            let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {reported}");
+            let assert_output = |what: &str| assert!(stdout(&output).contains(what), "{what}: {reported}");
             match commands {
-                1 => says("staff 32 Boris Kamm (75)"),
-                2 => says("What to do: hostmatch inbox accept --company 15 --host 1420209"),
+                1 => assert_output("staff 32 Boris Kamm (75)"),
+                2 => assert_output("What to do: hostmatch inbox accept --company 15 --host 1420209"),
                 3 => {
-                    says("Host 1420209 is Boris Kamm (staff 32) from now on (mapping 1).");
-                    says("Undo it with: hostmatch repair undo 1 --company 15");
+                    assert_output("Host 1420209 is Boris Kamm (staff 32) from now on (mapping 1).");
+                    assert_output("Undo it with: hostmatch repair undo 1 --company 15");
                 }
-                4 => says("Host 1420310 is Zoe Arndt (staff 33) from now on (mapping 2)."),
-                5 => says("1 past appointment waits"),
-                6 => says("Repair 2 (done): 1 appointments"),
-                7 => says("1 undone"),
-                8 => says("and no longer Zoe Arndt (staff 33)"),
-                9 => says("switched off"),
-                10 => says("Mara has taken over"),
-                11 => says("Reverted: host 1420310 is Zoe Arndt (staff 33) again (mapping 2)."),
-                14 => says("Host 1420555 is ignored until"),
-                15 => says("unknown, ignored"),
-                17 => says("revert of audit 4: Zoe is back"),
-                18 => says("created"),
-                // What a person does in the spreadsheet.
+                4 => assert_output("Host 1420310 is Zoe Arndt (staff 33) from now on (mapping 2)."),
+                5 => assert_output("1 past appointment waits"),
+                6 => assert_output("Repair 2 (done): 1 appointments"),
+                7 => assert_output("1 undone"),
+                8 => assert_output("and no longer Zoe Arndt (staff 33)"),
+                9 => assert_output("switched off"),
+                10 => assert_output("Mara has taken over"),
+                11 => assert_output("Reverted: host 1420310 is Zoe Arndt (staff 33) again (mapping 2)."),
+                14 => assert_output("Host 1420555 is ignored until"),
+                15 => assert_output("unknown, ignored"),
+                17 => assert_output("revert of audit 4: Zoe is back"),
+                18 => assert_output("created"),
+                // A person fills in a member of staff in the spreadsheet.
                 19 => {
-                    let file = desk.path().join("open-hosts.csv");
+                    let file = home.path().join("open-hosts.csv");
                     let list = std::fs::read_to_string(&file).unwrap();
                     let filled = list.replace(";1420555;Test;;;", ";1420555;Test;;32;");
                     assert_ne!(filled, list, "{backend:?}");
                     std::fs::write(file, filled).unwrap();
                 }
-                20 => says("Not imported. Preview: 1 created"),
-                21 => says("1 created"),
-                22 => says("Would be handed over: 1 hosts, 0 appointments"),
-                23 => says("Undo it with: hostmatch staff hand-over-undo 1 --company 15"),
+                20 => assert_output("Not imported. Preview: 1 created"),
+                21 => assert_output("1 created"),
+                22 => assert_output("Would be handed over: 1 hosts, 0 appointments"),
+                23 => assert_output("Undo it with: hostmatch staff hand-over-undo 1 --company 15"),
                 _ => {}
             }
         }
@@ -86,10 +86,9 @@ async fn the_commands_of_the_office_work_as_written(backend: Backend) {
     assert_eq!(assigned, ["1|-", "2|32", "3|-", "4|-"], "{backend:?}");
 }
 
-/// A dead letter with an unknown host names the command that creates the mapping.
 #[tokio::test]
 async fn a_dead_letter_that_needs_a_person_names_the_command() {
-    let world = salon(Backend::Sqlite).await;
+    let world = create_salon(Backend::Sqlite).await;
     let mut lost = event("e9", "Bk-9", 9, host(1_420_999, "Somebody", ""));
     lost["company_id"] = 15.into();
     lost["attempt"] = 99.into();

@@ -1,4 +1,4 @@
-//! Two people, or a person and a worker, change one host at the same time.
+//! Tests two people, or a person and workers, who change one host at the same time.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use hostmatch::matching::HostKey;
 use hostmatch::store;
 use sea_orm::DatabaseTransaction;
 
-use super::decisions::salon;
+use super::decisions::create_salon;
 use super::{anna, staff_of};
 use crate::support::program::command;
 use crate::support::{Backend, GatewayShape, Process, World, event, eventually, host};
@@ -24,7 +24,7 @@ async fn lock_host(world: &World, host: i64) -> DatabaseTransaction {
 
 on_engines!(of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error);
 async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(backend: Backend) {
-    let world = salon(backend, GatewayShape::Live).await;
+    let world = create_salon(backend, GatewayShape::Live).await;
     let directory = tempfile::tempdir().unwrap();
     // Both people have read the state, and neither has decided yet.
     let tx = lock_host(&world, 7).await;
@@ -39,7 +39,7 @@ async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(bac
         })
         .into();
     for person in &mut people {
-        eventually("both have read the state", Duration::from_secs(60), async || {
+        eventually("the process has read the state", Duration::from_secs(60), async || {
             person.stderr().contains("decision confirmed, carrying it out").then_some(())
         })
         .await;
@@ -47,7 +47,7 @@ async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(bac
     tx.rollback().await.unwrap();
     let mut codes = Vec::new();
     for person in &mut people {
-        codes.push((person.end().await.code(), person.stderr()));
+        codes.push((person.wait().await.code(), person.stderr()));
     }
     codes.sort();
     assert_eq!((codes[0].0, codes[1].0), (Some(0), Some(6)), "{backend:?}: {codes:?}");
@@ -60,7 +60,7 @@ async fn of_two_concurrent_decisions_one_is_made_and_the_other_gets_an_error(bac
 
 on_engines!(a_person_and_workers_at_once_leave_one_consistent_mapping);
 async fn a_person_and_workers_at_once_leave_one_consistent_mapping(backend: Backend) {
-    let world = salon(backend, GatewayShape::Live).await;
+    let world = create_salon(backend, GatewayShape::Live).await;
     let schema = world.test.schema().await;
     for id in 101..113_u32 {
         let boris = Decision {
@@ -78,9 +78,9 @@ async fn a_person_and_workers_at_once_leave_one_consistent_mapping(backend: Back
         let rows = world
             .rows(&format!("calcom_host_mappings WHERE is_active AND calcom_host_id = {id}"), &["staff_id"])
             .await;
-        assert_eq!(rows, ["12"], "{backend:?}: the person's decision remains");
-        let of_it = format!("calcom_host_mapping_audits WHERE calcom_host_id = {id}");
-        let trail = world.rows(&of_it, &["staff_id", "action", "actor"]).await;
+        assert_eq!(rows, ["12"], "{backend:?}: the person's decision must remain");
+        let audits = format!("calcom_host_mapping_audits WHERE calcom_host_id = {id}");
+        let trail = world.rows(&audits, &["staff_id", "action", "actor"]).await;
         let first = ["12|created|cli:anna@office"];
         let second =
             ["11|auto_matched|worker", "11|deleted|cli:anna@office", "12|manual_override|cli:anna@office"];

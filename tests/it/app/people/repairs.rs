@@ -1,5 +1,5 @@
-//! Repairs: exactly the waiting appointments are assigned; a repair can be undone; people's own decisions
-//! survive both.
+//! Tests repairs: exactly the waiting appointments are assigned; a repair can be undone; neither changes people's
+//! own decisions.
 
 use hostmatch::app::{Command, repair};
 use hostmatch::event::{CompanyId, HostId};
@@ -7,8 +7,8 @@ use hostmatch::matching::HostKey;
 use hostmatch::store::{RepairRow, RepairScope, RepairState};
 use sea_orm::ConnectionTrait as _;
 
-use super::decisions::salon;
-use super::{context_on, decides, run_for_json, staff_of};
+use super::decisions::create_salon;
+use super::{context_on, decide_as_anna, run_for_json, staff_of};
 use crate::support::{Backend, GatewayShape, World, event, host};
 
 const KEY: HostKey = HostKey::new(CompanyId(1), HostId(7));
@@ -37,7 +37,7 @@ async fn appointments(world: &World) -> (Vec<String>, Vec<String>) {
 
 on_engines!(accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_them);
 async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_them(backend: Backend) {
-    let world = salon(backend, GatewayShape::Live).await;
+    let world = create_salon(backend, GatewayShape::Live).await;
     world.appointment(14, 1, "B14").await;
     let sent = [
         event("e1", "B11", 1, boris()),
@@ -47,7 +47,7 @@ async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_th
         event("e5", "B14", 5, boris()),
     ];
     world.send(&sent).await;
-    // A person has made an earlier decision.
+    // A person has already chosen the staff of this appointment.
     world.set_staff_externally(12, Some(13)).await;
     let before = appointments(&world).await;
     let accept = ["inbox", "accept", "--company", "1", "--host", "7", "--repair", "all"];
@@ -74,7 +74,7 @@ async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_th
         "not_allowed"
     );
 
-    // A second repair; this time a person, and a newer event, come before the undo.
+    // A second repair. Before its undo, a person changes one appointment and a newer event another.
     let applied = run_for_json(
         &world,
         0,
@@ -89,9 +89,9 @@ async fn accepting_assigns_exactly_the_waiting_appointments_and_undo_restores_th
     assert_eq!((all[&11].as_str(), all[&12].as_str(), all[&14].as_str()), ("13/7", "13/7", "12/7"));
 }
 
-on_engines!(an_ignored_host_stays_ignored_until_its_day_has_come);
-async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) {
-    let world = salon(backend, GatewayShape::Live).await;
+on_engines!(an_ignored_host_is_open_again_after_its_date);
+async fn an_ignored_host_is_open_again_after_its_date(backend: Backend) {
+    let world = create_salon(backend, GatewayShape::Live).await;
     world.send(&[event("e1", "B11", 1, boris())]).await;
     let ignore = ["inbox", "ignore", "--company", "1", "--host", "7", "--reason", "left us"];
     run_for_json(&world, 2, &[&ignore[..], &["--until", "2020-01-01"]].concat());
@@ -104,21 +104,25 @@ async fn an_ignored_host_stays_ignored_until_its_day_has_come(backend: Backend) 
     world.run("UPDATE hostmatch_inbox SET ignored_until_ms = 1").await;
     assert_eq!(open(), 1, "{backend:?}");
     world.send(&[event("e3", "B13", 3, boris())]).await;
-    // The row has not changed and is not written: whether the ignore period has ended is computed on reading.
+    // The event does not change the row: whether the period has ended is determined when the row is read.
     assert_eq!(open(), 1, "{backend:?}");
     world.send(&[event("e4", "B11", 64, boris())]).await;
-    assert_eq!((state().await.as_str(), open()), ("open", 1), "{backend:?}: an hour later it is open");
+    assert_eq!(
+        (state().await.as_str(), open()),
+        ("open", 1),
+        "{backend:?}: an event an hour later must open the host"
+    );
     // A mapped host does not need a decision, so it cannot be ignored.
-    decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
+    decide_as_anna(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     assert_eq!((state().await.as_str(), open()), ("resolved", 0), "{backend:?}");
     run_for_json(&world, 6, &ignore);
 }
 
 on_engines!(locked_appointments_are_reported_and_can_be_resumed: mariadb, postgres);
 async fn locked_appointments_are_reported_and_can_be_resumed(backend: Backend) {
-    let world = salon(backend, GatewayShape::Live).await;
+    let world = create_salon(backend, GatewayShape::Live).await;
     world.send(&[event("e1", "B11", 1, boris()), event("e2", "B12", 2, boris())]).await;
-    decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
+    decide_as_anna(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     let gateway = world.test.db.begin().await.unwrap();
     gateway.execute_unprepared("SELECT id FROM appointments WHERE id = 11 FOR UPDATE").await.unwrap();
     let apply = ["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"];
@@ -140,14 +144,14 @@ async fn locked_appointments_are_reported_and_can_be_resumed(backend: Backend) {
 
 on_engines!(a_repair_stops_when_the_mapping_changes_and_skips_deleted_appointments);
 async fn a_repair_stops_when_the_mapping_changes_and_skips_deleted_appointments(backend: Backend) {
-    let world = salon(backend, GatewayShape::Live).await;
+    let world = create_salon(backend, GatewayShape::Live).await;
     let context = context_on(&world.test.db, &world.test.schema().await);
     world.send(&[event("e1", "B11", 1, boris()), event("e2", "B12", 2, boris())]).await;
     assert!(repair::begin(&context, KEY, RepairScope::All, None).await.is_err(), "the host has no mapping");
-    decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
+    decide_as_anna(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     assert_eq!(repair::begin(&context, KEY, RepairScope::Future, None).await.unwrap(), None);
     let stopped = repair::begin(&context, KEY, RepairScope::All, None).await.unwrap().unwrap();
-    decides(&world, 7, Command::Set(staff_of(&world, 13))).await.unwrap();
+    decide_as_anna(&world, 7, Command::Set(staff_of(&world, 13))).await.unwrap();
     let state = |row: &RepairRow| row.state.known().unwrap();
     assert_eq!(state(&repair::apply(&context, stopped, |_| {}).await.unwrap()), RepairState::Stopped);
     assert_eq!(world.assigned(11).await, "-/7", "{backend:?}");
@@ -163,30 +167,30 @@ async fn a_repair_stops_when_the_mapping_changes_and_skips_deleted_appointments(
 
 #[cfg(feature = "crash-points")]
 on_engines!(a_large_repair_is_resumed_after_a_kill);
-/// A repair that was killed between two parts can be resumed by anybody, and so can its undo.
+/// A repair that was killed between two parts can be resumed by anyone, and so can its undo.
 #[cfg(feature = "crash-points")]
 async fn a_large_repair_is_resumed_after_a_kill(backend: Backend) {
     const MANY: u32 = 520;
-    let world = salon(backend, GatewayShape::Roadmap).await;
-    world.appointments_of(1, 1000..=999 + MANY, "M").await;
+    let world = create_salon(backend, GatewayShape::Roadmap).await;
+    world.insert_appointments(1, 1000..=999 + MANY, "M").await;
     let sent: Vec<_> =
         (1000..1000 + MANY).map(|id| event(&format!("m{id}"), &format!("M{id}"), 1, boris())).collect();
     world.send(&sent).await;
-    decides(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
+    decide_as_anna(&world, 7, Command::Set(staff_of(&world, 12))).await.unwrap();
     let before = appointments(&world).await;
     let assigned = async || world.count("appointments WHERE staff_id IS NOT NULL").await;
-    let killed = |arguments: &[&str]| {
+    let run_and_kill = |arguments: &[&str]| {
         let mut command = crate::support::program::command(arguments);
         command.env("HOSTMATCH_DATABASE__URL", &world.test.url).env("HOSTMATCH_CRASH_AT", "repair_part:1");
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), None, "the repair was not killed: {output:?}");
     };
-    killed(&["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"]);
+    run_and_kill(&["repair", "apply", "--company", "1", "--host", "7", "--scope", "all", "--yes"]);
     assert_eq!(assigned().await, 250, "{backend:?}");
     let applied = run_for_json(&world, 0, &["repair", "apply", "1"]);
     assert_eq!(applied["repair"]["counts"]["done"], MANY, "{applied}");
     assert_eq!(assigned().await, i64::from(MANY), "{backend:?}");
-    killed(&["repair", "undo", "1", "--yes"]);
+    run_and_kill(&["repair", "undo", "1", "--yes"]);
     assert_eq!(assigned().await, i64::from(MANY) - 250, "{backend:?}");
     let undone = run_for_json(&world, 0, &["repair", "undo", "1", "--yes"]);
     assert_eq!(undone["repair"]["counts"]["undone"], MANY, "{undone}");

@@ -1,11 +1,11 @@
-//! Replaying dead letters: the predictions of a plan, the effects of a replay, and interruptions.
+//! Tests the replay of dead letters: the predictions of a plan, the effects of a replay, and interruptions.
 
 mod plans;
 mod replays;
 mod interrupted;
 mod lost;
 mod walk;
-pub(crate) mod rights;
+pub(crate) mod statements;
 
 use std::process::Output;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::support::{Backend, GatewayShape, Process, Stack, event, host};
 const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Creates an installation with one salon, in which Mara (host 11) works.
-async fn salon(backend: Backend) -> Stack {
+async fn create_salon(backend: Backend) -> Stack {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.world.company(15).await;
     stack.world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
@@ -32,12 +32,12 @@ fn with_mara(n: u32, at: u32) -> Value {
 }
 
 /// Adds the appointment of `Bk-{n}`.
-async fn appears(stack: &Stack, n: u32) {
+async fn add_appointment(stack: &Stack, n: u32) {
     stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
 }
 
 /// Makes these events become dead letters.
-async fn die(stack: &Stack, events: &[Value]) {
+async fn create_dead_letters(stack: &Stack, events: &[Value]) {
     stack.publish(events).await;
     stack.drain().await;
     assert_eq!(usize::try_from(stack.world.count("hostmatch_dead_letters").await).unwrap(), events.len());
@@ -64,11 +64,12 @@ fn replay(stack: &Stack, plan: &str, arguments: &[&str]) -> (Option<i32>, Value)
     (code, json(&output))
 }
 
-/// Returns the `state` of every letter, with the number of its replays.
+/// Returns the id, the state and the number of replays of every letter.
 async fn letters(stack: &Stack) -> Vec<String> {
     stack.world.rows("hostmatch_dead_letters", &["id", "state", "replays"]).await
 }
 
+/// Counts the letters by state.
 async fn states(stack: &Stack) -> Vec<(String, i64)> {
     let mut all: std::collections::BTreeMap<String, i64> = std::collections::BTreeMap::new();
     for state in stack.world.rows("hostmatch_dead_letters", &["state"]).await {
@@ -85,6 +86,6 @@ fn counts(pairs: &[(&str, i64)]) -> Value {
         .into()
 }
 
-async fn stops(mut worker: Process) {
+async fn stop(mut worker: Process) {
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }

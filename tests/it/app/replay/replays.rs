@@ -1,4 +1,4 @@
-//! Canaries, stopping, pausing, cancelling, and who may close a letter.
+//! Tests canaries, stopping, pausing and cancelling a replay, and which messages end a replay.
 
 use std::time::Duration;
 
@@ -7,25 +7,26 @@ use hostmatch::runtime::shutdown::Shutdown;
 use serde_json::json;
 
 use super::{
-    WAIT_TIMEOUT, appears, counts, die, letters, plan, replay, run, salon, states, stops, with_mara,
+    WAIT_TIMEOUT, add_appointment, counts, create_dead_letters, create_salon, letters, plan, replay, run,
+    states, stop, with_mara,
 };
 use crate::support::program::{json, stderr, stdout};
 use crate::support::{Backend, eventually};
 
 on_engines!(failing_canaries_stop_a_replay_and_the_rest_is_unchanged);
 async fn failing_canaries_stop_a_replay_and_the_rest_is_unchanged(backend: Backend) {
-    let stack = salon(backend).await;
-    die(&stack, &(1..=12).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    let stack = create_salon(backend).await;
+    create_dead_letters(&stack, &(1..=12).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=12 {
-        appears(&stack, n).await;
+        add_appointment(&stack, n).await;
     }
     let (id, _) = plan(&stack, &["--all"]);
     let first = "SELECT booking_ref FROM hostmatch_dead_letters ORDER BY id LIMIT 3";
-    let first = stack.world.test.texts(first).await.join("', '");
+    let first = stack.world.test.strings(first).await.join("', '");
     stack.world.run(&format!("DELETE FROM appointments WHERE calcom_v2_booking_id IN ('{first}')")).await;
     let worker = stack.worker().await;
     let (code, reported) = replay(&stack, &id, &["--canary", "3"]);
-    stops(worker).await;
+    stop(worker).await;
     assert_eq!((code, &reported["ended"]), (Some(5), &json!("stopped")), "{reported}");
     assert!(reported["said"].as_str().unwrap().contains("3 of 3 failed again"), "{reported}");
     assert_eq!(reported["report"]["results"], counts(&[("failed", 3), ("left", 9)]));
@@ -37,20 +38,20 @@ async fn failing_canaries_stop_a_replay_and_the_rest_is_unchanged(backend: Backe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_stops_in_the_middle_when_too_many_fail() {
-    let stack = salon(Backend::Sqlite).await;
-    die(&stack, &(1..=60).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    let stack = create_salon(Backend::Sqlite).await;
+    create_dead_letters(&stack, &(1..=60).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=60 {
-        appears(&stack, n).await;
+        add_appointment(&stack, n).await;
     }
     let (id, report) = plan(&stack, &["--all"]);
-    // Strategies of earlier letters are carried over, however many letters are read at once.
+    // A letter's prediction includes the mappings of earlier letters, however many letters are read at once.
     assert_eq!(report["strategies"], counts(&[("email", 1), ("existing", 59)]));
     // The canaries succeed, and later letters fail.
     let later = "SELECT booking_ref FROM hostmatch_dead_letters WHERE id > 20";
     stack.world.run(&format!("DELETE FROM appointments WHERE calcom_v2_booking_id IN ({later})")).await;
     let worker = stack.worker().await;
     let output = run(&stack, &["replay", "--plan", &id, "--rate", "8/s", "--yes", "--output", "json"]);
-    stops(worker).await;
+    stop(worker).await;
     let reported = json(&output);
     assert_eq!((output.status.code(), &reported["ended"]), (Some(5), &json!("stopped")), "{reported}");
     assert!(reported["report"]["results"]["left"].as_i64().unwrap() >= 10, "{reported}");
@@ -61,22 +62,22 @@ async fn a_replay_is_paused_resumed_and_cancelled_by_other_processes(backend: Ba
     // At this rate so many letters take half a minute: the replay is running at each step, even on a slow
     // machine.
     const LETTERS: u32 = 60;
-    let stack = salon(backend).await;
-    die(&stack, &(1..=LETTERS).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
+    let stack = create_salon(backend).await;
+    create_dead_letters(&stack, &(1..=LETTERS).map(|n| with_mara(n, 60)).collect::<Vec<_>>()).await;
     for n in 1..=LETTERS {
-        appears(&stack, n).await;
+        add_appointment(&stack, n).await;
     }
     let worker = stack.worker().await;
     let (id, _) = plan(&stack, &["--all"]);
-    let slow = ["deadletters", "replay", "--plan", &id, "--rate", "2/s", "--canary", "0", "--yes"];
-    let mut first = stack.start(&slow);
+    let arguments = ["deadletters", "replay", "--plan", &id, "--rate", "2/s", "--canary", "0", "--yes"];
+    let mut first = stack.start(&arguments);
     until_resolved(&stack, 1).await;
-    // Only one process at a time.
+    // Only one process may run a replay at a time.
     let second = run(&stack, &["replays", "resume", &id]);
     assert_eq!(second.status.code(), Some(6), "{}", stderr(&second));
     assert!(stderr(&second).contains("another process is running replay"), "{}", stderr(&second));
     assert_eq!(run(&stack, &["replays", "pause", &id]).status.code(), Some(0));
-    assert_eq!(first.ends_within(WAIT_TIMEOUT).await.code(), Some(5), "{}", first.stderr());
+    assert_eq!(first.wait_within(WAIT_TIMEOUT).await.code(), Some(5), "{}", first.stderr());
     let shown = json(&run(&stack, &["replays", "show", &id, "--output", "json"]));
     assert_eq!(shown["replay"]["state"], "paused", "{shown}");
     assert!(shown["report"]["pending"].as_i64().unwrap() > 0, "{shown}");
@@ -91,24 +92,24 @@ async fn a_replay_is_paused_resumed_and_cancelled_by_other_processes(backend: Ba
     assert_eq!(third.stop().await, Some(130), "{}", third.stderr());
     assert!(third.stdout().contains(&format!("replays resume {id}")), "{}", third.stdout());
     assert_eq!(run(&stack, &["replays", "cancel", &id]).status.code(), Some(0));
-    let again = run(&stack, &["replays", "resume", &id]);
-    assert_eq!(again.status.code(), Some(6));
-    assert!(stderr(&again).contains("is cancelled"), "{}", stderr(&again));
+    let refused = run(&stack, &["replays", "resume", &id]);
+    assert_eq!(refused.status.code(), Some(6));
+    assert!(stderr(&refused).contains("is cancelled"), "{}", stderr(&refused));
     // Copies that were in flight at the time of the cancel still arrive.
     eventually("no copy is in flight", WAIT_TIMEOUT, async || {
         states(&stack).await.iter().all(|(state, _)| state != "replaying").then_some(())
     })
     .await;
-    stops(worker).await;
+    stop(worker).await;
 
     let states = states(&stack).await;
     assert_eq!(states.iter().map(|(_, count)| count).sum::<i64>(), i64::from(LETTERS));
     assert!(states.iter().all(|(state, _)| state == "open" || state == "resolved"), "{states:?}");
-    let who = json(&run(&stack, &["replays", "show", &id, "--output", "json"]));
-    let acts: Vec<&str> =
-        who["acts"].as_array().unwrap().iter().map(|act| act["action"].as_str().unwrap()).collect();
-    assert_eq!(acts, ["plan", "replay", "pause", "resume", "cancel"]);
-    assert!(who["acts"][0]["by"].as_str().unwrap().starts_with("cli:"), "{who}");
+    let shown = json(&run(&stack, &["replays", "show", &id, "--output", "json"]));
+    let actions: Vec<&str> =
+        shown["acts"].as_array().unwrap().iter().map(|act| act["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["plan", "replay", "pause", "resume", "cancel"]);
+    assert!(shown["acts"][0]["by"].as_str().unwrap().starts_with("cli:"), "{shown}");
     let list = run(&stack, &["replays", "list"]);
     assert!(stdout(&list).contains("cancelled"), "{}", stdout(&list));
 }
@@ -123,10 +124,10 @@ async fn until_resolved(stack: &crate::support::Stack, least: i64) -> i64 {
 
 on_engines!(a_message_that_claims_to_be_a_copy_does_not_end_a_replay);
 async fn a_message_that_claims_to_be_a_copy_does_not_end_a_replay(backend: Backend) {
-    let stack = salon(backend).await;
-    die(&stack, &[with_mara(1, 60)]).await;
-    appears(&stack, 1).await;
-    appears(&stack, 2).await;
+    let stack = create_salon(backend).await;
+    create_dead_letters(&stack, &[with_mara(1, 60)]).await;
+    add_appointment(&stack, 1).await;
+    add_appointment(&stack, 2).await;
     // The letter is in flight, without a result yet.
     let (id, _) = plan(&stack, &["--all"]);
     stack.world.set_letters_state("replaying").await;
@@ -139,7 +140,7 @@ async fn a_message_that_claims_to_be_a_copy_does_not_end_a_replay(backend: Backe
     let malformed = Message { body: "nonsense".into(), ..forged.clone() };
     stack.queue.publisher().publish_to_work(vec![forged, malformed]).await.unwrap();
     stack.drain().await;
-    assert_eq!(stack.world.assigned(2).await, "1/11", "the message is decided like any other");
+    assert_eq!(stack.world.assigned(2).await, "1/11", "the message must be decided like any other");
     let states = stack.world.rows("hostmatch_dead_letters", &["id", "state"]).await;
     assert_eq!(states, ["1|replaying", "2|open"], "{backend:?}");
     assert_eq!(stack.world.rows("hostmatch_replay_items", &["state"]).await, ["sent"]);
@@ -147,9 +148,9 @@ async fn a_message_that_claims_to_be_a_copy_does_not_end_a_replay(backend: Backe
 
 on_engines!(the_copy_is_the_original_message_with_actor_and_reason_of_the_replay);
 async fn the_copy_is_the_original_message_with_actor_and_reason_of_the_replay(backend: Backend) {
-    let stack = salon(backend).await;
+    let stack = create_salon(backend).await;
     let event = json!({ "event": "appointment.created", "event_id": "x", "calcom_booking": 1 });
-    die(&stack, std::slice::from_ref(&event)).await;
+    create_dead_letters(&stack, std::slice::from_ref(&event)).await;
     let (id, _) = plan(&stack, &["--all"]);
     let arguments = ["deadletters", "replay", "--plan", &id, "--reason", "sender corrected", "--yes"];
     let mut replay = stack.start(&arguments);
@@ -170,7 +171,7 @@ async fn the_copy_is_the_original_message_with_actor_and_reason_of_the_replay(ba
     batch.settle(vec![Disposition::Release]).await.unwrap();
     drop(consumer);
     stack.drain().await;
-    assert_eq!(replay.ends_within(WAIT_TIMEOUT).await.code(), Some(5), "{}", replay.stderr());
+    assert_eq!(replay.wait_within(WAIT_TIMEOUT).await.code(), Some(5), "{}", replay.stderr());
     let shown = json(&run(&stack, &["show", "1", "--output", "json"]));
     let reported = (&shown["replays"], &shown["state"], &shown["attempts"]);
     assert_eq!(reported, (&json!(1), &json!("open"), &json!(1)));

@@ -1,26 +1,27 @@
-//! The commands of `docs/dead-letters.md`, exactly as written, on the outage that it describes.
+//! Runs the commands of `docs/dead-letters.md`, exactly as written, after the outage that the page describes.
 
 use std::process::Command;
 
 use serde_json::json;
 
-use super::{appears, die, run, salon, states, stops, with_mara};
+use super::{add_appointment, create_dead_letters, create_salon, run, states, stop, with_mara};
 use crate::support::Backend;
 use crate::support::program::{json, stderr, stdout};
 
 on_engines!(the_commands_of_dead_letters_lead_from_the_alert_to_resolved);
 async fn the_commands_of_dead_letters_lead_from_the_alert_to_resolved(backend: Backend) {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dead-letters.md")).unwrap();
-    let stack = salon(backend).await;
-    let form = json!({ "event": "appointment.created", "event_id": "form", "calcom_booking": 1 });
+    let stack = create_salon(backend).await;
+    let malformed_event =
+        json!({ "event": "appointment.created", "event_id": "malformed", "calcom_booking": 1 });
     let mut events: Vec<_> = (1..=3).map(|n| with_mara(n, 60)).collect();
-    die(&stack, &events[..1]).await;
+    create_dead_letters(&stack, &events[..1]).await;
     events.remove(0);
     stack.publish(&events).await;
-    stack.publish(&[form]).await;
+    stack.publish(&[malformed_event]).await;
     stack.drain().await;
     for n in 1..=3 {
-        appears(&stack, n).await;
+        add_appointment(&stack, n).await;
     }
     let groups = json(&run(&stack, &["groups", "--output", "json"]));
     let group = groups["groups"][0]["group"].as_str().unwrap();
@@ -41,23 +42,23 @@ async fn the_commands_of_dead_letters_lead_from_the_alert_to_resolved(backend: B
             let reported = format!("{line}: {}{}", stdout(&output), stderr(&output));
             assert_eq!(output.status.code(), Some(0), "{reported}");
             commands += 1;
-            let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {reported}");
+            let assert_output = |what: &str| assert!(stdout(&output).contains(what), "{what}: {reported}");
             match commands {
-                1 => says("appointment_not_found"),
-                5 => says("Predicted for a replay now: assigned"),
-                6 => says("Plan 1: 3 dead letters"),
-                7 => says("As planned: 100 % (3)"),
-                10 => says("Plan 2: 1 dead letter"),
-                11 => says("cancelled"),
-                15 => says("No dead letters."),
+                1 => assert_output("appointment_not_found"),
+                5 => assert_output("Predicted for a replay now: assigned"),
+                6 => assert_output("Plan 1: 3 dead letters"),
+                7 => assert_output("As planned: 100 % (3)"),
+                10 => assert_output("Plan 2: 1 dead letter"),
+                11 => assert_output("cancelled"),
+                15 => assert_output("No dead letters."),
                 _ => {}
             }
         }
     }
     assert_eq!(commands, 15, "the commands of the document have changed: adapt this test");
-    stops(worker).await;
-    let wanted = [("discarded".to_owned(), 1), ("resolved".to_owned(), 3)];
-    assert_eq!(states(&stack).await, wanted, "{backend:?}");
+    stop(worker).await;
+    let expected = [("discarded".to_owned(), 1), ("resolved".to_owned(), 3)];
+    assert_eq!(states(&stack).await, expected, "{backend:?}");
     let listed = json(&run(&stack, &["groups", "--state", "resolved", "--output", "json"]));
     assert!(listed["groups"][0]["note"].as_str().unwrap().contains("the deployment"), "{listed}");
 }

@@ -80,10 +80,10 @@ async fn run_beside_each_other(test: TestDatabase, does: Gateway) {
             stack.publish(&events(published, does)).await;
         }
     }
-    assert!(gateway.end().await.success(), "{}", gateway.stderr());
+    assert!(gateway.wait().await.success(), "{}", gateway.stderr());
     let beside = gateway.report();
     let waited_beside = waits(&stack).await;
-    stack.until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
+    stack.wait_until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
     let mut out = std::io::stderr();
     let waited = [[begun, waited_alone], [waited_alone, waited_beside]];
     for ((what, report), [from, to]) in [("alone", &alone), ("beside us", &beside)].into_iter().zip(waited) {
@@ -106,8 +106,8 @@ async fn run_beside_each_other(test: TestDatabase, does: Gateway) {
     // One more event about every appointment, when no other program writes.
     published += 1;
     stack.publish(&events(published, does)).await;
-    stack.until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
-    stack.until_idle().await;
+    stack.wait_until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
+    stack.wait_until_idle().await;
     for worker in &mut workers {
         assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     }
@@ -128,7 +128,7 @@ async fn waits(stack: &Stack) -> [i64; 2] {
         let value = format!(
             "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = '{name}'"
         );
-        *counter = stack.world.test.texts(&value).await[0].parse().unwrap();
+        *counter = stack.world.test.strings(&value).await[0].parse().unwrap();
     }
     counters
 }
@@ -184,7 +184,7 @@ async fn mappings_stay(stack: &Stack, reports: &[&Value], does: Gateway) {
 
 async fn gateway(stack: &Stack, seed: u32, does: Gateway) -> Value {
     let mut gateway = start(stack, seed, does);
-    assert!(gateway.end().await.success(), "{}", gateway.stderr());
+    assert!(gateway.wait().await.success(), "{}", gateway.stderr());
     gateway.report()
 }
 

@@ -28,7 +28,7 @@ async fn adopted_tables_on_postgresql_are_given_back_unchanged() {
 async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
     let test = TestDatabase::fresh(backend, GatewayShape::Production(UpdatedAt::Local)).await;
     furnish(&test).await;
-    let test = test.with_tables_of_ours(variant).await;
+    let test = test.with_existing_tables(variant).await;
     furnish_hosts(&test).await;
     let what = format!("{test:?}/{variant:?}");
     let (before, to_stay) = (adopting::state(&test).await, dump(&test, &OUR_COLUMNS).await);

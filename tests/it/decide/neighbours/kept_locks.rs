@@ -29,7 +29,7 @@ async fn only_one_waits(backend: Backend, lock: &str) {
     let theirs = lock_rows(&stack, lock).await;
     stack.publish(&events).await;
     let all = usize::try_from(BOOKINGS).unwrap();
-    stack.until_decided(all - 1).await;
+    stack.wait_until_decided(all - 1).await;
     // The event is tried more often than a failing event would be.
     let tries = stack.config.retry_delays.len() + 2;
     eventually("the event is deferred repeatedly", WAIT_TIMEOUT, async || {
@@ -41,7 +41,7 @@ async fn only_one_waits(backend: Backend, lock: &str) {
     assert!(worker.log_lines(PUT_OFF).iter().all(|line| line["events"] == 1), "alone: {}", worker.stderr());
 
     theirs.rollback().await.unwrap();
-    stack.until_decided(all).await;
+    stack.wait_until_decided(all).await;
     all_is_well(&stack, &mut worker).await;
 }
 
@@ -64,7 +64,7 @@ async fn a_locked_table_delays_everything_and_counts_no_attempt() {
             theirs.execute_unprepared("UNLOCK TABLES").await.unwrap();
         }
         theirs.rollback().await.unwrap();
-        stack.until_decided(events.len()).await;
+        stack.wait_until_decided(events.len()).await;
         all_is_well(&stack, &mut worker).await;
     }
 }
@@ -96,7 +96,7 @@ async fn lock_rows(stack: &Stack, statement: &str) -> DatabaseTransaction {
 }
 
 async fn all_is_well(stack: &Stack, worker: &mut Process) {
-    stack.until_idle().await;
+    stack.wait_until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     assert_eq!(stack.world.count("hostmatch_dead_letters").await, 0);
     assert!(worker.log_lines("an event is tried again later").is_empty(), "no attempt: {}", worker.stderr());

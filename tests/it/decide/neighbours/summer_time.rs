@@ -68,7 +68,7 @@ async fn times_of_mappings(test: TestDatabase) -> Vec<String> {
         ("changed_at", "calcom_host_mapping_audits WHERE action = 'updated' AND actor = 'worker'"),
     ] {
         let sql = format!("SELECT {} FROM {of}", text.replace("{}", column));
-        times.extend(world.test.texts_in(zone, &sql).await);
+        times.extend(world.test.strings_in_zone(zone, &sql).await);
     }
     times
 }
@@ -88,7 +88,7 @@ async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
             );
             let sql = "SELECT CONCAT(updated_at, ' ', UNIX_TIMESTAMP(updated_at) = UNIX_TIMESTAMP()) FROM appointments";
             // Read as the gateway reads it: its sessions use the server's zone.
-            let written = world.test.texts_in("SYSTEM", sql).await.remove(0);
+            let written = world.test.strings_in_zone("SYSTEM", sql).await.remove(0);
             let (written, exact) = written.rsplit_once(' ').unwrap();
             assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
             // In the hour that occurs twice, a column without a zone is ambiguous; one with a zone is not.
@@ -134,7 +134,7 @@ async fn on_postgresql_the_time_of_a_change_is_the_one_the_gateway_would_write()
                 "assigned"
             );
             let sql = "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS') FROM appointments";
-            let written = world.test.texts_in("Europe/Berlin", sql).await.remove(0);
+            let written = world.test.strings_in_zone("Europe/Berlin", sql).await.remove(0);
             assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
         }
         // Times without a zone, and with one.
@@ -162,7 +162,7 @@ async fn which_event_is_newer_does_not_depend_on_local_time(backend: Backend) {
             "{older} after {newer}"
         );
         assert_eq!(world.assigned(1).await, "1/1001");
-        world.forget().await;
+        world.delete_decisions().await;
         assert_eq!(world.outcome_of(booking_event("old", older, nadja())).await, "assigned", "{older}");
         assert_eq!(
             world.outcome_of(booking_event("new", newer, frida())).await,

@@ -35,7 +35,7 @@ async fn every_other_row_is_unchanged(backend: Backend) {
         // The triggers ran for each of our writes.
         let logged = world.count("appointment_log").await;
         let counted =
-            world.test.texts("SELECT CAST(SUM(changes) AS CHAR(20)) FROM appointment_counters").await;
+            world.test.strings("SELECT CAST(SUM(changes) AS CHAR(20)) FROM appointment_counters").await;
         assert_eq!(counted[0].trim(), logged.to_string());
         assert!(logged > 30, "{logged}");
 
@@ -196,7 +196,7 @@ pub(super) async fn dump(test: &TestDatabase, without: &[&str]) -> BTreeMap<&'st
     for table in TABLES {
         let schema = if test.backend == Backend::MariaDb { "DATABASE()" } else { "'public'" };
         let columns = test
-            .texts(&format!(
+            .strings(&format!(
                 "SELECT TRIM(CAST(column_name AS CHAR(64))) FROM information_schema.columns \
                  WHERE table_schema = {schema} AND table_name = '{table}' ORDER BY ordinal_position"
             ))
@@ -208,7 +208,7 @@ pub(super) async fn dump(test: &TestDatabase, without: &[&str]) -> BTreeMap<&'st
             .map(|column| format!("COALESCE(CAST({column} AS CHAR(255)), '-')"))
             .collect();
         let rows = format!("SELECT CONCAT_WS('|', {}) FROM {table} ORDER BY id", values.join(", "));
-        dump.insert(table, test.texts(&rows).await);
+        dump.insert(table, test.strings(&rows).await);
     }
     dump
 }

@@ -106,7 +106,7 @@ async fn a_mapping_without_a_company_counts_for_the_company_of_its_staff(backend
     for whom in [LENA, OMAR] {
         they_map(&world, 6003, whom, "auto_email").await;
     }
-    world.staff_active(OMAR, false).await;
+    world.set_staff_active(OMAR, false).await;
     let sent = event("e-9013", "bk-9013", 1, host(6003, "", "jana@salon.example"));
     assert_eq!(world.outcome_of(sent).await, "assigned", "{backend:?}");
     let rows =

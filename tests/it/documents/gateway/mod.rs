@@ -7,7 +7,7 @@
 mod php;
 mod snippets;
 
-mod breaking;
+mod broker_killed;
 mod models;
 mod outbox;
 mod publisher;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::php::Php;
 use crate::support::{Backend, GatewayShape, World, event, host};
 
-async fn on(backend: Backend, shape: GatewayShape) {
+async fn check_models(backend: Backend, shape: GatewayShape) {
     let Some(mut php) = Php::application("hostmatch.events") else { return };
     let world = World::new(backend, shape).await;
     for company in [1, 2] {
@@ -26,14 +26,14 @@ async fn on(backend: Backend, shape: GatewayShape) {
     assert_eq!(
         reported,
         json!({
-            "each alone": {"1": first, "2": second, "3": null},
-            "all at once": {"1": first, "2": second, "3": null},
-            "asked about": [1, 2],
-            "its mapping is another company's": [],
+            "loaded one by one": {"1": first, "2": second, "3": null},
+            "loaded eagerly": {"1": first, "2": second, "3": null},
+            "with a mapping": [1, 2],
+            "with another company's mapping": [],
             "staff": {"appointments": [1], "mappings": 1},
             "audits": ["auto_matched"],
             "casts": [true, 95, "object"],
-            "an inactive mapping": null,
+            "with an inactive mapping": null,
         }),
         "{backend:?}"
     );
@@ -41,15 +41,15 @@ async fn on(backend: Backend, shape: GatewayShape) {
 
 #[tokio::test]
 async fn on_sqlite() {
-    on(Backend::Sqlite, GatewayShape::Roadmap).await;
+    check_models(Backend::Sqlite, GatewayShape::Roadmap).await;
 }
 
 #[tokio::test]
 async fn on_mariadb() {
-    on(Backend::MariaDb, GatewayShape::Roadmap).await;
+    check_models(Backend::MariaDb, GatewayShape::Roadmap).await;
 }
 
 #[tokio::test]
 async fn on_postgresql_with_uuids() {
-    on(Backend::Postgres, GatewayShape::Live).await;
+    check_models(Backend::Postgres, GatewayShape::Live).await;
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::php::Php;
 use crate::support::{Backend, GatewayShape, Stack, World, amqp_url};
 
-on_engines!(nothing_is_lost_or_blocked);
-async fn nothing_is_lost_or_blocked(backend: Backend) {
+on_engines!(the_outbox_loses_nothing_and_is_never_blocked);
+async fn the_outbox_loses_nothing_and_is_never_blocked(backend: Backend) {
     let world = World::new(backend, GatewayShape::Roadmap).await;
     world.company(1).await;
     world.staff(2, 1, "Jonas Weber", "jonas.weber@salon.example").await;
@@ -22,8 +22,8 @@ async fn nothing_is_lost_or_blocked(backend: Backend) {
         reported,
         json!({
             "rolled back": 0, "added twice": 1, "inside the transaction": "LogicException",
-            "broker away": "NotPublished", "kept": 1,
-            "with an event that is never accepted": "NotPublished", "left": 1, "published": 60, "and then": 0,
+            "broker unreachable": "NotPublished", "kept": 1,
+            "with an event that is never accepted": "NotPublished", "remaining": 1, "published": 60, "after its removal": 0,
         }),
         "{backend:?}"
     );
@@ -34,7 +34,7 @@ async fn nothing_is_lost_or_blocked(backend: Backend) {
     stack.set("edge.allow_unsigned", "true");
     let (mut edge, address) = stack.edge("edge").await;
     php.set("HOSTMATCH_EDGE", &address);
-    assert_eq!(php.run_successfully("outbox.php", &["by HTTP"]).await, r#"{"published":1,"left":0}"#);
+    assert_eq!(php.run_successfully("outbox.php", &["by HTTP"]).await, r#"{"published":1,"remaining":0}"#);
     assert_eq!(edge.stop().await, Some(0));
     stack.drain().await;
     assert_eq!(

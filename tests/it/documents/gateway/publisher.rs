@@ -1,5 +1,5 @@
-//! The confirmed publisher: every event that RabbitMQ does not accept is reported with its reason, and a
-//! connection that broke in the meantime is replaced.
+//! The confirmed publisher: it reports every event that RabbitMQ does not accept, with the reason, and it
+//! replaces a connection that broke while it was idle.
 
 use serde_json::{Value, json};
 
@@ -15,8 +15,8 @@ async fn an_event_that_is_not_accepted_is_reported() {
     let reported: Value =
         serde_json::from_str(&php.run_successfully("publisher.php", &[&prefix]).await).unwrap();
     let says = |case: &str, text: &str| {
-        let answer = reported[case].as_str().unwrap_or_else(|| panic!("no {case}: {reported}"));
-        assert!(answer.contains(text), "{case}: {answer}");
+        let result = reported[case].as_str().unwrap_or_else(|| panic!("no {case}: {reported}"));
+        assert!(result.contains(text), "{case}: {result}");
     };
     says("missing exchange", "NotPublished: not confirmed: NOT_FOUND");
     says("no queue", "NotPublished: no queue accepted e-1 (NO_ROUTE)");

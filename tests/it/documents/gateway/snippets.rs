@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<Snippet> {
     blocks.map(named).collect()
 }
 
-/// Returns the lines to type in the section with this name.
+/// Returns the shell commands of the section with this name.
 pub(super) fn commands(section: &str) -> Vec<String> {
     let document = document();
     let section =
@@ -36,23 +36,23 @@ fn document() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gateway.md")).unwrap()
 }
 
-/// The modules whose tests use each snippet. The modules are for readers; only the paths are checked.
+/// The paths of all snippets, which the test checks, and the modules that use each, for readers only.
 const TESTED: [(&str, &str); 20] = [
-    ("event.php", "all that publish"),
-    ("post.php", "ways, ten_minutes"),
+    ("event.php", "all modules that publish"),
+    ("post.php", "ways_to_publish, ten_minutes"),
     ("app/Hostmatch/NotPublished.php", "publisher"),
-    ("app/Hostmatch/Edge.php", "ways, outbox"),
-    ("edge.php", "ways"),
-    ("app/Hostmatch/Publisher.php", "publisher, breaking"),
+    ("app/Hostmatch/Edge.php", "ways_to_publish, outbox"),
+    ("edge.php", "ways_to_publish"),
+    ("app/Hostmatch/Publisher.php", "publisher, broker_killed"),
     ("app/Hostmatch/Connect.php", "publisher"),
-    ("publish.php", "ways, breaking, ten_minutes"),
+    ("publish.php", "ways_to_publish, broker_killed, ten_minutes"),
     ("database/migrations/2026_03_01_000000_create_hostmatch_outbox.php", "outbox"),
     ("app/Hostmatch/Outbox.php", "outbox"),
     ("book.php", "outbox"),
-    ("config/queue.php", "ways"),
-    ("push.php", "ways"),
-    ("push-raw.php", "ways"),
-    ("cloudevent.php", "ways"),
+    ("config/queue.php", "ways_to_publish"),
+    ("push.php", "ways_to_publish"),
+    ("push-raw.php", "ways_to_publish"),
+    ("cloudevent.php", "ways_to_publish"),
     ("app/Models/CalcomHostMapping.php", "models"),
     ("app/Models/CalcomHostMappingAudit.php", "models"),
     ("app/Models/BelongsToInCompany.php", "models"),
@@ -63,9 +63,9 @@ const TESTED: [(&str, &str); 20] = [
 #[tokio::test]
 async fn every_block_of_the_document_is_php_and_has_a_test() {
     let snippets = all();
-    let there: BTreeSet<&str> = snippets.iter().map(|snippet| snippet.path.as_str()).collect();
-    assert_eq!(there.len(), snippets.len(), "two blocks have the same name");
-    assert_eq!(there, TESTED.map(|(path, _)| path).into());
+    let paths: BTreeSet<&str> = snippets.iter().map(|snippet| snippet.path.as_str()).collect();
+    assert_eq!(paths.len(), snippets.len(), "two blocks have the same name");
+    assert_eq!(paths, TESTED.map(|(path, _)| path).into());
     let Some(php) = Php::application("hostmatch.events") else { return };
     for snippet in snippets {
         let output = std::process::Command::new("php").arg("-l").arg(php.home().join(&snippet.path)).output();

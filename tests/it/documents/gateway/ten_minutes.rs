@@ -13,12 +13,12 @@ use crate::support::{Process, eventually};
 #[tokio::test]
 async fn the_first_ten_minutes_work_as_written() {
     let Some(mut broker) = Broker::prepare() else { return };
-    // Only its files are used: the scripts here run without what prepend.php loads for the other tests.
+    // Only its files are used: unlike in other tests, its scripts run without prepend.php.
     let Some(application) = Php::application("hostmatch.events") else { return };
     let home = application.home();
     let port = free_port().to_string();
     let typed = snippets::commands("Ten minutes");
-    let begins = [
+    let beginnings = [
         "cargo build --release",
         "export PATH=",
         "hostmatch demo --keep",
@@ -26,7 +26,8 @@ async fn the_first_ten_minutes_work_as_written() {
         "hostmatch --config",
     ];
     assert!(
-        typed.len() == begins.len() && typed.iter().zip(begins).all(|(line, begin)| line.starts_with(begin)),
+        typed.len() == beginnings.len()
+            && typed.iter().zip(beginnings).all(|(line, begin)| line.starts_with(begin)),
         "{typed:?}"
     );
 
@@ -61,7 +62,7 @@ async fn the_first_ten_minutes_work_as_written() {
         stdout(&posted),
         stderr(&posted)
     );
-    eventually("the appointment has its staff", Duration::from_secs(60), async || {
+    eventually("the appointment has its member of staff", Duration::from_secs(60), async || {
         let explained = program(&typed[4]).output().unwrap();
         let text = stdout(&explained);
         (explained.status.success() && text.contains("staff_id stays 2")).then_some(())
@@ -99,5 +100,5 @@ async fn the_first_ten_minutes_work_as_written() {
     salon.close().await.unwrap();
     assert_eq!(worker.stop().await, Some(0));
     demo.signal(nix::sys::signal::Signal::SIGINT);
-    demo.end().await;
+    demo.wait().await;
 }

@@ -1,4 +1,4 @@
-//! Every way to publish an event leads to the same assignment. A job that only PHP can read becomes a dead
+//! Tests that every way to publish an event leads to the same assignment. A job that only PHP can read becomes a dead
 //! letter with a remedy.
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ const LETTERS: &str = "hostmatch_dead_letters JOIN hostmatch_events ON hostmatch
 
 const CALCOM_SECRET: &str = "whsec_salon";
 
-/// Opens a salon where Jonas works, an edge and a worker on RabbitMQ, and a PHP application.
-async fn open() -> Option<(Stack, Php)> {
+/// Creates an installation on RabbitMQ with a salon where Jonas works, and a PHP application.
+async fn set_up() -> Option<(Stack, Php)> {
     let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
     let mut php = Php::application(&format!("{}.events", stack.config.prefix))?;
     // The first depth query creates the exchange and the queues: messages that the driver published earlier
@@ -49,7 +49,7 @@ async fn calcom(edge: &str, uid: &str) {
 
 #[tokio::test]
 async fn every_way_to_publish_gives_the_same_assignment() {
-    let Some((stack, mut php)) = open().await else { return };
+    let Some((stack, mut php)) = set_up().await else { return };
     let (mut server, edge) = stack.edge("all").await;
     php.set("HOSTMATCH_EDGE", &edge);
     let mut horizon = Php::application(&format!("{}.events", stack.config.prefix)).unwrap();
@@ -84,7 +84,7 @@ async fn every_way_to_publish_gives_the_same_assignment() {
     std::fs::write(&released, payload.trim()).unwrap();
     php.run_with_input("payloads.php", &["released", "0.3", released.to_str().unwrap()], &file).await;
 
-    stack.until_decided(ways as usize).await;
+    stack.wait_until_decided(ways as usize).await;
     let expected: Vec<_> = (1..=ways).map(|id| (id, "2/310002".to_owned())).collect();
     assert_eq!(stack.world.appointments().await.into_iter().collect::<Vec<_>>(), expected);
     let shapes = stack.world.rows("hostmatch_events", &["shape"]).await;
@@ -96,7 +96,7 @@ async fn every_way_to_publish_gives_the_same_assignment() {
 
 #[tokio::test]
 async fn jobs_that_only_php_can_read_become_dead_letters_with_a_remedy() {
-    let Some((stack, php)) = open().await else { return };
+    let Some((stack, php)) = set_up().await else { return };
     let mut worker = stack.worker().await;
     let file = php.home().join("event.json");
     std::fs::write(&file, php.run_successfully("print.php", &["way-1"]).await).unwrap();
@@ -104,14 +104,14 @@ async fn jobs_that_only_php_can_read_become_dead_letters_with_a_remedy() {
     for kind in kinds {
         php.run_with_input("payloads.php", &[kind], &file).await;
     }
-    let letters = eventually("all of them are dead letters", Duration::from_secs(60), async || {
+    let letters = eventually("all jobs are dead letters", Duration::from_secs(60), async || {
         let letters = stack.world.rows(LETTERS, &["hostmatch_dead_letters.reason", "shape", "error"]).await;
         (letters.len() == kinds.len()).then_some(letters)
     })
     .await;
     assert!(letters.iter().all(|letter| letter.starts_with("malformed|laravel|")), "{letters:?}");
-    for says in ["serialized by PHP", "APP_KEY", "not json_encode($event)", "push() got no event"] {
-        assert!(letters.iter().any(|letter| letter.contains(says)), "{says}: {letters:?}");
+    for remedy in ["serialized by PHP", "APP_KEY", "not json_encode($event)", "push() got no event"] {
+        assert!(letters.iter().any(|letter| letter.contains(remedy)), "{remedy}: {letters:?}");
     }
     assert_eq!(worker.stop().await, Some(0));
     // The edge's refusal says which field is invalid.

@@ -1,4 +1,4 @@
-//! Outsiders cannot forge log lines: line breaks, escape sequences and very long texts in input stay inside
+//! Outsiders cannot forge log lines: line breaks, escape sequences and very long strings in input stay inside
 //! one line. Passwords in URLs are not logged.
 
 use hostmatch::queue::Message;
@@ -7,19 +7,19 @@ use serde_json::json;
 use crate::support::program::command;
 use crate::support::{Backend, GatewayShape, Stack};
 
-/// Text that would be a separate line, or that a terminal would execute.
+/// A string with line breaks, and with escape sequences that a terminal would execute.
 const HOSTILE: &str = "x\r\nINJECTED level=error\u{1b}[2J\u{1b}]0;INJECTED\u{7}\u{9b}31m\u{202e}\nINJECTED";
 
 fn message(body: String) -> Message {
     Message { body: body.into(), routing_key: "appointment.created".into(), ..Message::default() }
 }
 
-async fn hostile_events(format: &str) {
+async fn assert_one_line_per_message(format: &str) {
     let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     stack.set("log.format", format);
     stack.set("log.level", "trace");
     stack.set("edge.allow_unsigned", "true");
-    // The address is in the log, in either format.
+    // The edge logs its address in both formats.
     let mut all = stack.start(&["serve", "all", "--listen", "127.0.0.1:0"]);
     let base =
         crate::support::eventually("the edge listens", std::time::Duration::from_secs(60), async || {
@@ -44,16 +44,16 @@ async fn hostile_events(format: &str) {
     for event in &hostile {
         let post = client.post(format!("{base}/api/retell/webhook")).body(event.to_string());
         // A header may have bytes over 127 and tabs, but no line break.
-        let strange = reqwest::header::HeaderValue::from_bytes(b"INJECTED\t\x9b2J\xff").unwrap();
+        let hostile_header = reqwest::header::HeaderValue::from_bytes(b"INJECTED\t\x9b2J\xff").unwrap();
         let sent = post
-            .header("traceparent", &strange)
-            .header("x-request-id", &strange)
-            .header("user-agent", strange);
+            .header("traceparent", &hostile_header)
+            .header("x-request-id", &hostile_header)
+            .header("user-agent", hostile_header);
         sent.send().await.unwrap();
     }
     // The same text is published directly to the queue, without the edge.
     let mut messages: Vec<Message> = hostile.iter().map(|event| message(event.to_string())).collect();
-    let odd = Message {
+    let hostile_metadata = Message {
         body: b"\x1b[2J\nINJECTED".to_vec().into(),
         routing_key: "INJECTED\n\u{1b}[2J".into(),
         message_type: Some("INJECTED\n\u{1b}[2J".into()),
@@ -65,28 +65,28 @@ async fn hostile_events(format: &str) {
         .into(),
         ..Default::default()
     };
-    messages.push(odd);
+    messages.push(hostile_metadata);
     stack.queue.publisher().publish(messages).await.unwrap();
-    stack.until_idle().await;
+    stack.wait_until_idle().await;
     assert_eq!(all.stop().await, Some(0));
     assert!(stack.world.count("hostmatch_dead_letters").await > 3);
     let log = all.stderr();
     for line in log.lines() {
-        let begins = if format == "json" { line.starts_with('{') } else { line.starts_with("20") };
-        assert!(begins, "a forged line: {:?}", &line[..line.len().min(200)]);
+        let is_start = if format == "json" { line.starts_with('{') } else { line.starts_with("20") };
+        assert!(is_start, "a forged line: {:?}", &line[..line.len().min(200)]);
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
-        assert!(line.len() < 8_000, "an endless line: {:?}", &line[..200]);
+        assert!(line.len() < 8_000, "the line is too long: {:?}", &line[..200]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_input_stays_in_one_line_of_text() {
-    hostile_events("text").await;
+    assert_one_line_per_message("text").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_input_stays_in_one_line_of_json() {
-    hostile_events("json").await;
+    assert_one_line_per_message("json").await;
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Tests the promises of `docs/threat-model.md`: encrypted connections with verified certificates, minimal
-//! rights on the broker, and logs that no outsider can forge.
+//! permissions on the broker, and logs that no outsider can forge.
 
 mod logs;
-mod rights;
+mod permissions;
 mod tls;

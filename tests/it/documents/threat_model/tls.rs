@@ -59,7 +59,7 @@ fn publish_command(directory: &Path, url: &str, root: &Path) -> Command {
 async fn the_broker_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let Some(mut broker) = Broker::prepare() else { return };
     let home = tempfile::tempdir().unwrap();
-    let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
+    let (ours, untrusted) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "untrusted"));
     let port = crate::support::broker::free_port();
     let file = |path: &Path| path.display().to_string();
     broker.configure(&format!(
@@ -71,10 +71,11 @@ async fn the_broker_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     ));
     broker.run().await;
     let url = format!("amqps://guest:guest@localhost:{port}");
-    let well = publish(home.path(), &url, &ours.root);
-    assert_eq!(well.status.code(), Some(0), "{}", stderr(&well));
+    let accepted = publish(home.path(), &url, &ours.root);
+    assert_eq!(accepted.status.code(), Some(0), "{}", stderr(&accepted));
     let by_address = url.replace("localhost", "127.0.0.1");
-    for (what, url, root) in [("another authority", &url, &strange.root), ("a name", &by_address, &ours.root)]
+    for (what, url, root) in
+        [("another authority", &url, &untrusted.root), ("a name", &by_address, &ours.root)]
     {
         let refused = publish(home.path(), url, root);
         assert_eq!(refused.status.code(), Some(7), "{what}: {}", stderr(&refused));
@@ -88,9 +89,9 @@ async fn the_broker_is_reached_encrypted_and_an_untrusted_one_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_trace_collector_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let home = tempfile::tempdir().unwrap();
-    let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
-    let (collector, port) = Collector::encrypted(&ours.certificate, &ours.key).await;
-    let traced = |host: &str, root: &Path| {
+    let (ours, untrusted) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "untrusted"));
+    let (collector, port) = Collector::start_with_tls(&ours.certificate, &ours.key).await;
+    let publish_traced = |host: &str, root: &Path| {
         let url = format!("sqlite://{}", home.path().join("queue.db").display());
         let mut publish = publish_command(home.path(), &url, root);
         let output =
@@ -98,10 +99,10 @@ async fn the_trace_collector_is_reached_encrypted_and_an_untrusted_one_is_refuse
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         stderr(&output).to_owned()
     };
-    assert!(!traced("localhost", &ours.root).contains("WARN"));
+    assert!(!publish_traced("localhost", &ours.root).contains("WARN"));
     assert_eq!(collector.requests(), 1);
-    for (host, root) in [("localhost", &strange.root), ("127.0.0.1", &ours.root)] {
-        let reported = traced(host, root);
+    for (host, root) in [("localhost", &untrusted.root), ("127.0.0.1", &ours.root)] {
+        let reported = publish_traced(host, root);
         assert!(
             reported.contains("the collector does not accept traces") && reported.contains("certificate"),
             "{reported}"
@@ -113,7 +114,7 @@ async fn the_trace_collector_is_reached_encrypted_and_an_untrusted_one_is_refuse
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let home = tempfile::tempdir().unwrap();
-    let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
+    let (ours, untrusted) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "untrusted"));
     let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
     let options = vec![
         option("ssl-ca", &ours.root),
@@ -123,19 +124,19 @@ async fn the_database_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     ];
     let Some(server) = MariaDb::start_with(options).await else { return };
     let address = with_database(&server.url(), "mysql");
-    let with = |mode: &str, root: &Path| format!("ssl-mode={mode}&ssl-ca={}", root.display());
+    let parameters = |mode: &str, root: &Path| format!("ssl-mode={mode}&ssl-ca={}", root.display());
     for mode in ["VERIFY_CA", "VERIFY_IDENTITY"] {
-        assert_trusted(&address, &with(mode, &ours.root));
-        assert_refused(&address, "localhost", &with(mode, &strange.root), "certificate");
+        assert_trusted(&address, &parameters(mode, &ours.root));
+        assert_refused(&address, "localhost", &parameters(mode, &untrusted.root), "certificate");
     }
-    assert_refused(&address, "127.0.0.1", &with("VERIFY_IDENTITY", &ours.root), "certificate");
+    assert_refused(&address, "127.0.0.1", &parameters("VERIFY_IDENTITY", &ours.root), "certificate");
     assert_refused(&address, "localhost", "ssl-mode=DISABLED", "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     let home = tempfile::tempdir().unwrap();
-    let (ours, strange) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "strange"));
+    let (ours, untrusted) = (Authority::new(home.path(), "ours"), Authority::new(home.path(), "untrusted"));
     let Some(mut server) = Postgres::prepare() else { return };
     server.configure("ssl=on".to_owned());
     for (key, path) in [("ssl_cert_file", &ours.certificate), ("ssl_key_file", &ours.key)] {
@@ -147,19 +148,19 @@ async fn postgresql_is_reached_encrypted_and_an_untrusted_one_is_refused() {
     server.configure(format!("hba_file={}", allowed.display()));
     server.run().await;
     let address = server.url();
-    let with = |mode: &str, root: &Path| format!("sslmode={mode}&sslrootcert={}", root.display());
+    let parameters = |mode: &str, root: &Path| format!("sslmode={mode}&sslrootcert={}", root.display());
     for mode in ["verify-ca", "verify-full"] {
-        assert_trusted(&address, &with(mode, &ours.root));
-        assert_refused(&address, "localhost", &with(mode, &strange.root), "certificate");
+        assert_trusted(&address, &parameters(mode, &ours.root));
+        assert_refused(&address, "localhost", &parameters(mode, &untrusted.root), "certificate");
     }
-    // The certificate is for localhost: in one mode a trusted authority suffices.
-    let by_number = status(&address, "127.0.0.1", &with("verify-ca", &ours.root));
-    assert_eq!(by_number.status.code(), Some(10), "{}", stderr(&by_number));
-    assert_refused(&address, "127.0.0.1", &with("verify-full", &ours.root), "certificate");
+    // The certificate is for localhost: `verify-ca` accepts it for another address, `verify-full` does not.
+    let by_address = status(&address, "127.0.0.1", &parameters("verify-ca", &ours.root));
+    assert_eq!(by_address.status.code(), Some(10), "{}", stderr(&by_address));
+    assert_refused(&address, "127.0.0.1", &parameters("verify-full", &ours.root), "certificate");
     assert_refused(&address, "localhost", "sslmode=disable", "no encryption");
 }
 
-/// Runs `migrate status` on the database at this address, with this name.
+/// Runs `migrate status` on the database at this address, with `host` as its host name.
 fn status(address: &str, host: &str, options: &str) -> Output {
     let url = format!("{}?{options}", address.replace("127.0.0.1", host));
     let mut status = command(&["migrate", "status"]);
@@ -167,14 +168,14 @@ fn status(address: &str, host: &str, options: &str) -> Output {
     status.output().unwrap()
 }
 
-/// Checks that the connection was trusted, and that migrations are pending.
+/// Checks that the connection is accepted: `migrate status` reports that migrations are pending.
 fn assert_trusted(address: &str, options: &str) {
-    let well = status(address, "localhost", options);
-    assert_eq!(well.status.code(), Some(10), "{options}: {}", stderr(&well));
+    let accepted = status(address, "localhost", options);
+    assert_eq!(accepted.status.code(), Some(10), "{options}: {}", stderr(&accepted));
 }
 
-fn assert_refused(address: &str, host: &str, options: &str, why: &str) {
+fn assert_refused(address: &str, host: &str, options: &str, reason: &str) {
     let refused = status(address, host, options);
     assert_eq!(refused.status.code(), Some(8), "{host} {options}: {}", stderr(&refused));
-    assert!(stderr(&refused).contains(why), "{host} {options}: {}", stderr(&refused));
+    assert!(stderr(&refused).contains(reason), "{host} {options}: {}", stderr(&refused));
 }

@@ -177,7 +177,7 @@ async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_server_is_found() {
     let test = create_migrated(Backend::Postgres).await;
-    let name = test.texts("SELECT current_database()::text").await.remove(0);
+    let name = test.strings("SELECT current_database()::text").await.remove(0);
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
     inspect(&test).await.finds("database_read_only", "", "primary").only(&["database_read_only"]);
 

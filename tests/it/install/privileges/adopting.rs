@@ -1,7 +1,7 @@
 //! The rights that `gateway grants` prints suffice if our tables already exist, with the gateway's rows.
 
 use crate::install::privileges::{gateway, grant, print_grants, run};
-use crate::support::adopted::adopted;
+use crate::support::adopted::existing_tables;
 use crate::support::{Backend, User};
 
 on_engines!(the_printed_rights_suffice_to_adopt_and_give_back: mariadb, postgres);
@@ -13,7 +13,7 @@ async fn the_printed_rights_suffice_to_adopt_and_give_back(backend: Backend) {
         User::new(backend).await,
     ];
     let test = gateway(backend, &owner).await;
-    test.run(&adopted(backend)).await;
+    test.run(&existing_tables(backend)).await;
     if backend == Backend::Postgres {
         for table in ["calcom_host_mappings", "calcom_host_mapping_audits"] {
             test.run(&[format!("ALTER TABLE {table} OWNER TO {}", owner.quoted())]).await;

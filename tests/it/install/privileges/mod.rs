@@ -13,7 +13,7 @@ use hostmatch::store::{
 };
 use serde_json::json;
 
-use crate::app::replay::rights::every_statement;
+use crate::app::replay::statements::run_every_statement;
 use crate::support::program::{command, json, stderr, stdout};
 use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, User, World, amqp_url, event, eventually, host, settings_of,
@@ -228,19 +228,19 @@ async fn run_everything(world: &World, user: &User, n: u32) -> Result<(), String
             let event = event(&format!("e-{n}-{k}"), &format!("Bk-{n}-{k}"), at, host);
             processor.process(&[delivery(&event)]).await?;
             // The second mapping supersedes the first.
-            world.staff_active(2 * n, false).await;
+            world.set_staff_active(2 * n, false).await;
         }
         insert_dead_letters(&database, &[letter(n)]).await?;
         let mut again = letter(n);
         again.letter.last_failed_ms += 1;
         insert_dead_letters(&database, &[again]).await?;
         dead_letter_summaries(&database, &Scope::All, &DeadLetterFilter::default(), 1).await?;
-        every_statement(&database).await?;
+        run_every_statement(&database).await?;
         // The first was deactivated above.
-        world.staff_active(2 * n, true).await;
+        world.set_staff_active(2 * n, true).await;
         let staff = [2 * n, 2 * n + 1].map(|staff| crate::app::people::staff_of(world, staff));
-        crate::store::backlog::every_statement(&database).await?;
-        crate::app::people::rights::every_statement(&database, &schema, 5000 + n, staff).await?;
+        crate::store::backlog::run_every_statement(&database).await?;
+        crate::app::people::statements::run_every_statement(&database, &schema, 5000 + n, staff).await?;
         purge_payloads(&database, i64::MAX).await?;
         purge_events(&database, i64::MAX).await?;
         Ok(())
@@ -307,7 +307,7 @@ async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(ba
         test.run(&[format!("GRANT USAGE ON SCHEMA public TO {}", user.quoted())]).await;
     } else {
         // A user without any right cannot even connect to the database.
-        let name = test.texts("SELECT DATABASE()").await.remove(0);
+        let name = test.strings("SELECT DATABASE()").await.remove(0);
         test.run(&[format!("GRANT SELECT ON {name}.branches TO {}", user.quoted())]).await;
     }
     let refused = |lacking: &[&str]| {
@@ -332,7 +332,7 @@ async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(ba
     };
     test.run(&rest).await;
     if backend == Backend::MariaDb {
-        let name = test.texts("SELECT DATABASE()").await.remove(0);
+        let name = test.strings("SELECT DATABASE()").await.remove(0);
         test.run(&[format!("GRANT REFERENCES ON {name}.appointments TO {}", user.quoted())]).await;
     }
     refused(&[last]);
@@ -340,7 +340,7 @@ async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(ba
 
     if backend == Backend::MariaDb {
         // If a right is granted on a column, MariaDB does not see the one on the table.
-        let name = test.texts("SELECT DATABASE()").await.remove(0);
+        let name = test.strings("SELECT DATABASE()").await.remove(0);
         let user = user.quoted();
         test.run(&[
             format!("GRANT ALTER ON {name}.appointments TO {user}"),

@@ -58,8 +58,8 @@ async fn mappings_the_gateway_has_activated_since_stay_active_and_the_rest_is_re
         // Lena's mapping is superseded by Omar's. When he leaves and she returns, a new match reactivates
         // hers.
         assigned(&world, 9003, 5002, "omar@salon.example").await;
-        world.staff_active(902, false).await;
-        world.staff_active(903, true).await;
+        world.set_staff_active(902, false).await;
+        world.set_staff_active(903, true).await;
         assigned(&world, 9004, 5002, "lena@salon.example").await;
         let lenas = "calcom_host_mappings WHERE id = 2";
         let columns = ["mapping_source", "confidence_score", "is_active"];

@@ -53,13 +53,13 @@ async fn a_row_is_not_truncated_on_a_mariadb_without_strict_mode() {
         let text = error.to_string();
         assert!(text.contains("mapping_source holds") && text.contains("id 6\n"), "{text}");
         assert_eq!(
-            test.texts("SELECT mapping_source FROM calcom_host_mappings WHERE id = 6").await,
+            test.strings("SELECT mapping_source FROM calcom_host_mappings WHERE id = 6").await,
             ["import"]
         );
     }
     test.run(&["UPDATE calcom_host_mappings SET mapping_source = 'admin' WHERE id = 6"]).await;
     migration::down(&lax, None).await.unwrap();
-    assert_eq!(test.texts("SELECT mapping_source FROM calcom_host_mappings WHERE id = 6").await, ["admin"]);
+    assert_eq!(test.strings("SELECT mapping_source FROM calcom_host_mappings WHERE id = 6").await, ["admin"]);
 }
 
 on_engines!(a_row_written_after_the_check_is_not_truncated: mariadb, postgres);

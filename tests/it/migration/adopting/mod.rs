@@ -11,7 +11,7 @@ mod rights;
 use serde_json::json;
 
 use crate::migration::{dump, schema};
-use crate::support::adopted::{Variant, adopted, gateway_continues, rows, tables, variants};
+use crate::support::adopted::{Variant, existing_tables, gateway_continues, rows, tables, variants};
 use crate::support::{Backend, GatewayShape, TestDatabase, World, event, host};
 
 /// Creates a gateway with our tables in it.
@@ -96,7 +96,7 @@ async fn adopted_tables_work_and_are_given_back(backend: Backend) {
         let unknown = "SELECT COUNT(*) FROM calcom_host_mappings WHERE company_id IS NULL";
         assert_eq!(test.number(unknown).await, 0, "{what}");
         let record = "SELECT reason FROM calcom_host_mapping_audits WHERE actor = 'migration'";
-        let record = test.texts(record).await;
+        let record = test.strings(record).await;
         assert!(record.len() == 1 && record[0].contains("calcom_host_mappings"), "{what}: {record:?}");
         let untold = "SELECT COUNT(*) FROM calcom_host_mapping_audits WHERE actor = 'gateway' \
                       AND company_id = 901 AND staff_id IS NOT NULL";
@@ -171,7 +171,7 @@ async fn tables_with_exactly_our_shape_are_adopted_too(backend: Backend) {
 on_engines!(the_printed_statements_adopt_too: mariadb, postgres);
 async fn the_printed_statements_adopt_too(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
-    test.run(&adopted(backend)).await;
+    test.run(&existing_tables(backend)).await;
     let before = state(&test).await;
     let refused = migration::sql(test.db.connection(), false).await.unwrap_err().to_string();
     assert!(refused.contains("--adopt"), "{refused}");
@@ -221,9 +221,9 @@ async fn metadata_that_was_encoded_twice_is_kept_unchanged(backend: Backend) {
         }
         _ => "SELECT metadata::text FROM calcom_host_mappings WHERE metadata IS NOT NULL",
     };
-    let before = test.texts(read).await;
+    let before = test.strings(read).await;
     migration::adopt(test.db.connection()).await.unwrap();
-    assert_eq!(test.texts(read).await, before);
+    assert_eq!(test.strings(read).await, before);
     assert!(
         serde_json::from_str::<String>(&before[0]).is_ok(),
         "a JSON string that contains JSON: {before:?}"

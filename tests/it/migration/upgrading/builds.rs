@@ -167,7 +167,7 @@ async fn side_by_side(backend: Backend) {
     let Some(older) = older() else { return };
     let site = Site::new(Stack::new(backend, GatewayShape::Roadmap).await, older).await;
     let stream = Stream::new(EVENTS, Mix::All);
-    stream.open(&site.stack.world).await;
+    stream.insert_all(&site.stack.world).await;
     let ledger = Ledger::open("two builds, before and after a migration", &site.stack).await;
     let edges = RefCell::new(Vec::new());
     let mut load = Load { site: &site, ledger, events: &stream.events, next: 0, edges: &edges };
@@ -187,7 +187,7 @@ async fn side_by_side(backend: Backend) {
     }
     let migrate = async {
         let mut migrate = site.stack.launch(new(&site, &["migrate", "up"]));
-        assert_eq!(migrate.end().await.code(), Some(0), "{}", migrate.stderr());
+        assert_eq!(migrate.wait().await.code(), Some(0), "{}", migrate.stderr());
         migrate
     };
     gone.push(load.during(migrate).await);
@@ -202,7 +202,7 @@ async fn side_by_side(backend: Backend) {
         let arguments = [&which[..], &["--reason", "a test", "--yes", "--output", "json"]].concat();
         let mut replay = site.stack.launch(command(&site, &arguments));
         // Their cause remains: they fail again, as planned.
-        assert_eq!(replay.end().await.code(), Some(5), "{}", replay.stderr());
+        assert_eq!(replay.wait().await.code(), Some(5), "{}", replay.stderr());
         let report = &replay.report()["report"];
         assert_eq!(report["as_planned_percent"], json!(100.0), "{report}");
         replay
@@ -237,8 +237,8 @@ async fn side_by_side(backend: Backend) {
     site.runs(site.old(&["migrate", "status"]));
     site.runs(site.old(&["migrate", "up"]));
     let ledger = load.end().await;
-    site.stack.until_decided(stream.len()).await;
-    site.stack.until_idle().await;
+    site.stack.wait_until_decided(stream.len()).await;
+    site.stack.wait_until_idle().await;
     assert_eq!(new_edge.stop().await, Some(0), "{}", new_edge.stderr());
     for mut worker in workers {
         let counts = done_by(&mut worker).await;
@@ -280,7 +280,7 @@ async fn events_kept_in_a_file_by_one_build_are_forwarded_by_the_other(backend: 
     }
     let site = Site::new(stack, older.clone()).await;
     let stream = Stream::new(300, Mix::Decidable);
-    stream.open(&site.stack.world).await;
+    stream.insert_all(&site.stack.world).await;
     let posted: Vec<Value> =
         stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
     let mut ledger = Ledger::open("files of one build opened by another", &site.stack).await;

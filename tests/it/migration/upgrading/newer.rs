@@ -32,13 +32,13 @@ fn migrated_further() -> Vec<String> {
 async fn runs_on_newer_tables(backend: Backend) {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     let stream = Stream::new(1500, Mix::All);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let mut ledger = Ledger::open("tables of a newer program", &stack).await;
     let mut first = stack.worker().await;
     let (third, rest) = (stream.events.len() / 3, &stream.events);
     // Each connection of the pool has already prepared each statement.
     ledger.publish(&stack, &rest[..third]).await;
-    stack.until_decided(third / 2).await;
+    stack.wait_until_decided(third / 2).await;
     let migrating = async {
         for statement in migrated_further() {
             // Tries again while another session has locked the table, as `migrate up` does.
@@ -58,8 +58,8 @@ async fn runs_on_newer_tables(backend: Backend) {
     let mut second = stack.worker().await;
     let mut counts = vec![done_by(&mut first).await];
     ledger.publish(&stack, &rest[2 * third..]).await;
-    stack.until_decided(stream.len()).await;
-    stack.until_idle().await;
+    stack.wait_until_decided(stream.len()).await;
+    stack.wait_until_idle().await;
 
     let status = document(&stack.command(&["migrate", "status", "--output", "json"]).output().unwrap());
     assert_eq!(status.as_array().unwrap().last().unwrap()["name"], "m9000_of_the_future");
@@ -144,7 +144,7 @@ on_engines!(unknown_values_of_a_newer_program_are_read);
 async fn unknown_values_of_a_newer_program_are_read(backend: Backend) {
     let stack = Stack::new(backend, GatewayShape::Roadmap).await;
     let stream = Stream::new(200, Mix::All);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     stack.publish(&stream.events).await;
     stack.drain().await;
     // One record of each kind that is read back.
@@ -217,7 +217,7 @@ async fn unknown_values_of_a_newer_program_are_read(backend: Backend) {
         .for_each(|event| event["event_id"] = json!(format!("again-{}", event["event_id"])));
     stack.publish(&again.events).await;
     let mut worker = stack.worker().await;
-    stack.until_idle().await;
+    stack.wait_until_idle().await;
     done_by(&mut worker).await;
     assert_eq!(complaints(&worker, &[]), [""; 0], "{backend:?}");
 }

@@ -25,7 +25,7 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
         let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
         stack.set("worker.health_listen", "127.0.0.1:0");
         let stream = Stream::new(60, Mix::Decidable);
-        stream.open(&stack.world).await;
+        stream.insert_all(&stack.world).await;
         let down = stack.command(&[&["migrate", "down", "--yes"], down].concat()).output().unwrap();
         assert_eq!(down.status.code(), Some(0), "{}", stderr(&down));
 
@@ -37,7 +37,7 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
         stack.publish(&stream.events).await;
         // A process with `--until-empty` does not wait, but reports the same.
         let mut once = stack.start(&["serve", "worker", "--until-empty"]);
-        assert_eq!(once.end().await.code(), Some(1), "{}", once.stderr());
+        assert_eq!(once.wait().await.code(), Some(1), "{}", once.stderr());
         assert!(once.stderr().contains("run `hostmatch migrate up`"), "{}", once.stderr());
         assert!(worker.is_running(), "{}", worker.stderr());
 
@@ -46,8 +46,8 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
         worker.wait_for_log("the worker is running").await;
         let within = std::time::Duration::from_secs(60);
         eventually("the worker is ready", within, async || (ready(&worker).await == 200).then_some(())).await;
-        stack.until_decided(stream.len()).await;
-        stack.until_idle().await;
+        stack.wait_until_decided(stream.len()).await;
+        stack.wait_until_idle().await;
         done_by(&mut worker).await;
         assert_eq!(complaints(&worker, &["waiting for the migration"]), [""; 0], "{backend:?}");
         stream.assert_done(&stack).await;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use time::macros::{datetime, format_description};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use super::full_path::{WITHOUT_THEIR_APPOINTMENTS, run_full_path_on};
+use super::full_path::{DELETE_EXISTING_APPOINTMENTS, run_full_path_on};
 use crate::support::mariadb::MariaDb;
 use crate::support::{
     Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url, eventually, is_full,
@@ -42,9 +42,9 @@ impl Change {
 
     /// Returns a zone like Berlin's whose clocks change at this moment.
     fn zone(self, at: OffsetDateTime) -> String {
-        let on_the_wall = at + Duration::from_secs(3600 * self.offsets()[0].unsigned_abs());
-        let [hour, minute, second] = [on_the_wall.hour(), on_the_wall.minute(), on_the_wall.second()];
-        let rule = format!("{}/{hour}:{minute}:{second}", on_the_wall.ordinal() - 1);
+        let local_time = at + Duration::from_secs(3600 * self.offsets()[0].unsigned_abs());
+        let [hour, minute, second] = [local_time.hour(), local_time.minute(), local_time.second()];
+        let rule = format!("{}/{hour}:{minute}:{second}", local_time.ordinal() - 1);
         match self {
             Self::SummerBegins => format!("CET-1CEST,{rule},365/23"),
             Self::SummerEnds => format!("CET-1CEST,0/0,{rule}"),
@@ -55,35 +55,38 @@ impl Change {
 /// The clocks of one run.
 pub(super) struct Clocks {
     change: Change,
-    /// The way in which the clocks change.
-    comes: Comes,
+    /// Whose clock changes.
+    source: ClockSource,
 }
 
-enum Comes {
-    /// The clocks change by themselves, at this moment.
-    At(OffsetDateTime),
-    /// The test advances the database's clock; its lead over the real one in ms, before and after.
-    Forward([i64; 2]),
+enum ClockSource {
+    /// The server's clock, which changes by itself at this moment.
+    Real(OffsetDateTime),
+    /// A clock that the test advances; its lead over the server's clock in ms, before and after the change.
+    Simulated([i64; 2]),
 }
 
 impl Clocks {
-    /// Makes the clocks change. Call it when the first appointment has been assigned.
+    /// Waits for the change, or makes it. Call it when the first appointment has been assigned.
     pub(super) async fn change(&self, world: &World) {
-        match self.comes {
-            Comes::At(moment) => {
-                assert!(OffsetDateTime::now_utc() < moment, "the first booking took too long");
+        match self.source {
+            ClockSource::Real(moment) => {
+                assert!(
+                    OffsetDateTime::now_utc() < moment,
+                    "the first booking was decided only after the change"
+                );
                 eventually("the clocks change", Duration::from_secs(180), async || {
                     (OffsetDateTime::now_utc() > moment).then_some(())
                 })
                 .await;
             }
-            Comes::Forward([_, after]) => world.run(&clock(after)).await,
+            ClockSource::Simulated([_, after]) => world.run(&clock(after)).await,
         }
     }
 
     /// Checks that every `updated_at` is the local time at which it was written: with the old offset before
     /// the change, with the new one after it.
-    pub(super) async fn were_right(&self, world: &World) {
+    pub(super) async fn assert_right(&self, world: &World) {
         let (zone, text) = match world.test.backend {
             Backend::MariaDb => ("SYSTEM", "CONCAT(a.id, '|', a.updated_at, '|', decided_ms)"),
             _ => (
@@ -91,33 +94,34 @@ impl Clocks {
                 "a.id || '|' || to_char(a.updated_at, 'YYYY-MM-DD HH24:MI:SS') || '|' || decided_ms",
             ),
         };
-        let written = format!(
+        let query = format!(
             "SELECT {text} FROM appointments a JOIN hostmatch_assignments s ON s.appointment_id = a.id \
              WHERE a.staff_id IS NOT NULL ORDER BY a.id"
         );
-        let ahead = match self.comes {
-            Comes::At(_) => [0, 0],
-            Comes::Forward(ahead) => ahead,
+        let lead = match self.source {
+            ClockSource::Real(_) => [0, 0],
+            ClockSource::Simulated(lead) => lead,
         };
         let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-        let rows = world.test.texts_in(zone, &written).await;
+        let rows = world.test.strings_in_zone(zone, &query).await;
         assert!(rows.len() >= 4, "{rows:?}");
         for row in &rows {
-            let [id, shown, decided_ms] = row.split('|').collect::<Vec<_>>().try_into().unwrap();
-            let is_after = usize::from(id != "1");
-            let shown = PrimitiveDateTime::parse(shown, form).unwrap().assume_utc().unix_timestamp() * 1000;
-            let offset = shown - (decided_ms.parse::<i64>().unwrap() + ahead[is_after]);
-            let wrong = offset - self.change.offsets()[is_after] * 3_600_000;
+            let [id, written, decided_ms] = row.split('|').collect::<Vec<_>>().try_into().unwrap();
+            let after = usize::from(id != "1");
+            let written =
+                PrimitiveDateTime::parse(written, form).unwrap().assume_utc().unix_timestamp() * 1000;
+            let offset = written - (decided_ms.parse::<i64>().unwrap() + lead[after]);
+            let wrong = offset - self.change.offsets()[after] * 3_600_000;
             assert!(wrong.abs() < 60_000, "{:?}: {:?}: {row}: off by {wrong} ms", world.test, self.change);
         }
     }
 }
 
-/// Returns a clock that is this many ms ahead of the server's, and that takes precedence over it.
-fn clock(ahead: i64) -> String {
+/// Returns the statement that defines a clock this many ms ahead of the server's, which takes precedence over it.
+fn clock(lead: i64) -> String {
     format!(
         "CREATE OR REPLACE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS \
-         $$ SELECT pg_catalog.clock_timestamp() + interval '{ahead} milliseconds' $$"
+         $$ SELECT pg_catalog.clock_timestamp() + interval '{lead} milliseconds' $$"
     )
 }
 
@@ -165,18 +169,18 @@ async fn on_postgresql_with_adopted_tables() {
 
 async fn on_mariadb(tables: Tables) {
     // If MariaDB is not installed, there is no server whose zone could be set.
-    let begun = Instant::now();
+    let began = Instant::now();
     let Some(mut server) = MariaDb::start().await else { return };
     for (updated_at, change) in runs(tables) {
         let shape = GatewayShape::Production(updated_at);
         let test =
             create_tables(TestDatabase::fresh_on(server.url(), Backend::MariaDb, shape).await, tables).await;
         // On a busy machine everything takes longer.
-        let soon = Duration::from_secs(10).max(begun.elapsed().min(Duration::from_secs(60)));
-        let at = OffsetDateTime::now_utc() + soon;
+        let delay = Duration::from_secs(10).max(began.elapsed().min(Duration::from_secs(60)));
+        let at = OffsetDateTime::now_utc() + delay;
         server.stop().await;
         server.run_in(change.zone(at)).await;
-        let clocks = Clocks { change, comes: Comes::At(at) };
+        let clocks = Clocks { change, source: ClockSource::Real(at) };
         run_across_change(test.reconnected().await, clocks).await;
     }
 }
@@ -188,16 +192,16 @@ async fn on_postgresql(tables: Tables) {
         let to_change = (change.in_berlin() - OffsetDateTime::now_utc()).whole_milliseconds();
         let to_change = i64::try_from(to_change).unwrap();
         let hour = 3_600_000;
-        let ahead = [to_change - hour / 2, to_change];
+        let lead = [to_change - hour / 2, to_change];
         let name = test.name();
         test.run(&[
             "CREATE SCHEMA clock".to_owned(),
-            clock(ahead[0]),
+            clock(lead[0]),
             format!("ALTER DATABASE {name} SET search_path = public, clock, pg_catalog"),
             format!("ALTER DATABASE {name} SET timezone = 'Europe/Berlin'"),
         ])
         .await;
-        let clocks = Clocks { change, comes: Comes::Forward(ahead) };
+        let clocks = Clocks { change, source: ClockSource::Simulated(lead) };
         run_across_change(test.reconnected().await, clocks).await;
     }
 }
@@ -207,7 +211,7 @@ async fn create_tables(test: TestDatabase, tables: Tables) -> TestDatabase {
         Tables::Fresh => drop(migration::up(test.db.connection()).await.unwrap()),
         Tables::Adopted => {
             let test = test.with_adopted().await;
-            test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
+            test.run(&DELETE_EXISTING_APPOINTMENTS).await;
             return test;
         }
     }

@@ -11,8 +11,8 @@ use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, Worl
 /// The most verbose level, for libraries too.
 const VERBOSE_LEVEL: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,tower_http=trace";
 
-/// Only this suite's appointments are counted at the end.
-pub(super) const WITHOUT_THEIR_APPOINTMENTS: [&str; 1] = ["DELETE FROM appointments WHERE id > 9000"];
+/// At the end only the appointments of these tests are counted.
+pub(super) const DELETE_EXISTING_APPOINTMENTS: [&str; 1] = ["DELETE FROM appointments WHERE id > 9000"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_sqlite_with_the_embedded_queue() {
@@ -59,7 +59,7 @@ on_engines!(on_a_production_gateway_with_adopted_tables: mariadb, postgres);
 async fn on_a_production_gateway_with_adopted_tables(backend: Backend) {
     let shape = GatewayShape::Production(UpdatedAt::Local);
     let test = TestDatabase::fresh(backend, shape).await.with_adopted().await;
-    test.run(&WITHOUT_THEIR_APPOINTMENTS).await;
+    test.run(&DELETE_EXISTING_APPOINTMENTS).await;
     run_full_path_on(Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await, &["all"], None)
         .await;
 }
@@ -71,7 +71,7 @@ async fn run_full_path(backend: Backend, shape: GatewayShape, roles: &[&str]) {
 /// With `clocks`, the database's clocks change after the first booking.
 pub(super) async fn run_full_path_on(mut stack: Stack, roles: &[&str], clocks: Option<&Clocks>) {
     let backend = stack.world.test.backend;
-    scenario::open_salon(&stack.world).await;
+    scenario::insert_salon(&stack.world).await;
     std::fs::write(stack.home().join("secrets"), CALCOM_SECRET).unwrap();
     stack.set("edge.allow_unsigned", "true");
     stack.set("edge.calcom_secrets_file", "secrets");
@@ -82,37 +82,37 @@ pub(super) async fn run_full_path_on(mut stack: Stack, roles: &[&str], clocks: O
     for role in &roles[1..] {
         processes.push(stack.start(&["serve", role]));
     }
-    let to = Sender::new(&stack, base);
+    let sender = Sender::new(&stack, base);
 
-    let roadmap = scenario::roadmap(&to).await;
-    stack.until_decided(1).await;
+    let first_id = scenario::send_roadmap_event(&sender).await;
+    stack.wait_until_decided(1).await;
     assert_eq!(stack.world.assigned(1).await, "1/1420209", "{}", name(&stack));
     if let Some(clocks) = clocks {
         clocks.change(&stack.world).await;
     }
-    scenario::late_appointment(&to).await;
-    let webhook = scenario::signed_webhook(&to).await;
+    scenario::send_before_appointment(&sender).await;
+    let webhook = scenario::send_webhook(&sender).await;
     if backend != Backend::Sqlite {
-        scenario::plain_amqp(&to).await;
+        scenario::publish_by_amqp(&sender).await;
     }
-    scenario::from_file(&to).await;
-    scenario::name_only(&to).await;
-    let missing = scenario::missing_appointment(&to).await;
-    let garbage = scenario::garbage(&to).await;
-    scenario::foreign_tenant(&to).await;
-    scenario::no_host(&to).await;
-    scenario::send_repeats(&to).await;
-    scenario::send_ping(&to).await;
+    scenario::publish_from_file(&sender).await;
+    scenario::send_name_only(&sender).await;
+    let missing = scenario::send_without_appointment(&sender).await;
+    let garbage_id = scenario::send_garbage(&sender).await;
+    scenario::send_foreign_tenant(&sender).await;
+    scenario::send_without_host(&sender).await;
+    scenario::send_repeats(&sender).await;
+    scenario::send_ping(&sender).await;
 
     let mut outcomes = vec![
-        format!("{roadmap}|assigned|-"),
+        format!("{first_id}|assigned|-"),
         format!("{webhook}|assigned|-"),
         "file-1|assigned|-".into(),
         "late-1|assigned|-".into(),
         "name-1|needs_review|below_threshold".into(),
         "hostless-1|no_host|-".into(),
         "missing-1|dead_letter|appointment_not_found".into(),
-        format!("{garbage}|dead_letter|malformed"),
+        format!("{garbage_id}|dead_letter|malformed"),
         "tenant-1|dead_letter|tenant_mismatch".into(),
     ];
     if backend != Backend::Sqlite {
@@ -121,30 +121,30 @@ pub(super) async fn run_full_path_on(mut stack: Stack, roles: &[&str], clocks: O
     // The repeats may have been decided in one batch or in three.
     let is_the_repeat = |row: &String| row.starts_with("twice-1|");
     outcomes.sort();
-    stack.until_decided(outcomes.len() + 1).await;
+    stack.wait_until_decided(outcomes.len() + 1).await;
     let mut rows = stack.world.rows("hostmatch_events", &["event_id", "outcome", "reason"]).await;
     let repeat: Vec<String> = rows.extract_if(.., |row| is_the_repeat(row)).collect();
     assert_eq!(rows, outcomes, "{}", name(&stack));
     assert!(repeat == ["twice-1|assigned|-"] || repeat == ["twice-1|unchanged|-"], "{repeat:?}");
 
-    publishers(&stack, &webhook, &garbage);
+    assert_publishers(&stack, &webhook, &garbage_id);
 
     for process in &mut processes {
         assert_eq!(process.stop().await, Some(0), "{}", process.stderr());
     }
     assert!(stack.is_empty().await, "{}", name(&stack));
-    assignments(&stack).await;
-    mappings(&stack).await;
-    dead_letters(&stack, &missing).await;
+    assert_assignments(&stack).await;
+    assert_mappings(&stack).await;
+    assert_dead_letters(&stack, &missing).await;
     if let Some(clocks) = clocks {
-        clocks.were_right(&stack.world).await;
+        clocks.assert_right(&stack.world).await;
     }
-    assert_no_personal_data(&stack, &to);
+    assert_no_personal_data(&stack, &sender);
 }
 
 /// Checks that the sender of every event is recorded, for every entry point, for decided events and for
 /// rejected ones.
-fn publishers(stack: &Stack, webhook: &str, garbage: &str) {
+fn assert_publishers(stack: &Stack, webhook: &str, garbage_id: &str) {
     let events = json(&stack.command(&["events", "list", "--output", "json"]).output().unwrap());
     let all = [&events["rejected"], &events["events"]].map(|rows| rows.as_array().unwrap().clone()).concat();
     let publisher = |id: &str| all.iter().find(|row| row["id"] == id).map(|row| row["publisher"].clone());
@@ -153,7 +153,7 @@ fn publishers(stack: &Stack, webhook: &str, garbage: &str) {
         ("tenant-1", "gateway"),
         ("file-1", "hostmatch publish"),
         (webhook, "calcom"),
-        (garbage, "calcom"),
+        (garbage_id, "calcom"),
     ] {
         assert_eq!(publisher(id), Some(expected.into()), "{}: {id} {events}", name(stack));
     }
@@ -165,7 +165,7 @@ fn name(stack: &Stack) -> String {
     format!("{:?}", stack.world.test)
 }
 
-async fn assignments(stack: &Stack) {
+async fn assert_assignments(stack: &Stack) {
     let amqp = if stack.world.test.backend == Backend::Sqlite { "-/-" } else { "1/1420209" };
     let expected = [
         (1, "1/1420209"),
@@ -197,7 +197,7 @@ async fn assignments(stack: &Stack) {
     assert_eq!(rows, expected, "{}", name(stack));
 }
 
-async fn mappings(stack: &Stack) {
+async fn assert_mappings(stack: &Stack) {
     let world = &stack.world;
     let columns = ["company_id", "calcom_host_id", "staff_id", "mapping_source", "confidence_score"];
     let rows = world.rows("calcom_host_mappings WHERE is_active AND company_id = 1", &columns).await;
@@ -208,11 +208,11 @@ async fn mappings(stack: &Stack) {
 
     let rows = world.rows("hostmatch_inbox", &["company_id", "host_id", "kind", "state"]).await;
     assert_eq!(rows, ["1|3000003|below_threshold|open"], "{}", name(stack));
-    let suggestions = world.test.texts("SELECT suggestions FROM hostmatch_inbox").await;
+    let suggestions = world.test.strings("SELECT suggestions FROM hostmatch_inbox").await;
     assert!(suggestions[0].contains(world.staff_id(3).trim_matches('\'')), "{suggestions:?}");
 }
 
-async fn dead_letters(stack: &Stack, missing: &Value) {
+async fn assert_dead_letters(stack: &Stack, missing: &Value) {
     let letters = hostmatch::store::dead_letters(
         &stack.world.test.db,
         &hostmatch::store::Scope::All,
@@ -228,42 +228,45 @@ async fn dead_letters(stack: &Stack, missing: &Value) {
         letter
     };
     assert_eq!(letters.len(), 3, "{}", name(stack));
-    let (never, garbage, foreign) = (of("appointment_not_found"), of("malformed"), of("tenant_mismatch"));
+    let (missing_letter, malformed, foreign) =
+        (of("appointment_not_found"), of("malformed"), of("tenant_mismatch"));
 
-    assert_eq!(never.attempts, 4, "the first attempt, and one after each delay");
-    let history: Vec<Value> = serde_json::from_str(&never.history).unwrap();
+    assert_eq!(missing_letter.attempts, 4, "the first attempt, and one after each delay");
+    let history: Vec<Value> = serde_json::from_str(&missing_letter.history).unwrap();
     assert_eq!(history.len(), 4);
     assert!(history.iter().all(|attempt| attempt["reason"] == "appointment_not_found"), "{history:?}");
     let times: Vec<i64> = history.iter().map(|attempt| attempt["at_ms"].as_i64().unwrap()).collect();
-    assert!(times.is_sorted() && times[3] - times[0] >= 2100, "the delays were kept: {times:?}");
-    assert_eq!(never.body, missing.to_string().as_bytes(), "the original bytes");
-    let headers: Value = serde_json::from_str(&never.headers).unwrap();
+    assert!(
+        times.is_sorted() && times[3] - times[0] >= 2100,
+        "the attempts must be as far apart as the delays: {times:?}"
+    );
+    assert_eq!(missing_letter.body, missing.to_string().as_bytes(), "the original bytes");
+    let headers: Value = serde_json::from_str(&missing_letter.headers).unwrap();
     assert_eq!(headers["content_type"], "application/json");
     assert_eq!(headers["message_id"], "missing-1");
     let trace = &headers["headers"]["traceparent"];
     assert_eq!(*trace, json!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
     assert_eq!(
-        (never.event_id.as_deref(), never.booking_ref.as_deref()),
+        (missing_letter.event_id.as_deref(), missing_letter.booking_ref.as_deref()),
         (Some("missing-1"), Some("uid-missing"))
     );
-    assert_eq!(never.event_type.as_deref(), Some("appointment.created"));
+    assert_eq!(missing_letter.event_type.as_deref(), Some("appointment.created"));
 
-    assert_eq!((garbage.attempts, garbage.body.as_slice()), (1, GARBAGE));
+    assert_eq!((malformed.attempts, malformed.body.as_slice()), (1, GARBAGE));
     assert_eq!((foreign.attempts, foreign.company_id.map(|id| id.0)), (1, Some(2)));
 }
 
-/// Checks that the output of the processes has no data of events or staff, but has the ids.
-fn assert_no_personal_data(stack: &Stack, to: &Sender<'_>) {
-    let written = stack.written();
-    assert!(written.contains("\"TRACE\"") || written.contains("\"DEBUG\""), "the log is verbose");
-    assert!(written.contains("appointment_not_found"), "the log has the reason of the failure");
-    let mut personal = to.personal();
-    assert!(personal.len() > 15, "{personal:?}");
+/// Checks that the output of the processes has reasons, but no personal data of events or staff.
+fn assert_no_personal_data(stack: &Stack, sender: &Sender<'_>) {
+    let written = stack.all_output();
+    assert!(written.contains("\"TRACE\"") || written.contains("\"DEBUG\""), "the log must be verbose");
+    assert!(written.contains("appointment_not_found"), "the log must have the reason of the failure");
+    let mut values = sender.personal_data();
+    assert!(values.len() > 15, "{values:?}");
     let staff = ["Frida", "Spitz", "Nadja", "Okafor", "Kammerlander", "salon.example", "guests.example"];
-    personal.extend(staff.iter().chain(&["Salon 1", "Wanda", CALCOM_SECRET]).map(|text| (*text).to_owned()));
+    values.extend(staff.iter().chain(&["Salon 1", "Wanda", CALCOM_SECRET]).map(|text| (*text).to_owned()));
     let folded = written.to_lowercase();
-    let leaked: Vec<_> =
-        personal.iter().filter(|text| folded.contains(&text.trim().to_lowercase())).collect();
+    let leaked: Vec<_> = values.iter().filter(|text| folded.contains(&text.trim().to_lowercase())).collect();
     let lines = || written.lines().filter(|line| leaked.iter().any(|text| line.contains(text.trim())));
     assert!(leaked.is_empty(), "{}: {leaked:?}: {:?}", name(stack), lines().take(3).collect::<Vec<_>>());
 }

@@ -18,19 +18,19 @@ async fn four_workers_one_of_them_killed_leave_exactly_one_outcome_on_postgresql
 async fn one_worker_is_killed(backend: Backend, shape: GatewayShape, count: u32) {
     let stack = Stack::new(backend, shape).await;
     let stream = Stream::new(count, Mix::All);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let mut ledger = Ledger::open("one of four workers killed under load", &stack).await;
     let mut workers = Vec::new();
     for _ in 0..WORKERS {
         workers.push(stack.worker().await);
     }
     let disturbance = async {
-        stack.until_decided(stream.len() / 2).await;
+        stack.wait_until_decided(stream.len() / 2).await;
         workers[0].kill().await;
         workers[0] = stack.worker().await;
     };
     tokio::join!(ledger.publish(&stack, &stream.events), disturbance);
-    stack.until_decided(stream.len()).await;
+    stack.wait_until_decided(stream.len()).await;
     stop_when_idle(&stack, &mut workers).await;
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
@@ -38,7 +38,7 @@ async fn one_worker_is_killed(backend: Backend, shape: GatewayShape, count: u32)
 
 /// Stops the workers once no message is waiting, and checks that they end cleanly.
 async fn stop_when_idle(stack: &Stack, workers: &mut [Process]) {
-    stack.until_idle().await;
+    stack.wait_until_idle().await;
     for worker in workers {
         assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     }

@@ -1,4 +1,4 @@
-//! The salon of these tests, and one function for each thing that can happen to a booking.
+//! The salon of these tests, and one function for each kind of event.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -18,8 +18,8 @@ pub(super) const RETELL: &str = "/api/retell/webhook";
 pub(super) const CALCOM: &str = "/webhooks/calcom";
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Creates two salons that each have a namesake, and all their appointments except the late one.
-pub(super) async fn open_salon(world: &World) {
+/// Creates two salons, each with a Frida Spitz, and all appointments except the late and the missing one.
+pub(super) async fn insert_salon(world: &World) {
     for company in [1, 2] {
         world.company(company).await;
     }
@@ -41,7 +41,7 @@ pub(super) async fn open_salon(world: &World) {
     }
 }
 
-/// Posts, publishes, and remembers what it sent.
+/// Posts and publishes events, and keeps a copy of each.
 pub(super) struct Sender<'a> {
     pub(super) stack: &'a Stack,
     base: String,
@@ -82,9 +82,9 @@ impl<'a> Sender<'a> {
     }
 
     /// Returns all values in the bodies except ids, types and times.
-    pub(super) fn personal(&self) -> Vec<String> {
+    pub(super) fn personal_data(&self) -> Vec<String> {
         let mut found = Vec::new();
-        self.sent.borrow().iter().for_each(|body| gather("", body, &mut found));
+        self.sent.borrow().iter().for_each(|body| collect_values("", body, &mut found));
         found.retain(|text| text.len() > 3);
         found.sort();
         found.dedup();
@@ -110,11 +110,11 @@ const TECHNICAL: [&str; 14] = [
     "type",
 ];
 
-fn gather(key: &str, value: &Value, found: &mut Vec<String>) {
+fn collect_values(key: &str, value: &Value, found: &mut Vec<String>) {
     match value {
         Value::String(text) if !TECHNICAL.contains(&key) => found.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| gather(key, item, found)),
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| gather(key, value, found)),
+        Value::Array(items) => items.iter().for_each(|item| collect_values(key, item, found)),
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| collect_values(key, value, found)),
         _ => {}
     }
 }
@@ -132,20 +132,21 @@ pub(super) fn native(id: &str, uid: &str, host: Value) -> Value {
     })
 }
 
-/// Sends the roadmap's own test payload, with an invented person.
-pub(super) async fn roadmap(to: &Sender<'_>) -> String {
-    to.post(&json!({
-        "event": "appointment.created", "call_id": "test_call_123",
-        "calcom_booking": {
-            "id": "ABC123",
-            "hosts": [{ "id": 1_420_209, "email": "frida@salon.example", "name": "Frida Spitz" }],
-        }
-    }))
-    .await
+/// Sends the test payload of the gateway's roadmap, with an invented person.
+pub(super) async fn send_roadmap_event(sender: &Sender<'_>) -> String {
+    sender
+        .post(&json!({
+            "event": "appointment.created", "call_id": "test_call_123",
+            "calcom_booking": {
+                "id": "ABC123",
+                "hosts": [{ "id": 1_420_209, "email": "frida@salon.example", "name": "Frida Spitz" }],
+            }
+        }))
+        .await
 }
 
-/// Sends Cal.com's own webhook: no hosts, but an organizer.
-pub(super) async fn signed_webhook(to: &Sender<'_>) -> String {
+/// Sends Cal.com's own webhook, which has an organizer instead of hosts, also with a wrong signature.
+pub(super) async fn send_webhook(sender: &Sender<'_>) -> String {
     let body = json!({
         "triggerEvent": "BOOKING_CREATED", "createdAt": "2026-03-01T08:00:00.000Z",
         "payload": {
@@ -156,24 +157,24 @@ pub(super) async fn signed_webhook(to: &Sender<'_>) -> String {
             "additionalNotes": "brings a very small dog",
         }
     });
-    to.sent.borrow_mut().push(body.clone());
-    let (status, receipt) = to.webhook(body.to_string().as_bytes()).await;
+    sender.sent.borrow_mut().push(body.clone());
+    let (status, receipt) = sender.webhook(body.to_string().as_bytes()).await;
     assert_eq!(status, StatusCode::OK, "{receipt}");
     // A wrong signature is refused.
     let wrong = [("x-cal-signature-256", "00")];
-    let (status, _) = to.request(CALCOM, &wrong, body.to_string().into()).await;
+    let (status, _) = sender.request(CALCOM, &wrong, body.to_string().into()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     receipt["id"].as_str().unwrap().to_owned()
 }
 
-/// Publishes like a program that knows only our exchange.
-pub(super) async fn plain_amqp(to: &Sender<'_>) {
+/// Publishes by AMQP, as a program does that knows only our exchange.
+pub(super) async fn publish_by_amqp(sender: &Sender<'_>) {
     let body = native("amqp-1", "uid-amqp", json!([{ "id": 1_420_209, "name": "Frida S." }]));
-    to.sent.borrow_mut().push(body.clone());
-    let connection = connect(to.stack.config.url.expose()).await.unwrap();
+    sender.sent.borrow_mut().push(body.clone());
+    let connection = connect(sender.stack.config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-    let exchange = format!("{}.events", to.stack.config.prefix);
+    let exchange = format!("{}.events", sender.stack.config.prefix);
     let options = BasicPublishOptions::default();
     let properties = BasicProperties::default().with_app_id("salon app".into());
     let (key, body) = ("appointment.created".into(), body.to_string());
@@ -184,73 +185,74 @@ pub(super) async fn plain_amqp(to: &Sender<'_>) {
     connection.close(200, "bye".into()).await.unwrap();
 }
 
-/// Runs `hostmatch publish FILE`. This host is known by its id only, from the roadmap's event.
-pub(super) async fn from_file(to: &Sender<'_>) {
+/// Runs `hostmatch publish FILE`. The event has no address of the host, whom the roadmap's event has mapped.
+pub(super) async fn publish_from_file(sender: &Sender<'_>) {
     let body = native("file-1", "uid-file", json!([{ "id": 1_420_209, "name": "Frida S." }]));
-    to.sent.borrow_mut().push(body.clone());
-    std::fs::write(to.stack.home().join("events.json"), body.to_string()).unwrap();
-    let mut publish: Process = to.stack.start(&["publish", "events.json", "--output", "json"]);
-    assert!(publish.end().await.success(), "{}", publish.stderr());
+    sender.sent.borrow_mut().push(body.clone());
+    std::fs::write(sender.stack.home().join("events.json"), body.to_string()).unwrap();
+    let mut publish: Process = sender.stack.start(&["publish", "events.json", "--output", "json"]);
+    assert!(publish.wait().await.success(), "{}", publish.stderr());
     assert_eq!(publish.report()["published"], 1);
 }
 
 /// Sends a host that matches by name only.
-pub(super) async fn name_only(to: &Sender<'_>) {
+pub(super) async fn send_name_only(sender: &Sender<'_>) {
     let host = json!([{ "id": 3_000_003, "name": "boris  kammerlander", "email": "bk@elsewhere.example" }]);
-    to.post(&native("name-1", "uid-name", host)).await;
+    sender.post(&native("name-1", "uid-name", host)).await;
 }
 
 /// Sends an event whose appointment is written only after the first attempt.
-pub(super) async fn late_appointment(to: &Sender<'_>) {
-    to.post(&native("late-1", "uid-late", json!([{ "id": 1_420_209, "email": "frida@salon.example" }])))
+pub(super) async fn send_before_appointment(sender: &Sender<'_>) {
+    sender
+        .post(&native("late-1", "uid-late", json!([{ "id": 1_420_209, "email": "frida@salon.example" }])))
         .await;
     eventually("the event waits for another attempt", WAIT_TIMEOUT, async || {
-        (to.stack.queue.depth().await.unwrap().waiting > 0).then_some(())
+        (sender.stack.queue.depth().await.unwrap().waiting > 0).then_some(())
     })
     .await;
-    to.stack.world.appointment(6, 1, "uid-late").await;
+    sender.stack.world.appointment(6, 1, "uid-late").await;
 }
 
 /// Sends an event whose appointment never appears. Returns the event.
-pub(super) async fn missing_appointment(to: &Sender<'_>) -> Value {
+pub(super) async fn send_without_appointment(sender: &Sender<'_>) -> Value {
     let body = native("missing-1", "uid-missing", json!([{ "id": 1_420_209, "name": "Frida S." }]));
-    to.post(&body).await;
+    sender.post(&body).await;
     body
 }
 
 /// A body that cannot be read.
 pub(super) const GARBAGE: &[u8] = b"\xff\xfe{ \"name\": \"Gundula Garbage\" ";
 
-pub(super) async fn garbage(to: &Sender<'_>) -> String {
-    to.sent.borrow_mut().push(json!("Gundula Garbage"));
-    let (status, receipt) = to.webhook(GARBAGE).await;
+pub(super) async fn send_garbage(sender: &Sender<'_>) -> String {
+    sender.sent.borrow_mut().push(json!("Gundula Garbage"));
+    let (status, receipt) = sender.webhook(GARBAGE).await;
     assert_eq!((status, &receipt["status"]), (StatusCode::OK, &json!("queued")), "{receipt}");
     receipt["id"].as_str().unwrap().to_owned()
 }
 
-/// Sends an event of the other salon about an appointment of this one.
-pub(super) async fn foreign_tenant(to: &Sender<'_>) {
+/// Sends an event that names the second salon, about an appointment of the first.
+pub(super) async fn send_foreign_tenant(sender: &Sender<'_>) {
     let mut body = native("tenant-1", "uid-tenant", json!([{ "id": 4, "email": "frida@salon.example" }]));
     body["company_id"] = json!(2);
-    to.post(&body).await;
+    sender.post(&body).await;
 }
 
-pub(super) async fn no_host(to: &Sender<'_>) {
-    to.post(&native("hostless-1", "uid-hostless", json!([]))).await;
+pub(super) async fn send_without_host(sender: &Sender<'_>) {
+    sender.post(&native("hostless-1", "uid-hostless", json!([]))).await;
 }
 
 /// Sends the same event three times.
-pub(super) async fn send_repeats(to: &Sender<'_>) {
+pub(super) async fn send_repeats(sender: &Sender<'_>) {
     let host = json!([{ "id": 2_000_002, "name": "Nadja O.", "email": "nadja@salon.example" }]);
     let body = native("twice-1", "uid-twice", host);
     for _ in 0..3 {
-        to.post(&body).await;
+        sender.post(&body).await;
     }
 }
 
 /// Sends a ping, which gets a response but is not queued.
-pub(super) async fn send_ping(to: &Sender<'_>) {
+pub(super) async fn send_ping(sender: &Sender<'_>) {
     let body = json!({ "triggerEvent": "PING", "createdAt": "2026-03-01T08:00:00.000Z", "payload": { "type": "Test" } });
-    let (status, receipt) = to.webhook(body.to_string().as_bytes()).await;
+    let (status, receipt) = sender.webhook(body.to_string().as_bytes()).await;
     assert_eq!((status, &receipt["status"]), (StatusCode::OK, &json!("ignored")), "{receipt}");
 }

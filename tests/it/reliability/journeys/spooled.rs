@@ -21,7 +21,7 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_order() {
     stack.set("worker.pipelines", "1");
     stack.set("edge.allow_unsigned", "true");
     stack.set("log.level", "warn,hostmatch=info");
-    open_salon(&stack.world).await;
+    insert_salon(&stack.world).await;
     let mut ledger = Ledger::open("ten thousand webhooks while the broker is unavailable", &stack).await;
     let (mut edge, base) = stack.edge("edge").await;
 
@@ -50,21 +50,25 @@ async fn ten_thousand_webhooks_without_a_broker_are_all_decided_in_order() {
 
     let mut worker = stack.start(&["serve", "worker"]);
     broker.run().await;
-    stack.until_decided(BOOKINGS * EACH).await;
+    stack.wait_until_decided(BOOKINGS * EACH).await;
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
-    stack.until_idle().await;
+    stack.wait_until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert!(stack.is_empty().await);
 
     let counts = &worker.log_lines("the worker has stopped")[0]["counts"];
-    assert_eq!(counts.to_string().matches(char::is_numeric).count(), 5, "only one outcome: {counts}");
-    let outcomes = stack.world.test.texts("SELECT DISTINCT outcome FROM hostmatch_events").await;
-    assert_eq!(outcomes, ["assigned"], "none stale, none unchanged: each arrived once and in order");
+    assert_eq!(
+        counts.to_string().matches(char::is_numeric).count(),
+        5,
+        "there must be only one outcome: {counts}"
+    );
+    let outcomes = stack.world.test.strings("SELECT DISTINCT outcome FROM hostmatch_events").await;
+    assert_eq!(outcomes, ["assigned"], "every event must arrive once and in order");
     assert_eq!(stack.decided().await, 10_000);
-    let last = |booking: usize| (booking + EACH - 1) % 5 + 1;
+    let last_host = |booking: usize| (booking + EACH - 1) % 5 + 1;
     let expected: BTreeMap<u32, String> = (0..BOOKINGS)
-        .map(|booking| (u32::try_from(booking).unwrap() + 1, format!("{0}/{0}", last(booking))))
+        .map(|booking| (u32::try_from(booking).unwrap() + 1, format!("{0}/{0}", last_host(booking))))
         .collect();
     assert_eq!(stack.world.appointments().await, expected);
     ledger.close(&stack).await;
@@ -83,10 +87,10 @@ fn event(booking: usize, n: usize) -> Value {
     })
 }
 
-async fn open_salon(world: &World) {
+async fn insert_salon(world: &World) {
     world.company(1).await;
     for n in 1..=5 {
         world.staff(n, 1, &format!("Person Nr{n}"), &format!("person{n}@salon.example")).await;
     }
-    world.appointments_of(1, 1..=u32::try_from(BOOKINGS).unwrap(), "S").await;
+    world.insert_appointments(1, 1..=u32::try_from(BOOKINGS).unwrap(), "S").await;
 }

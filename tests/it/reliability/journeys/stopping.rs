@@ -1,4 +1,4 @@
-//! Tests how a worker ends: it is asked to stop, is killed, or has nothing left to do.
+//! Tests how a worker ends: it is stopped by a signal, is killed, or ends because its queue is empty.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,37 +21,37 @@ fn finished_deliveries(worker: &Process) -> u64 {
         .sum()
 }
 
-async fn stopped_under_full_load(backend: Backend) {
+async fn stop_under_full_load(backend: Backend) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     stack.set("worker.shutdown_timeout", "20s");
     let stream = Stream::new(if is_full() { 5_000 } else { 1_000 }, Mix::All);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     let mut ledger = Ledger::open("SIGTERM under full load", &stack).await;
     let mut worker = stack.worker().await;
     let stopping = async {
-        stack.until_decided(100).await;
-        let asked = Instant::now();
+        stack.wait_until_decided(100).await;
+        let signalled = Instant::now();
         assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-        assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+        assert!(signalled.elapsed() < Duration::from_secs(20), "{:?}", signalled.elapsed());
     };
     tokio::join!(ledger.publish(&stack, &stream.events), stopping);
     stack.wait_until_requeued().await;
     let depth = stack.queue.depth().await.unwrap();
-    assert!(depth.ready > 0, "the worker stopped in the middle: {depth:?}");
+    assert!(depth.ready > 0, "the worker must stop while messages are waiting: {depth:?}");
 
     let report = stack.drain().await;
-    let both = finished_deliveries(&worker) + report["finished"].as_u64().unwrap();
-    assert_eq!(both, stream.events.len() as u64, "no finished event is delivered again: {report}");
+    let finished = finished_deliveries(&worker) + report["finished"].as_u64().unwrap();
+    assert_eq!(finished, stream.events.len() as u64, "no finished event may be delivered again: {report}");
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_stopped_under_load_finishes_its_events_and_another_does_the_rest() {
-    stopped_under_full_load(Backend::MariaDb).await;
+    stop_under_full_load(Backend::MariaDb).await;
     if is_full() {
-        stopped_under_full_load(Backend::Postgres).await;
-        stopped_under_full_load(Backend::Sqlite).await;
+        stop_under_full_load(Backend::Postgres).await;
+        stop_under_full_load(Backend::Sqlite).await;
     }
 }
 
@@ -59,7 +59,7 @@ async fn a_worker_stopped_under_load_finishes_its_events_and_another_does_the_re
 async fn a_file_of_events_is_drained_and_the_worker_ends_by_itself() {
     let stack = Stack::new(Backend::Sqlite, GatewayShape::Live).await;
     let stream = Stream::new(400, Mix::All);
-    stream.open(&stack.world).await;
+    stream.insert_all(&stack.world).await;
     // `publish` would refuse or omit some of them, so another publisher sends them.
     stack.publish(&stream.events).await;
     let report = stack.drain().await;
@@ -68,14 +68,14 @@ async fn a_file_of_events_is_drained_and_the_worker_ends_by_itself() {
     stream.assert_done(&stack).await;
 }
 
-/// Returns a worker that is blocked in the middle of its transactions and holds all events.
-async fn stuck_worker(stack: &Stack, events: usize) -> Process {
+/// Starts a worker that holds all events and is blocked by a lock in the middle of its transactions.
+async fn start_blocked_worker(stack: &Stack, events: usize) -> Process {
     let worker = stack.worker().await;
     eventually("the worker holds all events", WAIT_TIMEOUT, async || {
         (stack.queue.depth().await.unwrap().ready == 0).then_some(())
     })
     .await;
-    assert_eq!(stack.decided().await, 0, "none of {events} is decided");
+    assert_eq!(stack.decided().await, 0, "none of the {events} events may be decided yet");
     worker
 }
 
@@ -86,7 +86,7 @@ async fn nothing_is_acknowledged_before_its_commit() {
         stack.set("worker.shutdown_timeout", "1s");
         // No more events than two consumers prefetch at first.
         let stream = Stream::new(25, Mix::Decidable);
-        stream.open(&stack.world).await;
+        stream.insert_all(&stack.world).await;
         let has_host = |event: &Value| {
             let hosts = event["calcom_booking"]["hosts"].as_array();
             event["event"] == "appointment.created" && hosts.is_some_and(|hosts| !hosts.is_empty())
@@ -97,23 +97,23 @@ async fn nothing_is_acknowledged_before_its_commit() {
             Ledger::open(&format!("{signal} while no transaction can be committed"), &stack).await;
         ledger.publish(&stack, &blocked).await;
 
-        // Another transaction has locked the same new hosts and does not end: a worker waits for nothing else
-        // in the middle of a transaction.
+        // Another transaction has locked the same new hosts and does not end: this is the only lock for
+        // which a worker waits in the middle of a transaction.
         let lock = stack.world.test.db.begin().await.unwrap();
         let hosts: Vec<String> =
             Stream::hosts().map(|(company, host)| format!("({company}, {host})")).collect();
         let hosts =
             format!("INSERT INTO hostmatch_host_locks (company_id, host_id) VALUES {}", hosts.join(", "));
         lock.execute_unprepared(&hosts).await.unwrap();
-        let mut worker = stuck_worker(&stack, count).await;
+        let mut worker = start_blocked_worker(&stack, count).await;
         if signal == "SIGKILL" {
             worker.kill().await;
         } else {
-            let asked = Instant::now();
+            let signalled = Instant::now();
             assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-            assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+            assert!(signalled.elapsed() < Duration::from_secs(15), "{:?}", signalled.elapsed());
         }
-        eventually(&format!("all events are back in the queue after {signal}"), WAIT_TIMEOUT, async || {
+        eventually(&format!("all events are requeued after {signal}"), WAIT_TIMEOUT, async || {
             (stack.queue.depth().await.unwrap().ready == count as u64).then_some(())
         })
         .await;

@@ -387,7 +387,7 @@ async fn an_event_redelivered_after_a_crash_is_counted_once(backend: Backend) {
         |count: f64| move |scrape: &Scrape| scrape.sum("hostmatch_events_processed_total") == count;
     Scrape::until(&base, "the first event is counted", processed(1.0)).await;
     stack.publish(&[one(2)]).await;
-    worker.end().await;
+    worker.wait().await;
     stack.wait_until_requeued().await;
     let mut worker = stack.worker().await;
     let base = Scrape::base(&mut worker).await;

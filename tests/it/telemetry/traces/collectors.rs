@@ -26,9 +26,9 @@ async fn a_sample_ratio_of_zero_keeps_only_what_callers_keep() {
         &with_mara(2),
     )
     .await;
-    stack.until_decided(2).await;
+    stack.wait_until_decided(2).await;
     post(&base, RETELL, &[("traceparent", &traceparent("01"))], &with_mara(3)).await;
-    stack.until_decided(3).await;
+    stack.wait_until_decided(3).await;
     assert_eq!(all.stop().await, Some(0));
     let spans = collector.spans();
     let of_the_caller = spans.iter().filter(|span| span.trace == TRACE).count();
@@ -44,7 +44,7 @@ async fn without_a_collector_no_span_is_sent_and_contexts_are_still_passed_on() 
     collector.collect_from(&mut stack);
     // Off takes precedence over the standard's own variables.
     stack.set("traces.endpoint", "");
-    stack.variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    stack.set_variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
     let (mut all, base) = stack.edge("all").await;
     let headers = [("traceparent", traceparent("01")), ("tracestate", "vendor=a1".to_owned())];
     let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -76,7 +76,7 @@ async fn an_unreachable_collector_does_not_affect_bookings_and_is_logged_once() 
     for (port, _listener) in [(free_port(), None), silent] {
         let mut stack = salon(Backend::Sqlite).await;
         stack.set("traces.endpoint", &format!("http://127.0.0.1:{port}"));
-        stack.variable("OTEL_BSP_SCHEDULE_DELAY", "50");
+        stack.set_variable("OTEL_BSP_SCHEDULE_DELAY", "50");
         for n in 1..=60 {
             stack.world.appointment(n, 15, &format!("Bk-{n}")).await;
         }
@@ -90,7 +90,7 @@ async fn an_unreachable_collector_does_not_affect_bookings_and_is_logged_once() 
         for n in 31..=60 {
             post(&base, RETELL, &[], &with_mara(n)).await;
         }
-        stack.until_decided(60).await;
+        stack.wait_until_decided(60).await;
         let began = Instant::now();
         assert_eq!(all.stop().await, Some(0));
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
@@ -117,7 +117,7 @@ async fn spans_that_do_not_fit_are_dropped() {
         .collect();
     stack.publish(&events).await;
     let mut worker = stack.worker().await;
-    stack.until_decided(EVENTS as usize).await;
+    stack.wait_until_decided(EVENTS as usize).await;
     assert_eq!(worker.stop().await, Some(0));
     let full = "spans are dropped: the collector of traces does not keep up; bookings are not delayed";
     assert_eq!(worker.log_lines(full).len(), 1, "{}", worker.stderr());
@@ -133,8 +133,8 @@ async fn configured_headers_are_sent_and_the_standards_variables_apply() {
     std::fs::write(stack.home().join("headers"), "authorization=Bearer c0llect\nx-scope-orgid = salons\n")
         .unwrap();
     stack.set("traces.headers_file", "headers");
-    stack.variable("OTEL_SERVICE_NAME", "salon-matcher");
-    stack.variable("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging");
+    stack.set_variable("OTEL_SERVICE_NAME", "salon-matcher");
+    stack.set_variable("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging");
     stack.world.appointment(1, 15, "Bk-1").await;
     put(&stack, &[], &with_mara(1)).await;
     stack.drain().await;
@@ -145,5 +145,5 @@ async fn configured_headers_are_sent_and_the_standards_variables_apply() {
     let headers = collector.headers();
     assert_eq!(headers["authorization"], "Bearer c0llect");
     assert_eq!(headers["x-scope-orgid"], "salons");
-    assert!(!stack.written().contains("c0llect"));
+    assert!(!stack.all_output().contains("c0llect"));
 }

@@ -8,13 +8,13 @@ use super::{
     traceparent, with_mara,
 };
 use crate::support::broker::Broker;
-use crate::support::collector::{Collector, Sent};
+use crate::support::collector::{Collector, ReceivedSpan};
 use crate::support::{Backend, GatewayShape, Stack, World};
 
 const RETELL: &str = "/api/retell/webhook";
 
 /// Returns the one span with this name in this trace.
-async fn span_in_trace(collector: &Collector, trace: &str, name: &str) -> Sent {
+async fn span_in_trace(collector: &Collector, trace: &str, name: &str) -> ReceivedSpan {
     collector.span("of this trace", name, |span| span.trace == trace).await
 }
 
@@ -27,7 +27,7 @@ async fn one_trace_covers_the_request_to_the_commit(backend: Backend) {
     let mut worker = stack.worker().await;
     let parent = traceparent("01");
     post(&base, RETELL, &[("traceparent", &parent), ("tracestate", "vendor=a1")], &with_mara(1)).await;
-    stack.until_decided(1).await;
+    stack.wait_until_decided(1).await;
     assert_eq!(stack.world.assigned(1).await, "1/11");
 
     let queue = queue_name(&stack);
@@ -103,7 +103,7 @@ async fn the_contexts_of_publishers_are_continued(backend: Backend) {
     let with_both_contexts = cloud(4, json!({ "traceparent": parent(99) }));
     put(&stack, &[("traceparent", &parent(4))], &with_both_contexts).await;
     let mut worker = stack.worker().await;
-    stack.until_decided(4).await;
+    stack.wait_until_decided(4).await;
     for n in 1..=4_u32 {
         let trace = format!("{n:032x}");
         let process = span_in_trace(&collector, &trace, &format!("process {}", queue_name(&stack))).await;
@@ -154,7 +154,7 @@ async fn each_event_of_a_file_starts_a_trace() {
     let published = stack.command(&["publish", "events.json"]).output().unwrap();
     assert!(published.status.success(), "{published:?}");
     // The command sends its spans before it exits.
-    let published: Vec<Sent> =
+    let published: Vec<ReceivedSpan> =
         collector.spans().into_iter().filter(|span| span.name == "publish bookings").collect();
     assert_eq!(published.len(), 2);
     assert_ne!(published[0].trace, published[1].trace);
@@ -179,12 +179,12 @@ async fn the_spool_keeps_the_context() {
     broker.run().await;
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     let mut worker = stack.worker().await;
-    stack.until_decided(1).await;
+    stack.wait_until_decided(1).await;
     let exchange = format!("{}.events", stack.config.prefix);
     let publish = span_in_trace(&collector, TRACE, &format!("publish {exchange}")).await;
     let process = span_in_trace(&collector, TRACE, &format!("process {}", queue_name(&stack))).await;
     assert_eq!(process.parent, publish.id);
-    let forwarded = |span: &Sent| span.links == [publish.link_ids()] && !span.failed;
+    let forwarded = |span: &ReceivedSpan| span.links == [publish.link_ids()] && !span.failed;
     collector.span("linked to the publish", &format!("forward {exchange}"), forwarded).await;
     assert_eq!(worker.stop().await, Some(0));
     assert_eq!(edge.stop().await, Some(0));

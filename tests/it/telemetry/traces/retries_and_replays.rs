@@ -19,7 +19,8 @@ async fn another_attempt_is_a_linked_trace(backend: Backend) {
     assert_eq!((first.attribute("hostmatch.outcome"), first.attribute("hostmatch.attempt")), ("retry", "1"));
     // Now its appointment exists.
     stack.world.appointment(1, 15, "Bk-1").await;
-    let decided = |span: &crate::support::collector::Sent| span.attribute("hostmatch.outcome") == "assigned";
+    let decided =
+        |span: &crate::support::collector::ReceivedSpan| span.attribute("hostmatch.outcome") == "assigned";
     let last = collector.span("the attempt that decided it", &name, decided).await;
     assert_ne!(last.trace, TRACE);
     assert_eq!((last.kind, last.parent.as_str(), last.failed), (CONSUMER, "", false));
@@ -41,7 +42,8 @@ async fn a_replay_is_a_linked_trace(backend: Backend) {
     let name = format!("process {}", queue_name(&stack));
     let first = collector.span("the first attempt", &name, |span| span.trace == TRACE).await;
     let published = (TRACE.to_owned(), first.parent.clone());
-    let dead = |span: &crate::support::collector::Sent| span.attribute("hostmatch.outcome") == "dead_letter";
+    let dead =
+        |span: &crate::support::collector::ReceivedSpan| span.attribute("hostmatch.outcome") == "dead_letter";
     let dead = collector.span("the dead-lettered attempt", &name, dead).await;
     assert!(dead.links.contains(&published) && dead.failed, "{dead:?}");
     let recorded = name.replace("process", "record").replace("bookings", "dead");
@@ -69,7 +71,8 @@ async fn a_replay_is_a_linked_trace(backend: Backend) {
     let plan = run(&["plan", "--all", "--output", "json"])["plan"].to_string();
     run(&["replay", "--plan", &plan, "--yes", "--output", "json"]);
     assert_eq!(stack.world.assigned(1).await, "1/11");
-    let replayed = |span: &crate::support::collector::Sent| span.attribute("hostmatch.replay") == plan;
+    let replayed =
+        |span: &crate::support::collector::ReceivedSpan| span.attribute("hostmatch.replay") == plan;
     let replayed = collector.span("the replay", &name, replayed).await;
     assert_eq!((replayed.parent.as_str(), replayed.attribute("hostmatch.outcome")), ("", "assigned"));
     assert!(replayed.trace != TRACE && replayed.trace != dead.trace);

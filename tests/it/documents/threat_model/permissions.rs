@@ -1,5 +1,5 @@
-//! Edge and worker need only the rights on the broker that `docs/configuration.md` lists, and the worker
-//! only those on the database that `hostmatch gateway grants` prints; tested together.
+//! Tests that the permissions on the broker that `docs/configuration.md` lists suffice for the edge and the worker,
+//! together with the privileges on the database that `hostmatch gateway grants` prints.
 
 use std::time::Duration;
 
@@ -32,10 +32,10 @@ async fn edge_and_worker_run_with_the_documented_permissions(backend: Backend) {
     for user in ["edge", "worker"] {
         broker.control(&["add_user", user, "secret"]).await;
     }
-    runs(&broker, backend).await;
+    run_with_permissions(&broker, backend).await;
 }
 
-async fn runs(broker: &Broker, backend: Backend) {
+async fn run_with_permissions(broker: &Broker, backend: Backend) {
     let (owner, user) = (User::new(backend).await, User::new(backend).await);
     let test = gateway(backend, &owner).await;
     migration::up(test.db.connection()).await.unwrap();
@@ -47,17 +47,17 @@ async fn runs(broker: &Broker, backend: Backend) {
     // An administrator creates the queues.
     eventually("the queues exist", Duration::from_secs(60), async || stack.queue.depth().await.ok()).await;
     let document = include_str!("../../../../docs/configuration.md");
-    let rights = permissions(document, &stack.config.prefix);
-    assert_eq!(rights.len(), 2, "{rights:?}");
-    for [user, configure, write, read] in &rights {
+    let all = permissions(document, &stack.config.prefix);
+    assert_eq!(all.len(), 2, "{all:?}");
+    for [user, configure, write, read] in &all {
         broker.control(&["set_permissions", user, configure, write, read]).await;
     }
     stack.set("queue.topology", "verify");
     stack.set("edge.allow_unsigned", "true");
     let as_user = |user: &str| broker.url().replace("guest:guest", &format!("{user}:secret"));
-    stack.set("queue.url", &as_user(&rights[0][0]));
+    stack.set("queue.url", &as_user(&all[0][0]));
     let (mut edge, base) = stack.edge("edge").await;
-    stack.set("queue.url", &as_user(&rights[1][0]));
+    stack.set("queue.url", &as_user(&all[1][0]));
     let url = user.url(&stack.world.test);
     stack.set("database.url", &url);
     let mut worker = stack.worker().await;
@@ -65,7 +65,7 @@ async fn runs(broker: &Broker, backend: Backend) {
     let client = crate::support::http_client();
     for (id, booking) in [
         (
-            "right",
+            "assigned",
             json!({ "uid": "known", "hosts": [{ "id": 7, "name": "A.", "email": "anna@salon.example" }] }),
         ),
         ("retried", json!({ "uid": "unknown", "hosts": [{ "id": 7, "name": "A." }] })),
@@ -78,9 +78,9 @@ async fn runs(broker: &Broker, backend: Backend) {
         })
         .await;
     }
-    stack.until_decided(3).await;
+    stack.wait_until_decided(3).await;
     let rows = stack.world.rows("hostmatch_events", &["event_id", "outcome"]).await;
-    assert_eq!(rows, ["dead|dead_letter", "retried|dead_letter", "right|assigned"]);
+    assert_eq!(rows, ["assigned|assigned", "dead|dead_letter", "retried|dead_letter"]);
     assert_eq!(stack.world.count("hostmatch_dead_letters").await, 2);
     for process in [&mut edge, &mut worker] {
         assert_eq!(process.stop().await, Some(0), "{}", process.stderr());

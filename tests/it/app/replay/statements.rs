@@ -1,4 +1,4 @@
-//! Every statement of a replay, for the test that revokes rights one by one.
+//! Runs every statement of a replay, for the test that revokes privileges one by one.
 
 use hostmatch::store::{
     Database, DeadLetterFilter, LetterAction, NewItem, NewLetterAction, NewReplay, ReplayStart, ReplayState,
@@ -9,9 +9,9 @@ use hostmatch::store::{
 use sea_orm::ConnectionTrait as _;
 
 /// Runs the database statements of a replay, with the newest letter.
-pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreError> {
+pub(crate) async fn run_every_statement(database: &Database) -> Result<(), StoreError> {
     let act = NewLetterAction { at_ms: 1, ..NewLetterAction::new(LetterAction::Pause, "cli:somebody@here") };
-    // The newest: older ones may be incomplete after a run with missing rights.
+    // The newest letter: older ones may be incomplete after a run with missing privileges.
     let ids = dead_letter_ids(database, &Scope::All, &DeadLetterFilter::default()).await?;
     let ids = &ids[ids.len() - 1..];
     act_on_letters(
@@ -56,8 +56,8 @@ pub(crate) async fn every_statement(database: &Database) -> Result<(), StoreErro
     assert!(begin_replay(database, id, ("lease", 2), &again, &act).await?);
     refuse(database, id, ids[0], "unfit", 1).await?;
     let (from, to) = (&[ReplayState::Running][..], ReplayState::Cancelled);
-    let turn = StateChange { from, to, because: None, lease: Some("lease"), act: Some(&act), now_ms: 1 };
-    assert!(set_state(database, id, turn).await?);
+    let change = StateChange { from, to, because: None, lease: Some("lease"), act: Some(&act), now_ms: 1 };
+    assert!(set_state(database, id, change).await?);
     give_up(database, id, &act).await?;
     purge_replays(database, i64::MAX).await?;
     database.connection().execute_unprepared("UPDATE hostmatch_dead_letters SET state = 'open'").await?;

@@ -1,4 +1,4 @@
-//! The data to work on: companies, their people and their appointments; and random choices.
+//! The data to change: companies with their staff and appointments; and random choices.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use hostmatch::store::DbId;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, Statement};
 
 /// All companies, as read at the start.
-pub(crate) struct Salon {
+pub(crate) struct GatewayData {
     pub(crate) companies: Vec<Company>,
     /// "Now" in the database's SQL.
     pub(crate) now: &'static str,
@@ -16,14 +16,14 @@ pub(crate) struct Salon {
 #[derive(Default)]
 pub(crate) struct Company {
     pub(crate) id: i64,
-    /// People with an e-mail address: Cal.com may know them as hosts.
+    /// Staff with an e-mail address: hostmatch may map hosts to them.
     pub(crate) hosts: Vec<String>,
-    /// People without one: only the gateway itself assigns them anything.
-    pub(crate) own: Vec<String>,
+    /// Staff without an e-mail address: only the gateway itself assigns appointments to them.
+    pub(crate) without_email: Vec<String>,
     pub(crate) appointments: Vec<i64>,
 }
 
-impl Salon {
+impl GatewayData {
     pub(crate) async fn read(db: &DatabaseConnection) -> Result<Self, DbErr> {
         let backend = db.get_database_backend();
         let (text, now) = match backend {
@@ -32,13 +32,14 @@ impl Salon {
         };
         let mut companies: BTreeMap<i64, Company> = BTreeMap::new();
         let staff = format!(
-            "SELECT company_id, CAST(id AS {text}) AS id, CAST(email IS NULL AS {text}) AS own FROM staff ORDER BY id"
+            "SELECT company_id, CAST(id AS {text}) AS id, CAST(email IS NULL AS {text}) AS without_email FROM staff ORDER BY id"
         );
         for row in db.query_all_raw(Statement::from_string(backend, staff)).await? {
             let id = row.try_get::<DbId>("", "company_id")?.0;
             let company = companies.entry(id).or_insert_with(|| Company { id, ..Company::default() });
-            let own = ["1", "true"].contains(&row.try_get::<String>("", "own")?.as_str());
-            if own { &mut company.own } else { &mut company.hosts }.push(row.try_get("", "id")?);
+            let without_email = ["1", "true"].contains(&row.try_get::<String>("", "without_email")?.as_str());
+            if without_email { &mut company.without_email } else { &mut company.hosts }
+                .push(row.try_get("", "id")?);
         }
         let appointments = "SELECT id, company_id FROM appointments ORDER BY id";
         for row in db.query_all_raw(Statement::from_string(backend, appointments)).await? {
@@ -47,7 +48,8 @@ impl Salon {
             }
         }
         let mut companies: Vec<Company> = companies.into_values().collect();
-        companies.retain(|one| ![one.hosts.len(), one.own.len(), one.appointments.len()].contains(&0));
+        companies
+            .retain(|one| ![one.hosts.len(), one.without_email.len(), one.appointments.len()].contains(&0));
         Ok(Self { companies, now })
     }
 }
@@ -60,7 +62,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Returns one of these; there must be at least one.
+    /// Returns one of these elements; there must be at least one.
     pub(crate) fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -1,4 +1,4 @@
-//! Every statement behind people's decisions, for the test that revokes rights one by one.
+//! Runs every statement behind people's decisions, for the test that revokes privileges one by one.
 
 use hostmatch::app::{Command, Decision, decide_now, inbox, repair};
 use hostmatch::event::{CompanyId, HostId, StaffId};
@@ -14,34 +14,35 @@ use uuid::Uuid;
 
 use super::{anna, context_on};
 
-/// Runs what people do with this host of company 15, for which an appointment waits.
-pub(crate) async fn every_statement(
+/// Runs the use cases for this host of company 15, for which an appointment waits.
+pub(crate) async fn run_every_statement(
     database: &Database,
     schema: &GatewaySchema,
     host: u32,
-    staff: [StaffId; 2],
+    both: [StaffId; 2],
 ) -> Result<(), StoreError> {
     let key = HostKey::new(CompanyId(15), HostId(host.into()));
     let context = context_on(database, schema);
-    let lost = |error: &dyn std::fmt::Display| StoreError::Rejected(error.to_string());
-    inbox::ignore(&context, key, "test", None).await.map_err(|error| lost(&error))?;
-    inbox::reopen(&context, key, None).await.map_err(|error| lost(&error))?;
+    let rejected = |error: &dyn std::fmt::Display| StoreError::Rejected(error.to_string());
+    inbox::ignore(&context, key, "test", None).await.map_err(|error| rejected(&error))?;
+    inbox::reopen(&context, key, None).await.map_err(|error| rejected(&error))?;
     inbox_entries(database.connection(), &Scope::All, &InboxFilter::default(), (0, 1)).await?;
     host_actions(database.connection(), key).await?;
-    let [from, to] = staff.clone();
+    let [from, to] = both.clone();
     let mut last = 0;
-    for one in staff {
-        let decision = Decision::new(key.company, key.host, Command::Set(one));
+    for staff in both {
+        let decision = Decision::new(key.company, key.host, Command::Set(staff));
         let decided = decide_now(database, schema, &anna(), &[decision]).await?.remove(0);
-        last = decided.map_err(|error| lost(&error))?.audits[0];
+        last = decided.map_err(|error| rejected(&error))?.audits[0];
     }
     let change = change_of(database.connection(), schema, &Scope::All, last).await?.unwrap();
     let revert = Decision::new(key.company, key.host, Command::Revert(change));
-    decide_now(database, schema, &anna(), &[revert]).await?.remove(0).map_err(|error| lost(&error))?;
-    let begun = repair::begin(&context, key, RepairScope::All, None).await.map_err(|error| lost(&error))?;
-    let repair = begun.ok_or_else(|| lost(&"nothing waits"))?;
-    repair::apply(&context, repair, |_| {}).await.map_err(|error| lost(&error))?;
-    repair::undo(&context, repair, None, |_| {}).await.map_err(|error| lost(&error))?;
+    decide_now(database, schema, &anna(), &[revert]).await?.remove(0).map_err(|error| rejected(&error))?;
+    let begun =
+        repair::begin(&context, key, RepairScope::All, None).await.map_err(|error| rejected(&error))?;
+    let repair = begun.ok_or_else(|| rejected(&"nothing waits"))?;
+    repair::apply(&context, repair, |_| {}).await.map_err(|error| rejected(&error))?;
+    repair::undo(&context, repair, None, |_| {}).await.map_err(|error| rejected(&error))?;
     repairs(database.connection(), &Scope::All, &RepairFilter::default(), 1).await?;
     list_mappings(database.connection(), schema, &Scope::All, &MappingFilter::default(), 1).await?;
     audits(database.connection(), schema, &Scope::All, &AuditFilter::default(), 1).await?;

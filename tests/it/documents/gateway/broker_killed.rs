@@ -59,19 +59,19 @@ async fn a_broker_killed_before_the_confirm_is_reported_and_the_effect_happens_o
     let publishing = php.run("publish.php", &["by-php", "e-php"]);
     let posting = ledger.post(&address, std::slice::from_ref(&by_edge));
     let killing = async {
-        to_php.until_fault().await;
-        to_edge.until_fault().await;
+        to_php.wait_for_fault().await;
+        to_edge.wait_for_fault().await;
         broker.kill().await;
         to_php.cut();
         to_edge.cut();
     };
     let (reported, refused, ()) = tokio::join!(publishing, posting, killing);
-    assert_eq!(reported.status.code(), Some(1), "PHP reports the failure: {}", stderr(&reported));
+    assert_eq!(reported.status.code(), Some(1), "PHP must report the failure: {}", stderr(&reported));
     assert!(stderr(&reported).contains("not confirmed"), "{}", stderr(&reported));
-    assert_eq!(refused.len(), 1, "the edge refuses the event");
+    assert_eq!(refused.len(), 1, "the edge must refuse the event");
     ledger.record_sent(&event("e-php", "by-php"), false);
-    let away = php.run("publish.php", &["by-php", "e-php"]).await;
-    assert_eq!(away.status.code(), Some(1), "the broker is still down");
+    let unreachable = php.run("publish.php", &["by-php", "e-php"]).await;
+    assert_eq!(unreachable.status.code(), Some(1), "PHP must report that the broker is still down");
 
     // Publish the same events again, with the same ids.
     broker.run().await;
