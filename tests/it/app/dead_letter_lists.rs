@@ -16,7 +16,7 @@ use crate::support::{Backend, GatewayShape, TestDatabase};
 /// company 16.
 fn letters() -> Vec<NewDeadLetter> {
     let letter = |n: u8| {
-        let odd = n % 2 == 1;
+        let is_odd = n % 2 == 1;
         let at = 1_000 * i64::from(n);
         NewDeadLetter {
             letter: DeadLetter {
@@ -28,12 +28,12 @@ fn letters() -> Vec<NewDeadLetter> {
                 event_id: Some(format!("Ev-{n}")),
                 event_type: Some(if n < 4 { "appointment.created" } else { "BOOKING_CREATED" }.into()),
                 booking_ref: Some(format!("bk_{n}%")),
-                company_id: Some(CompanyId(if odd { 15 } else { 16 })),
+                company_id: Some(CompanyId(if is_odd { 15 } else { 16 })),
                 host_id: Some(i64::from(n / 3)),
                 starts_ms: (n != 2).then_some(at * 1_000),
-                reason: if odd { "malformed" } else { "appointment_not_found" }.into(),
+                reason: if is_odd { "malformed" } else { "appointment_not_found" }.into(),
                 error: format!("=error, \"number\" {n}"),
-                fingerprint: if odd { "aaaa1111" } else { "aaaa2222" }.into(),
+                fingerprint: if is_odd { "aaaa1111" } else { "aaaa2222" }.into(),
                 attempts: i32::from(n),
                 history: "[]".into(),
                 routing_key: "k".into(),

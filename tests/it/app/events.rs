@@ -64,7 +64,7 @@ async fn record_decision(test: &TestDatabase, n: i64, outcome: &str) {
     let number = u32::try_from(n).unwrap();
     let (id, appointment) = (format!("Ev-{n}"), Some((16 - number % 2, number)));
     let decided_ms = decided_ms_of(n);
-    test.event(Event { id: &id, kind: "BOOKING_CREATED", outcome, appointment, decided_ms }).await;
+    test.insert_event(Event { id: &id, kind: "BOOKING_CREATED", outcome, appointment, decided_ms }).await;
 }
 
 fn run(test: &TestDatabase, arguments: &[&str]) -> Output {

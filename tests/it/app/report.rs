@@ -48,7 +48,7 @@ async fn a_report_compares_decisions_with_the_appointments(backend: Backend) {
         world.test.number("SELECT decided_ms FROM hostmatch_assignments WHERE appointment_id = 1").await;
     let letter =
         Letter { id: "d", reason: "no_booking", state: "open", company: Some(15), times_ms: (1, decided_ms) };
-    world.test.letter(letter).await;
+    world.test.insert_letter(letter).await;
 
     let reported = report(&world, &["--company", "15", "--differences", "10"]);
     let appointments = json!({ "decided": 7, "observed": 5, "with_staff": 4, "with_staff_percent": 57.1 });

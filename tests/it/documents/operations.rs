@@ -85,7 +85,7 @@ async fn run_the_commands(backend: Backend) {
             _ => 0,
         };
         assert_eq!(output.status.code(), Some(code), "{reported}");
-        let says = |what: &str| assert!(stdout(&output).contains(what), "{what}: {reported}");
+        let assert_output = |what: &str| assert!(stdout(&output).contains(what), "{what}: {reported}");
         match line {
             _ if line.contains("dump --single") || line.starts_with("pg_dump") => {
                 stack.publish(after).await;
@@ -105,8 +105,8 @@ async fn run_the_commands(backend: Backend) {
                 assert_eq!(stack.decided().await, *events);
                 assert_eq!(read_decisions(&stack).await, *rows, "{backend:?}");
             }
-            _ if line.contains("$EDGE/health/ready") => says("\"status\":\"ready\""),
-            _ if line.starts_with("hostmatch match explain") => says("1420209"),
+            _ if line.contains("$EDGE/health/ready") => assert_output("\"status\":\"ready\""),
+            _ if line.starts_with("hostmatch match explain") => assert_output("1420209"),
             _ => {}
         }
         count += 1;

@@ -205,7 +205,7 @@ async fn two_workers_and_a_person_on_the_same_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_hosts_that_all_workers_meet_at_once() {
+async fn new_hosts_that_all_workers_receive_at_once() {
     const EACH: u32 = 8;
     for backend in backends(Backend::Postgres) {
         let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
@@ -227,7 +227,7 @@ async fn new_hosts_that_all_workers_meet_at_once() {
             event(id + 1, 1, host, &format!("anna{host}@salon.example"))
         };
         let events: Vec<Value> = appointments.iter().map(event_of).collect();
-        let mut ledger = Ledger::open("new hosts, met by eight pipelines at once", &stack).await;
+        let mut ledger = Ledger::open("new hosts, received by eight pipelines at once", &stack).await;
         ledger.publish(&stack, &events).await;
         two_workers(&stack).await;
         for (id, state) in world.appointments().await {

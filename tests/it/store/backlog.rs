@@ -135,7 +135,7 @@ async fn dead_letters_are_counted_by_reason_while_they_are_open(backend: Backend
         (9, None, "poison", "open"),
     ] {
         let id = format!("d-{n}");
-        world.test.letter(Letter { id: &id, reason, state, company, times_ms: (n, 100) }).await;
+        world.test.insert_letter(Letter { id: &id, reason, state, company, times_ms: (n, 100) }).await;
     }
     let db = world.test.db.connection();
     let waits =

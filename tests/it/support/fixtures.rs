@@ -35,7 +35,7 @@ impl TestDatabase {
         self.strings(&format!("SELECT {name} FROM {of} ORDER BY id")).await
     }
 
-    pub(crate) async fn letter(&self, letter: Letter<'_>) {
+    pub(crate) async fn insert_letter(&self, letter: Letter<'_>) {
         let Letter { id, reason, state, company, times_ms: (first, last) } = letter;
         let company = number(company);
         self.run(&[format!(
@@ -46,7 +46,7 @@ impl TestDatabase {
         .await;
     }
 
-    pub(crate) async fn event(&self, event: Event<'_>) {
+    pub(crate) async fn insert_event(&self, event: Event<'_>) {
         let Event { id, kind, outcome, appointment, decided_ms } = event;
         let booking = appointment.map_or("NULL".to_owned(), |(_, number)| format!("'bk-{number}'"));
         let (company, appointment) = (number(appointment.map(|it| it.0)), number(appointment.map(|it| it.1)));

@@ -51,7 +51,7 @@ impl Stack {
         }
     }
 
-    /// Uses a queue on this broker (under its own prefix), or a queue in a file without a broker.
+    /// Uses a queue on this broker, under its own prefix; without a broker, a queue in a file.
     pub(crate) async fn on(world: World, broker: Option<String>) -> Self {
         let home = tempfile::tempdir().unwrap();
         let is_rabbitmq = broker.is_some();

@@ -149,8 +149,11 @@ async fn invalid_decisions_are_refused_with_a_reason_and_write_nothing(backend: 
     assert!(matches!(set(13).await, Refusal::Inactive(_)));
     assert!(matches!(set(12).await, Refusal::Deleted(_)));
     assert!(matches!(set(99).await, Refusal::NoStaff(_)));
-    for odd in [StaffId::Integer(11), StaffId::Text("x'--".into())] {
-        assert!(matches!(decide_as_anna(&world, 7, Command::Set(odd)).await, Err(Refusal::NoStaff(_))));
+    for unknown_id in [StaffId::Integer(11), StaffId::Text("x'--".into())] {
+        assert!(matches!(
+            decide_as_anna(&world, 7, Command::Set(unknown_id)).await,
+            Err(Refusal::NoStaff(_))
+        ));
     }
     let unseen = Decision::new(CompanyId(1), HostId(7), Command::Set(staff_of(&world, 11)));
     assert_eq!(

@@ -14,17 +14,17 @@ async fn an_event_that_is_not_accepted_is_reported() {
     php.set_broker(&amqp_url());
     let reported: Value =
         serde_json::from_str(&php.run_successfully("publisher.php", &[&prefix]).await).unwrap();
-    let says = |case: &str, text: &str| {
+    let assert_result = |case: &str, text: &str| {
         let result = reported[case].as_str().unwrap_or_else(|| panic!("no {case}: {reported}"));
         assert!(result.contains(text), "{case}: {result}");
     };
-    says("missing exchange", "NotPublished: not confirmed: NOT_FOUND");
-    says("no queue", "NotPublished: no queue accepted e-1 (NO_ROUTE)");
-    says("full queue", "NotPublished: the broker refused e-2");
-    says("after a refusal", "published");
-    says("no id", "InvalidArgumentException: an event needs a string in event_id");
-    says("no event at all", "published");
-    says("unreachable broker", "NotPublished: not confirmed:");
+    assert_result("missing exchange", "NotPublished: not confirmed: NOT_FOUND");
+    assert_result("no queue", "NotPublished: no queue accepted e-1 (NO_ROUTE)");
+    assert_result("full queue", "NotPublished: the broker refused e-2");
+    assert_result("after a refusal", "published");
+    assert_result("no id", "InvalidArgumentException: an event needs a string in event_id");
+    assert_result("no event at all", "published");
+    assert_result("unreachable broker", "NotPublished: not confirmed:");
     assert_eq!(
         reported["message"],
         json!({

@@ -55,7 +55,7 @@ impl Change {
 /// The clocks of one run.
 pub(super) struct Clocks {
     change: Change,
-    /// Whose clock changes.
+    /// The clock that changes.
     source: ClockSource,
 }
 
@@ -86,7 +86,7 @@ impl Clocks {
 
     /// Checks that every `updated_at` is the local time at which it was written: with the old offset before
     /// the change, with the new one after it.
-    pub(super) async fn assert_right(&self, world: &World) {
+    pub(super) async fn assert_local_times(&self, world: &World) {
         let (zone, text) = match world.test.backend {
             Backend::MariaDb => ("SYSTEM", "CONCAT(a.id, '|', a.updated_at, '|', decided_ms)"),
             _ => (

@@ -11,7 +11,7 @@ use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, Worl
 /// The most verbose level, for libraries too.
 const VERBOSE_LEVEL: &str = "trace,lapin=trace,sqlx=trace,sea_orm=trace,hyper=trace,tower_http=trace";
 
-/// At the end only the appointments of these tests are counted.
+/// Deletes the appointments that exist with adopted tables: at the end only those of these tests are counted.
 pub(super) const DELETE_EXISTING_APPOINTMENTS: [&str; 1] = ["DELETE FROM appointments WHERE id > 9000"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +55,7 @@ async fn on_a_production_gateway_on_postgresql_with_rabbitmq() {
 }
 
 on_engines!(on_a_production_gateway_with_adopted_tables: mariadb, postgres);
-/// Runs beside tables of ours that the gateway's own migrations created.
+/// Uses tables of ours that the gateway's own migrations created.
 async fn on_a_production_gateway_with_adopted_tables(backend: Backend) {
     let shape = GatewayShape::Production(UpdatedAt::Local);
     let test = TestDatabase::fresh(backend, shape).await.with_adopted().await;
@@ -137,7 +137,7 @@ pub(super) async fn run_full_path_on(mut stack: Stack, roles: &[&str], clocks: O
     assert_mappings(&stack).await;
     assert_dead_letters(&stack, &missing).await;
     if let Some(clocks) = clocks {
-        clocks.assert_right(&stack.world).await;
+        clocks.assert_local_times(&stack.world).await;
     }
     assert_no_personal_data(&stack, &sender);
 }
@@ -231,7 +231,7 @@ async fn assert_dead_letters(stack: &Stack, missing: &Value) {
     let (missing_letter, malformed, foreign) =
         (of("appointment_not_found"), of("malformed"), of("tenant_mismatch"));
 
-    assert_eq!(missing_letter.attempts, 4, "the first attempt, and one after each delay");
+    assert_eq!(missing_letter.attempts, 4, "there must be a first attempt, and one after each delay");
     let history: Vec<Value> = serde_json::from_str(&missing_letter.history).unwrap();
     assert_eq!(history.len(), 4);
     assert!(history.iter().all(|attempt| attempt["reason"] == "appointment_not_found"), "{history:?}");
@@ -240,7 +240,11 @@ async fn assert_dead_letters(stack: &Stack, missing: &Value) {
         times.is_sorted() && times[3] - times[0] >= 2100,
         "the attempts must be as far apart as the delays: {times:?}"
     );
-    assert_eq!(missing_letter.body, missing.to_string().as_bytes(), "the original bytes");
+    assert_eq!(
+        missing_letter.body,
+        missing.to_string().as_bytes(),
+        "the letter must have the original bytes"
+    );
     let headers: Value = serde_json::from_str(&missing_letter.headers).unwrap();
     assert_eq!(headers["content_type"], "application/json");
     assert_eq!(headers["message_id"], "missing-1");

@@ -145,7 +145,7 @@ pub(super) async fn send_roadmap_event(sender: &Sender<'_>) -> String {
         .await
 }
 
-/// Sends Cal.com's own webhook, which has an organizer instead of hosts, also with a wrong signature.
+/// Sends Cal.com's own webhook, which has an organizer instead of hosts; once with a wrong signature, too.
 pub(super) async fn send_webhook(sender: &Sender<'_>) -> String {
     let body = json!({
         "triggerEvent": "BOOKING_CREATED", "createdAt": "2026-03-01T08:00:00.000Z",
@@ -185,7 +185,7 @@ pub(super) async fn publish_by_amqp(sender: &Sender<'_>) {
     connection.close(200, "bye".into()).await.unwrap();
 }
 
-/// Runs `hostmatch publish FILE`. The event has no address of the host, whom the roadmap's event has mapped.
+/// Runs `hostmatch publish FILE`. The event lacks the host's address: the roadmap's event has mapped the host.
 pub(super) async fn publish_from_file(sender: &Sender<'_>) {
     let body = native("file-1", "uid-file", json!([{ "id": 1_420_209, "name": "Frida S." }]));
     sender.sent.borrow_mut().push(body.clone());
