@@ -51,13 +51,13 @@ fn resolve(bencher: Bencher<'_, '_>, host: &Host, directory: &Directory, resolve
 /// batch.
 #[divan::bench]
 fn spans_that_are_off(bencher: Bencher<'_, '_>) {
-    assert!(!traces::are_on());
+    assert!(!traces::is_enabled());
     bencher.bench(|| {
         let request = Span::begin(Parent::None, SpanKind::Server, "request", []);
         let publish = Span::begin(Parent::Current, SpanKind::Producer, "publish", []);
         let steps = ["decode", "load", "plan", "commit", "settle"].map(|step| Span::step(black_box(step)));
         let _within = request.enter();
-        black_box((request.is_kept(), publish.origin(), steps));
+        black_box((request.is_recording(), publish.origin(), steps));
     });
 }
 

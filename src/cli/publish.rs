@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 /// confirmed events.
 async fn publish(config: &Config, messages: &[Message]) -> Result<usize, Failure> {
     let stop = shutdown::on_signals()?;
-    let collecting = telemetry::collect(&config.traces, "publish")?;
+    let trace_export = telemetry::start_export(&config.traces, "publish")?;
     let (total, mut published) = (messages.len(), 0);
     let bar = output::progress(total, "publishing");
     let watch = |count| {
@@ -64,7 +64,7 @@ async fn publish(config: &Config, messages: &[Message]) -> Result<usize, Failure
     };
     let result = app::publish::publish(config, messages, &stop, watch).await;
     bar.finish_and_clear();
-    collecting.end().await;
+    trace_export.shutdown().await;
     let rest = format!("{published} of {total} were confirmed; publishing all of them again does no harm");
     match result {
         Ok(()) if published < total => Err(Failure::new(Exit::Interrupted, "interrupted").with_hint(&rest)),

@@ -68,7 +68,7 @@ pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
         ("--pipelines", "worker.pipelines", worker.and_then(|flags| flags.pipelines.as_deref())),
     ];
     let config = Arc::new(global.start(&flags)?.config);
-    let collecting = telemetry::collect(&config.traces, role.into())?;
+    let trace_export = telemetry::start_export(&config.traces, role.into())?;
     let stop = shutdown::on_signals()?;
     count(edge.is_some(), worker.is_some())?;
     let queue = Queue::open(&config.queue).await?;
@@ -90,7 +90,7 @@ pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
         },
     };
     queue.close().await;
-    collecting.end().await;
+    trace_export.shutdown().await;
     if let Some(tally) = served?.filter(|_| until_empty) {
         report(global.output, &tally)?;
     }

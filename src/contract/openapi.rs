@@ -16,7 +16,7 @@ pub const CONTENT_TYPES: [&str; 4] = [
 
 /// The refusals that any POST request may get.
 const ANY_POST: [&ProblemKind; 8] = [
-    &problem::BROKEN_OFF,
+    &problem::INCOMPLETE_BODY,
     &problem::UNAUTHORIZED,
     &problem::TOO_SLOW,
     &problem::TOO_LARGE,

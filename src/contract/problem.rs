@@ -19,8 +19,8 @@ macro_rules! problems {
 problems! {
     MALFORMED = 400 "malformed-event", "The event cannot be read",
         "`/v1/events` only: an event cannot be read; `pointer` is a JSON pointer to the error, `errors` lists the unreadable events";
-    BROKEN_OFF = 400 "broken-off", "The body is incomplete",
-        "the body ended early";
+    INCOMPLETE_BODY = 400 "broken-off", "The body is incomplete",
+        "the body is incomplete";
     UNAUTHORIZED = 401 "unauthorized", "The sender is not authenticated",
         "the token or signature is wrong, missing or expired";
     FORBIDDEN = 403 "forbidden", "The token does not allow this",
@@ -40,7 +40,7 @@ problems! {
     TOO_FAST = 429 "too-fast", "Too many requests with this token",
         "the token is used more often than `edge.token_rate`; `Retry-After` says when to try again";
     INTERNAL = 500 "internal", "The edge failed",
-        "a fault in the edge; nothing is known to be accepted";
+        "the edge failed, and may not have stored the events";
     UNAVAILABLE = 503 "unavailable", "Not accepted now",
         "neither the queue nor the spool can accept it now; `Retry-After` says when to try again";
 }

@@ -10,7 +10,7 @@ use crate::event::{self, BookingEvent, Decoded, Envelope, EventId, Malformed, Sh
 use crate::matching::{DEAD_LETTER, Item, Outcome, Plan, Reason, Target, Verdict};
 use crate::queue::{Delivery, Disposition, header, identity};
 use crate::store::{Lookup, Replayed};
-use crate::telemetry::shown_id;
+use crate::telemetry::loggable_id;
 use crate::telemetry::traces::Span;
 
 /// The most bookings decided in one transaction: bounds the number of locks, and every list of values.
@@ -115,8 +115,8 @@ impl InFlight {
                 self.result = Some(DeliveryResult::Dead(Reason::Poison, why.to_owned()));
             }
         }
-        if let Some((id, event_type)) = self.event().filter(|_| self.span.is_kept()) {
-            if let Some(id) = shown_id(&id.to_string()) {
+        if let Some((id, event_type)) = self.event().filter(|_| self.span.is_recording()) {
+            if let Some(id) = loggable_id(&id.to_string()) {
                 self.span.set("hostmatch.event.id", id.to_owned());
             }
             self.span.set("hostmatch.event.type", kind_of(Some(event_type)));
@@ -151,7 +151,7 @@ impl InFlight {
     pub(super) fn mark_committed(&mut self, begun: SystemTime, more_waiting: bool) {
         self.result = self.planned.take();
         self.more_waiting |= more_waiting;
-        if let (Some(DeliveryResult::Done(outcome)), true) = (&self.result, self.span.is_kept()) {
+        if let (Some(DeliveryResult::Done(outcome)), true) = (&self.result, self.span.is_recording()) {
             self.span.add_step("commit", begun, SystemTime::now());
             self.span.set("hostmatch.outcome", outcome.as_str());
             self.span.end();
@@ -197,7 +197,7 @@ impl InFlight {
         let _within = self.span.enter();
         if let (Some((id, event_type)), DeliveryResult::Done(outcome)) = (self.event(), result) {
             tracing::debug!(
-                event_id = shown_id(&id.to_string()),
+                event_id = loggable_id(&id.to_string()),
                 event_type = kind_of(Some(event_type)),
                 outcome = outcome.as_str(),
                 "an event was decided"
@@ -218,7 +218,7 @@ impl InFlight {
         }
         // Its copy continues its trace.
         if let (Disposition::Retry { headers, .. } | Disposition::DeadLetter { headers }, true) =
-            (&mut self.disposition, self.span.is_kept())
+            (&mut self.disposition, self.span.is_recording())
             && trace::origin(&self.delivery).is_none()
             && let Some(own) = self.span.origin()
         {
@@ -230,7 +230,7 @@ impl InFlight {
     /// Logs, in one line, an event that was not decided and its disposition.
     fn log(&self, reason: &str, why: &str) {
         let attempt = self.delivery.attempt + 1;
-        let event_id = self.delivery.message.message_id.as_deref().and_then(shown_id);
+        let event_id = self.delivery.message.message_id.as_deref().and_then(loggable_id);
         match &self.disposition {
             Disposition::Retry { after, .. } => {
                 tracing::info!(event_id, reason, attempt, ?after, error = %why, "an event is tried again later");

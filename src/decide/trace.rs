@@ -7,7 +7,7 @@
 use super::in_flight::InFlight;
 use crate::event::carried_context;
 use crate::queue::{Delivery, header};
-use crate::telemetry::shown_id;
+use crate::telemetry::loggable_id;
 use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
 
 /// The source of deliveries: the kind of the queue, and its name.
@@ -15,7 +15,7 @@ type Destination<'a> = (&'static str, &'a str);
 
 /// Begins the spans of these deliveries, and returns the span of the batch. Does nothing if traces are off.
 pub(crate) fn begin(from: Destination<'_>, flights: &mut [InFlight]) -> Span {
-    if !traces::are_on() {
+    if !traces::is_enabled() {
         return Span::NONE;
     }
     let mut origins = Vec::new();
@@ -26,7 +26,7 @@ pub(crate) fn begin(from: Destination<'_>, flights: &mut [InFlight]) -> Span {
     }
     let batch = Span::messaging(Parent::None, SpanKind::Consumer, "batch", from, &origins);
     batch.set("messaging.batch.message_count", i64::try_from(flights.len()).unwrap_or(i64::MAX));
-    if let Some(origin) = batch.origin().filter(|_| batch.is_kept()) {
+    if let Some(origin) = batch.origin().filter(|_| batch.is_recording()) {
         flights.iter().for_each(|flight| flight.span.link(&origin));
     }
     batch
@@ -34,7 +34,7 @@ pub(crate) fn begin(from: Destination<'_>, flights: &mut [InFlight]) -> Span {
 
 /// Begins the span of recording these dead letters.
 pub(crate) fn begin_recording(from: Destination<'_>, deliveries: &[Delivery]) -> Span {
-    if !traces::are_on() {
+    if !traces::is_enabled() {
         return Span::NONE;
     }
     let origins: Vec<Origin> = deliveries.iter().filter_map(origin).collect();
@@ -61,9 +61,9 @@ fn message(from: Destination<'_>, delivery: &Delivery, origin: Option<&Origin>) 
         origin => (Parent::None, origin),
     };
     let span = Span::messaging(parent, SpanKind::Consumer, "process", from, link);
-    if span.is_kept() {
+    if span.is_recording() {
         span.set("hostmatch.attempt", i64::from(delivery.attempt) + 1);
-        if let Some(id) = delivery.message.message_id.as_deref().and_then(shown_id) {
+        if let Some(id) = delivery.message.message_id.as_deref().and_then(loggable_id) {
             span.set("messaging.message.id", id.to_owned());
         }
         if let Some(replay) = replay {

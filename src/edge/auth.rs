@@ -13,7 +13,7 @@ use super::state::Edge;
 use crate::config::{EdgeConfig, Secret};
 use crate::event::CompanyId;
 use crate::http::problem::Problem;
-use crate::http::tokens::{Checked, Scope, Terms};
+use crate::http::tokens::{Scope, Terms, TokenState};
 
 const GATEWAY_SIGNATURE: &str = "x-hostmatch-signature";
 const CALCOM_SIGNATURE: &str = "x-cal-signature-256";
@@ -62,24 +62,24 @@ pub(super) async fn check_token(
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
     });
     let Some(token) = token else {
-        return Err(problem::unauthorized(BEARER, "send Authorization: Bearer, a space, and the token"));
+        return Err(problem::unauthorized(BEARER, "send the header Authorization: Bearer <token>"));
     };
     match edge.tokens.check(token).await {
-        Ok(Checked::Good(terms)) if terms.allows(scope) => Ok(TokenCheck::Valid(terms)),
-        Ok(Checked::Good(_)) => Err(problem::forbidden(
+        Ok(TokenState::Valid(terms)) if terms.allows(scope) => Ok(TokenCheck::Valid(terms)),
+        Ok(TokenState::Valid(_)) => Err(problem::forbidden(
             "this token does not allow this route; `hostmatch token list` shows the routes it allows",
         )),
-        Ok(Checked::Unknown) => {
+        Ok(TokenState::Unknown) => {
             Err(problem::unauthorized(BEARER, "this token is not known, or has been revoked"))
         }
-        Ok(Checked::Expired) => Err(problem::unauthorized(
+        Ok(TokenState::Expired) => Err(problem::unauthorized(
             BEARER,
             "this token has expired; `hostmatch token create` creates a new one",
         )),
-        Ok(Checked::TooFast(wait)) => Err(problem::too_fast(wait)),
+        Ok(TokenState::TooFast(wait)) => Err(problem::too_fast(wait)),
         Err(error) => {
-            tracing::error!(%error, "edge.tokens_file cannot be read; no token is accepted until it can");
-            Err(problem::unavailable("the tokens cannot be read at the moment; send it again"))
+            tracing::error!(%error, "edge.tokens_file cannot be read; no token is accepted until then");
+            Err(problem::unavailable("the edge cannot read its tokens at the moment; send the request again"))
         }
     }
 }
@@ -92,7 +92,7 @@ pub(super) async fn check_token(
 pub(super) fn check_company(token: &TokenCheck, company: Option<CompanyId>) -> Result<(), Problem> {
     match token {
         TokenCheck::Valid(terms) if !terms.covers(company.map(|id| id.0)) => Err(problem::forbidden(
-            "this token is limited to certain companies: name one of them as company_id; nothing was queued",
+            "this token is limited to certain companies: set company_id to one of them; nothing was queued",
         )),
         _ => Ok(()),
     }
@@ -105,7 +105,7 @@ pub(super) fn check_company(token: &TokenCheck, company: Option<CompanyId>) -> R
 pub(super) fn check_gateway(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let keys = &edge.config.gateway_secrets;
     match headers.get(GATEWAY_SIGNATURE).filter(|_| any_is_set(keys)) {
-        Some(_) => signature::gateway(text(headers, GATEWAY_SIGNATURE), body, keys)
+        Some(_) => signature::gateway(header_str(headers, GATEWAY_SIGNATURE), body, keys)
             .map_err(|_| problem::unauthorized(BEARER, "x-hostmatch-signature does not match this body")),
         None if edge.config.allow_unsigned => Ok(()),
         None => {
@@ -138,7 +138,7 @@ pub(super) fn is_from_retell(headers: &HeaderMap) -> bool {
 /// Checks Retell's signature over the body.
 ///
 /// # Errors
-/// Fails with 401 if the signature is wrong or its timestamp is too far off, or if no key is configured and
+/// Fails with 401 if the signature is wrong or its timestamp is too far from now, or if no key is configured and
 /// `edge.allow_unsigned` is off.
 pub(super) fn check_retell(
     edge: &Edge,
@@ -152,12 +152,12 @@ pub(super) fn check_retell(
         let detail = "no edge.retell_api_keys are configured, so no webhook from Retell can be verified";
         return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
     }
-    match signature::retell(text(headers, RETELL_SIGNATURE), body, keys, tolerance, now_ms) {
+    match signature::retell(header_str(headers, RETELL_SIGNATURE), body, keys, tolerance, now_ms) {
         Ok(()) => Ok(()),
         Err(Refusal::Wrong) => refuse("x-retell-signature does not match this body"),
-        Err(Refusal::Stale) => {
-            refuse("the timestamp in x-retell-signature is too far from now; compare the clocks")
-        }
+        Err(Refusal::Stale) => refuse(
+            "the timestamp in x-retell-signature is too far from the current time; check the clocks of both machines",
+        ),
     }
 }
 
@@ -169,7 +169,7 @@ pub(super) fn check_retell(
 pub(super) fn check_calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let keys = &edge.config.calcom_secrets;
     let refuse = |detail: &str| Err(problem::unauthorized(CALCOM_CHALLENGE, detail));
-    let header = text(headers, CALCOM_SIGNATURE);
+    let header = header_str(headers, CALCOM_SIGNATURE);
     if header == NO_SECRET {
         return refuse(
             "this webhook has no secret; set one in Cal.com, and the same one in edge.calcom_secrets",
@@ -183,8 +183,8 @@ pub(super) fn check_calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Res
         .or_else(|_| refuse("x-cal-signature-256 is missing or does not match this body"))
 }
 
-/// Returns a sentence for each sender that cannot authenticate with this configuration, and whose requests
-/// are therefore all refused.
+/// Returns a message for each sender whose requests are all refused, because no credential is configured for
+/// it.
 pub(super) fn senders_without_credentials(config: &EdgeConfig) -> Vec<&'static str> {
     let has_tokens = !config.tokens_file.as_os_str().is_empty();
     let senders = [
@@ -204,12 +204,12 @@ pub(super) fn senders_without_credentials(config: &EdgeConfig) -> Vec<&'static s
     ];
     senders
         .into_iter()
-        .filter(|(provable, _)| !provable && !config.allow_unsigned)
-        .map(|(_, why)| why)
+        .filter(|(can_authenticate, _)| !can_authenticate && !config.allow_unsigned)
+        .map(|(_, message)| message)
         .collect()
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+fn header_str<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 

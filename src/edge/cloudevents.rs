@@ -22,7 +22,7 @@ const MAX_BYTES: usize = 2048;
 /// other request.
 ///
 /// # Errors
-/// Fails with 400 if an attribute is too long or not text.
+/// Fails with 400 if an attribute is too long or not UTF-8.
 pub(super) fn attributes(headers: &HeaderMap) -> Result<Option<BTreeMap<String, String>>, Problem> {
     if !headers.contains_key(SPECVERSION) {
         return Ok(None);
@@ -30,26 +30,26 @@ pub(super) fn attributes(headers: &HeaderMap) -> Result<Option<BTreeMap<String, 
     let mut attributes = BTreeMap::new();
     for name in ATTRIBUTES {
         let Some(value) = headers.get(name) else { continue };
-        let text = value.to_str().ok().and_then(decoded).filter(|text| text.len() <= MAX_BYTES);
-        let Some(text) = text else {
-            let detail = format!("the header {name} must be a text of at most {MAX_BYTES} bytes");
+        let value = value.to_str().ok().and_then(decode).filter(|value| value.len() <= MAX_BYTES);
+        let Some(value) = value else {
+            let detail = format!("the header {name} must be valid UTF-8 of at most {MAX_BYTES} bytes");
             return Err(problem::malformed("", detail));
         };
-        attributes.insert(name.to_owned(), text);
+        attributes.insert(name.to_owned(), value);
     }
     Ok(Some(attributes))
 }
 
 /// Decodes the value of a header into that of an attribute: removes the optional quotes, then decodes the
 /// percent-encoding.
-fn decoded(value: &str) -> Option<String> {
+fn decode(value: &str) -> Option<String> {
     let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let unescaped = quoted.map(unescape);
     let text = unescaped.as_deref().unwrap_or(value);
     percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
 }
 
-/// Unescapes the inside of a quoted string: a backslash stands for the character that follows it.
+/// Unescapes the inside of a quoted string: removes each backslash, and keeps the character after it.
 fn unescape(quoted: &str) -> String {
     let mut characters = quoted.chars();
     let mut text = String::new();
@@ -75,7 +75,7 @@ mod tests {
             ("\"", Some("\"")),
             ("", Some("")),
         ] {
-            assert_eq!(decoded(value).as_deref(), text, "{value}");
+            assert_eq!(decode(value).as_deref(), text, "{value}");
         }
     }
 }

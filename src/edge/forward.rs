@@ -13,25 +13,25 @@ use crate::queue::{BatchLimits, PublishError, Spool, Spooled};
 use crate::runtime::backoff::Delays;
 use crate::runtime::crash_points;
 use crate::runtime::shutdown::Shutdown;
-use crate::telemetry::shown_id;
+use crate::telemetry::loggable_id;
 
-/// The limits of a group: its messages are published before their confirms are awaited.
+/// The limits of a group of messages, which are all published before their confirms are awaited.
 const GROUP: BatchLimits = BatchLimits { size: 256, bytes: 4 << 20 };
-/// When at most this many messages are left, new events wait at the gate until these are forwarded.
-const MAX_LAST_MESSAGES: u64 = 64;
+/// When at most this many messages remain, new events wait at the gate until these are forwarded.
+const CLOSE_GATE_AT: u64 = 64;
 /// The longest time that new events wait at the gate.
-const HANDOVER: Duration = Duration::from_secs(1);
+const MAX_GATE_WAIT: Duration = Duration::from_secs(1);
 /// How often to check whether a limit is near.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The shortest time between two alarms.
-const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+/// The shortest time between two warnings.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Forwards the spooled events, and raises the alarm, until `stop` is cancelled. Returns at once if there is
-/// no spool.
+/// Forwards the spooled events, and warns about the limits of the spool, until `stop` is cancelled. Returns at
+/// once if there is no spool.
 ///
 /// # Errors
-/// Fails with [`Broken`] if the spool writer has ended unexpectedly.
-pub(super) async fn run(sink: &Sink, stop: &Shutdown) -> Result<(), Broken> {
+/// Fails with [`WriterFailed`] if the spool writer has ended unexpectedly.
+pub(super) async fn run(sink: &Sink, stop: &Shutdown) -> Result<(), WriterFailed> {
     let Some(spool) = &sink.spool else { return Ok(()) };
     let forwarder = Forwarder {
         spool,
@@ -43,14 +43,14 @@ pub(super) async fn run(sink: &Sink, stop: &Shutdown) -> Result<(), Broken> {
     };
     tokio::select! {
         () = forwarder.run() => Ok(()),
-        () = alarm(spool) => Ok(()),
-        () = spool.wait_until_ended() => Err(Broken),
+        () = warn_about_limits(spool) => Ok(()),
+        () = spool.wait_until_ended() => Err(WriterFailed),
     }
 }
 
-/// The spool writer has failed, so nothing can be spooled.
+/// The spool writer has failed, so no event can be spooled.
 #[derive(Debug)]
-pub(super) struct Broken;
+pub(super) struct WriterFailed;
 
 /// The closed gate: no event is accepted until this guard is dropped.
 struct ClosedGate<'a> {
@@ -59,16 +59,16 @@ struct ClosedGate<'a> {
 }
 
 impl<'a> ClosedGate<'a> {
-    /// Closes the gate. Returns `None` if the events that are inside do not leave in time.
+    /// Closes the gate. Returns `None` if the requests that have passed it do not finish in time.
     async fn close(gate: &'a RwLock<()>) -> Option<Self> {
-        let closed = timeout(HANDOVER, gate.write()).await.ok()?;
-        Some(Self { _gate: closed, until: Instant::now() + HANDOVER })
+        let closed = timeout(MAX_GATE_WAIT, gate.write()).await.ok()?;
+        Some(Self { _gate: closed, until: Instant::now() + MAX_GATE_WAIT })
     }
 }
 
 /// Waits for the work. If the work takes longer than the gate may stay closed, opens the gate and continues
 /// to wait.
-async fn wait_behind<T>(gate: &mut Option<ClosedGate<'_>>, work: impl Future<Output = T>) -> T {
+async fn await_with_gate<T>(gate: &mut Option<ClosedGate<'_>>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     if let Some(closed) = gate {
         if let Ok(done) = timeout_at(closed.until, &mut work).await {
@@ -90,9 +90,9 @@ struct Forwarder<'a> {
 
 impl Forwarder<'_> {
     async fn run(mut self) {
-        let left = self.spool.level().messages;
-        if left > 0 {
-            tracing::info!(messages = left, "forwarding the events that were left in the spool");
+        let messages = self.spool.level().messages;
+        if messages > 0 {
+            tracing::info!(messages, "forwarding the events that were left in the spool");
         }
         loop {
             tokio::select! {
@@ -110,12 +110,12 @@ impl Forwarder<'_> {
 
     /// Forwards until the spool is empty or `stop` is cancelled. Returns the number of forwarded events.
     async fn drain(&mut self) -> usize {
-        let (spool, mut forwarded, mut flows) = (self.spool, 0, false);
+        let (spool, mut forwarded, mut is_confirming) = (self.spool, 0, false);
         while !spool.is_empty() && !self.stop.is_cancelled() {
-            // No event may enter behind the last ones until they are forwarded.
-            let last = flows && spool.level().messages <= MAX_LAST_MESSAGES;
-            let mut gate = if last { ClosedGate::close(&self.sink.gate).await } else { None };
-            let head = match wait_behind(&mut gate, spool.head(self.group)).await {
+            // New events wait while the last ones are forwarded; otherwise the spool might never become empty.
+            let is_nearly_empty = is_confirming && spool.level().messages <= CLOSE_GATE_AT;
+            let mut gate = if is_nearly_empty { ClosedGate::close(&self.sink.gate).await } else { None };
+            let head = match await_with_gate(&mut gate, spool.head(self.group)).await {
                 Ok(head) => head,
                 Err(error) => {
                     drop(gate);
@@ -126,12 +126,12 @@ impl Forwarder<'_> {
             let messages: Vec<_> = head.iter().map(|spooled| spooled.message.clone()).collect();
             let span = trace::begin_forward(self.sink.destination(), &messages);
             crash_points::point("forwarding");
-            let published = wait_behind(&mut gate, span.within(self.sink.publish(messages))).await;
+            let published = await_with_gate(&mut gate, span.instrument(self.sink.publish(messages))).await;
             if published.is_err() {
                 span.mark_failed("not_confirmed");
             }
             drop(span);
-            flows = published.is_ok();
+            is_confirming = published.is_ok();
             match published {
                 Ok(()) => forwarded += self.remove(&head, gate).await,
                 Err(PublishError::Unfit(problem)) => {
@@ -147,16 +147,20 @@ impl Forwarder<'_> {
         forwarded
     }
 
-    /// Removes the events that are in the queue now. Nothing else is forwarded until they are removed;
-    /// after a crash in between they are published a second time.
+    /// Removes the forwarded events. Nothing else is forwarded until they are removed; after a crash before the
+    /// removal they are published a second time.
     async fn remove(&mut self, head: &[Spooled], mut gate: Option<ClosedGate<'_>>) -> usize {
-        let mut removed = wait_behind(&mut gate, self.spool.remove(head)).await;
+        let mut removed = await_with_gate(&mut gate, self.spool.remove(head)).await;
         drop(gate);
         while let Err(error) = removed {
             if self.stop.is_cancelled() {
                 return 0;
             }
-            self.log_and_wait("forwarded events cannot be removed; trying again", error.to_string()).await;
+            self.log_and_wait(
+                "forwarded events cannot be removed from the spool; trying again",
+                error.to_string(),
+            )
+            .await;
             removed = self.spool.remove(head).await;
         }
         self.delays.reset();
@@ -173,12 +177,12 @@ impl Forwarder<'_> {
             return;
         };
         self.group = GROUP;
-        let event_id = culprit.message.message_id.as_deref().and_then(shown_id);
+        let event_id = culprit.message.message_id.as_deref().and_then(loggable_id);
         tracing::error!(
             event_id,
             problem,
-            "the broker does not accept an event as it is: it is set aside in the spool, and tried again at \
-             the next start; raise the broker's limit"
+            "the broker will not accept this event: it is set aside in the spool, and tried again at the next \
+             start; raise the broker's limit"
         );
         if let Err(error) = self.spool.set_aside(culprit).await {
             self.log_and_wait("the event cannot be set aside; trying again", error.to_string()).await;
@@ -200,11 +204,11 @@ impl Forwarder<'_> {
 }
 
 /// Warns, at most once per minute, when a limit of the spool is near or reached. Never completes.
-async fn alarm(spool: &Spool) {
+async fn warn_about_limits(spool: &Spool) {
     let mut warned: Option<Instant> = None;
     loop {
         sleep(CHECK_INTERVAL).await;
-        if warned.is_some_and(|warned| warned.elapsed() < ALARM_INTERVAL) {
+        if warned.is_some_and(|warned| warned.elapsed() < WARNING_INTERVAL) {
             continue;
         }
         if let Some(refusal) = spool.refusal() {
@@ -232,15 +236,18 @@ mod tests {
         let gate = RwLock::new(());
         let mut closed = ClosedGate::close(&gate).await;
         let (finish, work) = tokio::sync::oneshot::channel();
-        // The work does not end before another task has entered.
-        let come_in = async {
-            let _entry = gate.read().await;
+        // The work does not end before another task has passed the gate.
+        let pass = async {
+            let _permit = gate.read().await;
             finish.send(())
         };
-        let both = async { tokio::join!(wait_behind(&mut closed, work), come_in) };
-        let done = timeout(HANDOVER * 20, both).await.map(|(done, _)| done.is_ok());
-        assert_eq!(done, Ok(true), "the gate must be opened while the work goes on");
-        let _inside = gate.read().await;
-        assert!(ClosedGate::close(&gate).await.is_none(), "a task that stays inside must not be waited for");
+        let both = async { tokio::join!(await_with_gate(&mut closed, work), pass) };
+        let done = timeout(MAX_GATE_WAIT * 20, both).await.map(|(done, _)| done.is_ok());
+        assert_eq!(done, Ok(true), "the gate must be opened while the work continues");
+        let _permit = gate.read().await;
+        assert!(
+            ClosedGate::close(&gate).await.is_none(),
+            "closing the gate must not wait long for a task that has passed it"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Turns the bytes of a request into messages in the queue.
 //!
 //! The message's id is the event's id: the sender's own id, or the hash that decoding computes from the
-//! event. Either id is the same when the event arrives again, so the worker recognises a repeat by it.
+//! event. Either id is the same when the event is sent again, so the worker recognises a repeat by it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -77,8 +77,8 @@ impl<'a> Incoming<'a> {
     /// Reads one event.
     ///
     /// # Errors
-    /// Fails if the event cannot be read; see [`Incoming::take_anything`].
-    pub(super) fn take(self, body: Bytes) -> Result<ReadEvent, Malformed> {
+    /// Fails if the event cannot be read; see [`Incoming::read_leniently`].
+    pub(super) fn read(self, body: Bytes) -> Result<ReadEvent, Malformed> {
         Ok(match self.decode(&body)? {
             Decoded::Event(event) => {
                 let BookingEvent { id, event_type, shape, company, .. } = *event;
@@ -94,13 +94,14 @@ impl<'a> Incoming<'a> {
 
     /// Reads one event without ever refusing it for its content: an event that cannot be read is queued
     /// unchanged.
-    pub(super) fn take_anything(self, body: Bytes) -> ReadEvent {
-        self.take(body.clone()).unwrap_or_else(|malformed| {
-            // The problem does not quote the event; its id may be all that the sender can search for.
+    pub(super) fn read_leniently(self, body: Bytes) -> ReadEvent {
+        self.read(body.clone()).unwrap_or_else(|malformed| {
+            // `malformed` does not quote the event.
             tracing::warn!(
                 problem = %malformed,
                 "queued an event that cannot be read: it will become a dead letter"
             );
+            // The sender can search for the event by this id.
             let id = malformed.hints.id.map(|id| id.to_string()).unwrap_or_default();
             let message = self.message(body, id.clone(), None, Shape::Native);
             let company = malformed.hints.company;
@@ -133,7 +134,7 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// Returns the content type for other consumers of the exchange; a worker inspects the bytes.
+/// Returns the content type for other consumers of the exchange; a worker inspects the bytes instead.
 fn content_type(shape: Shape) -> &'static str {
     if shape == Shape::CloudEvents { "application/cloudevents+json" } else { "application/json" }
 }
@@ -142,7 +143,7 @@ fn content_type(shape: Shape) -> &'static str {
 ///
 /// # Errors
 /// Fails with 503 if it is uncertain whether all messages are stored, or if they are not stored before the
-/// deadline. Some may still have been stored, or may be stored later: a repeat is recognised by its id.
+/// deadline. In both cases some may have been stored, or may be stored later: a repeat is recognised by its id.
 pub(super) async fn publish(
     edge: &Arc<Edge>,
     permit: RequestPermit,
@@ -155,7 +156,7 @@ pub(super) async fn publish(
     let (count, accepting) = (messages.len(), Arc::clone(edge));
     let span = trace::begin_publish(edge.sink.destination(), &mut messages);
     let accepted = edge.publishing.spawn(async move {
-        let accepted = span.within(accepting.sink.accept(messages, deadline)).await;
+        let accepted = span.instrument(accepting.sink.accept(messages, deadline)).await;
         if accepted.is_err() {
             span.mark_failed("not_accepted");
         }
@@ -166,15 +167,15 @@ pub(super) async fn publish(
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => {
             tracing::warn!(%error, count, "posted events were not accepted");
-            Err(problem::unavailable("the request cannot be stored at the moment; send it again"))
+            Err(problem::unavailable("the events cannot be stored at the moment; send the request again"))
         }
         Ok(Err(error)) => {
-            tracing::error!(%error, count, "the publishing task ended early");
+            tracing::error!(%error, count, "the task that publishes events failed");
             Err(problem::internal())
         }
         Err(_) => {
             tracing::warn!(count, "posted events were not accepted within edge.request_timeout");
-            Err(problem::unavailable("the request was not confirmed in time; send it again"))
+            Err(problem::unavailable("the events were not stored in time; send the request again"))
         }
     }
 }
@@ -188,14 +189,14 @@ pub(super) fn deadline_of(edge: &Edge) -> Instant {
 ///
 /// # Errors
 /// Fails with 413 if the body is too large, 408 if it is too slow, and 400 if the client disconnected before
-/// its end.
+/// the body was complete.
 pub(super) async fn read_body(edge: &Edge, request: Request, deadline: Instant) -> Result<Bytes, Problem> {
     match timeout_at(deadline, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             Err(problem::too_large(edge.config.body_limit))
         }
-        Ok(Err(_)) => Err(problem::broken_off()),
+        Ok(Err(_)) => Err(problem::incomplete_body()),
         Err(_) => Err(problem::too_slow()),
     }
 }

@@ -12,7 +12,7 @@ use super::metrics;
 use super::problem;
 use super::state::{Edge, RequestPermit};
 use super::trace;
-use crate::telemetry::shown_id;
+use crate::telemetry::loggable_id;
 
 /// What a route adds to the log line.
 #[derive(Clone, Debug)]
@@ -36,9 +36,9 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let span = trace::begin_request(&request, route.as_ref().map(MatchedPath::as_str));
-    let response = span.within(next.run(request)).await;
+    let response = span.instrument(next.run(request)).await;
     trace::record_status(&span, response.status());
-    let _within = span.enter();
+    let _entered = span.enter();
     let refused = response.extensions().get();
     metrics::count_request(&method, route.as_ref(), response.status(), refused, start.elapsed());
     let status = response.status().as_u16();
@@ -46,7 +46,7 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let summary = response.extensions().get::<RequestSummary>();
     let (events, bytes) = (summary.map(|summary| summary.events), summary.map(|summary| summary.bytes));
-    let event_id = summary.and_then(|summary| summary.event_id.as_deref()).and_then(shown_id);
+    let event_id = summary.and_then(|summary| summary.event_id.as_deref()).and_then(loggable_id);
     if response.status().is_server_error() {
         tracing::warn!(%method, route, status, ms, events, event_id, bytes, "request failed");
     } else if route.starts_with("/health/") {

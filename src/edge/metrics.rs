@@ -15,7 +15,7 @@ const REQUESTS: &str = "hostmatch_http_requests_total";
 const DURATION: &str = "hostmatch_http_request_duration_seconds";
 const REJECTED: &str = "hostmatch_webhooks_rejected_total";
 
-/// The routes to which events are posted, each with the status that accepts them.
+/// The routes to which events are posted, each with its status code for success.
 const POST_ROUTES: [(&str, &str); 3] =
     [("/api/retell/webhook", "200"), ("/webhooks/calcom", "200"), ("/v1/events", "202")];
 
@@ -49,26 +49,26 @@ const SPOOL_AGE: Series = Series::new(
     Kind::Gauge,
     "How long the oldest event in the spool has waited; 0 when the spool is empty",
 );
-const SPOOL_ASIDE: Series = Series::new(
+const SPOOL_SET_ASIDE: Series = Series::new(
     "hostmatch_spool_set_aside_events",
     Kind::Gauge,
-    "Events in the spool that are set aside because the broker does not accept them as they are",
+    "Events in the spool that are set aside because the broker will not accept them",
 );
 
 /// The metrics of an edge.
 pub const SERIES: [Series; 7] = [
-    Series::new(REQUESTS, Kind::Counter, "Answered requests").by(&[
+    Series::new(REQUESTS, Kind::Counter, "Answered requests").with_labels(&[
         ROUTE,
         ("method", Values::Few("`GET`, `HEAD`, `POST`, `other`")),
         ("code", Values::Few("the status")),
     ]),
-    Series::new(DURATION, Kind::Histogram(SECONDS), "Time until the response").by(&[ROUTE]),
+    Series::new(DURATION, Kind::Histogram(SECONDS), "Time until the response").with_labels(&[ROUTE]),
     Series::new(REJECTED, Kind::Counter, "Refused POST requests, by the kind of refusal")
-        .by(&[("reason", Values::Closed(|| problem::ALL.iter().map(|kind| kind.name).collect()))]),
+        .with_labels(&[("reason", Values::Closed(|| problem::ALL.iter().map(|kind| kind.name).collect()))]),
     SPOOL_EVENTS,
     SPOOL_BYTES,
     SPOOL_AGE,
-    SPOOL_ASIDE,
+    SPOOL_SET_ASIDE,
 ];
 
 /// Registers the metrics of an edge: the counters of POST requests start at 0, and each scrape reads the
@@ -80,8 +80,8 @@ pub(super) fn register(edge: &Arc<Edge>) {
         }
     }
     let edge: Weak<Edge> = Arc::downgrade(edge);
-    let (events, bytes, age, aside) =
-        (SPOOL_EVENTS.gauges(), SPOOL_BYTES.gauges(), SPOOL_AGE.gauges(), SPOOL_ASIDE.gauges());
+    let (events, bytes, age, set_aside) =
+        (SPOOL_EVENTS.gauges(), SPOOL_BYTES.gauges(), SPOOL_AGE.gauges(), SPOOL_SET_ASIDE.gauges());
     on_scrape(move || {
         let edge = edge.upgrade();
         let Some(spool) = edge.as_ref().and_then(|edge| edge.sink.spool.as_ref()) else { return };
@@ -89,11 +89,11 @@ pub(super) fn register(edge: &Arc<Edge>) {
         events.set([], float(level.messages));
         bytes.set([], float(level.bytes));
         age.set([], level.age().as_secs_f64());
-        aside.set([], float(level.set_aside));
+        set_aside.set([], float(level.set_aside));
     });
 }
 
-/// Counts a request that has its response.
+/// Counts an answered request.
 pub(super) fn count_request(
     method: &Method,
     route: Option<&MatchedPath>,

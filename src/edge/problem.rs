@@ -34,9 +34,10 @@ pub(super) fn malformed_batch(mut errors: Vec<ErrorItem>, total: usize) -> Probl
     malformed(pointer, format!("{detail}; nothing was queued")).with_errors(errors)
 }
 
-/// 400: the request ended early.
-pub(super) fn broken_off() -> Problem {
-    Problem::new(&problem::BROKEN_OFF, "the body ended before its announced end; send it again")
+/// 400: the body is incomplete.
+pub(super) fn incomplete_body() -> Problem {
+    let detail = "the body is incomplete; send the request again";
+    Problem::new(&problem::INCOMPLETE_BODY, detail)
 }
 
 /// 401, with the challenge that names the expected credential.
@@ -51,24 +52,26 @@ pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
 
 /// 404: there is no such route.
 pub(super) fn not_found() -> Problem {
-    let detail = "events go to POST /v1/events, /api/retell/webhook or /webhooks/calcom";
+    let detail = "there is no such route; post events to /v1/events, /api/retell/webhook or /webhooks/calcom";
     Problem::new(&problem::NOT_FOUND, detail)
 }
 
 /// 405: the route does not allow this method.
 pub(super) fn method_not_allowed() -> Problem {
-    Problem::new(&problem::METHOD_NOT_ALLOWED, "the header Allow names the methods of this route")
+    let detail = "this route does not support this method; the Allow header lists those that it supports";
+    Problem::new(&problem::METHOD_NOT_ALLOWED, detail)
 }
 
 /// 408: the body did not arrive in time.
 pub(super) fn too_slow() -> Problem {
-    let detail = "the body did not arrive within edge.request_timeout; send it again";
+    let detail = "the body did not arrive within edge.request_timeout; send the request again";
     Problem::new(&problem::TOO_SLOW, detail)
 }
 
-/// 413: over `limit` bytes.
+/// 413: the body is larger than `limit` bytes.
 pub(super) fn too_large(limit: usize) -> Problem {
-    let detail = format!("a body may have up to {limit} bytes (edge.body_limit); send smaller batches");
+    let detail =
+        format!("the body is larger than {limit} bytes (edge.body_limit); send fewer events in one request");
     Problem::new(&problem::TOO_LARGE, detail)
 }
 
@@ -77,22 +80,23 @@ pub(super) fn unsupported(detail: impl Into<String>) -> Problem {
     Problem::new(&problem::UNSUPPORTED, detail)
 }
 
-/// 429: the largest allowed number of requests is in progress.
+/// 429: `edge.max_in_flight` requests are in progress.
 pub(super) fn busy() -> Problem {
-    let detail = "too many requests are in progress; send it again after the time in Retry-After";
+    let detail = "too many requests are in progress; send the request again after the time in Retry-After";
     Problem::new(&problem::BUSY, detail).retry_after(Duration::from_secs(1))
 }
 
 /// 429: this token has been used too often; the next request is allowed after `wait`.
 pub(super) fn too_fast(wait: Duration) -> Problem {
-    let detail = "too many requests with this token (edge.token_rate); send it again after the time in \
-                  Retry-After, or several events in one request";
+    let detail = "too many requests with this token (edge.token_rate); send the request again after the \
+                  time in Retry-After, or send several events in one request";
     Problem::new(&problem::TOO_FAST, detail).retry_after(wait)
 }
 
 /// 500: a fault of the edge itself.
 pub(super) fn internal() -> Problem {
-    let detail = "nothing is known to have been accepted; send it again, and check the edge log";
+    let detail = "the edge failed, and may not have stored the events; send the request again, and \
+                  check the edge's log";
     Problem::new(&problem::INTERNAL, detail)
 }
 

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::forward::{self, Broken};
+use super::forward::{self, WriterFailed};
 use super::problem;
 use super::sink::Sink;
 use super::state::Edge;
@@ -39,7 +39,9 @@ pub enum EdgeError {
         source: std::io::Error,
     },
     /// The file of the spool cannot be used.
-    #[error("edge.spool: {0}; give a path that this user may write, or \"\" to run without a spool")]
+    #[error(
+        "edge.spool: {0}; set it to a path that this user may write to, or to \"\" to run without a spool"
+    )]
     Spool(#[source] QueueError),
     /// The spool writer or the spool forwarder failed.
     #[error(
@@ -58,13 +60,13 @@ pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> 
     routes(&Arc::new(Edge::new(config, Sink::direct(publisher), shutdown)))
 }
 
-/// Serves the edge on `listener` until `shutdown` is cancelled. It does not wait for the broker: while the
+/// Serves the edge on `listener` until `shutdown` is cancelled. The edge does not wait for the broker: while the
 /// broker is unreachable, events go into the spool, and `/health/ready` reports the outage.
-/// `/health/ready` also reports the problems of the role that runs `alongside` in this process.
+/// `/health/ready` also reports the problems of the `other_role` in this process.
 ///
 /// A connection on which nothing arrives for `edge.idle_timeout` is closed.
 ///
-/// When it stops, it accepts no new connections. Requests in progress, and publishes whose client has
+/// When the edge stops, it accepts no new connections. Requests in progress, and publishes whose client has
 /// disconnected, may take up to `edge.request_timeout`. Spooled events stay for the next start. When a task
 /// of the edge fails, the whole edge stops in the same way.
 ///
@@ -75,13 +77,13 @@ pub async fn serve(
     config: &EdgeConfig,
     publisher: Publisher,
     listener: TcpListener,
-    alongside: Option<health::Report>,
+    other_role: Option<health::Report>,
     shutdown: Shutdown,
 ) -> Result<(), EdgeError> {
     let sink = Sink::open(config, publisher).await.map_err(EdgeError::Spool)?;
     // A child token, so that clients still get their responses when a task of the edge fails.
     let stop = shutdown.child_token();
-    let edge = Arc::new(Edge { alongside, ..Edge::new(config, sink, stop.clone()) });
+    let edge = Arc::new(Edge { other_role, ..Edge::new(config, sink, stop.clone()) });
     let unreadable = |source| EdgeError::Tokens { path: config.tokens_file.clone(), source };
     metrics::register(&edge);
     edge.tokens.refresh().await.map_err(unreadable)?;
@@ -94,13 +96,13 @@ pub async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(%address, "the edge is listening");
     let drain_timeout = config.request_timeout + DRAIN_GRACE;
-    let time_is_up = async {
+    let drain_deadline = async {
         stop.cancelled().await;
         tokio::time::sleep(drain_timeout).await;
     };
     let stop_forwarding = stop.child_token();
-    let (forwarding, stopped) = (Arc::clone(&edge), stop_forwarding.clone());
-    let forwarder = tokio::spawn(async move { forward::run(&forwarding.sink, &stopped).await });
+    let (forwarding_edge, stopped) = (Arc::clone(&edge), stop_forwarding.clone());
+    let forwarder = tokio::spawn(async move { forward::run(&forwarding_edge.sink, &stopped).await });
     let serving = async {
         let limits = Limits { idle: config.idle_timeout, head: config.header_limit };
         server::serve(listener, routes(&edge), limits, &stop).await;
@@ -108,13 +110,13 @@ pub async fn serve(
         edge.publishing.close();
         edge.publishing.wait().await;
     };
-    let polling = health::keep(|| edge.record.checks(edge.findings(edge.sink.health())));
+    let polling = health::poll(|| edge.record.checks(edge.findings(edge.sink.health())));
     let failure = OnceLock::new();
     // When asked to stop, the forwarder finishes on its own after the confirm that it is waiting for.
     let forwarding = async {
         let task = match forwarder.await {
             Ok(Ok(())) => return,
-            Ok(Err(Broken)) => "the spool writer".to_owned(),
+            Ok(Err(WriterFailed)) => "the spool writer".to_owned(),
             Err(error) => format!("the spool forwarder ({error})"),
         };
         failure.get_or_init(|| EdgeError::TaskFailed(task));
@@ -122,7 +124,7 @@ pub async fn serve(
     };
     tokio::select! {
         _ = async { tokio::join!(serving, forwarding) } => {}
-        () = time_is_up => tracing::warn!("some requests did not finish in time and were abandoned"),
+        () = drain_deadline => tracing::warn!("some requests did not finish in time and were abandoned"),
         () = polling => {}
     }
     if tokio::time::timeout(config.request_timeout, edge.sink.close()).await.is_err() {
@@ -149,14 +151,14 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .fallback(async || problem::not_found())
         .method_not_allowed_fallback(async || problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(edge.config.body_limit))
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(respond_to_panic))
         .layer(from_fn(layers::log))
         .with_state(Arc::clone(edge))
 }
 
 /// Responds to a request whose handler panicked; other requests are not affected. The panic's message is not
 /// logged, because it may contain personal data.
-fn panicked(_: Box<dyn Any + Send>) -> Response {
+fn respond_to_panic(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request handler panicked; this is a bug in hostmatch");
     problem::internal().into_response()
 }

@@ -1,6 +1,6 @@
 //! Verifies signatures over the raw body: HMAC-SHA256, 64 lower-case hex digits, compared in constant time.
 //!
-//! | sender | header | over | as |
+//! | sender | header | signed bytes | format |
 //! |---|---|---|---|
 //! | the gateway | `x-hostmatch-signature` | the body | `<hex>` or `sha256=<hex>` |
 //! | Cal.com | `x-cal-signature-256` | the body | `<hex>` |
@@ -39,11 +39,11 @@ pub(super) fn retell(
 ) -> Result<(), Refusal> {
     let (time, digest) =
         header.strip_prefix("v=").and_then(|rest| rest.split_once(",d=")).ok_or(Refusal::Wrong)?;
-    let digits = !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit());
-    let signed_ms: i64 = time.parse().ok().filter(|_| digits).ok_or(Refusal::Wrong)?;
+    let is_number = !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit());
+    let signed_ms: i64 = time.parse().ok().filter(|_| is_number).ok_or(Refusal::Wrong)?;
     verify(digest, &[body, time.as_bytes()], keys)?;
-    let off = u128::from(now_ms.abs_diff(signed_ms));
-    if off <= tolerance.as_millis() { Ok(()) } else { Err(Refusal::Stale) }
+    let difference = u128::from(now_ms.abs_diff(signed_ms));
+    if difference <= tolerance.as_millis() { Ok(()) } else { Err(Refusal::Stale) }
 }
 
 /// Checks a bare digest over these parts, as Cal.com sends it. `no-secret-provided`, which Cal.com sends
@@ -54,14 +54,14 @@ pub(super) fn verify(digest: &str, parts: &[&[u8]], keys: &[Secret]) -> Result<(
     if !hex_digits || hex::decode_to_slice(digest, &mut sent).is_err() {
         return Err(Refusal::Wrong);
     }
-    let mut right = false;
+    let mut matches = false;
     // Every key is tried, so that the time does not reveal which one matched.
     for key in keys.iter().filter(|key| !key.expose().is_empty()) {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()) else { continue };
         parts.iter().for_each(|part| mac.update(part));
-        right |= mac.verify_slice(&sent).is_ok();
+        matches |= mac.verify_slice(&sent).is_ok();
     }
-    if right { Ok(()) } else { Err(Refusal::Wrong) }
+    if matches { Ok(()) } else { Err(Refusal::Wrong) }
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_key_is_no_key() {
+    fn an_empty_key_is_ignored() {
         let body = br#"{"event":"appointment.created"}"#;
         // The HMAC with the empty key, which anybody can compute.
         let forged = "5e4b35d2629136aab619587e32322fd1efae36e5ea62df1dce76a6d4e3de322c";

@@ -1,6 +1,6 @@
 //! Stores the edge's events: directly in the queue, or first in the spool.
 //!
-//! While anything is in the spool, new events queue behind it, so that they arrive in the order
+//! While the spool holds events, new events are appended to it, so that all arrive in the order
 //! in which they were accepted. The spool also acts as a circuit breaker: the first event that is not
 //! confirmed goes into the spool, and later requests do not wait for the broker; only the
 //! forwarder does, until the spool is empty.
@@ -41,7 +41,7 @@ pub(super) enum Refusal {
     #[error(transparent)]
     Queue(#[from] PublishError),
     /// Neither the queue nor the spool accepted them.
-    #[error("the queue did not confirm, and the spool did not accept: {0}")]
+    #[error("the queue did not confirm the events, and the spool did not accept them: {0}")]
     Spool(#[from] SpoolError),
 }
 
@@ -119,28 +119,30 @@ impl Sink {
         }
     }
 
-    /// Returns when the messages are durably accepted: by the queue, or on disk. Waits for the queue
-    /// until half of the time has passed, and for the disk as long as it takes, because a write that has
-    /// begun either succeeds or fails.
+    /// Waits until the messages are stored durably: in the queue or, if the queue does not confirm them in half
+    /// of the time until `deadline`, in the spool. Waits for the disk even after the deadline, because only the
+    /// end of a write shows whether it succeeded.
     ///
     /// # Errors
     /// Fails if it is uncertain whether all messages were accepted; some may have been.
     pub(super) async fn accept(&self, messages: Vec<Message>, deadline: Instant) -> Result<(), Refusal> {
         let Some(spool) = &self.spool else { return Ok(self.publish(messages).await?) };
-        let entry = self.gate.read().await;
+        let permit = self.gate.read().await;
         if spool.is_empty() && self.publisher.is_ready() {
-            drop(entry);
-            match timeout_at(half_way(deadline), self.publish(messages.clone())).await {
+            drop(permit);
+            match timeout_at(broker_deadline(deadline), self.publish(messages.clone())).await {
                 Ok(Ok(())) => return Ok(()),
-                // A message that no queue can accept is refused by the spool as well; one that only this
-                // broker refuses (its limit may be raised) is set aside there.
-                Ok(Err(error)) => tracing::warn!(%error, "not confirmed; the events go into the spool"),
+                // The spool refuses a message that no broker can accept. A message that only this broker
+                // refuses is set aside in the spool, because the broker's limit may be raised.
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the queue did not confirm events; they go into the spool");
+                }
                 Err(_) => {
                     self.record_result(false);
-                    tracing::warn!("not confirmed in time; the events go into the spool");
+                    tracing::warn!("the queue did not confirm events in time; they go into the spool");
                 }
             }
-            let _entry = self.gate.read().await;
+            let _permit = self.gate.read().await;
             return Ok(spool.append(messages).await?);
         }
         match spool.append(messages.clone()).await {
@@ -148,7 +150,7 @@ impl Sink {
             Err(SpoolError::Full { .. } | SpoolError::Old | SpoolError::File(_))
                 if self.publisher.is_ready() =>
             {
-                drop(entry);
+                drop(permit);
                 Ok(self.publish(messages).await?)
             }
             appended => Ok(appended?),
@@ -184,8 +186,8 @@ impl Sink {
                 reasons.extend(nearly_full(spool));
             }
         }
-        let otherwise = if refusal.is_some() { State::Failed } else { State::Degraded };
-        health.findings.push(Finding::new("spool", otherwise, reasons));
+        let problem_state = if refusal.is_some() { State::Failed } else { State::Degraded };
+        health.findings.push(Finding::new("spool", problem_state, reasons));
         health.spool = Some(Depth {
             messages: level.messages,
             bytes: level.bytes,
@@ -210,19 +212,19 @@ impl Sink {
     }
 }
 
-/// Describes the limit that the spool has reached to 80 % or more, if there is such a limit.
+/// Describes the limit of which the spool has used 80 % or more, if there is one.
 pub(super) fn nearly_full(spool: &Spool) -> Option<String> {
     let (level, limits) = (spool.level(), spool.limits());
     if level.bytes >= limits.max_bytes / 5 * 4 {
         let (bytes, max) = (level.bytes, limits.max_bytes);
-        return Some(format!("the spool has {bytes} of {max} bytes (edge.spool_max_bytes)"));
+        return Some(format!("the spool uses {bytes} of {max} bytes (edge.spool_max_bytes)"));
     }
     let old = level.age() >= limits.max_age / 5 * 4;
     old.then(|| "the oldest event in the spool is close to edge.spool_max_age".to_owned())
 }
 
-/// Returns the time at which to stop waiting for the broker, so that half of the time is left for the spool.
-fn half_way(deadline: Instant) -> Instant {
+/// Returns the time at which to stop waiting for the broker, which leaves half of the time for the spool.
+fn broker_deadline(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / 2
 }

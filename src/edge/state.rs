@@ -12,7 +12,7 @@ use crate::http::tokens::Tokens;
 use crate::runtime::shutdown::Shutdown;
 
 /// The permit of a request that is in progress. It is held until all work for the request has ended, even if
-/// the response was sent earlier, because that work still holds the body.
+/// the response was sent earlier, because that work keeps the body in memory.
 pub(super) type RequestPermit = Arc<OwnedSemaphorePermit>;
 
 /// The state of one edge, behind an `Arc`.
@@ -22,12 +22,13 @@ pub(super) struct Edge {
     pub(super) tokens: Tokens,
     /// One permit for each request that may be in progress.
     pub(super) in_flight: Arc<Semaphore>,
-    /// Publishes continue when the client disconnects, because it may not send the event again.
+    /// The tasks that publish. They continue when the client disconnects, because it may not send the event
+    /// again.
     pub(super) publishing: TaskTracker,
     /// Records how long each part has been in its state.
     pub(super) record: Record,
     /// Reports the checks of the other role in this process.
-    pub(super) alongside: Option<health::Report>,
+    pub(super) other_role: Option<health::Report>,
     pub(super) shutdown: Shutdown,
 }
 
@@ -40,7 +41,7 @@ impl Edge {
             config: config.clone(),
             sink,
             record: Record::new("edge"),
-            alongside: None,
+            other_role: None,
             shutdown,
         }
     }

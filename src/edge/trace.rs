@@ -6,19 +6,21 @@ use axum::http::{HeaderMap, Method, StatusCode};
 
 use crate::event::carried_context;
 use crate::queue::Message;
-use crate::telemetry::shown_id;
+use crate::telemetry::loggable_id;
 use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
 
 /// Reads a request's trace context from the headers of this hop or, if it has none, from those of a
 /// CloudEvent in binary mode.
 pub(super) fn origin(headers: &HeaderMap) -> Option<Origin> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Origin::read(text).or_else(|| Origin::read(|name| text(&format!("ce-{name}"))))
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Origin::read(header).or_else(|| Origin::read(|name| header(&format!("ce-{name}"))))
 }
 
 /// Begins the span of a request. The frequent requests for health and metrics get no span.
 pub(super) fn begin_request(request: &Request, route: Option<&str>) -> Span {
-    if !traces::are_on() || route.is_some_and(|route| route.starts_with("/health/") || route == "/metrics") {
+    if !traces::is_enabled()
+        || route.is_some_and(|route| route.starts_with("/health/") || route == "/metrics")
+    {
         return Span::NONE;
     }
     let method = match *request.method() {
@@ -54,7 +56,7 @@ pub(super) fn record_status(span: &Span, status: StatusCode) {
 
 /// Begins the span of publishing these messages into the queue or the spool, and sets its context in them.
 pub(super) fn begin_publish(destination: (&'static str, &str), messages: &mut [Message]) -> Span {
-    if !traces::are_on() {
+    if !traces::is_enabled() {
         return Span::NONE;
     }
     // A CloudEvent may have an earlier origin than the request that carries it.
@@ -68,7 +70,7 @@ pub(super) fn begin_publish(destination: (&'static str, &str), messages: &mut [M
 
 /// Begins the span of forwarding these messages from the spool; they keep their own context.
 pub(super) fn begin_forward(destination: (&'static str, &str), messages: &[Message]) -> Span {
-    if !traces::are_on() {
+    if !traces::is_enabled() {
         return Span::NONE;
     }
     let origins = messages
@@ -90,12 +92,12 @@ fn begin_messaging(
     messages: &[Message],
 ) -> Span {
     let span = Span::messaging(parent, SpanKind::Producer, operation, destination, links);
-    if !span.is_kept() {
+    if !span.is_recording() {
         return span;
     }
     match messages {
         [message] => {
-            if let Some(id) = message.message_id.as_deref().and_then(shown_id) {
+            if let Some(id) = message.message_id.as_deref().and_then(loggable_id) {
                 span.set("messaging.message.id", id.to_owned());
             }
         }

@@ -24,7 +24,7 @@ pub enum ClientError {
     /// No request can be sent: the URL is invalid, or the certificates cannot be read.
     #[error("{0}")]
     Unusable(String),
-    /// The connection to the server describe_error.
+    /// The connection to the server failed.
     #[error("{0}")]
     ConnectFailed(String),
     /// The server did not respond in time.
@@ -83,7 +83,7 @@ impl Client {
             .timeout(timeout);
         let builder = if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) };
         let client = builder.build().map_err(|error| {
-            let cause = innermost(&error.without_url());
+            let cause = root_cause(&error.without_url());
             ClientError::Unusable(format!("the system's CA certificates cannot be read: {cause}"))
         })?;
         Ok(Self { client, base, login: has_login.then_some(login), timeout, max_response: MAX_RESPONSE })
@@ -157,7 +157,7 @@ impl Client {
     fn describe_error(&self, error: reqwest::Error) -> ClientError {
         // reqwest's own texts contain the whole URL.
         let error = error.without_url();
-        let text = format!("{}: {}", self.base, innermost(&error));
+        let text = format!("{}: {}", self.base, root_cause(&error));
         if error.is_builder() {
             ClientError::Unusable(text)
         } else if error.is_connect() {
@@ -173,7 +173,7 @@ impl Client {
     }
 }
 
-fn innermost(error: &reqwest::Error) -> String {
+fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn Error = error;
     while let Some(next) = cause.source() {
         cause = next;

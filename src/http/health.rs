@@ -2,7 +2,7 @@
 //! them in addition to its other routes; a worker has only these.
 //!
 //! A role reports its current state as [`Finding`]s. The state is polled every second, and a [`Record`]
-//! keeps the time since which each part has been in its state.
+//! keeps the time at which each part entered its state.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// As it should be.
+    /// The part works.
     Ok,
     /// The part works, but needs attention.
     Degraded,
@@ -53,14 +53,14 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Creates a finding: the part is ok if there are no `reasons`, otherwise it is in the given state.
-    pub fn new(name: &'static str, otherwise: State, reasons: Vec<String>) -> Self {
-        let state = if reasons.is_empty() { State::Ok } else { otherwise };
+    /// Creates a finding: the part is ok if there are no `reasons`, otherwise it is in `problem_state`.
+    pub fn new(name: &'static str, problem_state: State, reasons: Vec<String>) -> Self {
+        let state = if reasons.is_empty() { State::Ok } else { problem_state };
         Self { name, state, reasons }
     }
 }
 
-/// A finding, and the time since which the part has been in this state.
+/// A finding, and the time at which the part entered this state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// The role: `edge` or `worker`.
@@ -68,12 +68,12 @@ pub struct Check {
     /// The part's state.
     #[serde(flatten)]
     pub finding: Finding,
-    /// The time since which the part has been in this state, accurate to about a second.
+    /// The time at which the part entered this state, accurate to about a second.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
 }
 
-/// Records the time since which each part of a role has been in its state.
+/// Records the time at which each part of a role entered its state.
 #[derive(Debug)]
 pub struct Record {
     role: &'static str,
@@ -86,7 +86,7 @@ impl Record {
         Self { role, known: Mutex::default() }
     }
 
-    /// Records these findings, and returns them with the time since when each state has lasted.
+    /// Records these findings, and returns each with the time at which its state began.
     pub fn checks(&self, findings: Vec<Finding>) -> Vec<Check> {
         let now = OffsetDateTime::now_utc();
         let now = now.replace_nanosecond(0).unwrap_or(now);
@@ -107,7 +107,7 @@ impl Record {
 pub type Report = Arc<dyn Fn() -> Vec<Check> + Send + Sync>;
 
 /// Polls `report` regularly, so that the record knows when a state began. Never completes.
-pub async fn keep<T>(report: impl Fn() -> T) {
+pub async fn poll<T>(report: impl Fn() -> T) {
     let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -116,7 +116,7 @@ pub async fn keep<T>(report: impl Fn() -> T) {
     }
 }
 
-/// The response of both routes, with the fields of `more` added.
+/// The response of both routes, with the fields of `extra` added.
 #[derive(Debug, Serialize)]
 pub struct Health<T> {
     status: &'static str,
@@ -125,7 +125,7 @@ pub struct Health<T> {
     reasons: Vec<String>,
     checks: Vec<Check>,
     #[serde(flatten)]
-    more: Option<T>,
+    extra: Option<T>,
 }
 
 /// Responds with 200 and `live` while no part is stuck; otherwise with 503 and `stuck`.
@@ -141,37 +141,38 @@ pub fn live(checks: Vec<Check>) -> (StatusCode, Json<Health<()>>) {
 
 /// Responds with 200 while the role `works`, and with the status `ready`, or `degraded` if a part has a
 /// problem. Otherwise responds with 503 and `not_ready`.
-pub fn ready<T>(works: bool, checks: Vec<Check>, more: Option<T>) -> (StatusCode, Json<Health<T>>) {
+pub fn ready<T>(works: bool, checks: Vec<Check>, extra: Option<T>) -> (StatusCode, Json<Health<T>>) {
     let reasons: Vec<String> = checks.iter().flat_map(|check| check.finding.reasons.clone()).collect();
     let (code, status) = match (works, reasons.is_empty()) {
         (true, true) => (StatusCode::OK, "ready"),
         (true, false) => (StatusCode::OK, "degraded"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
     };
-    (code, respond(status, reasons, checks, more))
+    (code, respond(status, reasons, checks, extra))
 }
 
 fn respond<T>(
     status: &'static str,
     reasons: Vec<String>,
     checks: Vec<Check>,
-    more: Option<T>,
+    extra: Option<T>,
 ) -> Json<Health<T>> {
-    Json(Health { status, version: env!("CARGO_PKG_VERSION"), reasons, checks, more })
+    Json(Health { status, version: env!("CARGO_PKG_VERSION"), reasons, checks, extra })
 }
 
-/// Serves both routes from `report`, and the routes of `more`. The role works while each of its parts works.
+/// Serves both routes from `report`, and `other_routes`. The role works while each of its parts works.
 /// Never completes.
-pub async fn serve(listener: TcpListener, report: Report, more: Router) {
-    let (living, working) = (report.clone(), report.clone());
-    let lives = move || std::future::ready(live(living()));
-    let works = move || {
-        let checks = working();
+pub async fn serve(listener: TcpListener, report: Report, other_routes: Router) {
+    let (live_report, ready_report) = (report.clone(), report.clone());
+    let live_route = move || std::future::ready(live(live_report()));
+    let ready_route = move || {
+        let checks = ready_report();
         let works = checks.iter().all(|check| matches!(check.finding.state, State::Ok | State::Degraded));
         std::future::ready(ready(works, checks, None::<()>))
     };
-    let routes = Router::new().route("/health/live", get(lives)).route("/health/ready", get(works));
-    tokio::join!(serve_only(listener, routes.merge(more)), keep(|| report()));
+    let routes =
+        Router::new().route("/health/live", get(live_route)).route("/health/ready", get(ready_route));
+    tokio::join!(serve_only(listener, routes.merge(other_routes)), poll(|| report()));
 }
 
 /// Serves these routes only. Never completes.

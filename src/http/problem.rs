@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): the form in which our servers refuse a request.
+//! Problem documents (RFC 9457): the format in which our servers refuse requests.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl Problem {
         Self { errors, ..self }
     }
 
-    /// Adds the time after which the client may try again, rounded up to whole seconds, at least one.
+    /// Adds the time after which the client may try again, rounded up to whole seconds (at least 1).
     pub fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Self { retry_after: Some(seconds.max(1)), ..self }

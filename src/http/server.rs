@@ -54,7 +54,7 @@ pub async fn serve(mut listener: TcpListener, routes: Router, limits: Limits, sh
         };
         let service = TowerToHyperService::new(routes.clone());
         let (reader, writer) = stream.into_split();
-        let reader = IdleTimeoutReader { reader, idle, silent: Box::pin(tokio::time::sleep(idle)) };
+        let reader = IdleTimeoutReader { reader, idle, deadline: Box::pin(tokio::time::sleep(idle)) };
         let stream = TokioIo::new(tokio::io::join(reader, writer));
         let connection = builder.serve_connection(stream, service);
         let stop = shutdown.clone();
@@ -77,7 +77,7 @@ pub async fn serve(mut listener: TcpListener, routes: Router, limits: Limits, sh
 struct IdleTimeoutReader {
     reader: OwnedReadHalf,
     idle: Duration,
-    silent: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl AsyncRead for IdleTimeoutReader {
@@ -88,10 +88,10 @@ impl AsyncRead for IdleTimeoutReader {
     ) -> Poll<io::Result<()>> {
         if let Poll::Ready(read) = Pin::new(&mut self.reader).poll_read(cx, buf) {
             let until = Instant::now() + self.idle;
-            self.silent.as_mut().reset(until);
+            self.deadline.as_mut().reset(until);
             return Poll::Ready(read);
         }
-        ready!(self.silent.as_mut().poll(cx));
+        ready!(self.deadline.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -3,7 +3,7 @@
 use super::PublishError;
 use crate::telemetry::metrics::Kind::{Counter, Gauge};
 use crate::telemetry::metrics::Values::{Closed, Few};
-use crate::telemetry::metrics::{LabelOf as Label, series};
+use crate::telemetry::metrics::{LabelValues as Label, series};
 
 const CONNECTION: Label =
     ("connection", Few("`publish`, and on a worker `consume`; each from its first use on"));

@@ -33,26 +33,26 @@ use crate::runtime::locked;
 const MAX_QUEUED: usize = 8192;
 /// How long one request to the collector may take, including all its attempts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long unsent spans may delay the end of the program.
+/// How long unsent spans may delay the exit of the program.
 const DRAIN_GRACE: Duration = Duration::from_secs(3);
 /// The maximum size of the collector's response, in bytes.
 const MAX_RESPONSE: usize = 1 << 20;
 /// The maximum number of links of a span, which is the maximum number of messages in a batch.
 const MAX_LINKS: u32 = 10_000;
 
-/// Sends spans until [`Collecting::end`].
-#[must_use = "unsent spans are lost without an end"]
+/// The running export of spans, until [`TraceExport::shutdown`].
+#[must_use = "unsent spans are lost without a shutdown"]
 #[derive(Debug)]
-pub struct Collecting(Option<(SdkTracerProvider, Arc<Stats>)>);
+pub struct TraceExport(Option<(SdkTracerProvider, Arc<Stats>)>);
 
-/// Begins to create and send spans, if a collector is configured. Call this once, early; `role` is the role
+/// Starts to create and send spans, if a collector is configured. Call this once, early; `role` is the role
 /// of this process.
 ///
 /// # Errors
 /// Fails if the exporter cannot be created.
-pub fn collect(config: &TracesConfig, role: &'static str) -> Result<Collecting, TelemetryError> {
+pub fn start_export(config: &TracesConfig, role: &'static str) -> Result<TraceExport, TelemetryError> {
     if config.endpoint.is_empty() {
-        return Ok(Collecting(None));
+        return Ok(TraceExport(None));
     }
     let failed = |error: &dyn std::fmt::Display| TelemetryError::Traces(error.to_string());
     let endpoint = traces_endpoint(&config.endpoint);
@@ -85,7 +85,7 @@ pub fn collect(config: &TracesConfig, role: &'static str) -> Result<Collecting, 
         .with_resource(resource(role))
         .build();
     TRACER.set(provider.tracer("hostmatch")).map_err(|_| TelemetryError::AlreadySet)?;
-    Ok(Collecting(Some((provider, stats))))
+    Ok(TraceExport(Some((provider, stats))))
 }
 
 fn traces_endpoint(base: &str) -> String {
@@ -93,29 +93,30 @@ fn traces_endpoint(base: &str) -> String {
     if base.ends_with("/v1/traces") { base.to_owned() } else { format!("{base}/v1/traces") }
 }
 
-/// Describes this process; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` take precedence.
+/// Describes this process as the origin of spans; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` take precedence.
 fn resource(role: &'static str) -> Resource {
-    let given = Resource::builder().build();
-    let is_ours = |key: &Key| given.get(key).is_none_or(|name| name.as_str().starts_with("unknown_service"));
-    let ours = [
+    let from_environment = Resource::builder().build();
+    let is_unset =
+        |key: &Key| from_environment.get(key).is_none_or(|name| name.as_str().starts_with("unknown_service"));
+    let defaults = [
         KeyValue::new("service.name", "hostmatch"),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", uuid::Uuid::new_v4().to_string()),
         KeyValue::new("hostmatch.role", role),
     ];
-    Resource::builder().with_attributes(ours.into_iter().filter(|one| is_ours(&one.key))).build()
+    Resource::builder().with_attributes(defaults.into_iter().filter(|default| is_unset(&default.key))).build()
 }
 
-impl Collecting {
+impl TraceExport {
     /// Sends the remaining spans, for a few seconds at most, and logs how many were lost.
-    pub async fn end(self) {
+    pub async fn shutdown(self) {
         let Some((provider, stats)) = self.0 else { return };
-        let shut = move || provider.shutdown_with_timeout(DRAIN_GRACE);
-        let ended = tokio::task::spawn_blocking(shut).await.is_ok_and(|ended| ended.is_ok());
+        let shutdown = move || provider.shutdown_with_timeout(DRAIN_GRACE);
+        let is_complete = tokio::task::spawn_blocking(shutdown).await.is_ok_and(|result| result.is_ok());
         let lost = stats.lost.load(Ordering::Relaxed);
         let unsent = stats.waiting.load(Ordering::Relaxed);
-        if lost > 0 || unsent > 0 || !ended {
-            tracing::warn!(lost, unsent, "not all spans reached the collector of traces");
+        if lost > 0 || unsent > 0 || !is_complete {
+            tracing::warn!(lost, unsent, "not all spans reached the trace collector");
         }
     }
 }
@@ -182,7 +183,7 @@ impl SpanProcessor for BoundedProcessor {
         if !warned_full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 waiting = MAX_QUEUED,
-                "spans are dropped: the collector of traces does not keep up; bookings are not delayed"
+                "spans are dropped: the trace collector does not keep up; bookings are not delayed"
             );
         }
     }
@@ -251,8 +252,8 @@ impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
     }
 }
 
-/// Decides which traces are kept. A span with a parent is kept if the parent is; a span that begins a trace
-/// and has links, if a linked span is kept; any other span, according to the configured ratio.
+/// Decides which traces are kept. A span with a parent is kept if the parent is; a root span
+/// with links, if a linked span is kept; any other span, according to the configured ratio.
 #[derive(Clone, Debug)]
 struct LinkSampler(Sampler);
 
@@ -266,13 +267,13 @@ impl ShouldSample for LinkSampler {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        let begins = parent.is_none_or(|parent| !parent.span().span_context().is_valid());
-        let by_links = if links.iter().any(|link| link.span_context.is_sampled()) {
+        let is_root = parent.is_none_or(|parent| !parent.span().span_context().is_valid());
+        let links_sampler = if links.iter().any(|link| link.span_context.is_sampled()) {
             Sampler::AlwaysOn
         } else {
             Sampler::AlwaysOff
         };
-        let sampler = if begins && !links.is_empty() { &by_links } else { &self.0 };
+        let sampler = if is_root && !links.is_empty() { &links_sampler } else { &self.0 };
         sampler.should_sample(parent, trace, name, kind, attributes, links)
     }
 }

@@ -18,14 +18,14 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use super::traces;
 use crate::config::{LogConfig, LogFormat};
 
-/// Libraries that log more than an operator wants; `log.level` can raise their levels. `lapin::channels`
+/// Levels for libraries that log more than an operator wants; `log.level` can raise them. `lapin::channels`
 /// logs an error when we close a connection while a channel is closing; the queue module itself logs every
 /// other end of a connection.
-const QUIET: &str =
+const LIBRARY_LEVELS: &str =
     "lapin=warn,lapin::channels=off,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,hyper=warn,reqwest=warn";
 
 /// Our crates: everything that they log may be shown.
-const OURS: [&str; 2] = ["hostmatch", "migration"];
+const OWN_CRATES: [&str; 2] = ["hostmatch", "migration"];
 
 /// The reason why logs, metrics or traces could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum TelemetryError {
 /// # Errors
 /// Fails if `log.level` is not a filter, or logging is already set up.
 pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
-    let layer = lines(log, stderr().is_terminal(), stderr)?;
+    let layer = log_layer(log, stderr().is_terminal(), stderr)?;
     tracing_subscriber::registry().with(layer).try_init().map_err(|_| TelemetryError::AlreadySet)?;
     // A panic's own text may quote data, so only its location in the source is logged.
     std::panic::set_hook(Box::new(|panic| {
@@ -59,21 +59,21 @@ pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+type LogLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-fn lines<W>(log: &LogConfig, terminal: bool, writer: W) -> Result<Lines, TelemetryError>
+fn log_layer<W>(log: &LogConfig, terminal: bool, writer: W) -> Result<LogLayer, TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder()
-        .parse(format!("{QUIET},{}", log.level))
+        .parse(format!("{LIBRARY_LEVELS},{}", log.level))
         .map_err(|error| TelemetryError::Filter(error.to_string()))?;
-    let text = match log.format {
+    let is_text = match log.format {
         LogFormat::Auto => terminal,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let lines: Lines = if text {
+    let layer: LogLayer = if is_text {
         let format = WithTraceId { format: fmt::format().with_ansi(terminal), json: false };
         Box::new(fmt::layer().with_ansi(terminal).event_format(format).with_writer(writer))
     } else {
@@ -81,7 +81,7 @@ where
         let format = WithTraceId { format, json: true };
         Box::new(fmt::layer().event_format(format).fmt_fields(JsonFields::new()).with_writer(writer))
     };
-    Ok(Box::new(lines.with_filter(filter).with_filter(filter_fn(is_allowed))))
+    Ok(Box::new(layer.with_filter(filter).with_filter(filter_fn(is_allowed))))
 }
 
 /// Formats lines as usual, and appends their trace id.
@@ -109,7 +109,7 @@ where
         self.format.format_event(context, Writer::new(&mut line), event)?;
         let line = line.trim_end_matches('\n');
         match line.strip_suffix('}').filter(|_| self.json) {
-            Some(open) => writeln!(writer, r#"{open},"trace_id":"{trace}"}}"#),
+            Some(unclosed) => writeln!(writer, r#"{unclosed},"trace_id":"{trace}"}}"#),
             None => writeln!(writer, "{line} trace_id={trace}"),
         }
     }
@@ -119,7 +119,7 @@ where
 /// because below that some crates print the bytes that they send.
 fn is_allowed(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    let ours = OURS
+    let ours = OWN_CRATES
         .iter()
         .any(|name| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")));
     ours || *metadata.level() <= LevelFilter::INFO
@@ -150,7 +150,7 @@ mod tests {
         let written = Written::default();
         let writer = written.clone();
         let log = LogConfig { level: level.to_owned(), format };
-        let layer = lines(&log, false, move || writer.clone()).unwrap();
+        let layer = log_layer(&log, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::info!(target: "hostmatch::worker", id = 7, "ours");
             tracing::trace!(target: "hostmatch::worker", "ours in detail");
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn an_invalid_filter_is_refused() {
         let log = LogConfig { level: "info,hostmatch=loud".to_owned(), format: LogFormat::Auto };
-        let refused = lines(&log, false, stderr).err().unwrap().to_string();
+        let refused = log_layer(&log, false, stderr).err().unwrap().to_string();
         assert!(refused.contains("log.level"), "{refused}");
     }
 }

@@ -26,7 +26,7 @@ use crate::runtime::locked;
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How often samples of histograms are moved into their buckets when nothing scrapes them.
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 static METADATA: Metadata<'static> = Metadata::new("hostmatch", Level::INFO, None);
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -67,7 +67,7 @@ pub enum Values {
 }
 
 /// A label: its name and its possible values.
-pub type LabelOf = (&'static str, Values);
+pub type LabelValues = (&'static str, Values);
 
 /// Declares a constant for each series, and a list of them all: `NAME = kind, "name", [labels], "help";`.
 macro_rules! series {
@@ -75,7 +75,7 @@ macro_rules! series {
         $($name:ident = $kind:expr, $text:literal, [$($label:expr),*], $help:literal;)+
     ) => {
         $(pub(super) const $name: crate::telemetry::metrics::Series =
-            crate::telemetry::metrics::Series::new($text, $kind, $help).by(&[$($label),*]);)+
+            crate::telemetry::metrics::Series::new($text, $kind, $help).with_labels(&[$($label),*]);)+
         $(#[$doc])*
         $vis const $list: [crate::telemetry::metrics::Series; [$($text),+].len()] = [$($name),+];
     };
@@ -89,8 +89,8 @@ pub struct Series {
     pub name: &'static str,
     /// Its kind.
     pub kind: Kind,
-    /// Names and values of its labels.
-    pub labels: &'static [LabelOf],
+    /// The names and possible values of its labels.
+    pub labels: &'static [LabelValues],
     /// Its meaning, in one line.
     pub help: &'static str,
 }
@@ -103,28 +103,28 @@ impl Series {
 
     /// Adds these labels.
     #[must_use]
-    pub const fn by(self, labels: &'static [LabelOf]) -> Self {
+    pub const fn with_labels(self, labels: &'static [LabelValues]) -> Self {
         Self { labels, ..self }
     }
 
-    /// Returns its counters by the values of its labels; the caller keeps them.
+    /// Returns its counters, by the values of its labels, for the caller to keep.
     pub fn counters<const N: usize>(&self) -> Family<Counter, N> {
         self.family(|key| metrics::with_recorder(|recorder| recorder.register_counter(key, &METADATA)))
     }
 
-    /// Returns its gauges by the values of its labels; the caller keeps them.
+    /// Returns its gauges, by the values of its labels, for the caller to keep.
     pub fn gauges<const N: usize>(&self) -> Family<Gauge, N> {
         self.family(|key| metrics::with_recorder(|recorder| recorder.register_gauge(key, &METADATA)))
     }
 
-    /// Returns its histograms by the values of its labels; the caller keeps them.
+    /// Returns its histograms, by the values of its labels, for the caller to keep.
     pub fn histograms<const N: usize>(&self) -> Family<Histogram, N> {
         self.family(|key| metrics::with_recorder(|recorder| recorder.register_histogram(key, &METADATA)))
     }
 
-    fn family<H, const N: usize>(&self, make: impl Fn(&Key) -> H) -> Family<H, N> {
+    fn family<H, const N: usize>(&self, register: impl Fn(&Key) -> H) -> Family<H, N> {
         let handles = self.combinations().into_iter().filter_map(|values| {
-            let handle = make(&self.key(&values));
+            let handle = register(&self.key(&values));
             Some((values.try_into().ok()?, handle))
         });
         Family(handles.collect())
@@ -152,7 +152,7 @@ impl Series {
     }
 
     /// Describes the series to the recorder, and registers every combination of labels.
-    fn begin(&self) {
+    fn register(&self) {
         match self.kind {
             Kind::Counter => metrics::describe_counter!(self.name, self.help),
             Kind::Gauge => metrics::describe_gauge!(self.name, self.help),
@@ -175,15 +175,15 @@ pub struct Family<H, const N: usize>(HashMap<[&'static str; N], H>);
 
 impl<H, const N: usize> Family<H, N> {
     /// Returns the handle for these values; `None` if the values are not in its lists.
-    pub fn of(&self, values: [&'static str; N]) -> Option<&H> {
+    pub fn get(&self, values: [&'static str; N]) -> Option<&H> {
         self.0.get(&values)
     }
 }
 
 impl<const N: usize> Family<Counter, N> {
     /// Increases the counter for these values by one.
-    pub fn count(&self, values: [&'static str; N]) {
-        if let Some(counter) = self.of(values) {
+    pub fn increment(&self, values: [&'static str; N]) {
+        if let Some(counter) = self.get(values) {
             counter.increment(1);
         }
     }
@@ -192,13 +192,13 @@ impl<const N: usize> Family<Counter, N> {
 impl<const N: usize> Family<Gauge, N> {
     /// Sets the gauge for these values.
     pub fn set(&self, values: [&'static str; N], value: f64) {
-        if let Some(gauge) = self.of(values) {
+        if let Some(gauge) = self.get(values) {
             gauge.set(value);
         }
     }
 
     /// Sets all gauges to NaN, because their values are no longer known.
-    pub fn forget(&self) {
+    pub fn set_unknown(&self) {
         self.0.values().for_each(|gauge| gauge.set(f64::NAN));
     }
 }
@@ -206,7 +206,7 @@ impl<const N: usize> Family<Gauge, N> {
 impl<const N: usize> Family<Histogram, N> {
     /// Records one sample for these values.
     pub fn record(&self, values: [&'static str; N], sample: f64) {
-        if let Some(histogram) = self.of(values) {
+        if let Some(histogram) = self.get(values) {
             histogram.record(sample);
         }
     }
@@ -218,7 +218,7 @@ pub const BUILD: Series = Series::new(
     Kind::Gauge,
     "Always 1: the running version and its role (a process with both roles has two)",
 )
-.by(&[
+.with_labels(&[
     ("version", Values::Few("the version")),
     ("revision", Values::Few("HOSTMATCH_REVISION when it was built, else `unknown`")),
     ("role", Values::Few("`edge`, `worker`")),
@@ -241,7 +241,7 @@ pub fn install(roles: &[&'static str], lists: &[&[Series]]) -> Result<(), Teleme
     }
     let recorder = builder.install_recorder().map_err(|error| TelemetryError::Metrics(error.to_string()))?;
     let recorder = RECORDER.get_or_init(|| recorder);
-    lists.iter().copied().flatten().chain([&BUILD]).for_each(Series::begin);
+    lists.iter().copied().flatten().chain([&BUILD]).for_each(Series::register);
     let revision = option_env!("HOSTMATCH_REVISION").unwrap_or("unknown");
     for role in roles.iter().copied() {
         metrics::gauge!(BUILD.name, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision, "role" => role)
@@ -249,9 +249,9 @@ pub fn install(roles: &[&'static str], lists: &[&[Series]]) -> Result<(), Teleme
     }
     // Without this, samples would accumulate in a process that nothing scrapes.
     tokio::spawn(async move {
-        let mut every = tokio::time::interval(UPKEEP);
+        let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
         loop {
-            every.tick().await;
+            ticks.tick().await;
             recorder.run_upkeep();
         }
     });
@@ -296,16 +296,16 @@ mod tests {
     use super::*;
 
     const BOTH: Series = Series::new("both", Kind::Counter, "")
-        .by(&[("a", Values::Closed(|| vec!["1", "2"])), ("b", Values::Closed(|| vec!["x", "y"]))]);
+        .with_labels(&[("a", Values::Closed(|| vec!["1", "2"])), ("b", Values::Closed(|| vec!["x", "y"]))]);
 
     #[test]
-    fn a_closed_series_begins_with_every_combination_and_an_open_one_with_none() {
+    fn only_labels_with_closed_values_are_registered_in_advance() {
         let all: Vec<String> = BOTH.combinations().iter().map(|values| values.concat()).collect();
         assert_eq!(all, ["1x", "1y", "2x", "2y"]);
         assert_eq!(Series::new("none", Kind::Gauge, "").combinations(), [Vec::<&str>::new()]);
-        let open = BOTH.by(&[("a", Values::Closed(|| vec!["1"])), ("b", Values::Few("whatever"))]);
+        let open = BOTH.with_labels(&[("a", Values::Closed(|| vec!["1"])), ("b", Values::Few("whatever"))]);
         assert!(open.combinations().is_empty());
-        assert!(BOTH.counters::<2>().of(["2", "y"]).is_some());
-        assert!(BOTH.counters::<2>().of(["y", "2"]).is_none());
+        assert!(BOTH.counters::<2>().get(["2", "y"]).is_some());
+        assert!(BOTH.counters::<2>().get(["y", "2"]).is_none());
     }
 }

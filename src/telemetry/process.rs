@@ -14,20 +14,20 @@ pub const SERIES: [Series; 6] = [
     Series::new("process_virtual_memory_bytes", Kind::Gauge, "Address space of this process"),
     Series::new("process_start_time_seconds", Kind::Gauge, "Start of this process, in seconds since 1970"),
     Series::new("process_open_fds", Kind::Gauge, "Files and sockets that this process has open"),
-    Series::new("process_max_fds", Kind::Gauge, "Files and sockets that it may have open"),
+    Series::new("process_max_fds", Kind::Gauge, "Files and sockets that this process may have open"),
 ];
 
-/// Returns all series as text; an empty text if they cannot be read.
+/// Returns all series as text; an empty string if they cannot be read.
 pub(super) fn render() -> String {
     let line = |(series, value): (&Series, f64)| {
         let (name, kind) = (series.name, series.kind.as_str());
         format!("# HELP {name} {}\n# TYPE {name} {kind}\n{name} {value}\n", series.help)
     };
-    figures().map(|figures| SERIES.iter().zip(figures).map(line).collect()).unwrap_or_default()
+    read_values().map(|values| SERIES.iter().zip(values).map(line).collect()).unwrap_or_default()
 }
 
 #[cfg(target_os = "linux")]
-fn figures() -> Option<[f64; SERIES.len()]> {
+fn read_values() -> Option<[f64; SERIES.len()]> {
     use procfs::WithCurrentSystemInfo as _;
     use procfs::process::{LimitValue, Process};
 
@@ -51,7 +51,7 @@ fn figures() -> Option<[f64; SERIES.len()]> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn figures() -> Option<[f64; SERIES.len()]> {
+fn read_values() -> Option<[f64; SERIES.len()]> {
     None
 }
 
@@ -60,11 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_figures_are_those_of_this_process() {
-        let [cpu, resident, virtually, start, open, most] = figures().unwrap();
-        assert!(cpu >= 0.0 && (1e5..1e12).contains(&resident) && virtually >= resident);
+    fn the_values_describe_this_process() {
+        let [cpu, resident_bytes, virtual_bytes, start, open, max_open] = read_values().unwrap();
+        assert!(cpu >= 0.0 && (1e5..1e12).contains(&resident_bytes) && virtual_bytes >= resident_bytes);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
         assert!((now - 3600.0..=now + 60.0).contains(&start), "{start} is not shortly before {now}");
-        assert!(open >= 3.0 && most >= open);
+        assert!(open >= 3.0 && max_open >= open);
     }
 }

@@ -31,8 +31,8 @@ const MAX_STATE: usize = 512;
 /// The tracer; set once, if there is a collector.
 pub(super) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// Returns whether traces are on.
-pub fn are_on() -> bool {
+/// Returns whether a collector is configured.
+pub fn is_enabled() -> bool {
     TRACER.get().is_some()
 }
 
@@ -41,24 +41,24 @@ pub fn are_on() -> bool {
 pub struct Origin(SpanContext);
 
 impl Origin {
-    /// Reads the headers, which `get` finds by name; `None` unless they are exactly valid.
+    /// Reads the headers with `get`, which finds them by name; `None` unless `traceparent` is exactly valid.
     pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
-        let parent = get(TRACEPARENT).map(str::trim).filter(|text| has_shape(text))?;
-        let mut texts = HashMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]);
-        if let Some(state) = get(TRACESTATE).filter(|text| text.len() <= MAX_STATE) {
-            texts.insert(TRACESTATE.to_owned(), state.to_owned());
+        let parent = get(TRACEPARENT).map(str::trim).filter(|value| is_well_formed(value))?;
+        let mut fields = HashMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]);
+        if let Some(state) = get(TRACESTATE).filter(|state| state.len() <= MAX_STATE) {
+            fields.insert(TRACESTATE.to_owned(), state.to_owned());
         }
-        let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &texts);
+        let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &fields);
         let origin = context.span().span_context().clone();
         origin.is_valid().then_some(Self(origin))
     }
 
     /// Sets the headers.
     pub fn write(&self, headers: &mut BTreeMap<String, String>) {
-        let mut texts = HashMap::new();
-        TraceContextPropagator::new().inject_context(&self.as_parent(), &mut texts);
+        let mut fields = HashMap::new();
+        TraceContextPropagator::new().inject_context(&self.as_parent(), &mut fields);
         headers.remove(TRACESTATE);
-        headers.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()));
+        headers.extend(fields.into_iter().filter(|(_, value)| !value.is_empty()));
     }
 
     fn as_parent(&self) -> Context {
@@ -66,15 +66,15 @@ impl Origin {
     }
 }
 
-/// Returns whether a text has four hex fields of the right lengths; a newer version may have more fields.
-fn has_shape(text: &str) -> bool {
-    let mut fields = text.split('-');
+/// Returns whether the value has four hex fields of the right lengths; a newer version may have more fields.
+fn is_well_formed(value: &str) -> bool {
+    let mut fields = value.split('-');
     let all = [2, 32, 16, 2].into_iter().all(|length| {
         fields
             .next()
             .is_some_and(|field| field.len() == length && field.bytes().all(|b| b.is_ascii_hexdigit()))
     });
-    all && text.len() <= MAX_STATE
+    all && value.len() <= MAX_STATE
 }
 
 /// The parent of a span.
@@ -89,7 +89,7 @@ pub enum Parent<'a> {
     Origin(&'a Origin),
 }
 
-/// A span, which lasts until [`Span::end`] or until this is dropped; empty if traces are off.
+/// A span, which lasts until [`Span::end`] or until it is dropped; empty without a collector.
 #[derive(Debug, Default)]
 pub struct Span(Option<Context>);
 
@@ -97,8 +97,8 @@ impl Span {
     /// The empty span.
     pub const NONE: Self = Self(None);
 
-    /// Begins the span of sending messages to a queue, or of processing them. The queue is given by its
-    /// system and name.
+    /// Begins the span of sending messages to a queue, or of processing them. The queue is identified by
+    /// its system and name.
     pub fn messaging<'a>(
         parent: Parent<'_>,
         kind: SpanKind,
@@ -108,7 +108,7 @@ impl Span {
     ) -> Self {
         let is_sent = kind == SpanKind::Producer;
         let span = Self::begin(parent, kind, format!("{operation} {queue}"), links);
-        if span.is_kept() {
+        if span.is_recording() {
             span.set("messaging.system", system);
             span.set("messaging.destination.name", queue.to_owned());
             span.set("messaging.operation.name", operation);
@@ -143,7 +143,7 @@ impl Span {
 
     /// Begins a step within the current span; empty if that span is not kept.
     pub fn step(name: &'static str) -> Self {
-        if are_on() && Context::map_current(|current| current.span().is_recording()) {
+        if is_enabled() && Context::map_current(|current| current.span().is_recording()) {
             Self::begin(Parent::Current, SpanKind::Internal, name, [])
         } else {
             Self::NONE
@@ -165,12 +165,12 @@ impl Span {
         context.is_valid().then_some(Origin(context))
     }
 
-    /// Returns whether the span is recorded, so that attributes matter.
-    pub fn is_kept(&self) -> bool {
+    /// Returns whether the span is recorded, so that setting attributes has an effect.
+    pub fn is_recording(&self) -> bool {
         self.0.as_ref().is_some_and(|context| context.span().is_recording())
     }
 
-    /// Sets an attribute. It must not contain personal data, nor a sender's text unless its form is known.
+    /// Sets an attribute. It must not contain personal data, nor a string from a sender unless its form is known.
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
         self.update(|span| span.set_attribute(KeyValue::new(key, value)));
     }
@@ -181,9 +181,9 @@ impl Span {
     }
 
     /// Marks the span as failed, with a code for the reason.
-    pub fn mark_failed(&self, why: &'static str) {
-        self.set("error.type", why);
-        self.update(|span| span.set_status(Status::error(why)));
+    pub fn mark_failed(&self, code: &'static str) {
+        self.set("error.type", code);
+        self.update(|span| span.set_status(Status::error(code)));
     }
 
     /// Ends the span now. Later changes have no effect.
@@ -198,7 +198,7 @@ impl Span {
     }
 
     /// Runs `work` within the span.
-    pub fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+    pub fn instrument<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         match &self.0 {
             Some(context) => Either::Left(work.with_context(context.clone())),
             None => Either::Right(work),
@@ -221,7 +221,7 @@ impl Drop for Span {
 
 /// Returns the id of this thread's current trace, as 32 hex digits.
 pub(super) fn current_trace() -> Option<String> {
-    if !are_on() {
+    if !is_enabled() {
         return None;
     }
     Context::map_current(|current| {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_valid_traceparent_counts() {
+    fn an_invalid_traceparent_is_ignored() {
         for wrong in [
             "",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
@@ -274,8 +274,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_collector_there_is_no_span() {
         let span = Span::begin(Parent::None, SpanKind::Server, "nothing", []);
-        assert!(!are_on() && span.0.is_none() && !span.is_kept() && span.origin().is_none());
-        let steps = span.within(async { Span::step("nothing").0.is_none() && current_trace().is_none() });
+        assert!(!is_enabled() && span.0.is_none() && !span.is_recording() && span.origin().is_none());
+        let steps = span.instrument(async { Span::step("nothing").0.is_none() && current_trace().is_none() });
         assert!(steps.await);
     }
 }

@@ -19,22 +19,22 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// A batch counts as stuck after this many times the sum of all limits on its processing.
 const STUCK_FACTOR: u32 = 5;
 
-/// The state of a worker, from before it starts until it has ended. Clones share it.
+/// The health of a worker, also before it has started. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerHealth(Arc<Mutex<Option<Running>>>);
 
 #[derive(Debug)]
 struct Running {
-    parts: Vec<(String, ConsumerHealth, BatchProgress)>,
+    consumers: Vec<(String, ConsumerHealth, BatchProgress)>,
     availability: Availability,
     /// A batch that has been in progress for longer than this is stuck.
     stuck_after: Duration,
     /// Whether the database did not answer the last ping.
-    is_silent: bool,
+    is_unresponsive: bool,
     stop: Shutdown,
 }
 
-/// The time since when a pipeline, or the recorder, has been processing a batch. Clones share it.
+/// When the batch in progress of a pipeline, or of the recorder, began. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BatchProgress(Arc<Mutex<Option<Instant>>>);
 
@@ -65,16 +65,17 @@ impl WorkerHealth {
         let mut findings = vec![failed("running", is_stopping.then_some("the worker is stopping"))];
         findings.push(failed(
             "database",
-            match (running.is_silent, running.availability.is_held()) {
+            match (running.is_unresponsive, running.availability.is_unavailable()) {
                 (true, _) => Some("the database does not answer; the log says why"),
                 (false, true) => Some("the worker waits until the database can be used; the log says why"),
                 (false, false) => None,
             },
         ));
-        let idle = running.parts.iter().filter(|(_, consumer, _)| !consumer.is_consuming() && !is_stopping);
+        let idle =
+            running.consumers.iter().filter(|(_, consumer, _)| !consumer.is_consuming() && !is_stopping);
         let idle = idle.map(|(name, ..)| format!("{name} receives nothing; the log says why"));
         findings.push(Finding::new("consumers", State::Failed, idle.collect()));
-        let stuck = running.parts.iter().filter_map(|(name, _, progress)| {
+        let stuck = running.consumers.iter().filter_map(|(name, _, progress)| {
             let since = (*locked(&progress.0))?.elapsed();
             (since > running.stuck_after).then(|| {
                 format!(
@@ -93,11 +94,12 @@ impl WorkerHealth {
     pub(super) fn set_running(
         &self,
         worker: &Worker,
-        parts: Vec<(String, ConsumerHealth, BatchProgress)>,
+        consumers: Vec<(String, ConsumerHealth, BatchProgress)>,
         stop: Shutdown,
     ) {
         let (availability, stuck_after) = (worker.availability.clone(), stuck_after(&worker.config));
-        *locked(&self.0) = Some(Running { parts, availability, stuck_after, is_silent: false, stop });
+        *locked(&self.0) =
+            Some(Running { consumers, availability, stuck_after, is_unresponsive: false, stop });
     }
 }
 
@@ -110,9 +112,9 @@ pub(super) async fn watch(worker: Worker, stop: Shutdown) {
             let ping = timeout(config.database.acquire_timeout, processor.database.ping());
             let answers = matches!(ping.await, Ok(Ok(())));
             if let Some(running) = &mut *locked(&health.0) {
-                running.is_silent = !answers;
+                running.is_unresponsive = !answers;
             }
-            if answers && availability.is_held() {
+            if answers && availability.is_unavailable() {
                 availability.set(processor.probe().await.is_ok());
             }
             tokio::time::sleep(PING_INTERVAL).await;

@@ -1,6 +1,6 @@
 //! Records each worker in a table, for `hostmatch status`: its identity and its counts.
 //!
-//! The table is information for people. Work never waits for it and never stops because of it: if the table
+//! The table is for information only. Work never waits for it and never stops because of it: if the table
 //! does not exist, or this user may not write to it, the failure is logged once.
 
 use std::sync::Arc;
@@ -20,12 +20,12 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The row of a worker without a heartbeat for this long is removed.
-pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub(super) const EXPIRES_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The heartbeat of this process.
 pub(super) struct Heartbeat {
-    me: store::Worker,
-    since: Instant,
+    identity: store::Worker,
+    started: Instant,
     worker: Worker,
 }
 
@@ -33,7 +33,7 @@ impl Heartbeat {
     /// Creates the heartbeat of this process, which runs `worker` from now on.
     pub(super) fn new(worker: Worker) -> Self {
         let config = &worker.config.worker;
-        let me = store::Worker {
+        let identity = store::Worker {
             id: Uuid::new_v4(),
             host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
             pid: std::process::id(),
@@ -43,21 +43,21 @@ impl Heartbeat {
             mode: config.mode.to_string(),
             pipelines: u32::from(config.pipelines),
         };
-        Self { me, since: Instant::now(), worker }
+        Self { identity, started: Instant::now(), worker }
     }
 
     /// Writes the heartbeat every few seconds, until `shutdown`.
     pub(super) async fn run(self: Arc<Self>, shutdown: Shutdown) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut logged = false;
+        let mut is_logged = false;
         let beats = async {
             loop {
                 ticks.tick().await;
                 match self.write().await {
-                    Ok(()) => logged = false,
+                    Ok(()) => is_logged = false,
                     // The pipelines log an outage.
-                    Err(error) if logged || matches!(error, StoreError::Unavailable { .. }) => {
+                    Err(error) if is_logged || matches!(error, StoreError::Unavailable { .. }) => {
                         tracing::debug!(%error, "this worker's heartbeat could not be written");
                     }
                     Err(error) => {
@@ -67,7 +67,7 @@ impl Heartbeat {
                              worker; run `hostmatch migrate up`, and the GRANT statements that `hostmatch \
                              gateway grants` prints"
                         );
-                        logged = true;
+                        is_logged = true;
                     }
                 }
             }
@@ -83,16 +83,18 @@ impl Heartbeat {
             finished: tally.finished(),
             retried: count("retry"),
             failed: count(DEAD_LETTER),
-            settled_seconds: tally.settled_ago().map(|ago| ago.as_secs()),
+            settled_seconds: tally.time_since_settled().map(|time| time.as_secs()),
         };
         let database = &self.worker.processor.database;
-        database.with_deadline(store::record_heartbeat(database, &self.me, self.since.elapsed(), work)).await
+        database
+            .with_deadline(store::record_heartbeat(database, &self.identity, self.started.elapsed(), work))
+            .await
     }
 
     /// Removes the row of this worker, which has stopped.
     pub(super) async fn deregister(&self) {
         let db = self.worker.processor.database.connection();
-        match timeout(DEREGISTER_TIMEOUT, store::remove_worker(db, self.me.id)).await {
+        match timeout(DEREGISTER_TIMEOUT, store::remove_worker(db, self.identity.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "this worker's row could not be removed"),
             Err(_) => tracing::debug!("this worker's row could not be removed"),

@@ -20,7 +20,7 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Hold {
     delays: Delays,
-    until: tokio::time::Instant,
+    deadline: tokio::time::Instant,
     is_logged: bool,
 }
 
@@ -28,7 +28,7 @@ impl Hold {
     pub(super) fn new(limit: Duration) -> Self {
         Self {
             delays: Delays::new(FIRST_DELAY, MAX_DELAY),
-            until: tokio::time::Instant::now() + limit,
+            deadline: tokio::time::Instant::now() + limit,
             is_logged: false,
         }
     }
@@ -43,14 +43,14 @@ impl Hold {
             self.is_logged = true;
         }
         let next = tokio::time::Instant::now() + self.delays.next();
-        if next >= self.until {
+        if next >= self.deadline {
             return false;
         }
         shutdown.run_until_cancelled(tokio::time::sleep_until(next)).await.is_some()
     }
 }
 
-/// Whether events could be decided at the last attempt. Clones share it.
+/// Whether the database could be used at the last attempt. Clones share it. The flag is true while it cannot.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Availability(Arc<AtomicBool>);
 
@@ -60,8 +60,8 @@ impl Availability {
         self.0.store(!is_available, Ordering::Relaxed);
     }
 
-    /// Returns whether a batch waits for the database.
-    pub(super) fn is_held(&self) -> bool {
+    /// Returns whether the last attempt failed.
+    pub(super) fn is_unavailable(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 

@@ -1,10 +1,10 @@
-//! Runs in the background: finishes decisions that exceeded one transaction, and enforces retention times.
+//! Runs in the background: finishes decisions that did not fit into one transaction, and enforces retention times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::heartbeat::FORGOTTEN_AFTER;
+use super::heartbeat::EXPIRES_AFTER;
 use super::run::Worker;
 use crate::config::RetentionConfig;
 use crate::decide::{Processor, redecide_waiting, write_observed};
@@ -18,7 +18,7 @@ const REDECIDE_EVERY: Duration = Duration::from_secs(1);
 const WRITE_OBSERVED_EVERY: Duration = Duration::from_secs(300);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
-/// Whether appointments may still wait for a host that now has a mapping, because they exceeded one
+/// Whether appointments may still wait for a host that now has a mapping, because they did not all fit into one
 /// transaction. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Backlog(Arc<AtomicBool>);
@@ -56,8 +56,8 @@ pub(super) async fn run(worker: Worker, shutdown: Shutdown) {
             () = shutdown.cancelled() => return,
             _ = observed.tick() => {
                 backlog.mark_pending();
-                // Repeated, not only at the start, because a worker that observes may end after this one has
-                // started.
+                // Repeated, not only at the start, because a worker in the mode `observe` may stop after this
+                // one has started.
                 write_observed(&processor).await.map(|_| ())
             }
             _ = redecide.tick() => backlog.clear(&processor).await,
@@ -80,7 +80,7 @@ async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(),
         tracing::info!(payloads, events, dead_letters, replays, "purged data past its retention time");
     }
     // This comes last, so that a missing table does not prevent the other purges.
-    let workers = purge_workers(database, FORGOTTEN_AFTER).await?;
+    let workers = purge_workers(database, EXPIRES_AFTER).await?;
     tracing::debug!(workers, "removed the rows of stopped workers");
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Its loop (`pipeline.rs`) has three steps: gather a batch, process it ([`crate::decide`]), settle it
 //! (acknowledge, retry, dead-letter). While the database is unavailable no attempt is counted (`hold.rs`).
 //! The recorder moves dead letters into their table; housekeeping enforces retention times and finishes
-//! decisions that exceeded one transaction.
+//! decisions that did not fit into one transaction.
 
 mod health;
 mod hold;

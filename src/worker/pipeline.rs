@@ -22,18 +22,18 @@ impl Pipeline {
     /// Runs until shutdown; a batch in progress is finished first.
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(mut batch) = self.consumer.next_batch(&self.shutdown, None).await? {
-            self.worker.tally.batch_begins();
+            self.worker.tally.begin_batch();
             self.progress.begin_batch();
             let meters = &self.worker.processor.meters;
             meters.begin_batch(self.number, batch.deliveries(), batch.closed_by);
             let (count, drained) = (batch.deliveries().len(), batch.closed_by == ClosedBy::Drained);
             let mut flights: Vec<InFlight> = batch.take().into_iter().map(InFlight::new).collect();
             let span = begin_trace(self.consumer.destination(), &mut flights);
-            let settled = hold::ignore_unless_closed(span.within(self.handle(batch, flights)).await);
+            let settled = hold::ignore_unless_closed(span.instrument(self.handle(batch, flights)).await);
             drop(span);
             self.progress.end_batch();
-            self.worker.tally.batch_ends();
-            // Deliveries that were returned still wait.
+            self.worker.tally.end_batch();
+            // Deliveries that were returned to the queue still wait there.
             let is_drained = drained && matches!(settled, Ok(true));
             meters.end_batch(self.number, count, is_drained);
             if !settled? {
@@ -57,7 +57,7 @@ impl Pipeline {
             processor.meters.set_database_up(decided.is_ok());
             match decided {
                 Ok(()) => break true,
-                Err(away) if hold.wait(&away, &self.shutdown).await => {}
+                Err(error) if hold.wait(&error, &self.shutdown).await => {}
                 Err(_) => break false,
             }
         };
@@ -68,7 +68,7 @@ impl Pipeline {
             self.settle(batch, flights).await?;
         } else {
             // The deliveries have no disposition, so they are returned to the queue.
-            batch.settle_taken(&ends(&flights)).await?;
+            batch.settle_taken(&dispositions(&flights)).await?;
         }
         Ok(is_decided)
     }
@@ -78,17 +78,17 @@ impl Pipeline {
         let (now_ms, meters) = (now_ms(), &processor.meters);
         flights.iter_mut().for_each(|flight| flight.finish(&processor.schedule, now_ms));
         let settle = Stage::begin(meters, "settle");
-        let settled = batch.settle_taken(&ends(&flights)).await?;
+        let settled = batch.settle_taken(&dispositions(&flights)).await?;
         settle.end();
         let Settled { acked, retried, dead, released, lost, .. } = settled;
         tracing::debug!(acked, retried, dead, released, lost, "batch settled");
-        let gone = || settled.gone.iter().map(|place| &flights[*place]);
-        meters.count_settled(gone(), now_ms);
-        tally.count_settled(gone());
+        let settled_flights = || settled.gone.iter().map(|index| &flights[*index]);
+        meters.count_settled(settled_flights(), now_ms);
+        tally.count_settled(settled_flights());
         Ok(())
     }
 }
 
-fn ends(flights: &[InFlight]) -> Vec<(&Delivery, &Disposition)> {
+fn dispositions(flights: &[InFlight]) -> Vec<(&Delivery, &Disposition)> {
     flights.iter().map(|flight| (&flight.delivery, &flight.disposition)).collect()
 }

@@ -32,13 +32,13 @@ impl Recorder {
     /// Runs until shutdown.
     pub(super) async fn run(mut self) -> Result<(), QueueError> {
         while let Gathered::Batch(batch) = self.consumer.next_batch(&self.shutdown, None).await? {
-            self.worker.tally.batch_begins();
+            self.worker.tally.begin_batch();
             self.progress.begin_batch();
             let span = begin_recording(self.consumer.destination(), batch.deliveries());
-            let recorded = hold::ignore_unless_closed(span.within(self.handle(batch)).await);
+            let recorded = hold::ignore_unless_closed(span.instrument(self.handle(batch)).await);
             drop(span);
             self.progress.end_batch();
-            self.worker.tally.batch_ends();
+            self.worker.tally.end_batch();
             if !recorded? {
                 self.consumer.pause().await;
                 self.worker.availability.wait(&self.worker.processor, &self.shutdown).await;
@@ -51,7 +51,7 @@ impl Recorder {
         crash_points::point("recorder_received");
         let now_ms = now_ms();
         let letters: Vec<NewDeadLetter> =
-            batch.deliveries().iter().map(|delivery| letter(delivery, now_ms)).collect();
+            batch.deliveries().iter().map(|delivery| dead_letter(delivery, now_ms)).collect();
         let pairs = batch.deliveries().iter().zip(&letters);
         let by_broker: Vec<bool> = pairs
             .map(|(delivery, letter)| !is_by_worker(&history(delivery), &letter.letter.reason))
@@ -60,7 +60,7 @@ impl Recorder {
         let recorded = loop {
             match self.record(&letters).await {
                 Ok(new) => break Some(new),
-                Err(away) if hold.wait(&away, &self.shutdown).await => {}
+                Err(error) if hold.wait(&error, &self.shutdown).await => {}
                 Err(_) => break None,
             }
         };
@@ -68,7 +68,7 @@ impl Recorder {
         crash_points::point("recorder_before_ack");
         let settled = batch.settle(vec![disposition; letters.len()]).await?;
         crash_points::point("recorder_after_ack");
-        for letter in settled.gone.into_iter().filter(|place| by_broker[*place]).map(|place| &letters[place])
+        for letter in settled.gone.into_iter().filter(|index| by_broker[*index]).map(|index| &letters[index])
         {
             let is_replay = letter.replayed.is_some();
             let letter = &letter.letter;
@@ -95,8 +95,8 @@ impl Recorder {
             new += match insert(std::slice::from_ref(letter)).await {
                 Err(error) if error.kind() == StoreErrorKind::Rejected => {
                     tracing::error!(dead_id = letter.letter.dead_id, %error, "recording a dead letter with only the beginning of its body");
-                    let mut short = letter.clone();
-                    let kept = &mut short.letter;
+                    let mut shortened = letter.clone();
+                    let kept = &mut shortened.letter;
                     kept.error = format!(
                         "{} (the database refused the whole body of {} bytes: {error})",
                         kept.error,
@@ -104,7 +104,7 @@ impl Recorder {
                     );
                     kept.body.truncate(MAX_REFUSED_BODY);
                     (kept.headers, kept.history) = ("{}".to_owned(), "[]".to_owned());
-                    insert(std::slice::from_ref(&short)).await?
+                    insert(std::slice::from_ref(&shortened)).await?
                 }
                 result => result?,
             };
@@ -114,11 +114,11 @@ impl Recorder {
 }
 
 /// Creates the record of a dead letter.
-fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
+fn dead_letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     let message = &delivery.message;
     let text = |name: &str| message.headers.get(name).cloned();
     let reason = text(header::REASON).unwrap_or_else(|| Reason::DeliveryLimit.to_string());
-    let (hints, host_id, starts_ms) = read(delivery);
+    let (hints, host_id, starts_ms) = decode(delivery);
     let shape = hints.shape.map(|shape| shape.as_str().to_owned());
     let history = history(delivery);
     let by_worker = is_by_worker(&history, &reason);
@@ -153,15 +153,14 @@ fn letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
     NewDeadLetter { letter: kept, shape, publisher: text(header::PUBLISHER), replayed: replayed(delivery) }
 }
 
-/// Returns whether a worker dead-lettered the message: a worker first records the attempt, the broker does
-/// not.
+/// Returns whether a worker dead-lettered the message: a worker first adds the attempt to the history, the
+/// broker does not.
 fn is_by_worker(history: &[Attempt], reason: &str) -> bool {
     history.last().is_some_and(|last| last.reason == reason)
 }
 
-/// Decodes as much of a dead letter as possible: the hints, the id of its host, and the start of its first
-/// booking.
-fn read(delivery: &Delivery) -> (Hints, Option<i64>, Option<i64>) {
+/// Decodes as much of a dead letter as possible: the hints, the id of its host, and its earliest start.
+fn decode(delivery: &Delivery) -> (Hints, Option<i64>, Option<i64>) {
     // `read_event` catches panics: a message that made the worker fail must not do so again here.
     match read_event(delivery) {
         Some(Ok(Decoded::Event(event))) => {
@@ -211,7 +210,7 @@ fn without_ids(text: &str) -> String {
     kept
 }
 
-/// Returns whether this can only be a hex id, because a word has no digits.
+/// Returns whether this is a hex id and not a word: words have no digits.
 fn is_hex(word: &str) -> bool {
     word.len() >= 8
         && word.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -25,10 +25,10 @@ use crate::store::{Database, GatewaySchema};
 /// The interval at which an idle worker checks whether the queue is empty (`--until-empty`).
 const EMPTY_CHECK_EVERY: Duration = Duration::from_millis(250);
 
-/// The most dead letters recorded in one transaction.
-const LETTERS: BatchLimits = BatchLimits { size: 50, bytes: 4 << 20 };
+/// The limits of the dead letters that are recorded in one transaction.
+const RECORDER_LIMITS: BatchLimits = BatchLimits { size: 50, bytes: 4 << 20 };
 
-/// The reason why a worker ended without a shutdown.
+/// Why a worker ended without a shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The queue cannot be used, and a retry will not help.
@@ -79,11 +79,11 @@ impl Worker {
         let config = &self.config.worker;
         self.processor.meters.register(self.config.matching.auto_accept, config.pipelines);
         let mut tasks: JoinSet<Result<(), WorkerError>> = JoinSet::new();
-        let mut parts = Vec::new();
+        let mut consumers = Vec::new();
         let mut new_consumer = |name: String, source, limits| {
             let consumer = self.queue.consumer(source, limits).stalled_after(config.stalled_after);
             let progress = BatchProgress::default();
-            parts.push((name, consumer.health(), progress.clone()));
+            consumers.push((name, consumer.health(), progress.clone()));
             (consumer, progress)
         };
         let limits = BatchLimits { size: config.batch_size, bytes: config.batch_bytes };
@@ -95,19 +95,19 @@ impl Worker {
             tasks.spawn(async move { Ok(Box::pin(pipeline.run()).await?) });
         }
         let (consumer, progress) =
-            new_consumer("the worker's recorder of dead letters".to_owned(), Source::Dead, LETTERS);
+            new_consumer("the worker's recorder of dead letters".to_owned(), Source::Dead, RECORDER_LIMITS);
         let recorder = Recorder { worker: self.clone(), consumer, progress, shutdown: stop.clone() };
         tasks.spawn(async move { Ok(Box::pin(recorder.run()).await?) });
-        self.health.set_running(self, parts, stop.clone());
-        let mut spawn = |part: BoxFuture<'static, ()>| {
-            tasks.spawn(part.map(Ok));
+        self.health.set_running(self, consumers, stop.clone());
+        let mut spawn = |task: BoxFuture<'static, ()>| {
+            tasks.spawn(task.map(Ok));
         };
         spawn(Box::pin(health::watch(self.clone(), stop.clone())));
         let heartbeat = Arc::new(Heartbeat::new(self.clone()));
         let beats = heartbeat.clone().run(stop.clone());
-        spawn(Box::pin(log_panic(beats, "`hostmatch status` no longer shows it")));
+        spawn(Box::pin(log_panic(beats, "`hostmatch status` no longer shows this worker")));
         let samples = Sampler::new(self.clone()).run(stop.clone());
-        spawn(Box::pin(log_panic(samples, "its sampled metrics no longer change")));
+        spawn(Box::pin(log_panic(samples, "the sampled metrics of this worker no longer change")));
         spawn(Box::pin(housekeeping::run(self.clone(), stop.clone())));
         if until_empty {
             spawn(Box::pin(self.clone().stop_when_empty(stop.clone())));
@@ -132,7 +132,7 @@ impl Worker {
         loop {
             tokio::select! {
                 () = &mut limit => {
-                    tracing::warn!("not every batch was finished in time; the rest is delivered again");
+                    tracing::warn!("some batches were not finished in time; their messages are delivered again");
                     tasks.shutdown().await;
                     return result;
                 }
@@ -147,32 +147,31 @@ impl Worker {
         }
     }
 
-    /// Cancels `stop` once no message waits and no batch is in progress, twice in a row, because a message
-    /// that moves from one queue to the next may briefly be in neither.
+    /// Cancels `stop` once two checks in a row find no waiting message and no batch in progress. One check is not
+    /// enough: a message that moves from one queue to the next may briefly be in neither.
     async fn stop_when_empty(self, stop: Shutdown) {
-        let mut quiet_since = None;
+        let mut batches_before = None;
         while !stop.is_cancelled() {
             let (busy, batches) = self.tally.activity();
             let depth = self.queue.depth().await;
             let empty = depth.is_ok_and(|d| d.ready + d.waiting + d.dead + d.in_flight.unwrap_or(0) == 0);
-            match quiet_since {
-                Some(then) if empty && busy == 0 && then == batches => {
+            match batches_before {
+                Some(before) if empty && busy == 0 && before == batches => {
                     // Appointments that waited for a host are part of the work.
                     if self.backlog.clear(&self.processor).await.is_ok() {
                         stop.cancel();
                     }
                 }
-                _ => quiet_since = (empty && busy == 0).then_some(batches),
+                _ => batches_before = (empty && busy == 0).then_some(batches),
             }
             stop.run_until_cancelled(tokio::time::sleep(EMPTY_CHECK_EVERY)).await;
         }
     }
 }
 
-/// Runs a task that only informs people. Logs a panic in the task, so that a bug in it does not stop the
-/// work.
-async fn log_panic(part: impl Future<Output = ()>, consequence: &str) {
-    if AssertUnwindSafe(part).catch_unwind().await.is_err() {
+/// Runs a task that only reports. Logs a panic in the task, so that a bug in it does not stop the worker.
+async fn log_panic(task: impl Future<Output = ()>, consequence: &str) {
+    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
         tracing::error!(consequence, "a background task of this worker failed; the worker continues");
     }
 }

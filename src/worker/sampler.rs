@@ -1,4 +1,4 @@
-//! Samples at intervals the state that all workers share: the queue, and the backlogs for people in the
+//! Samples at intervals the state that all workers share: the queue, and what waits for people in the
 //! database. Every worker reports the same values, so use the maximum over all workers, not the sum.
 //!
 //! When a source cannot be read, its gauges are NaN, which matches no alert, and `hostmatch_sample_up` is 0.
@@ -20,7 +20,7 @@ use crate::store::{
 };
 use crate::telemetry::metrics::Kind::Gauge;
 use crate::telemetry::metrics::Values::{Closed, Few};
-use crate::telemetry::metrics::{Family, LabelOf as Label, on_scrape, series};
+use crate::telemetry::metrics::{Family, LabelValues as Label, on_scrape, series};
 
 /// The time limit for reading the queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,17 +28,17 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 const QUEUE: Label = ("queue", Few("its name; all wait queues share one"));
 const ROLE: Label =
     ("queue_role", Closed(|| QueueRole::VARIANTS.iter().copied().map(QueueRole::as_str).collect()));
-const READY: Label = ("state", Few("`ready`, `unacked`"));
+const MESSAGE_STATE: Label = ("state", Few("`ready`, `unacked`"));
 const REASON: Label =
     ("reason", Closed(|| InboxKind::VARIANTS.iter().copied().map(InboxKind::as_str).collect()));
 const HORIZON: Label = ("horizon", Closed(|| vec!["24h", "7d", "all"]));
-const STATE: Label = ("state", Closed(|| vec!["idle", "used", "max"]));
+const CONNECTION_STATE: Label = ("state", Closed(|| vec!["idle", "used", "max"]));
 const SOURCE: Label = ("of", Closed(|| vec!["database", "queue"]));
 
 series! {
     /// The series that a worker samples.
     pub(super) SERIES:
-    MESSAGES = Gauge, "hostmatch_queue_messages", [QUEUE, ROLE, READY],
+    MESSAGES = Gauge, "hostmatch_queue_messages", [QUEUE, ROLE, MESSAGE_STATE],
         "Messages in a queue; `unacked` only on the embedded queue: RabbitMQ does not report it";
     CONSUMERS = Gauge, "hostmatch_queue_consumers", [QUEUE, ROLE],
         "Consumers of a queue on RabbitMQ, of all workers";
@@ -47,10 +47,10 @@ series! {
     INBOX = Gauge, "hostmatch_inbox_items", [REASON],
         "Hosts that a person has to decide about";
     INBOX_AGE = Gauge, "hostmatch_inbox_oldest_item_age_seconds", [],
-        "How long the host that has waited longest has waited for a person; 0: none waits";
+        "How long the oldest item of the inbox has waited for a person; 0 if the inbox is empty";
     UNASSIGNED = Gauge, "hostmatch_unassigned_bookings", [HORIZON],
         "Bookings without staff that start within this time from now, without cancelled ones";
-    POOL = Gauge, "hostmatch_db_pool_connections", [STATE],
+    POOL = Gauge, "hostmatch_db_pool_connections", [CONNECTION_STATE],
         "Connections of this worker to the database, and their maximum";
     UP = Gauge, "hostmatch_sample_up", [SOURCE],
         "1 while the last sample of this source succeeded";
@@ -78,12 +78,12 @@ pub(super) struct Sampler {
 impl Sampler {
     pub(super) fn new(worker: Worker) -> Self {
         let (database, pool) = (worker.processor.database.clone(), POOL.gauges());
-        let most = worker.config.database.max_connections;
+        let max = worker.config.database.max_connections;
         on_scrape(move || {
             let (open, idle) = database.connections();
             pool.set(["idle"], f64::from(idle));
             pool.set(["used"], f64::from(open.saturating_sub(idle)));
-            pool.set(["max"], f64::from(most));
+            pool.set(["max"], f64::from(max));
         });
         Self {
             worker,
@@ -98,15 +98,15 @@ impl Sampler {
 
     /// Samples every `metrics.sample_every`, until shutdown.
     pub(super) async fn run(mut self, shutdown: Shutdown) {
-        self.set_database(None);
+        self.set_backlogs(None);
         let mut ticks = tokio::time::interval(self.worker.config.metrics.sample_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let samples = async {
             loop {
                 ticks.tick().await;
                 let (database, levels) = tokio::join!(self.read_database(), self.read_queue());
-                self.take_database(&database);
-                self.take_queue(&levels);
+                self.apply_database_sample(&database);
+                self.apply_queue_sample(&levels);
             }
         };
         shutdown.run_until_cancelled(samples).await;
@@ -126,31 +126,34 @@ impl Sampler {
     }
 
     async fn read_queue(&self) -> Result<Vec<Level>, QueueError> {
-        let late = |_| QueueError::Unavailable("it did not answer in time".to_owned());
+        let timeout = |_| QueueError::Unavailable("it did not answer in time".to_owned());
         tokio::time::timeout(QUEUE_TIMEOUT, self.worker.queue.levels())
             .await
-            .unwrap_or_else(|error| Err(late(error)))
+            .unwrap_or_else(|error| Err(timeout(error)))
     }
 
-    fn take_database(&self, sample: &Result<Backlogs, StoreError>) {
+    fn apply_database_sample(&self, sample: &Result<Backlogs, StoreError>) {
         let error = sample.as_ref().err();
         if let Some(error) = error {
             tracing::debug!(%error, "the database was not sampled");
         }
         let is_unreachable = error.is_some_and(|error| error.kind() == StoreErrorKind::Unavailable);
         // A successful read does not mean that events can be decided.
-        self.worker.processor.meters.set_database_up(!is_unreachable && !self.worker.availability.is_held());
-        self.set_database(sample.as_ref().ok());
+        self.worker
+            .processor
+            .meters
+            .set_database_up(!is_unreachable && !self.worker.availability.is_unavailable());
+        self.set_backlogs(sample.as_ref().ok());
         // This is set last, so that no scrape sees it together with older values.
         self.up.set(["database"], f64::from(u8::from(sample.is_ok())));
     }
 
-    fn set_database(&self, backlogs: Option<&Backlogs>) {
+    fn set_backlogs(&self, backlogs: Option<&Backlogs>) {
         let Some(Backlogs { letters, inbox, unassigned }) = backlogs else {
-            self.letters.forget();
-            self.inbox.forget();
-            self.inbox_age.forget();
-            self.unassigned.forget();
+            self.letters.set_unknown();
+            self.inbox.set_unknown();
+            self.inbox_age.set_unknown();
+            self.unassigned.set_unknown();
             return;
         };
         self.letters.set([], float(*letters));
@@ -166,7 +169,7 @@ impl Sampler {
         }
     }
 
-    fn take_queue(&mut self, sample: &Result<Vec<Level>, QueueError>) {
+    fn apply_queue_sample(&mut self, sample: &Result<Vec<Level>, QueueError>) {
         match sample {
             Ok(levels) => self.set_queue(levels),
             Err(error) => {

@@ -40,7 +40,7 @@ impl Tally {
     }
 
     /// Returns the time since a batch was last settled.
-    pub(super) fn settled_ago(&self) -> Option<Duration> {
+    pub(super) fn time_since_settled(&self) -> Option<Duration> {
         locked(&self.0.settled).map(|at| at.elapsed())
     }
 
@@ -51,8 +51,8 @@ impl Tally {
     }
 
     /// Counts these settled deliveries by result.
-    pub(super) fn count_settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>) {
-        for flight in gone {
+    pub(super) fn count_settled<'f>(&self, flights: impl Iterator<Item = &'f InFlight>) {
+        for flight in flights {
             *locked(&self.0.settled) = Some(Instant::now());
             match flight.ending() {
                 Ending::Decided(outcome) => self.add(outcome.as_str(), 1),
@@ -63,11 +63,11 @@ impl Tally {
         }
     }
 
-    pub(super) fn batch_begins(&self) {
+    pub(super) fn begin_batch(&self) {
         self.0.busy.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn batch_ends(&self) {
+    pub(super) fn end_batch(&self) {
         self.0.batches.fetch_add(1, Ordering::SeqCst);
         self.0.busy.fetch_sub(1, Ordering::SeqCst);
     }

@@ -134,33 +134,33 @@ impl Meters {
 
     /// Counts deliveries that were decoded.
     pub(crate) fn count_received(&self, labels: impl Iterator<Item = DeliveryLabels>) {
-        labels.for_each(|DeliveryLabels { kind, format, .. }| self.received.count([kind, format]));
+        labels.for_each(|DeliveryLabels { kind, format, .. }| self.received.increment([kind, format]));
     }
 
     /// Counts the matches and mappings of a committed transaction.
     pub(crate) fn count_committed(&self, stats: &MatchStats, changes: &ChangeSet) {
         for one in &stats.lookups {
             let strategy = one.strategy.unwrap_or("none");
-            self.matches.count([strategy, one.result.as_str()]);
+            self.matches.increment([strategy, one.result.as_str()]);
             if let Some(confidence) = one.confidence.filter(|_| one.result != LookupResult::Rejected) {
                 self.confidence.record([strategy], f64::from(confidence.0) / 100.0);
             }
         }
         for reason in &stats.missing {
-            self.missing.count([reason.as_str()]);
+            self.missing.increment([reason.as_str()]);
         }
         for change in &changes.mappings {
             match &change.write {
-                MappingWrite::Insert { source, .. } => self.created.count([source.as_str()]),
-                MappingWrite::Reactivate { .. } => self.changed.count(["reactivated"]),
-                MappingWrite::Supersede => self.changed.count(["superseded"]),
+                MappingWrite::Insert { source, .. } => self.created.increment([source.as_str()]),
+                MappingWrite::Reactivate { .. } => self.changed.increment(["reactivated"]),
+                MappingWrite::Supersede => self.changed.increment(["superseded"]),
             }
         }
     }
 
     /// Counts a fault in finding a host or in writing the result.
     pub(crate) fn count_fault(&self) {
-        self.matches.count(["none", "error"]);
+        self.matches.increment(["none", "error"]);
     }
 
     /// Records whether the database could be used just now.
@@ -170,9 +170,9 @@ impl Meters {
 
     /// Records that a pipeline has received a batch.
     pub(crate) fn begin_batch(&self, pipeline: usize, deliveries: &[Delivery], closed_by: ClosedBy) {
-        self.batches.count([closed_by.as_str()]);
+        self.batches.increment([closed_by.as_str()]);
         self.batch.record([], size(deliveries.len()));
-        if let Some(gauge) = self.in_flight.of([]) {
+        if let Some(gauge) = self.in_flight.get([]) {
             gauge.increment(size(deliveries.len()));
         }
         // Retries and replays have waited on purpose.
@@ -184,7 +184,7 @@ impl Meters {
     /// Records that a pipeline has finished `count` deliveries. `is_drained`: no more messages waited behind
     /// them.
     pub(crate) fn end_batch(&self, pipeline: usize, count: usize, is_drained: bool) {
-        if let Some(gauge) = self.in_flight.of([]) {
+        if let Some(gauge) = self.in_flight.get([]) {
             gauge.decrement(size(count));
         }
         if let Some(batch) = locked(&self.batches_by_pipeline).get_mut(&pipeline) {
@@ -212,11 +212,11 @@ impl Meters {
             let DeliveryLabels { kind, published_ms, is_replay, .. } = flight.labels;
             let end = match flight.ending() {
                 Ending::Deferred => {
-                    self.put_off.count([]);
+                    self.put_off.increment([]);
                     continue;
                 }
                 Ending::Retried(reason) => {
-                    self.retries.count([reason.as_str()]);
+                    self.retries.increment([reason.as_str()]);
                     continue;
                 }
                 Ending::Decided(outcome) => {
@@ -226,13 +226,13 @@ impl Meters {
                     outcome.as_str()
                 }
                 Ending::DeadLettered(reason) => {
-                    self.dead.count([reason.as_str()]);
+                    self.dead.increment([reason.as_str()]);
                     DEAD_LETTER
                 }
             };
-            self.processed.count([kind, end]);
+            self.processed.increment([kind, end]);
             if is_replay {
-                self.replays.count([end]);
+                self.replays.increment([end]);
             }
             has_left = true;
         }
@@ -243,10 +243,10 @@ impl Meters {
 
     /// Counts a delivery that the broker itself dead-lettered, for this reason.
     pub(crate) fn count_broker_dead_letter(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
-        self.dead.count([reason.parse().map_or(OTHER, Reason::as_str)]);
-        self.processed.count([kind_of(event_type), DEAD_LETTER]);
+        self.dead.increment([reason.parse().map_or(OTHER, Reason::as_str)]);
+        self.processed.increment([kind_of(event_type), DEAD_LETTER]);
         if is_replay {
-            self.replays.count([DEAD_LETTER]);
+            self.replays.increment([DEAD_LETTER]);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::matching::{LookupResult, MappingSource, Reason, Strategy, recorded_ou
 use crate::queue::ClosedBy;
 use crate::telemetry::metrics::Kind::{Counter, Gauge, Histogram};
 use crate::telemetry::metrics::Values::{self, Closed};
-use crate::telemetry::metrics::{LabelOf as Label, series};
+use crate::telemetry::metrics::{LabelValues as Label, series};
 
 /// The label of an event type on which we do not act.
 pub(super) const UNKNOWN: &str = "unknown";

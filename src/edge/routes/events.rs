@@ -49,10 +49,10 @@ pub(in crate::edge) async fn events(
     let mut incoming = Incoming::now(&headers, token.publisher());
     let items = split(&bytes, format)?;
     if let Some(attributes) = &attributes {
-        one_event(&items)?;
+        require_single_event(&items)?;
         incoming.attributes = attributes;
     }
-    let events_read = take(items, incoming, &token)?;
+    let events_read = read_all(items, incoming, &token)?;
     let (events, messages): (Vec<_>, Vec<_>) =
         events_read.into_iter().map(|event| (event.receipt, event.message)).unzip();
     publish(&edge, permit, messages.into_iter().flatten().collect(), deadline).await?;
@@ -63,11 +63,11 @@ pub(in crate::edge) async fn events(
 }
 
 /// Reads every event, even after one that cannot be read, so that the sender learns of all errors.
-fn take(items: Vec<Item>, incoming: Incoming<'_>, token: &TokenCheck) -> Result<Vec<ReadEvent>, Problem> {
+fn read_all(items: Vec<Item>, incoming: Incoming<'_>, token: &TokenCheck) -> Result<Vec<ReadEvent>, Problem> {
     let (mut events_read, mut errors, total) = (Vec::with_capacity(items.len()), Vec::new(), items.len());
     for item in items {
         let pointer = item.pointer("");
-        match item.take(incoming) {
+        match item.read(incoming) {
             Ok(event) => {
                 if event.message.is_some() {
                     auth::check_company(token, event.company).map_err(|problem| problem.at(pointer))?;
@@ -92,9 +92,9 @@ enum Format {
 impl Format {
     /// Reads the format from the content type; no content type means JSON.
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let plain = |value: &str| value.trim().eq_ignore_ascii_case("identity");
-        if headers.get(CONTENT_ENCODING).is_some_and(|value| !value.to_str().is_ok_and(plain)) {
-            return Err(problem::unsupported("send the body as it is, without Content-Encoding"));
+        let is_identity = |value: &str| value.trim().eq_ignore_ascii_case("identity");
+        if headers.get(CONTENT_ENCODING).is_some_and(|value| !value.to_str().is_ok_and(is_identity)) {
+            return Err(problem::unsupported("send the body uncompressed, without Content-Encoding"));
         }
         let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Self::Json) };
         let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
@@ -124,8 +124,8 @@ impl Item {
         self.index.map(|index| format!("/{index}")).unwrap_or_default() + inside
     }
 
-    fn take(self, incoming: Incoming<'_>) -> Result<ReadEvent, ErrorItem> {
-        incoming.take(self.bytes.clone()).map_err(|malformed| {
+    fn read(self, incoming: Incoming<'_>) -> Result<ReadEvent, ErrorItem> {
+        incoming.read(self.bytes.clone()).map_err(|malformed| {
             let line = self.line.map(|line| format!("line {line}: ")).unwrap_or_default();
             let detail = format!("{line}{}", malformed.message);
             ErrorItem { pointer: self.pointer(&malformed.pointer), detail }
@@ -133,7 +133,7 @@ impl Item {
     }
 }
 
-/// Splits the body into its events, each with its bytes as they were sent.
+/// Splits the body into its events, each with its original bytes.
 fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
     let items = match format {
         Format::Lines => lines(body),
@@ -148,12 +148,12 @@ fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
 
 /// Checks that the body is a single event: in binary mode the headers describe one event, and further
 /// events would be treated as duplicates of it.
-fn one_event(items: &[Item]) -> Result<(), Problem> {
+fn require_single_event(items: &[Item]) -> Result<(), Problem> {
     match items {
         [Item { index: None, .. }] => Ok(()),
         _ => Err(problem::malformed(
             "",
-            "with ce-specversion (binary mode) the body is one event; send several as \
+            "in binary mode (with the header ce-specversion) the body must be a single event; send several as \
              application/cloudevents-batch+json, without ce- headers; nothing was queued",
         )),
     }
@@ -173,12 +173,13 @@ fn lines(body: &Bytes) -> Vec<Item> {
 }
 
 fn array(body: &Bytes) -> Result<Vec<Item>, Problem> {
-    let wrong = |detail: String| problem::malformed("", format!("{detail}; nothing was queued"));
-    let text = std::str::from_utf8(body)
-        .map_err(|error| wrong(format!("the body is not UTF-8 (from byte {} on)", error.valid_up_to())))?;
+    let refuse = |detail: String| problem::malformed("", format!("{detail}; nothing was queued"));
+    let text = std::str::from_utf8(body).map_err(|error| {
+        refuse(format!("the body is not valid UTF-8, from byte {} on", error.valid_up_to()))
+    })?;
     // The array is split, not parsed: each event keeps its bytes, its numbers and the order of its keys.
     let raws: Vec<&RawValue> =
-        serde_json::from_str(text).map_err(|error| wrong(format!("the body is not JSON: {error}")))?;
+        serde_json::from_str(text).map_err(|error| refuse(format!("the body is not JSON: {error}")))?;
     let item = |(index, raw): (usize, &RawValue)| {
         let bytes = body.slice_ref(raw.get().as_bytes());
         Item { bytes, index: Some(index), line: None }

@@ -16,33 +16,33 @@ use crate::edge::sink::{Depth, SinkHealth};
 use crate::edge::state::Edge;
 use crate::http::health::{self, Check, Health};
 
-/// The part of the response besides the checks.
+/// What the response has in addition to the checks.
 #[derive(Serialize)]
 pub(in crate::edge) struct Spooled {
     spool: Depth,
 }
 
-/// Responds with 503 if the role that runs alongside in this process is stuck, otherwise with 200.
+/// Responds with 503 if the other role in this process is stuck, otherwise with 200.
 pub(in crate::edge) async fn live(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health<()>>) {
     health::live(checks(&edge, edge.sink.health()))
 }
 
 /// Responds with 200 while an event posted now would be durably accepted. The status is `degraded`, with the
-/// reasons, if events are not accepted in the usual way, or if the role that runs alongside in this process
-/// has a problem. A load balancer must keep sending requests then.
+/// reasons, if events are not accepted in the usual way, or if the other role in this process has a problem. A
+/// load balancer must keep sending requests in this state.
 pub(in crate::edge) async fn ready(State(edge): State<Arc<Edge>>) -> (StatusCode, Json<Health<Spooled>>) {
     let health = edge.sink.health();
     let accepts = health.accepts && !edge.shutdown.is_cancelled();
     let spool = health.spool;
     let checks = checks(&edge, health);
-    let all_is_well = checks.iter().all(|check| check.finding.reasons.is_empty());
-    let spooled = spool.filter(|_| !all_is_well).map(|spool| Spooled { spool });
+    let is_ok = checks.iter().all(|check| check.finding.reasons.is_empty());
+    let spooled = spool.filter(|_| !is_ok).map(|spool| Spooled { spool });
     health::ready(accepts, checks, spooled)
 }
 
 fn checks(edge: &Edge, health: SinkHealth) -> Vec<Check> {
     let mut checks = edge.record.checks(edge.findings(health));
-    checks.extend(edge.alongside.iter().flat_map(|report| report()));
+    checks.extend(edge.other_role.iter().flat_map(|report| report()));
     checks
 }
 

@@ -16,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::tokens::Scope;
 
 /// Responds with 200 once the event is durably queued, or if there is nothing to do for its trigger (PING
-/// and unknown triggers). An unreadable event is queued too, because Cal.com does not send anything twice.
+/// and unknown triggers). An unreadable event is queued too, because Cal.com does not resend it.
 pub(in crate::edge) async fn calcom(
     State(edge): State<Arc<Edge>>,
     Extension(permit): Extension<RequestPermit>,
@@ -26,7 +26,7 @@ pub(in crate::edge) async fn calcom(
     let bytes = read_body(&edge, request, deadline).await?;
     auth::check_calcom(&edge, &headers, &bytes)?;
     let size = bytes.len();
-    respond(&edge, permit, Incoming::now(&headers, "calcom").take_anything(bytes), size, deadline).await
+    respond(&edge, permit, Incoming::now(&headers, "calcom").read_leniently(bytes), size, deadline).await
 }
 
 /// Responds with 200 and the event's id once the event is durably queued, or if it contains no booking (like
@@ -51,7 +51,7 @@ pub(in crate::edge) async fn retell(
         auth::check_gateway(&edge, &headers, &bytes)?;
     }
     let size = bytes.len();
-    let event = incoming.take_anything(bytes);
+    let event = incoming.read_leniently(bytes);
     if event.message.is_some() {
         auth::check_company(&token, event.company)?;
     }

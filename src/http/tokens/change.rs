@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// Why the token file could not be changed. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError<E> {
-    /// The file or its directory does not allow the change.
-    #[error("{path:?} cannot be {what}: {source}; it is unchanged")]
+    /// The file or its directory cannot be read, locked or written.
+    #[error("{path:?} cannot be {what}: {source}; the file is unchanged")]
     File {
         /// The file as configured.
         path: PathBuf,
@@ -34,41 +34,41 @@ pub fn change<T, E>(
     change: impl FnOnce(&str) -> Result<(String, T), E>,
 ) -> Result<T, ChangeError<E>> {
     let failed = |what| move |source| ChangeError::File { path: path.to_owned(), what, source };
-    // A symbolic link stays one: its target is replaced.
-    let real = match path.canonicalize() {
+    // A symbolic link is kept: its target is replaced.
+    let target = match path.canonicalize() {
         Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
-        real => real.map_err(failed("found"))?,
+        target => target.map_err(failed("found"))?,
     };
-    let directory = real.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The lock is released when the file is closed.
     let lock = File::open(directory).map_err(failed("locked"))?;
     lock.lock().map_err(failed("locked"))?;
-    let before = match std::fs::read_to_string(&real) {
+    let before = match std::fs::read_to_string(&target) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         text => Some(text.map_err(failed("read"))?),
     };
     let (text, result) = change(before.as_deref().unwrap_or_default()).map_err(ChangeError::Refused)?;
-    let name = real.file_name().unwrap_or_default().to_string_lossy();
-    let beside = directory.join(format!(".{name}.{}", uuid::Uuid::new_v4().simple()));
-    let replaced = replace(&real, &beside, &text, before.is_some()).and_then(|()| lock.sync_all());
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = directory.join(format!(".{name}.{}", uuid::Uuid::new_v4().simple()));
+    let replaced = replace(&target, &temporary, &text, before.is_some()).and_then(|()| lock.sync_all());
     if replaced.is_err() {
         // It may not exist.
-        let _ = std::fs::remove_file(&beside);
+        let _ = std::fs::remove_file(&temporary);
     }
     replaced.map_err(failed("replaced"))?;
     Ok(result)
 }
 
-fn replace(real: &Path, beside: &Path, text: &str, is_there: bool) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
+fn replace(target: &Path, temporary: &Path, text: &str, exists: bool) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
     file.write_all(text.as_bytes())?;
-    if is_there {
-        let (old, new) = (std::fs::metadata(real)?, file.metadata()?);
+    if exists {
+        let (old, new) = (std::fs::metadata(target)?, file.metadata()?);
         if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
             std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
         }
         file.set_permissions(std::fs::Permissions::from_mode(old.mode() & 0o7777))?;
     }
     file.sync_all()?;
-    std::fs::rename(beside, real)
+    std::fs::rename(temporary, target)
 }

@@ -6,8 +6,8 @@
 //! 88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589  gateway in Hamburg
 //! ```
 //!
-//! After the hash comes a name for people (such a token may do everything, and never expires), or a JSON
-//! object with the token's terms. A line whose terms are not understood is skipped, and its token is refused.
+//! After the hash comes only a name (the token is then unlimited and never expires), or a JSON object with the
+//! token's terms. A line whose terms cannot be read is skipped, and its token is refused.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -30,7 +30,7 @@ pub enum Scope {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
-    /// Its name for people; not unique if the file was not written by hostmatch.
+    /// Its name; not unique if the file was not written by hostmatch.
     #[serde(default)]
     pub name: String,
     /// The routes; empty means all of them.
@@ -100,7 +100,7 @@ pub(super) fn hash(secret: &str) -> Hash {
 }
 
 /// Reads one line. Returns `None` for a blank line or a comment. An error must never quote the line, because
-/// somebody may have written the token itself.
+/// it may contain the token itself instead of the hash.
 ///
 /// # Errors
 /// Fails with a description of the problem.
@@ -109,9 +109,9 @@ pub fn read_line(line: &str) -> Result<Option<Token>, &'static str> {
     if line.is_empty() {
         return Ok(None);
     }
-    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let (digest, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let mut hash = [0; 32];
-    hex::decode_to_slice(word, &mut hash).map_err(|_| "has no SHA-256 in hex")?;
+    hex::decode_to_slice(digest, &mut hash).map_err(|_| "does not begin with a SHA-256 in hex")?;
     let rest = rest.trim();
     let terms = if rest.starts_with('{') {
         serde_json::from_str(rest).map_err(|_| "has terms that this version does not understand")?
@@ -145,37 +145,40 @@ mod tests {
             let old = Token::new("foo", Terms { name: name.to_owned(), ..Terms::default() });
             assert_eq!(read_line(&line), Ok(Some(old)), "{line}");
         }
-        for nothing in ["", "  ", "# all", &format!("#{hash}")] {
-            assert_eq!(read_line(nothing), Ok(None));
+        for blank in ["", "  ", "# all", &format!("#{hash}")] {
+            assert_eq!(read_line(blank), Ok(None));
         }
-        for wrong in [
+        for invalid in [
             "foo",
             &hash[1..],
             &format!("{hash} {{\"name\":\"x\",\"only\":1}}"),
             &format!("{hash} {{\"scopes\":[\"all\"]}}"),
             &format!("{hash} {{"),
         ] {
-            assert!(read_line(wrong).is_err(), "{wrong}");
+            assert!(read_line(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn terms_are_limits() {
-        let all = Terms::default();
+    fn terms_limit_a_token() {
+        let unlimited = Terms::default();
         assert!(
-            all.allows(Scope::Retell)
-                && all.covers(None)
-                && all.covers(Some(7))
-                && !all.has_expired(OffsetDateTime::UNIX_EPOCH)
+            unlimited.allows(Scope::Retell)
+                && unlimited.covers(None)
+                && unlimited.covers(Some(7))
+                && !unlimited.has_expired(OffsetDateTime::UNIX_EPOCH)
         );
-        let some = Terms {
+        let limited = Terms {
             scopes: vec![Scope::Events],
             companies: vec![15],
             expires: Some(OffsetDateTime::UNIX_EPOCH),
-            ..all
+            ..unlimited
         };
-        assert!(some.allows(Scope::Events) && !some.allows(Scope::Retell));
-        assert!(some.covers(Some(15)) && !some.covers(Some(16)) && !some.covers(None));
-        assert!(some.has_expired(OffsetDateTime::UNIX_EPOCH), "the moment itself counts as expired");
+        assert!(limited.allows(Scope::Events) && !limited.allows(Scope::Retell));
+        assert!(limited.covers(Some(15)) && !limited.covers(Some(16)) && !limited.covers(None));
+        assert!(
+            limited.has_expired(OffsetDateTime::UNIX_EPOCH),
+            "a token is expired at the very time of its expiry"
+        );
     }
 }

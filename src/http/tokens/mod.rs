@@ -25,21 +25,21 @@ use rate_limit::RateLimits;
 #[derive(Debug)]
 pub(crate) struct Tokens {
     path: Option<PathBuf>,
-    read: Mutex<Option<(Stamp, Vec<Known>)>>,
+    loaded: Mutex<Option<(FileVersion, Vec<KnownToken>)>>,
     limits: RateLimits,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownToken {
     hash: Hash,
     terms: Arc<Terms>,
 }
 
-/// The result of checking a token.
+/// Whether a token may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Checked {
+pub(crate) enum TokenState {
     /// The token is in the file and may be used.
-    Good(Arc<Terms>),
+    Valid(Arc<Terms>),
     /// The token is not in the file.
     Unknown,
     /// The token has expired.
@@ -51,13 +51,13 @@ pub(crate) enum Checked {
 /// Identifies a version of the file. The inode distinguishes a file that was replaced by another of
 /// the same length within one tick of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileVersion {
     modified: Option<SystemTime>,
     length: u64,
     inode: u64,
 }
 
-impl Stamp {
+impl FileVersion {
     fn of(metadata: &Metadata) -> Self {
         Self { modified: metadata.modified().ok(), length: metadata.len(), inode: metadata.ino() }
     }
@@ -68,7 +68,7 @@ impl Tokens {
     /// `rate` requests per second; 0 means no limit.
     pub(crate) fn new(path: &Path, rate: u32) -> Self {
         let path = (!path.as_os_str().is_empty()).then(|| path.to_owned());
-        Self { path, read: Mutex::new(None), limits: RateLimits::new(rate) }
+        Self { path, loaded: Mutex::new(None), limits: RateLimits::new(rate) }
     }
 
     /// Returns whether a token file is configured.
@@ -80,12 +80,12 @@ impl Tokens {
     ///
     /// # Errors
     /// Fails if the file cannot be read; then no token is accepted.
-    pub(crate) async fn check(&self, token: &str) -> std::io::Result<Checked> {
+    pub(crate) async fn check(&self, token: &str) -> std::io::Result<TokenState> {
         self.refresh().await?;
         let hash = file::hash(token);
         let found = {
-            let read = locked(&self.read);
-            let known = read.as_ref().map_or(&[][..], |(_, known)| known);
+            let loaded = locked(&self.loaded);
+            let known = loaded.as_ref().map_or(&[][..], |(_, known)| known);
             // Compares with every token, so that the time reveals nothing about the list.
             let found = known
                 .iter()
@@ -93,11 +93,11 @@ impl Tokens {
             found.map(|known| Arc::clone(&known.terms))
         };
         Ok(match found {
-            None => Checked::Unknown,
-            Some(terms) if terms.has_expired(OffsetDateTime::now_utc()) => Checked::Expired,
-            Some(terms) => match self.limits.take(hash, Instant::now()) {
-                Ok(()) => Checked::Good(terms),
-                Err(wait) => Checked::TooFast(wait),
+            None => TokenState::Unknown,
+            Some(terms) if terms.has_expired(OffsetDateTime::now_utc()) => TokenState::Expired,
+            Some(terms) => match self.limits.try_acquire(hash, Instant::now()) {
+                Ok(()) => TokenState::Valid(terms),
+                Err(wait) => TokenState::TooFast(wait),
             },
         })
     }
@@ -105,37 +105,37 @@ impl Tokens {
     /// Reads the file if it has changed since the last read.
     ///
     /// # Errors
-    /// Fails if the file cannot be read; the tokens that were read before are forgotten.
+    /// Fails if the file cannot be read; then no token is known.
     pub(crate) async fn refresh(&self) -> std::io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let read = self.reload(path).await;
         if read.is_err() {
-            *locked(&self.read) = None;
+            *locked(&self.loaded) = None;
         }
         read
     }
 
     async fn reload(&self, path: &Path) -> std::io::Result<()> {
-        // The stamp is read before the text, so that a change in between is noticed the next time.
-        let stamp = Stamp::of(&tokio::fs::metadata(path).await?);
-        if locked(&self.read).as_ref().is_some_and(|(known, _)| *known == stamp) {
+        // The version is read before the content, so that a change in between is detected at the next check.
+        let version = FileVersion::of(&tokio::fs::metadata(path).await?);
+        if locked(&self.loaded).as_ref().is_some_and(|(loaded, _)| *loaded == version) {
             return Ok(());
         }
         let known = parse(&tokio::fs::read_to_string(path).await?);
         tracing::info!(tokens = known.len(), "read edge.tokens_file");
-        self.limits.keep(|hash| known.iter().any(|one| one.hash == *hash));
-        *locked(&self.read) = Some((stamp, known));
+        self.limits.retain(|hash| known.iter().any(|one| one.hash == *hash));
+        *locked(&self.loaded) = Some((version, known));
         Ok(())
     }
 }
 
 /// Parses the file; skips lines that cannot be read.
-fn parse(text: &str) -> Vec<Known> {
+fn parse(text: &str) -> Vec<KnownToken> {
     let mut known = Vec::new();
     for (index, line) in text.lines().enumerate() {
         match read_line(line) {
             Ok(None) => {}
-            Ok(Some(token)) => known.push(Known { hash: token.hash, terms: Arc::new(token.terms) }),
+            Ok(Some(token)) => known.push(KnownToken { hash: token.hash, terms: Arc::new(token.terms) }),
             Err(problem) => {
                 let line = index + 1;
                 tracing::warn!(line, problem, "skipped an invalid line in edge.tokens_file");

@@ -1,5 +1,5 @@
-//! Limits the rate of each token: to a number of requests per second, of which as many may come at once after
-//! a pause.
+//! Limits each token to a number of requests per second. After a pause, the requests of one second may arrive
+//! at once.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::file::Hash;
 use crate::runtime::locked;
 
-/// The rate limit of every token that was used lately.
+/// The rate limits of all tokens that have been used.
 #[derive(Debug)]
 pub(super) struct RateLimits {
     /// The time between two evenly spread requests. `None` means no limit.
@@ -28,7 +28,7 @@ impl RateLimits {
     }
 
     /// Counts a request, or returns the time to wait until it is allowed.
-    pub(super) fn take(&self, token: Hash, now: Instant) -> Result<(), Duration> {
+    pub(super) fn try_acquire(&self, token: Hash, now: Instant) -> Result<(), Duration> {
         let Some(interval) = self.interval else { return Ok(()) };
         let mut due = locked(&self.due);
         let due = due.entry(token).or_insert(now);
@@ -42,7 +42,7 @@ impl RateLimits {
     }
 
     /// Forgets the tokens that are no longer `known`.
-    pub(super) fn keep(&self, known: impl Fn(&Hash) -> bool) {
+    pub(super) fn retain(&self, known: impl Fn(&Hash) -> bool) {
         locked(&self.due).retain(|token, _| known(token));
     }
 }
@@ -56,18 +56,21 @@ mod tests {
         let (limits, now) = (RateLimits::new(4), Instant::now());
         let (one, other) = ([1; 32], [2; 32]);
         for _ in 0..4 {
-            assert_eq!(limits.take(one, now), Ok(()));
+            assert_eq!(limits.try_acquire(one, now), Ok(()));
         }
-        assert_eq!(limits.take(one, now), Err(Duration::from_millis(250)));
-        assert_eq!(limits.take(other, now), Ok(()), "another token has its own limit");
+        assert_eq!(limits.try_acquire(one, now), Err(Duration::from_millis(250)));
+        assert_eq!(limits.try_acquire(other, now), Ok(()), "another token has its own limit");
         let soon = now + Duration::from_millis(250);
-        assert_eq!(limits.take(one, soon), Ok(()));
-        assert!(limits.take(one, soon).is_err());
+        assert_eq!(limits.try_acquire(one, soon), Ok(()));
+        assert!(limits.try_acquire(one, soon).is_err());
         let later = now + Duration::from_secs(60);
-        let at_once = (0..9).filter(|_| limits.take(one, later).is_ok()).count();
-        assert_eq!(at_once, 4, "a pause saves up a second's worth");
-        assert!((0..99).all(|_| RateLimits::new(0).take(one, now).is_ok()));
+        let at_once = (0..9).filter(|_| limits.try_acquire(one, later).is_ok()).count();
+        assert_eq!(at_once, 4, "after a pause, the requests of one second are allowed at once");
+        assert!((0..99).all(|_| RateLimits::new(0).try_acquire(one, now).is_ok()));
         let slow = RateLimits::new(1);
-        assert_eq!((slow.take(one, now), slow.take(one, now)), (Ok(()), Err(Duration::from_secs(1))));
+        assert_eq!(
+            (slow.try_acquire(one, now), slow.try_acquire(one, now)),
+            (Ok(()), Err(Duration::from_secs(1)))
+        );
     }
 }

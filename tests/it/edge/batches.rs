@@ -13,7 +13,7 @@ async fn events_are_accepted_alone_in_an_array_or_as_lines() {
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     let accepted: Value = response.json().await.unwrap();
     assert_eq!(accepted, json!({"events": [{"id": "01KHX3M6ZQ8T0C4V6B2N8P1R5S", "status": "queued"}]}));
-    site.take_one().await;
+    site.drain_one().await;
 
     let a = r#"{"event_id":"a", "event":"appointment.created","calcom_booking":{"uid":"u1","price":1.10}}"#;
     let b = r#"{"calcom_booking":{"uid":"u2"},  "event":"appointment.updated","event_id":"b"}"#;
@@ -27,7 +27,7 @@ async fn events_are_accepted_alone_in_an_array_or_as_lines() {
         let expected = [("a", "queued"), ("c", "ignored"), ("b", "queued")]
             .map(|(id, status)| json!({"id": id, "status": status}));
         assert_eq!(accepted, json!({"events": expected}));
-        let messages = site.take().await;
+        let messages = site.drain().await;
         assert_eq!(messages.len(), 2);
         assert_eq!((&messages[0].body[..], &messages[1].body[..]), (a.as_bytes(), b.as_bytes()));
         assert_eq!(messages[1].routing_key, "appointment.updated");
@@ -99,12 +99,12 @@ async fn other_formats_are_refused_with_415() {
     }
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""] {
         let response = send(&site, content_type, fixture("native-minimal")).await;
-        assert_eq!(refused(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+        assert_eq!(refusal_status(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
     }
     let token = bearer(TOKEN);
     let headers = [("authorization", token.as_str()), ("content-encoding", "gzip")];
     let response = site.post(EVENTS, &headers, fixture("native-minimal")).await;
-    assert_eq!(refused(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(refusal_status(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(site.is_empty().await);
     site.close().await;
 }

@@ -23,7 +23,7 @@ async fn the_gateways_event_becomes_a_message_with_its_bytes_untouched() {
     let before_ms = now_ms();
     let answer = json_body(site.post(RETELL, &headers, body.clone()).await).await;
     assert_eq!(answer, json!({"status": "queued", "id": "01KHX3M6ZQ8T0C4V6B2N8P1R5S"}));
-    let message = site.take_one().await;
+    let message = site.drain_one().await;
     assert_eq!(message.body, body);
     assert_eq!(message.routing_key, "appointment.created");
     assert_eq!(message.message_type.as_deref(), Some("appointment.created"));
@@ -45,7 +45,7 @@ async fn the_gateway_may_sign_instead() {
     for (path, signature) in [(RETELL, good.clone()), (EVENTS, format!("sha256={good}"))] {
         let response = site.post(path, &[("x-hostmatch-signature", &signature)], body.clone()).await;
         assert!(response.status().is_success());
-        assert_eq!(site.take_one().await.body, body);
+        assert_eq!(site.drain_one().await.body, body);
     }
     for path in [RETELL, EVENTS] {
         let altered = [&body[..], b" "].concat();
@@ -59,7 +59,7 @@ async fn the_gateway_may_sign_instead() {
         ] {
             let response = site.post(path, &headers, body).await;
             assert!(response.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
-            assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "{path} {headers:?}");
+            assert_eq!(refusal_status(response).await, StatusCode::UNAUTHORIZED, "{path} {headers:?}");
         }
     }
     assert!(site.is_empty().await);
@@ -75,15 +75,19 @@ async fn unsigned_events_are_accepted_only_if_configured() {
     .await;
     for (path, name) in [(RETELL, "native-minimal"), (EVENTS, "native-minimal"), (CALCOM, "calcom-created")] {
         assert!(site.post(path, &[], fixture(name)).await.status().is_success(), "{path}");
-        site.take_one().await;
+        site.drain_one().await;
     }
     let wrong = [("x-hostmatch-signature", "0".repeat(64))];
     let headers = [(wrong[0].0, wrong[0].1.as_str())];
     let response = site.post(RETELL, &headers, fixture("native-minimal")).await;
-    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "credentials that are given must be valid");
+    assert_eq!(
+        refusal_status(response).await,
+        StatusCode::UNAUTHORIZED,
+        "a credential that is sent must be valid"
+    );
     let headers = [("x-cal-signature-256", "no-secret-provided")];
     let response = site.post(CALCOM, &headers, fixture("calcom-created")).await;
-    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refusal_status(response).await, StatusCode::UNAUTHORIZED);
     assert!(site.is_empty().await);
     site.close().await;
 }
@@ -96,15 +100,18 @@ async fn a_token_is_revoked_by_removing_its_line() {
     let body = fixture("native-minimal");
     assert_eq!(site.post(EVENTS, &headers, body.clone()).await.status(), StatusCode::ACCEPTED);
     std::fs::write(&file, token_line("tok_nord_2")).unwrap();
-    assert_eq!(refused(site.post(EVENTS, &headers, body.clone()).await).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        refusal_status(site.post(EVENTS, &headers, body.clone()).await).await,
+        StatusCode::UNAUTHORIZED
+    );
     let other = bearer("tok_nord_2");
     let headers = [("authorization", other.as_str())];
     assert_eq!(site.post(EVENTS, &headers, body.clone()).await.status(), StatusCode::ACCEPTED);
     std::fs::remove_file(&file).unwrap();
     let response = site.post(EVENTS, &headers, body).await;
     assert!(response.headers().contains_key("retry-after"));
-    assert_eq!(refused(response).await, StatusCode::SERVICE_UNAVAILABLE, "not the sender's fault");
-    assert_eq!(site.take().await.len(), 2);
+    assert_eq!(refusal_status(response).await, StatusCode::SERVICE_UNAVAILABLE, "not the sender's fault");
+    assert_eq!(site.drain().await.len(), 2);
     site.close().await;
 }
 

@@ -4,7 +4,7 @@ use super::site::*;
 
 /// Everything runs on this test's own thread, so its subscriber sees all of it.
 #[tokio::test]
-async fn no_log_line_shows_anything_of_a_person_or_a_secret() {
+async fn no_log_line_contains_personal_data_or_a_secret() {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -1,4 +1,4 @@
-//! Tests the edge over real HTTP, with a real queue behind it: accepted events are in the queue, refused
+//! Tests the edge over real HTTP, with a real queue: accepted events are in the queue, refused
 //! events are not, and every refusal states its reason.
 
 pub(crate) mod site;

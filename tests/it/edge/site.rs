@@ -42,14 +42,18 @@ impl Site {
     pub(super) async fn open_with(change: impl FnOnce(&mut EdgeConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/queue.db", dir.path().display());
-        Self::on(dir, &url, change).await
+        Self::with_queue_url(dir, &url, change).await
     }
 
-    pub(super) async fn on(dir: TempDir, queue_url: &str, change: impl FnOnce(&mut EdgeConfig)) -> Self {
-        Self::in_front_of(dir, &queue_config(queue_url), change).await
+    pub(super) async fn with_queue_url(
+        dir: TempDir,
+        queue_url: &str,
+        change: impl FnOnce(&mut EdgeConfig),
+    ) -> Self {
+        Self::with_queue(dir, &queue_config(queue_url), change).await
     }
 
-    pub(super) async fn in_front_of(
+    pub(super) async fn with_queue(
         dir: TempDir,
         queue: &QueueConfig,
         change: impl FnOnce(&mut EdgeConfig),
@@ -86,7 +90,7 @@ impl Site {
     }
 
     /// Removes all messages from the queue and returns them.
-    pub(super) async fn take(&self) -> Vec<Message> {
+    pub(super) async fn drain(&self) -> Vec<Message> {
         let mut consumer = self.queue.consumer(Source::Bookings, LIMITS);
         let (never, idle) = (Shutdown::new(), Some(Duration::ZERO));
         let mut messages = Vec::new();
@@ -98,8 +102,8 @@ impl Site {
         messages
     }
 
-    pub(super) async fn take_one(&self) -> Message {
-        let messages = self.take().await;
+    pub(super) async fn drain_one(&self) -> Message {
+        let messages = self.drain().await;
         assert_eq!(messages.len(), 1, "one message in the queue");
         messages.into_iter().next().unwrap()
     }
@@ -188,7 +192,8 @@ pub(super) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// Returns the status of a refusal and its problem document, which has the same status.
+/// Returns the status of a refusal and its problem document. Checks that the document has the same status, and
+/// that the contract lists its type.
 pub(super) async fn problem(response: Response) -> (StatusCode, Value) {
     let status = response.status();
     assert_eq!(response.headers()["content-type"], "application/problem+json", "{status}");
@@ -203,7 +208,7 @@ pub(super) async fn problem(response: Response) -> (StatusCode, Value) {
     (status, document)
 }
 
-pub(super) async fn refused(response: Response) -> StatusCode {
+pub(super) async fn refusal_status(response: Response) -> StatusCode {
     problem(response).await.0
 }
 

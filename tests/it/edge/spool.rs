@@ -1,5 +1,4 @@
-//! While the broker does not confirm, the edge continues to accept events: order, limits, and the health
-//! route.
+//! Tests that the edge accepts events while the broker does not confirm: order, limits, and the health route.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -22,7 +21,7 @@ use crate::support::proxy::{Mode, Proxy};
 use crate::support::report::{self, Row};
 use crate::support::{amqp_url, eventually, unique};
 
-/// Long enough for a slow machine; a passing test never waits this long.
+/// Long enough for a slow machine; a passing test does not wait this long.
 pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// An edge with a spool, and a broker that can be cut off.
@@ -38,26 +37,29 @@ pub(super) struct Rig {
 impl Rig {
     /// Starts the edge with a connected broker.
     pub(super) async fn open(change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
-        Self::on(&amqp_url(), change).await
+        Self::open_on(&amqp_url(), change).await
     }
 
-    pub(super) async fn on(broker: &str, change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
+    pub(super) async fn open_on(
+        broker: &str,
+        change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig),
+    ) -> Self {
         let proxy = Proxy::start(&Proxy::target(broker)).await;
-        let mut behind = queue_config(broker);
-        behind.prefix = unique("test");
-        behind.connect_timeout = Duration::from_secs(10);
-        behind.confirm_timeout = Duration::from_secs(2);
-        let mut queue = behind.clone();
+        let mut direct = queue_config(broker);
+        direct.prefix = unique("test");
+        direct.connect_timeout = Duration::from_secs(10);
+        direct.confirm_timeout = Duration::from_secs(2);
+        let mut queue = direct.clone();
         queue.url = hostmatch::config::Secret::new(proxy.url(broker));
         let dir = tempfile::tempdir().unwrap();
         let (spool, tokens) = (dir.path().join("spool.db"), dir.path().join("tokens"));
         let mut edge = EdgeConfig { spool, allow_unsigned: true, ..edge_config(tokens) };
         change(&mut edge, &mut queue);
-        let site = Site::in_front_of(dir, &queue, |config| *config = edge).await;
-        let received = Received::subscribe(&behind).await;
+        let site = Site::with_queue(dir, &queue, |config| *config = edge).await;
+        let received = Received::subscribe(&direct).await;
         let (began, attempted) = (Instant::now(), Cell::new(0));
-        let rig = Self { site, proxy, received, began, attempted, _cleanup: Cleanup::Broker(behind) };
-        rig.until("ready").await;
+        let rig = Self { site, proxy, received, began, attempted, _cleanup: Cleanup::Broker(direct) };
+        rig.wait_for_status("ready").await;
         rig
     }
 
@@ -65,7 +67,7 @@ impl Rig {
     pub(super) async fn cut_broker(&self) {
         self.proxy.set(Mode::Refuse);
         self.proxy.cut();
-        eventually("the edge has noticed", WAIT_TIMEOUT, async || {
+        eventually("the edge reports the outage", WAIT_TIMEOUT, async || {
             (self.ready().await.1["status"] != "ready").then_some(())
         })
         .await;
@@ -89,15 +91,15 @@ impl Rig {
         (response.status(), response.json().await.unwrap())
     }
 
-    pub(super) async fn until(&self, status: &str) {
+    pub(super) async fn wait_for_status(&self, status: &str) {
         eventually(&format!("the edge is {status}"), WAIT_TIMEOUT, async || {
             (self.ready().await.1["status"] == status).then_some(())
         })
         .await;
     }
 
-    /// Writes the row of this scenario in the report. These events were accepted and have been received.
-    pub(super) async fn close_as(self, scenario: &str, accepted: &[String]) {
+    /// Writes the row of this scenario in the report, and closes. `accepted` are the ids of the accepted events.
+    pub(super) async fn report_and_close(self, scenario: &str, accepted: &[String]) {
         self.received.report(scenario, self.began, self.attempted.get(), accepted);
         self.close().await;
     }
@@ -114,7 +116,7 @@ pub(super) fn event(id: &str) -> String {
         .to_string()
 }
 
-/// The messages from the queue, in order, by event id.
+/// The event ids of the messages from the queue, in order.
 pub(super) struct Received {
     config: QueueConfig,
     pub(super) queue: Queue,
@@ -129,8 +131,8 @@ impl Received {
         Self { config: config.clone(), queue, consumer, ids: Vec::new() }
     }
 
-    /// Receives until all of these have arrived.
-    pub(super) async fn until_all(&mut self, ids: &[String]) {
+    /// Receives messages until all these events have arrived.
+    pub(super) async fn wait_for(&mut self, ids: &[String]) {
         let mut missing: BTreeSet<String> = ids.iter().cloned().collect();
         self.ids.iter().for_each(|id| {
             missing.remove(id);
@@ -150,11 +152,10 @@ impl Received {
         }
     }
 
-    /// Writes the row of a scenario: of this many attempted events these were accepted, and all of them
-    /// must have arrived.
+    /// Writes the row of a scenario in the report. Fails if one of the accepted events has not arrived.
     pub(super) fn report(&self, scenario: &str, began: Instant, attempted: usize, accepted: &[String]) {
-        let came: BTreeSet<&String> = self.ids.iter().collect();
-        let lost = accepted.iter().filter(|id| !came.contains(id)).count();
+        let arrived: BTreeSet<&String> = self.ids.iter().collect();
+        let lost = accepted.iter().filter(|id| !arrived.contains(id)).count();
         report::write(&Row {
             scenario: &format!("edge's spool: {scenario}"),
             backends: "RabbitMQ",
@@ -167,8 +168,8 @@ impl Received {
         assert_eq!(lost, 0, "{scenario}");
     }
 
-    /// Returns the ids in the order of first arrival: repeats after an unconfirmed publish do not count.
-    pub(super) fn first_comings(&self) -> Vec<String> {
+    /// Returns the ids in the order of first arrival, without the repeats after an unconfirmed publish.
+    pub(super) fn first_arrivals(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
         self.ids.iter().filter(|id| seen.insert(id.as_str())).cloned().collect()
     }
@@ -182,15 +183,15 @@ fn numbered(count: usize) -> Vec<String> {
 async fn an_outage_does_not_change_the_order_of_events() {
     let mut rig = Rig::open(|_, _| {}).await;
     let next = Cell::new(0);
-    let more = async |rig: &Rig, many: usize| {
-        for _ in 0..many {
+    let send_more = async |rig: &Rig, count: usize| {
+        for _ in 0..count {
             rig.assert_accepted(&format!("e{}", next.get())).await;
             next.set(next.get() + 1);
         }
     };
-    more(&rig, 10).await;
+    send_more(&rig, 10).await;
     rig.cut_broker().await;
-    more(&rig, 40).await;
+    send_more(&rig, 40).await;
     let (status, body) = rig.ready().await;
     assert_eq!((status, &body["status"]), (StatusCode::OK, &json!("degraded")), "{body}");
     assert_eq!(body["spool"]["messages"], 40, "{body}");
@@ -199,17 +200,17 @@ async fn an_outage_does_not_change_the_order_of_events() {
     rig.proxy.set(Mode::Pass);
     // This holds during the whole reconnect and drain.
     while rig.ready().await.1["status"] != "ready" {
-        more(&rig, 5).await;
+        send_more(&rig, 5).await;
         assert!(next.get() < 100_000, "the edge is never ready again");
     }
-    more(&rig, 10).await;
+    send_more(&rig, 10).await;
     let count = next.get();
     let (status, body) = rig.ready().await;
     assert_eq!((status, &body["status"], &body["reasons"]), (StatusCode::OK, &json!("ready"), &Value::Null));
     assert_eq!(body["spool"], Value::Null, "{body}");
-    rig.received.until_all(&numbered(count)).await;
-    assert_eq!(rig.received.first_comings(), numbered(count));
-    rig.close_as("broker away and back", &numbered(count)).await;
+    rig.received.wait_for(&numbered(count)).await;
+    assert_eq!(rig.received.first_arrivals(), numbered(count));
+    rig.report_and_close("broker away and back", &numbered(count)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,9 +218,9 @@ async fn only_the_first_requests_wait_for_a_silent_broker() {
     let mut rig = Rig::open(|_, queue| queue.confirm_timeout = Duration::from_secs(4)).await;
     rig.proxy.set(Mode::StallUpstream);
     let ids = numbered(60);
-    // The edge has not noticed the outage yet: these events wait for their confirms together.
-    let together = ids[..10].iter().map(|id| rig.assert_accepted(id));
-    futures_util::future::join_all(together).await;
+    // The edge does not know of the outage yet: these requests wait for their confirms at the same time.
+    let first_requests = ids[..10].iter().map(|id| rig.assert_accepted(id));
+    futures_util::future::join_all(first_requests).await;
     let others = async {
         for id in &ids[10..] {
             rig.assert_accepted(id).await;
@@ -231,10 +232,10 @@ async fn only_the_first_requests_wait_for_a_silent_broker() {
         .expect("each event waited for the silent broker in turn");
     assert_eq!(rig.ready().await.1["status"], "degraded");
     rig.proxy.set(Mode::Pass);
-    rig.until("ready").await;
-    rig.received.until_all(&ids).await;
-    assert_eq!(rig.received.first_comings()[10..], ids[10..]);
-    rig.close_as("silent broker", &ids).await;
+    rig.wait_for_status("ready").await;
+    rig.received.wait_for(&ids).await;
+    assert_eq!(rig.received.first_arrivals()[10..], ids[10..]);
+    rig.report_and_close("silent broker", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,7 +256,7 @@ async fn a_full_spool_refuses_events_and_keeps_its_content() {
         assert_eq!(reason, near, "the alarm is raised from 80 % on: {body}");
         warned |= near && status == StatusCode::OK;
     };
-    assert!(warned, "the edge was ready while the alarm was on");
+    assert!(warned, "the edge must be ready while the alarm is on");
     assert!((20..40).contains(&accepted.len()), "{}", accepted.len());
     assert_eq!(refused.headers()["retry-after"], "5");
     assert_eq!(problem(refused).await.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -264,12 +265,12 @@ async fn a_full_spool_refuses_events_and_keeps_its_content() {
     assert_eq!(rig.site.get("/health/live").await.status(), StatusCode::OK);
 
     rig.proxy.set(Mode::Pass);
-    rig.until("ready").await;
+    rig.wait_for_status("ready").await;
     accepted.push("afterwards".to_owned());
     rig.assert_accepted("afterwards").await;
-    rig.received.until_all(&accepted).await;
-    assert_eq!(rig.received.ids, accepted, "no refused event is in it");
-    rig.close_as("full", &accepted).await;
+    rig.received.wait_for(&accepted).await;
+    assert_eq!(rig.received.ids, accepted, "no refused event was spooled");
+    rig.report_and_close("full", &accepted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -285,26 +286,26 @@ async fn a_spool_past_its_age_limit_refuses_events_and_still_forwards() {
     let reasons = rig.ready().await.1["reasons"].to_string();
     assert!(reasons.contains("edge.spool_max_age"), "{reasons}");
     rig.proxy.set(Mode::Pass);
-    rig.until("ready").await;
+    rig.wait_for_status("ready").await;
     rig.assert_accepted("new").await;
     let ids = ["old", "new"].map(str::to_owned);
-    rig.received.until_all(&ids).await;
+    rig.received.wait_for(&ids).await;
     assert_eq!(rig.received.ids, ids);
-    rig.close_as("too old", &ids).await;
+    rig.report_and_close("too old", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_memory_alarm_and_a_size_limit_of_the_broker_lose_nothing() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
-    let mut rig = Rig::on(&broker.url(), |_, _| {}).await;
+    let mut rig = Rig::open_on(&broker.url(), |_, _| {}).await;
     broker.control(&["set_vm_memory_high_watermark", "0"]).await;
     let mut ids = numbered(30);
     for id in &ids {
         rig.assert_accepted(id).await;
     }
     assert_eq!(rig.ready().await.1["status"], "degraded");
-    // Two messages in the middle will never be accepted by the broker: the others do not wait behind them.
+    // The broker will never accept these two messages; the others must not wait for them.
     for id in ["large-1", "large-2"] {
         let large = event(id).replace("uid-1", &"x".repeat(3000));
         assert_eq!(rig.site.post(RETELL, &[], large).await.status(), StatusCode::OK);
@@ -314,19 +315,19 @@ async fn a_memory_alarm_and_a_size_limit_of_the_broker_lose_nothing() {
         rig.assert_accepted(&ids[n]).await;
     }
     // RabbitMQ 4 reads this setting once and caches it.
-    let lower = "application:set_env(rabbit, max_message_size, 2000), \
+    let set_limit = "application:set_env(rabbit, max_message_size, 2000), \
                  persistent_term:put(max_message_size, 2000).";
-    broker.control(&["eval", lower]).await;
+    broker.control(&["eval", set_limit]).await;
     broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
-    rig.received.until_all(&ids).await;
-    assert_eq!(rig.received.first_comings(), ids);
+    rig.received.wait_for(&ids).await;
+    assert_eq!(rig.received.first_arrivals(), ids);
     let set_aside = async || {
         let (status, body) = rig.ready().await;
         (status == StatusCode::OK && body["spool"]["messages"] == 0 && body["spool"]["set_aside"] == 2)
             .then_some(())
     };
     eventually("both are set aside and reported", WAIT_TIMEOUT, set_aside).await;
-    rig.close_as("broker without memory, then with a size limit", &ids).await;
+    rig.report_and_close("broker without memory, then with a size limit", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -344,36 +345,36 @@ async fn an_unroutable_event_is_kept_until_a_queue_accepts_it() {
     for id in &ids {
         rig.assert_accepted(id).await;
     }
-    rig.until("ready").await;
-    rig.received.until_all(&ids).await;
-    assert_eq!(rig.received.first_comings(), ids);
+    rig.wait_for_status("ready").await;
+    rig.received.wait_for(&ids).await;
+    assert_eq!(rig.received.first_arrivals(), ids);
     connection.close(200, "bye".into()).await.unwrap();
-    rig.close_as("no queue bound", &ids).await;
+    rig.report_and_close("no queue bound", &ids).await;
 }
 
-async fn refused_at_start(dir: TempDir, spool: PathBuf) -> (String, TempDir) {
-    let site = Site::on(dir, "amqp://guest@127.0.0.1:1", |config| config.spool = spool).await;
+async fn error_at_start(dir: TempDir, spool: PathBuf) -> (String, TempDir) {
+    let site = Site::with_queue_url(dir, "amqp://guest@127.0.0.1:1", |config| config.spool = spool).await;
     let error = site.server.await.unwrap().unwrap_err();
     assert!(matches!(error, EdgeError::Spool(_)), "{error}");
     (error.to_string(), site.dir)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unusable_spool_is_refused_at_startup_with_an_explanation() {
+async fn an_unusable_spool_is_error_at_startup_with_an_explanation() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("no/such/directory/spool.db");
-    let (error, dir) = refused_at_start(dir, missing).await;
+    let (error, dir) = error_at_start(dir, missing).await;
     assert!(error.starts_with("edge.spool: ") && error.contains("no/such/directory"), "{error}");
 
     let letter = dir.path().join("letter.txt");
     std::fs::write(&letter, "this is a letter to my grandmother, and quite long enough. ".repeat(40))
         .unwrap();
-    let (error, _dir) = refused_at_start(dir, letter).await;
+    let (error, _dir) = error_at_start(dir, letter).await;
     assert!(error.contains("not a SQLite file"), "{error}");
 
     let rig = Rig::open(|_, _| {}).await;
     let spool = rig.site.dir.path().join("spool.db");
-    let (error, _dir) = refused_at_start(tempfile::tempdir().unwrap(), spool).await;
+    let (error, _dir) = error_at_start(tempfile::tempdir().unwrap(), spool).await;
     assert!(error.contains("another edge uses it"), "{error}");
     rig.close().await;
 }

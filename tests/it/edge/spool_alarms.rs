@@ -11,18 +11,19 @@ use crate::support::broker::free_port;
 use crate::support::program::command;
 use crate::support::{Process, eventually, unique};
 
-const NEARLY: &str = "the spool is nearly full: repair the connection to the queue, or make room";
-const REFUSAL_MESSAGE: &str = "the spool accepts no events: they are refused while the queue is unavailable";
+const NEARLY_FULL_MESSAGE: &str =
+    "the spool is nearly full: repair the connection to the queue, or make room";
+const FULL_MESSAGE: &str = "the spool accepts no events: they are refused while the queue is unavailable";
 
-/// An edge that has never reached a broker.
-struct Alone {
+/// An edge whose broker is unreachable from the start.
+struct EdgeWithoutBroker {
     edge: Process,
     base: String,
     client: reqwest::Client,
     _home: tempfile::TempDir,
 }
 
-impl Alone {
+impl EdgeWithoutBroker {
     async fn start(settings: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut command = command(&["serve", "edge", "--listen", "127.0.0.1:0"]);
@@ -51,11 +52,11 @@ impl Alone {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn near_its_age_limit_the_spool_warns_and_still_accepts() {
-    let mut alone = Alone::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "10s")]).await;
-    assert_eq!(alone.post("old").await, StatusCode::OK);
+    let mut unconnected = EdgeWithoutBroker::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "10s")]).await;
+    assert_eq!(unconnected.post("old").await, StatusCode::OK);
     let mut warned = false;
     eventually("nothing more is accepted", WAIT_TIMEOUT, async || {
-        let (status, body) = alone.ready().await;
+        let (status, body) = unconnected.ready().await;
         let near = body["reasons"].to_string().contains("is close to edge.spool_max_age");
         assert!(
             !near || body["spool"]["oldest_seconds"].as_u64().unwrap() >= 8,
@@ -64,41 +65,41 @@ async fn near_its_age_limit_the_spool_warns_and_still_accepts() {
         if near && status == StatusCode::OK && !warned {
             warned = true;
             assert_eq!(
-                (body["status"].as_str(), alone.post("late").await),
+                (body["status"].as_str(), unconnected.post("late").await),
                 (Some("degraded"), StatusCode::OK)
             );
         }
         (status == StatusCode::SERVICE_UNAVAILABLE).then_some(())
     })
     .await;
-    assert!(warned, "the edge was ready while the alarm was on");
-    assert_eq!(alone.post("refused").await, StatusCode::SERVICE_UNAVAILABLE);
-    let line = alone.edge.wait_for_log(NEARLY).await;
+    assert!(warned, "the edge must be ready while the alarm is on");
+    assert_eq!(unconnected.post("refused").await, StatusCode::SERVICE_UNAVAILABLE);
+    let line = unconnected.edge.wait_for_log(NEARLY_FULL_MESSAGE).await;
     assert!(line["problem"].as_str().unwrap().contains("edge.spool_max_age"), "{line}");
     assert_eq!(line["level"], "WARN");
-    assert_eq!(alone.edge.stop().await, Some(0), "{}", alone.edge.stderr());
+    assert_eq!(unconnected.edge.stop().await, Some(0), "{}", unconnected.edge.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_names_the_limit_that_is_near_or_reached() {
     let small = [("HOSTMATCH_EDGE__BODY_LIMIT", "1KiB"), ("HOSTMATCH_EDGE__SPOOL_MAX_BYTES", "20KiB")];
-    let mut near = Alone::start(&small).await;
+    let mut near = EdgeWithoutBroker::start(&small).await;
     let mut posted = 0;
     while near.ready().await.1["spool"]["bytes"].as_u64().unwrap() < 16_500 {
         posted += 1;
         assert_eq!(near.post(&format!("e{posted}")).await, StatusCode::OK);
     }
-    let line = near.edge.wait_for_log(NEARLY).await;
+    let line = near.edge.wait_for_log(NEARLY_FULL_MESSAGE).await;
     assert!(line["problem"].as_str().unwrap().contains("of 20480 bytes (edge.spool_max_bytes)"), "{line}");
 
-    let mut old = Alone::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "300ms")]).await;
+    let mut old = EdgeWithoutBroker::start(&[("HOSTMATCH_EDGE__SPOOL_MAX_AGE", "300ms")]).await;
     assert_eq!(old.post("old").await, StatusCode::OK);
-    let line = old.edge.wait_for_log(REFUSAL_MESSAGE).await;
+    let line = old.edge.wait_for_log(FULL_MESSAGE).await;
     assert!(line["problem"].as_str().unwrap().contains("edge.spool_max_age"), "{line}");
     assert_eq!(line["level"], "ERROR");
     // The line is logged at most once a minute.
-    let (again, began) = (Duration::from_secs(3), tokio::time::Instant::now());
-    eventually("the edge has checked again", WAIT_TIMEOUT, async || (began.elapsed() > again).then_some(()))
+    let (time, began) = (Duration::from_secs(3), tokio::time::Instant::now());
+    eventually("the edge has checked again", WAIT_TIMEOUT, async || (began.elapsed() > time).then_some(()))
         .await;
-    assert_eq!(old.edge.log_lines(REFUSAL_MESSAGE).len(), 1, "{}", old.edge.stderr());
+    assert_eq!(old.edge.log_lines(FULL_MESSAGE).len(), 1, "{}", old.edge.stderr());
 }

@@ -1,5 +1,5 @@
-//! The edge dies, or its disk is full, while events pass through the spool: every event that was answered
-//! with 200 reaches the queue.
+//! Tests that every event answered with 200 reaches the queue, although the edge dies, or its disk is full, while
+//! events pass through the spool.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,9 +27,9 @@ use crate::support::{Process, amqp_url, eventually, unique};
 const SENDERS: usize = 16;
 
 /// The real binary as a process that a test can kill, and a broker that can be cut off.
-struct Crashing {
+struct KillableEdge {
     proxy: Proxy,
-    behind: QueueConfig,
+    direct: QueueConfig,
     client: reqwest::Client,
     home: TempDir,
     began: Instant,
@@ -37,18 +37,18 @@ struct Crashing {
     _cleanup: Cleanup,
 }
 
-impl Crashing {
-    /// Starts the edge with the broker cut off.
+impl KillableEdge {
+    /// Prepares an edge whose broker is cut off.
     async fn open() -> Self {
         let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
         proxy.set(Mode::Refuse);
-        let mut behind = queue_config(&amqp_url());
-        behind.prefix = unique("test");
-        behind.connect_timeout = std::time::Duration::from_secs(10);
-        let cleanup = Cleanup::Broker(behind.clone());
+        let mut direct = queue_config(&amqp_url());
+        direct.prefix = unique("test");
+        direct.connect_timeout = std::time::Duration::from_secs(10);
+        let cleanup = Cleanup::Broker(direct.clone());
         let client = crate::support::http_client();
         let (home, began) = (tempfile::tempdir().unwrap(), Instant::now());
-        Self { proxy, behind, client, home, began, attempted: AtomicUsize::new(0), _cleanup: cleanup }
+        Self { proxy, direct, client, home, began, attempted: AtomicUsize::new(0), _cleanup: cleanup }
     }
 
     fn command(&self) -> Command {
@@ -56,7 +56,7 @@ impl Crashing {
         let url = Secret::new(self.proxy.url(&amqp_url()));
         command
             .env("HOSTMATCH_QUEUE__URL", url.expose())
-            .env("HOSTMATCH_QUEUE__PREFIX", &self.behind.prefix)
+            .env("HOSTMATCH_QUEUE__PREFIX", &self.direct.prefix)
             .env("HOSTMATCH_QUEUE__RETRY_DELAYS", "1s")
             .env("HOSTMATCH_EDGE__ALLOW_UNSIGNED", "true")
             .env("HOSTMATCH_LOG__FORMAT", "json")
@@ -81,11 +81,11 @@ impl Crashing {
         sent.is_ok_and(|response| response.status() == StatusCode::OK)
     }
 
-    /// Posts from many senders, each in the order of its own numbers, until an event is not accepted or
-    /// each has sent `each` events. Adds the accepted events.
-    async fn send(&self, base: &str, round: usize, each: usize, accepted: &Mutex<Vec<String>>) {
+    /// Posts up to `count` events, one after another, from each of many senders. A sender stops when an event
+    /// is not accepted. Adds the ids of the accepted events.
+    async fn send(&self, base: &str, round: usize, count: usize, accepted: &Mutex<Vec<String>>) {
         let sender = async |sender: usize| {
-            for n in 0..each {
+            for n in 0..count {
                 let id = format!("{round}.{sender}.{n}");
                 if !self.is_accepted(base, event(&id)).await {
                     return;
@@ -100,17 +100,17 @@ impl Crashing {
         self.home.path().join("hostmatch-spool.db")
     }
 
-    /// Receives until all of these have arrived, and writes the row of this scenario in the report.
+    /// Receives messages until all these events have arrived, and writes the row of this scenario in the report.
     async fn receive_all(&self, scenario: &str, accepted: &[String]) -> Received {
-        let mut received = Received::subscribe(&self.behind).await;
-        received.until_all(accepted).await;
+        let mut received = Received::subscribe(&self.direct).await;
+        received.wait_for(accepted).await;
         received.report(scenario, self.began, self.attempted.load(Ordering::SeqCst), accepted);
         received
     }
 }
 
 /// Returns the number of messages in a spool that no process has open.
-async fn left_in(spool: &Path) -> i64 {
+async fn spooled_messages(spool: &Path) -> i64 {
     let database = Database::connect(format!("sqlite://{}", spool.display())).await.unwrap();
     let query = Statement::from_string(DbBackend::Sqlite, "SELECT count(*) FROM messages");
     let row = database.query_one_raw(query).await.unwrap().unwrap();
@@ -121,7 +121,7 @@ async fn left_in(spool: &Path) -> i64 {
 /// Checks that each sender's events of each round arrived in the order in which it sent them.
 fn assert_ordered(received: &Received) {
     let mut last = std::collections::BTreeMap::new();
-    for id in received.first_comings() {
+    for id in received.first_arrivals() {
         let (sender, n) = id.rsplit_once('.').unwrap();
         let n: usize = n.parse().unwrap();
         let before = last.insert(sender.to_owned(), n);
@@ -131,7 +131,7 @@ fn assert_ordered(received: &Received) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_killed_while_it_spools_loses_no_accepted_event() {
-    let rig = Crashing::open().await;
+    let rig = KillableEdge::open().await;
     let accepted = Mutex::new(Vec::new());
     for round in 1..=4 {
         let (mut edge, base) = rig.start().await;
@@ -151,17 +151,17 @@ async fn an_edge_killed_while_it_spools_loses_no_accepted_event() {
     assert!(left["messages"].as_u64().unwrap() >= accepted.len() as u64, "{left}");
     assert_ordered(&rig.receive_all("edge killed while it spools", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-    assert_eq!(left_in(&rig.spool()).await, 0);
+    assert_eq!(spooled_messages(&rig.spool()).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_killed_while_it_forwards_forwards_the_rest_after_a_restart() {
-    let rig = Crashing::open().await;
+    let rig = KillableEdge::open().await;
     let accepted = Mutex::new(Vec::new());
-    let queue = hostmatch::queue::Queue::open(&rig.behind).await.unwrap();
+    let queue = hostmatch::queue::Queue::open(&rig.direct).await.unwrap();
     let depth = async || queue.depth().await.unwrap().ready;
-    let mut caught = 0;
-    // On a fast machine the edge may have finished before the kill: then the test tries again.
+    let mut was_interrupted = false;
+    // On a fast machine the edge may have forwarded everything before the kill: then the test tries again.
     for round in 1..=8 {
         rig.proxy.set(Mode::Refuse);
         let (mut edge, base) = rig.start().await;
@@ -170,24 +170,24 @@ async fn an_edge_killed_while_it_forwards_forwards_the_rest_after_a_restart() {
         rig.proxy.set(Mode::Pass);
         eventually("some are forwarded", WAIT_TIMEOUT, async || (depth().await > before).then_some(())).await;
         edge.kill().await;
-        let left = left_in(&rig.spool()).await;
+        let left = spooled_messages(&rig.spool()).await;
         if left > 0 && depth().await > before {
-            caught += 1;
+            was_interrupted = true;
             break;
         }
     }
-    assert_eq!(caught, 1, "the edge was never killed in the middle");
+    assert!(was_interrupted, "the edge was never killed while it forwarded");
     let (mut edge, _) = rig.start().await;
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     let accepted = accepted.into_inner().unwrap();
     assert_ordered(&rig.receive_all("edge killed while it forwards", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-    assert_eq!(left_in(&rig.spool()).await, 0);
+    assert_eq!(spooled_messages(&rig.spool()).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
-    let rig = Crashing::open().await;
+    let rig = KillableEdge::open().await;
     let accepted = Mutex::new(Vec::new());
     let (mut edge, base) = rig.start().await;
     rig.send(&base, 1, 3, &accepted).await;
@@ -205,7 +205,7 @@ async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
     assert!(edge.log_lines(left).is_empty());
     received.ids.sort();
     accepted.sort();
-    assert_eq!(received.ids, accepted, "each event once");
+    assert_eq!(received.ids, accepted, "each event arrived once");
 }
 
 /// If a task of the edge ends by itself, the whole edge stops, so that a supervisor restarts it. Otherwise
@@ -214,7 +214,7 @@ async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_panics_stops_the_edge_and_nothing_is_lost() {
     for (point, part) in [("spooling:5:panic", "writer"), ("forwarding:1:panic", "forwarder")] {
-        let rig = Crashing::open().await;
+        let rig = KillableEdge::open().await;
         let mut command = rig.command();
         command.env("HOSTMATCH_CRASH_AT", point);
         let (mut edge, base) = rig.run(command).await;
@@ -240,7 +240,7 @@ async fn a_task_that_panics_stops_the_edge_and_nothing_is_lost() {
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_panics_does_not_interrupt_requests() {
-    let rig = Crashing::open().await;
+    let rig = KillableEdge::open().await;
     let mut command = rig.command();
     command.env("HOSTMATCH_CRASH_AT", "spooling:1:panic");
     let (mut edge, base) = rig.run(command).await;
@@ -266,11 +266,12 @@ async fn a_task_that_panics_does_not_interrupt_requests() {
     assert_eq!(edge.wait().await.code(), Some(1), "{}", edge.stderr());
 }
 
-/// Sets `ulimit` for this process only; the signal that comes with it is one that SQLite does not expect.
+/// Limits the size of files for this process only, and ignores the signal for exceeding it, which SQLite does not
+/// expect.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_events_are_refused_until_there_is_room() {
-    let rig = Crashing::open().await;
+    let rig = KillableEdge::open().await;
     let edge = rig.command();
     let mut limited = Command::new("sh");
     let script = "trap '' XFSZ; ulimit -S -f 2048; exec \"$@\"";
@@ -299,8 +300,9 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
     assert!(reported["reasons"].to_string().contains("hostmatch-spool.db"), "{reported}");
     edge.wait_for_log("the spool cannot be written; trying again").await;
 
-    let room = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &edge.id().to_string()]).status();
-    assert!(room.unwrap().success());
+    let raised =
+        Command::new("prlimit").args(["--fsize=unlimited", "--pid", &edge.id().to_string()]).status();
+    assert!(raised.unwrap().success());
     eventually("the edge is ready again by itself", WAIT_TIMEOUT, async || {
         (ready().await.0 == StatusCode::OK).then_some(())
     })

@@ -1,4 +1,4 @@
-//! Tokens as operators create and revoke them, against the real edge as a separate process.
+//! Tests tokens as operators create and revoke them, with the real edge as a separate process.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -100,7 +100,7 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
         (EVENTS, event(None), json!("")),
         (EVENTS, json!([event(Some(15)), event(Some(16))]), json!("/1")),
         (EVENTS, json!({"triggerEvent": "BOOKING_CREATED", "payload": {"uid": "u1"}}), json!("")),
-        // The company in the wrapper is not the one that counts.
+        // The company in the wrapper does not count.
         (
             EVENTS,
             json!({"specversion": "1.0", "id": "c", "company_id": 15, "data": event(Some(16))}),
@@ -126,18 +126,17 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
     assert_eq!(
         installation.status(RETELL, &salon, &call).await,
         StatusCode::OK,
-        "the event has nothing to act on"
+        "there is nothing to do for the event"
     );
 
     // A token for a limited time.
     let brief = installation.create(&["--name", "brief", "--expires", "1s"]);
-    let over =
+    let expired =
         crate::support::eventually("the token has expired", std::time::Duration::from_secs(20), async || {
-            let (status, document) =
-                problem_or(installation.post(EVENTS, &brief, &event(None)).await).await?;
+            let (status, document) = refusal(installation.post(EVENTS, &brief, &event(None)).await).await?;
             Some((status, document))
         });
-    let (status, document) = over.await;
+    let (status, document) = expired.await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(document["detail"].as_str().unwrap().contains("expired"), "{document}");
 
@@ -145,15 +144,15 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
     let listed = installation.token(&["list"]);
     assert!(stdout(&listed).contains("gateway #1") && !stdout(&listed).contains(&all));
     let listed = json(&installation.token(&["list", "--output", "json"]));
-    let of = |name: &str| {
+    let named = |name: &str| {
         listed["tokens"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
     };
-    assert_eq!(of("salon app")["companies"], json!([15, 17]));
-    assert_eq!((&of("calls")["scopes"], &of("calls")["expires"]), (&json!(["retell"]), &Value::Null));
-    assert_eq!((&of("brief")["state"], &of("gateway")["state"]), (&json!("expired"), &json!("active")));
+    assert_eq!(named("salon app")["companies"], json!([15, 17]));
+    assert_eq!((&named("calls")["scopes"], &named("calls")["expires"]), (&json!(["retell"]), &Value::Null));
+    assert_eq!((&named("brief")["state"], &named("gateway")["state"]), (&json!("expired"), &json!("active")));
 
     // A revoked token is unknown immediately. Nothing else changes, and a symbolic link stays a link.
-    let id = of("salon app")["id"].as_str().unwrap().to_owned();
+    let id = named("salon app")["id"].as_str().unwrap().to_owned();
     let mode = std::fs::Permissions::from_mode(0o640);
     std::fs::set_permissions(installation.home.path().join("tokens"), mode).unwrap();
     let none = installation.token(&["revoke", &id, "nobody"]);
@@ -186,8 +185,8 @@ async fn tokens_are_created_listed_limited_and_revoked_while_the_edge_runs() {
     assert_eq!(installation.edge.stop().await, Some(0));
 }
 
-/// Returns the refusal, if it is one.
-async fn problem_or(response: reqwest::Response) -> Option<(StatusCode, Value)> {
+/// Returns the status and document of a refusal; `None` for a success.
+async fn refusal(response: reqwest::Response) -> Option<(StatusCode, Value)> {
     if response.status().is_success() { None } else { Some(problem(response).await) }
 }
 
@@ -212,8 +211,8 @@ async fn one_token_over_its_rate_gets_429_and_others_do_not() {
         StatusCode::ACCEPTED,
         "another token has its own limit"
     );
-    let again = std::time::Duration::from_secs(10);
-    crate::support::eventually("the token is accepted again", again, async || {
+    let timeout = std::time::Duration::from_secs(10);
+    crate::support::eventually("the token is accepted again", timeout, async || {
         installation.status(EVENTS, &fast, &event(None)).await.is_success().then_some(())
     })
     .await;
@@ -237,8 +236,8 @@ fn a_token_file_is_private_and_can_be_changed_concurrently() {
     let path = home.path().join("tokens");
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 6, "no token is lost");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let left: Vec<_> = home.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["tokens"], "no other file is left");
+    let remaining: Vec<_> = home.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(remaining, ["tokens"], "no other file is left");
     // The same token twice, added by hand: revoking it removes both lines.
     let line = token_line("by hand");
     let hash = line.lines().find(|line| !line.starts_with('#')).unwrap().split_whitespace().next().unwrap();
@@ -249,6 +248,6 @@ fn a_token_file_is_private_and_can_be_changed_concurrently() {
     std::fs::write(&path, "the token itself\n").unwrap();
     let listed = configured(home.path(), &["token", "list"]).output().unwrap();
     assert!(stderr(&listed).contains("line 1") && !stderr(&listed).contains("itself"), "{}", stderr(&listed));
-    let nowhere = command(&["token", "list"]).current_dir(home.path()).output().unwrap();
-    assert_eq!(nowhere.status.code(), Some(9), "{}", stderr(&nowhere));
+    let unconfigured = command(&["token", "list"]).current_dir(home.path()).output().unwrap();
+    assert_eq!(unconfigured.status.code(), Some(9), "{}", stderr(&unconfigured));
 }

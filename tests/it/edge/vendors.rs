@@ -20,17 +20,17 @@ fn sdk() -> Option<PathBuf> {
     is_installed.then_some(folder)
 }
 
-/// Returns for each case whether the SDK accepts the signature.
-fn ask(sdk: &Path, cases: &Value) -> Vec<Value> {
-    let mut asking = Command::new("python3")
+/// Returns for each case its signature, and whether the SDK accepts it.
+fn verify_with_sdk(sdk: &Path, cases: &Value) -> Vec<Value> {
+    let mut child = Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/retell/sdk.py"))
         .arg(sdk)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    serde_json::to_writer(asking.stdin.take().unwrap(), cases).unwrap();
-    let output = asking.wait_with_output().unwrap();
+    serde_json::to_writer(child.stdin.take().unwrap(), cases).unwrap();
+    let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "the SDK failed");
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -57,7 +57,7 @@ async fn the_edge_and_retells_sdk_agree_on_signatures() {
         }
         cases.push(json!({"body": body, "key": "key_of_nobody", "at_ms": now}));
     }
-    let signed = ask(&sdk, &json!(cases));
+    let signed = verify_with_sdk(&sdk, &json!(cases));
     // Altered signatures are verified with the SDK, too.
     let good = signed[0]["header"].as_str().unwrap();
     let (time, digest) = good.split_once(",d=").unwrap();
@@ -72,13 +72,13 @@ async fn the_edge_and_retells_sdk_agree_on_signatures() {
         cases.push(json!({"body": bodies[0], "key": RETELL_KEY, "header": header}));
     }
     cases.push(json!({"body": bodies[1], "key": RETELL_KEY, "header": good}));
-    let answers = ask(&sdk, &json!(cases));
+    let answers = verify_with_sdk(&sdk, &json!(cases));
     let mut accepted = 0;
     for (case, answer) in cases.iter().zip(&answers) {
-        let header = signed_or_given(case, answer);
+        let header = signature_of(case, answer);
         let body = case["body"].as_str().unwrap().as_bytes().to_vec();
         let response = site.post(RETELL, &[("x-retell-signature", header)], body).await;
-        // A key that the SDK was given and the edge does not have is invalid for the edge.
+        // The SDK also verifies with a key that the edge does not have.
         let valid = answer["valid"] == true && case["key"] == RETELL_KEY;
         let expected = if valid { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
         assert_eq!(response.status(), expected, "{case} {answer}");
@@ -88,7 +88,7 @@ async fn the_edge_and_retells_sdk_agree_on_signatures() {
     site.close().await;
 }
 
-fn signed_or_given<'a>(case: &'a Value, answer: &'a Value) -> &'a str {
+fn signature_of<'a>(case: &'a Value, answer: &'a Value) -> &'a str {
     case["header"].as_str().or(answer["header"].as_str()).unwrap()
 }
 
@@ -105,7 +105,7 @@ async fn the_edge_agrees_with_calcoms_signature_vectors() {
                 site.post(CALCOM, &[(text("header"), signature)], body).await.status()
             };
             assert_eq!(post(text("header_value"), text("body")).await, StatusCode::OK);
-            assert_eq!(site.take_one().await.body, text("body"));
+            assert_eq!(site.drain_one().await.body, text("body"));
             let altered = text("body").replace("abc", "abd");
             assert_eq!(post(text("header_value"), &altered).await, StatusCode::UNAUTHORIZED);
             let refused = [&vector["must_reject_values"], &vector["not_sent_by_calcom"]];

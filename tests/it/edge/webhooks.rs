@@ -19,7 +19,7 @@ async fn retells_webhooks_are_verified_and_ignored_without_a_booking() {
     let signature = retell_signature(&event, now_ms());
     let queued =
         json_body(site.post(RETELL, &[("x-retell-signature", &signature)], event.clone()).await).await;
-    let message = site.take_one().await;
+    let message = site.drain_one().await;
     assert_eq!(
         (queued["status"].as_str(), queued["id"].as_str()),
         (Some("queued"), message.message_id.as_deref())
@@ -27,14 +27,14 @@ async fn retells_webhooks_are_verified_and_ignored_without_a_booking() {
 
     let stale = retell_signature(&event, now_ms() - 310_000);
     let early = retell_signature(&event, now_ms() + 310_000);
-    let of_another = retell_signature(&call, now_ms());
-    for wrong in [stale.as_str(), &early, &of_another, "", "v=1,d=00"] {
+    let of_other_body = retell_signature(&call, now_ms());
+    for wrong in [stale.as_str(), &early, &of_other_body, "", "v=1,d=00"] {
         let response = site.post(RETELL, &[("x-retell-signature", wrong)], event.clone()).await;
-        assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "{wrong}");
+        assert_eq!(refusal_status(response).await, StatusCode::UNAUTHORIZED, "{wrong}");
     }
     let token = bearer(TOKEN);
     let both = [("x-retell-signature", stale.as_str()), ("authorization", token.as_str())];
-    assert_eq!(refused(site.post(RETELL, &both, event).await).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refusal_status(site.post(RETELL, &both, event).await).await, StatusCode::UNAUTHORIZED);
     assert!(site.is_empty().await);
     site.close().await;
 }
@@ -47,7 +47,7 @@ async fn calcoms_webhooks_are_queued_if_their_signature_is_valid() {
     for _ in 0..2 {
         json_body(site.post(CALCOM, &[("X-Cal-Signature-256", &good)], body.clone()).await).await;
     }
-    let messages = site.take().await;
+    let messages = site.drain().await;
     assert_eq!(messages.len(), 2);
     assert_eq!(
         (messages[0].body.as_ref(), messages[0].routing_key.as_str()),
@@ -66,7 +66,7 @@ async fn calcoms_webhooks_are_queued_if_their_signature_is_valid() {
     ] {
         let response = site.post(CALCOM, &headers, body).await;
         assert!(response.headers().contains_key("www-authenticate"));
-        assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED, "{headers:?}");
+        assert_eq!(refusal_status(response).await, StatusCode::UNAUTHORIZED, "{headers:?}");
     }
     assert!(site.is_empty().await);
     site.close().await;
@@ -93,7 +93,7 @@ async fn a_webhook_with_a_valid_signature_is_never_refused_for_its_content() {
         let answer = json_body(site.post(CALCOM, &headers, body.clone()).await).await;
         assert_eq!(answer["status"], status);
         assert!(answer["id"].as_str().is_some_and(|id| !id.is_empty()));
-        let messages = site.take().await;
+        let messages = site.drain().await;
         assert_eq!(messages.len(), usize::from(status == "queued"));
         for message in messages {
             assert_eq!((message.body.as_ref(), message.routing_key.as_str()), (&body[..], "unknown"));
@@ -113,10 +113,10 @@ async fn without_a_configured_secret_every_webhook_is_refused() {
     let body = fixture("calcom-created");
     let headers = [("x-cal-signature-256", hmac("", &[&body]))];
     let response = site.post(CALCOM, &[(headers[0].0, &headers[0].1)], body.clone()).await;
-    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refusal_status(response).await, StatusCode::UNAUTHORIZED);
     let signature = retell_signature(&body, now_ms());
     let response = site.post(RETELL, &[("x-retell-signature", &signature)], body).await;
-    assert_eq!(refused(response).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(refusal_status(response).await, StatusCode::UNAUTHORIZED);
     assert!(site.is_empty().await);
     site.close().await;
 }

@@ -16,8 +16,8 @@ use crate::support::program::{command, stderr, stdout};
 const TIMEOUT: Duration = Duration::from_secs(30);
 const LARGE: usize = 100_000;
 
-/// Starts a server; returns its `host:port`.
-async fn server() -> String {
+/// Starts a server and returns its `host:port`.
+async fn start_server() -> String {
     let whoami = async |headers: HeaderMap| {
         headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
     };
@@ -45,8 +45,8 @@ async fn serve_one_response(bytes: &'static [u8]) -> String {
 }
 
 #[tokio::test]
-async fn the_login_is_sent_and_the_one_in_the_url_wins() {
-    let address = server().await;
+async fn a_login_in_the_url_takes_precedence() {
+    let address = start_server().await;
     let plain = Client::new(&format!("http://{address}/"), TIMEOUT).unwrap();
     let own = Client::new(&format!("http://monitor:p%40ss@{address}"), TIMEOUT).unwrap();
     for (client, expected) in [
@@ -62,7 +62,7 @@ async fn the_login_is_sent_and_the_one_in_the_url_wins() {
 
 #[tokio::test]
 async fn any_status_is_a_response_and_no_redirect_is_followed() {
-    let client = Client::new(&format!("http://{}", server().await), TIMEOUT).unwrap();
+    let client = Client::new(&format!("http://{}", start_server().await), TIMEOUT).unwrap();
     let moved = client.get("/moved").await.unwrap();
     assert_eq!(
         (moved.status(), &moved.headers()["location"]),
@@ -74,16 +74,16 @@ async fn any_status_is_a_response_and_no_redirect_is_followed() {
 #[tokio::test]
 async fn failures_are_distinguished_and_contain_no_secret() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (nobody, silent_address) =
+    let (closed_port, silent_address) =
         (format!("127.0.0.1:{}", free_port()), silent.local_addr().unwrap().to_string());
-    let half = serve_one_response(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
-    let strange = serve_one_response(b"SSH-2.0-OpenSSH\r\n").await;
+    let truncated = serve_one_response(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
+    let not_http = serve_one_response(b"SSH-2.0-OpenSSH\r\n").await;
     for (address, timeout, expected) in [
-        (nobody, TIMEOUT, "ConnectFailed: Connection refused"),
+        (closed_port, TIMEOUT, "ConnectFailed: Connection refused"),
         (silent_address, Duration::from_secs(1), "Timeout: did not answer within 1 s"),
-        (half, TIMEOUT, "Broken: the response ended early"),
-        (strange, TIMEOUT, "Broken: invalid HTTP version parsed"),
-        (server().await, TIMEOUT, "Broken: the response is larger than 99999 bytes"),
+        (truncated, TIMEOUT, "Broken: the response ended early"),
+        (not_http, TIMEOUT, "Broken: invalid HTTP version parsed"),
+        (start_server().await, TIMEOUT, "Broken: the response is larger than 99999 bytes"),
     ] {
         let client = Client::new(&format!("http://monitor:s3cret@{address}"), timeout).unwrap();
         let client = client.with_max_response(LARGE - 1);
@@ -94,17 +94,19 @@ async fn failures_are_distinguished_and_contain_no_secret() {
         assert!(text.starts_with(&format!("http://{address}")), "{text}");
         assert!(!text.contains("s3cret") && !text.contains("mara"), "{text}");
     }
-    let whole = Client::new(&format!("http://{}", server().await), TIMEOUT).unwrap().with_max_response(LARGE);
+    let whole =
+        Client::new(&format!("http://{}", start_server().await), TIMEOUT).unwrap().with_max_response(LARGE);
     assert_eq!(whole.get("/large").await.unwrap().body().len(), LARGE);
     assert!(matches!(Client::new("nothing", TIMEOUT), Err(ClientError::Unusable(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proxies_in_the_environment_are_ignored() {
-    let (url, nobody) = (format!("http://{}", server().await), format!("http://127.0.0.1:{}", free_port()));
+    let (url, unused_proxy) =
+        (format!("http://{}", start_server().await), format!("http://127.0.0.1:{}", free_port()));
     let mut healthcheck = command(&["healthcheck", "--url", &url]);
     for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
-        healthcheck.env(variable, &nobody);
+        healthcheck.env(variable, &unused_proxy);
     }
     let output = healthcheck.env_remove("NO_PROXY").env_remove("no_proxy").output().unwrap();
     assert_eq!((output.status.code(), stdout(&output).trim()), (Some(0), "ready"), "{}", stderr(&output));
@@ -113,7 +115,7 @@ async fn proxies_in_the_environment_are_ignored() {
 /// Reading the system's certificates takes longer than most requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_are_read_only_if_needed() {
-    let address = server().await;
+    let address = start_server().await;
     let healthcheck = |scheme: &str| {
         let mut healthcheck = command(&["healthcheck", "--url", &format!("{scheme}://{address}")]);
         healthcheck.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent").output().unwrap()

@@ -1,3 +1,3 @@
-//! The shared HTTP code.
+//! Tests the shared HTTP code.
 
 mod client;

@@ -1,4 +1,4 @@
-//! Logs, metrics, traces, and the alerts that are based on them.
+//! Tests logs, metrics, traces, and the alerts that are based on them.
 
 mod alerting;
 mod logging;

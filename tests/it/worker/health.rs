@@ -20,12 +20,12 @@ async fn get_readiness(base: &str) -> (StatusCode, Value) {
     (response.status(), response.json().await.unwrap())
 }
 
-async fn until(base: &str, code: StatusCode, reason: &str) {
+async fn wait_for_readiness(base: &str, code: StatusCode, reason: &str) {
     eventually(&format!("{code} {reason}"), WAIT_TIMEOUT, async || {
         let (status, reported) = get_readiness(base).await;
         let reasons = reported["reasons"].as_array().cloned().unwrap_or_default();
-        let fits = reasons.iter().any(|reported| reported.as_str().unwrap().contains(reason));
-        (status == code && (fits || (reason.is_empty() && reasons.is_empty()))).then_some(())
+        let matches = reasons.iter().any(|reported| reported.as_str().unwrap().contains(reason));
+        (status == code && (matches || (reason.is_empty() && reasons.is_empty()))).then_some(())
     })
     .await;
 }
@@ -50,14 +50,14 @@ async fn a_connected_worker_without_deliveries_is_not_ready_until_it_gets_some()
     stack.set("worker.health_listen", "127.0.0.1:0");
     let mut worker = stack.start(&["serve", "worker"]);
     let base = base_of(&mut worker).await;
-    until(&base, StatusCode::OK, "").await;
+    wait_for_readiness(&base, StatusCode::OK, "").await;
     // The broker never receives an acknowledgement, and soon delivers nothing more.
     proxy.set(Mode::SwallowAcks);
     stack.publish(&stream.events).await;
-    until(&base, StatusCode::SERVICE_UNAVAILABLE, "of the worker receives nothing").await;
+    wait_for_readiness(&base, StatusCode::SERVICE_UNAVAILABLE, "of the worker receives nothing").await;
     proxy.set(Mode::Pass);
     stack.wait_until_decided(stream.len()).await;
-    until(&base, StatusCode::OK, "").await;
+    wait_for_readiness(&base, StatusCode::OK, "").await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
@@ -72,12 +72,12 @@ async fn an_edge_keeps_accepting_and_reports_that_its_worker_does_not_work() {
     stack.set("worker.health_listen", "127.0.0.1:0");
     let (mut both, edge) = stack.edge("all").await;
     let worker = base_of(&mut both).await;
-    until(&edge, StatusCode::OK, "the worker has not started yet").await;
-    until(&worker, StatusCode::SERVICE_UNAVAILABLE, "the worker has not started yet").await;
+    wait_for_readiness(&edge, StatusCode::OK, "the worker has not started yet").await;
+    wait_for_readiness(&worker, StatusCode::SERVICE_UNAVAILABLE, "the worker has not started yet").await;
     assert_eq!(get_readiness(&edge).await.1["status"], "degraded");
     proxy.set(Mode::Pass);
-    until(&edge, StatusCode::OK, "").await;
-    until(&worker, StatusCode::OK, "").await;
+    wait_for_readiness(&edge, StatusCode::OK, "").await;
+    wait_for_readiness(&worker, StatusCode::OK, "").await;
     assert_eq!(both.stop().await, Some(0), "{}", both.stderr());
 }
 
@@ -88,12 +88,12 @@ async fn a_silent_connection_to_a_worker_is_closed() {
     stack.set("worker.health_listen", "127.0.0.1:0");
     let mut worker = stack.start(&["serve", "worker"]);
     let base = base_of(&mut worker).await;
-    for said in [&b""[..], b"GET /heal"] {
+    for sent in [&b""[..], b"GET /heal"] {
         let mut stream = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
-        stream.write_all(said).await.unwrap();
+        stream.write_all(sent).await.unwrap();
         let mut answer = Vec::new();
         let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
-        assert!(end.is_ok(), "still open after {:?}", String::from_utf8_lossy(said));
+        assert!(end.is_ok(), "still open after {:?}", String::from_utf8_lossy(sent));
     }
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
@@ -104,7 +104,7 @@ async fn a_worker_on_an_embedded_queue_becomes_ready() {
     stack.set("worker.health_listen", "127.0.0.1:0");
     let mut worker = stack.start(&["serve", "worker"]);
     let base = base_of(&mut worker).await;
-    until(&base, StatusCode::OK, "").await;
+    wait_for_readiness(&base, StatusCode::OK, "").await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
@@ -119,7 +119,7 @@ async fn check(base: &str, route: &str, name: &str) -> (StatusCode, Value) {
     (code, found.unwrap_or_else(|| panic!("{name}: {reported}")))
 }
 
-async fn until_check(base: &str, name: &str, state: &str, code: StatusCode) -> Value {
+async fn wait_for_check(base: &str, name: &str, state: &str, code: StatusCode) -> Value {
     eventually(&format!("{name} is {state}"), WAIT_TIMEOUT, async || {
         let (status, check) = check(base, "ready", name).await;
         (status == code && check["state"] == state).then_some(check)
@@ -133,8 +133,8 @@ fn healthcheck(stack: &Stack, arguments: &[&str]) -> (String, Option<i32>) {
     (stdout(&output).trim().to_owned(), output.status.code())
 }
 
-on_engines!(a_worker_reports_each_part_and_since_when);
-async fn a_worker_reports_each_part_and_since_when(backend: Backend) {
+on_engines!(a_worker_reports_the_state_of_each_part_and_when_it_began);
+async fn a_worker_reports_the_state_of_each_part_and_when_it_began(backend: Backend) {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
     let database = stack.world.test.url.clone();
     // A queue in a file is never unreachable.
@@ -150,7 +150,7 @@ async fn a_worker_reports_each_part_and_since_when(backend: Backend) {
     let mut worker = stack.start(&["serve", "worker"]);
     let base = base_of(&mut worker).await;
     for name in ["running", "database", "consumers", "progress"] {
-        let check = until_check(&base, name, "ok", StatusCode::OK).await;
+        let check = wait_for_check(&base, name, "ok", StatusCode::OK).await;
         assert_eq!((&check["role"], &check["reasons"]), (&json!("worker"), &Value::Null), "{check}");
     }
     let (_, before) = check(&base, "ready", "database").await;
@@ -158,9 +158,9 @@ async fn a_worker_reports_each_part_and_since_when(backend: Backend) {
     if let Some(proxy) = &proxy {
         proxy.set(Mode::Refuse);
         proxy.cut();
-        let away = until_check(&base, "database", "failed", StatusCode::SERVICE_UNAVAILABLE).await;
-        assert!(away["since"].as_str() > before["since"].as_str(), "{before} {away}");
-        assert!(away["reasons"][0].as_str().unwrap().contains("does not answer"), "{away}");
+        let failed = wait_for_check(&base, "database", "failed", StatusCode::SERVICE_UNAVAILABLE).await;
+        assert!(failed["since"].as_str() > before["since"].as_str(), "{before} {failed}");
+        assert!(failed["reasons"][0].as_str().unwrap().contains("does not answer"), "{failed}");
         let (code, _) = check(&base, "live", "database").await;
         assert_eq!(code, StatusCode::OK, "an outage must not cause a restart");
         let (line, code) = healthcheck(&stack, &["--url", &base]);
@@ -169,7 +169,7 @@ async fn a_worker_reports_each_part_and_since_when(backend: Backend) {
         let reported = get_readiness(&base).await.1.to_string();
         assert!(!reported.contains("root") && !reported.contains("postgres"), "{reported}");
         proxy.set(Mode::Pass);
-        until_check(&base, "database", "ok", StatusCode::OK).await;
+        wait_for_check(&base, "database", "ok", StatusCode::OK).await;
     }
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     let (line, code) = healthcheck(&stack, &["--url", &base]);
@@ -186,21 +186,21 @@ async fn an_edge_reports_the_queue_and_its_spool() {
     stack.set("edge.allow_unsigned", "true");
     let (mut edge, base) = stack.edge("edge").await;
     for name in ["running", "queue", "spool"] {
-        let check = until_check(&base, name, "ok", StatusCode::OK).await;
+        let check = wait_for_check(&base, name, "ok", StatusCode::OK).await;
         assert_eq!(check["role"], "edge", "{check}");
     }
     proxy.set(Mode::Refuse);
     proxy.cut();
-    until_check(&base, "queue", "failed", StatusCode::OK).await;
+    wait_for_check(&base, "queue", "failed", StatusCode::OK).await;
     let client = crate::support::http_client();
     let event = event("e-1", "Bk-1", 1, json!([]));
     let posted = client.post(format!("{base}/api/retell/webhook")).json(&event).send().await.unwrap();
     assert!(posted.status().is_success(), "{posted:?}");
-    until_check(&base, "spool", "degraded", StatusCode::OK).await;
+    wait_for_check(&base, "spool", "degraded", StatusCode::OK).await;
     let (line, code) = healthcheck(&stack, &["--url", &base]);
     assert_eq!((line.starts_with("degraded: "), code), (true, Some(0)), "{line}");
     proxy.set(Mode::Pass);
-    until_check(&base, "spool", "ok", StatusCode::OK).await;
+    wait_for_check(&base, "spool", "ok", StatusCode::OK).await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 }
 
@@ -220,7 +220,7 @@ async fn a_pipeline_stuck_on_one_batch_makes_the_process_not_live() {
     let mut both = stack.launch(command);
     let line = both.wait_for_log("the edge is listening").await;
     let (worker, edge) = (base_of(&mut both).await, format!("http://{}", line["address"].as_str().unwrap()));
-    until(&worker, StatusCode::OK, "").await;
+    wait_for_readiness(&worker, StatusCode::OK, "").await;
     stack.publish(&[event("e-1", "Bk-1", 1, json!([]))]).await;
     both.wait_for_log("crashing here, as requested").await;
     assert_eq!(check(&worker, "live", "progress").await.0, StatusCode::OK, "the pipeline is not stuck yet");

@@ -1,3 +1,3 @@
-//! The worker as a process. `decide` tests its decisions, `reliability` its behaviour under faults.
+//! Tests the worker as a process. `decide` tests its decisions, `reliability` its behaviour under faults.
 
 mod health;

@@ -162,16 +162,16 @@ async fn the_four_targets_fire_and_clear_on_the_metrics_of_a_real_run() {
 
     let worker = &scrapes[3][1];
     let processed = worker.samples_of("hostmatch_events_processed_total");
-    let ended = |outcome: &str| -> f64 {
+    let count_of = |outcome: &str| -> f64 {
         processed
             .iter()
             .filter(|(labels, _)| labels.split(' ').any(|one| one == outcome))
             .map(|(_, n)| n)
             .sum()
     };
-    let outcomes = ["unmatched", "needs_review", "no_host", "dead_letter"].map(ended);
+    let outcomes = ["unmatched", "needs_review", "no_host", "dead_letter"].map(count_of);
     assert_eq!(outcomes, [20.0; 4], "the invalid bookings have the expected outcomes");
-    assert_eq!(ended("assigned") + ended("unchanged"), 140.0);
+    assert_eq!(count_of("assigned") + count_of("unchanged"), 140.0);
 
     // Expects exactly these targets to fire at this hour.
     let fire = |hour: u32, expected: &[&str]| {

@@ -1,5 +1,5 @@
-//! Alerts and dashboards in `deploy/`: they use only exported metrics, and the roadmap's four targets fire
-//! and clear on metrics from a real run.
+//! Tests the alerts and dashboards in `deploy/`: they use only exported metrics, and the roadmap's four targets
+//! fire and clear on metrics from a real run.
 
 mod captured;
 mod exposition;
@@ -46,13 +46,13 @@ fn alerts() -> Vec<String> {
     named.map(ToOwned::to_owned).collect()
 }
 
-/// Runs promtool with these arguments on a file with this content; an error has its output.
+/// Runs promtool with these arguments on a file with this content; an error contains its output.
 fn promtool(arguments: &[&str], content: &Value) -> Result<(), String> {
     let Some(promtool) = crate::support::promtool() else { return Ok(()) };
     let file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
     // Every JSON document is also YAML.
     std::fs::write(&file, content.to_string()).unwrap();
     let output = Command::new(promtool).args(arguments).arg(file.path()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(said.into_owned()) }
+    let output_text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(output_text.into_owned()) }
 }

@@ -1,4 +1,4 @@
-//! Every metric, label and label value that rules and dashboards refer to is exported. For Prometheus a
+//! Tests that every metric, label and label value in rules and dashboards is exported. For Prometheus a
 //! selector that matches nothing is not an error: the alert just never fires.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,7 +103,7 @@ fn find_unexported(
             }
             continue;
         };
-        // A real pattern, such as 5.., may match anything.
+        // A pattern, such as 5.., may match anything.
         let is_plain = |value: &&str| {
             !value.contains(['.', '*', '$', '+']) && !LABELS_WITH_LATE_VALUES.contains(&label.as_str())
         };

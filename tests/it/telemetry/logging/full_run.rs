@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use super::personal::{
     BORIS, CALCOM_SECRET, COLLECTORS, FRIEDA, GATEWAY_SECRET, PASSWORD, RETELL_KEY, STRANGE_ADDRESS,
-    STRANGERS, native, nothing_in, webhook,
+    STRANGERS, assert_absent, native, webhook,
 };
 use crate::support::collector::Collector;
 use crate::support::{Backend, GatewayShape, Stack, eventually};
@@ -26,12 +26,12 @@ const RETELL: &str = "/api/retell/webhook";
 const CALCOM: &str = "/webhooks/calcom";
 const EVENTS: &str = "/v1/events";
 
-/// A run, and what its commands wrote to stderr.
+/// A running installation, and what the commands of the test wrote to stderr.
 struct Run {
     stack: Stack,
     base: String,
     token: String,
-    said: RefCell<String>,
+    stderr: RefCell<String>,
 }
 
 /// Runs all scenarios and returns everything that was logged.
@@ -53,7 +53,7 @@ pub(super) async fn record(backend: Backend, format: &str) -> String {
     ] {
         stack.set(key, value);
     }
-    let mut run = Run { stack, base: String::new(), token: String::new(), said: RefCell::default() };
+    let mut run = Run { stack, base: String::new(), token: String::new(), stderr: RefCell::default() };
     run.token = run.command(0, &["token", "create", "--name", "salon app"]).trim().to_owned();
     let mut edge = run.stack.start(&["serve", "edge", "--listen", "127.0.0.1:0"]);
     let mut worker = run.stack.start(&["serve", "worker"]);
@@ -66,19 +66,19 @@ pub(super) async fn record(backend: Backend, format: &str) -> String {
     })
     .await;
 
-    run.posts().await;
-    run.past_the_edge().await;
-    run.until("hostmatch_dead_letters", 6).await;
-    // The letter to replay at the end, which was tried twice.
-    run.until("hostmatch_dead_letters WHERE event_id = 'e-8'", 1).await;
-    run.an_outage().await;
-    run.a_refused_transaction().await;
-    run.operators().await;
-    run.replays().await;
+    run.post_requests().await;
+    run.publish_directly().await;
+    run.wait_for_rows("hostmatch_dead_letters", 6).await;
+    // This letter, which was tried twice, is replayed at the end.
+    run.wait_for_rows("hostmatch_dead_letters WHERE event_id = 'e-8'", 1).await;
+    run.simulate_outage().await;
+    run.refuse_transactions().await;
+    run.run_commands().await;
+    run.replay_dead_letters().await;
     for process in [&mut edge, &mut worker] {
         assert_eq!(process.stop().await, Some(0), "{}", process.stderr());
     }
-    run.failing_starts(backend);
+    run.start_with_wrong_passwords(backend);
 
     let all = run.logs();
     for reported in
@@ -86,9 +86,9 @@ pub(super) async fn record(backend: Backend, format: &str) -> String {
     {
         assert!(all.contains(reported), "this line was logged: {reported}");
     }
-    nothing_in(&format!("{backend:?} {format}"), &all, &[&run.token]);
+    assert_absent(&format!("{backend:?} {format}"), &all, &[&run.token]);
     let sent = collector.bytes();
-    nothing_in("spans", &String::from_utf8_lossy(&sent), &[&run.token]);
+    assert_absent("spans", &String::from_utf8_lossy(&sent), &[&run.token]);
     assert!(collector.headers()["authorization"].to_str().unwrap() == COLLECTORS);
     all
 }
@@ -117,7 +117,7 @@ impl Run {
     }
 
     /// Posts with the bearer token, from an address that a proxy forwards.
-    async fn event(&self, event: &Value) {
+    async fn post_event(&self, event: &Value) {
         let bearer = format!("Bearer {}", self.token);
         let headers = [
             ("authorization", bearer.as_str()),
@@ -127,7 +127,7 @@ impl Run {
         assert_eq!(self.post(RETELL, &headers, event.to_string()).await, 200);
     }
 
-    async fn until(&self, table: &str, rows: i64) {
+    async fn wait_for_rows(&self, table: &str, rows: i64) {
         eventually(&format!("{rows} rows in {table}"), WAIT_TIMEOUT, async || {
             (self.stack.world.count(table).await >= rows).then_some(())
         })
@@ -139,7 +139,7 @@ impl Run {
         let mut command = self.stack.command(arguments);
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
-        self.said.borrow_mut().push_str(std::str::from_utf8(&output.stderr).unwrap());
+        self.stderr.borrow_mut().push_str(std::str::from_utf8(&output.stderr).unwrap());
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -147,18 +147,20 @@ impl Run {
     fn logs(&self) -> String {
         let files = self.stack.home().read_dir().unwrap().map(|entry| entry.unwrap().path());
         let logs = files.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
-        logs.map(|path| std::fs::read_to_string(path).unwrap()).chain([self.said.borrow().clone()]).collect()
+        logs.map(|path| std::fs::read_to_string(path).unwrap())
+            .chain([self.stderr.borrow().clone()])
+            .collect()
     }
 
     /// Posts valid and invalid requests.
-    async fn posts(&self) {
-        self.event(&native("e-1", "uid-1", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
-        self.event(&native("e-2", "uid-2", (2_000_002, BORIS.0, ""))).await;
-        self.event(&native("e-3", "uid-3", (2_000_003, STRANGERS[0], "xaver@fremde.example"))).await;
-        self.event(&native("e-4", "uid-4", (2_000_002, BORIS.0, ""))).await;
+    async fn post_requests(&self) {
+        self.post_event(&native("e-1", "uid-1", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
+        self.post_event(&native("e-2", "uid-2", (2_000_002, BORIS.0, ""))).await;
+        self.post_event(&native("e-3", "uid-3", (2_000_003, STRANGERS[0], "xaver@fremde.example"))).await;
+        self.post_event(&native("e-4", "uid-4", (2_000_002, BORIS.0, ""))).await;
         // These events have an address as id or as booking, a name as type, another salon's company, or no
         // appointment.
-        self.event(&native(
+        self.post_event(&native(
             "wanda.quill@gast.example",
             "wanda.quill@gast.example",
             (2_000_001, FRIEDA.0, FRIEDA.1),
@@ -166,11 +168,11 @@ impl Run {
         .await;
         let mut named = native("e-6", "uid-6", (2_000_001, FRIEDA.0, FRIEDA.1));
         named["event"] = "appointment for Wanda Quill".into();
-        self.event(&named).await;
+        self.post_event(&named).await;
         let mut foreign = native("e-7", "uid-7", (2_000_001, FRIEDA.0, FRIEDA.1));
         foreign["company_id"] = json!(2);
-        self.event(&foreign).await;
-        self.event(&native("e-8", "uid-gone", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
+        self.post_event(&foreign).await;
+        self.post_event(&native("e-8", "uid-gone", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
 
         let body = webhook("uid-9").to_string();
         let mut mac = Hmac::<Sha256>::new_from_slice(CALCOM_SECRET.as_bytes()).unwrap();
@@ -196,7 +198,7 @@ impl Run {
     }
 
     /// Publishes messages as other programs do.
-    async fn past_the_edge(&self) {
+    async fn publish_directly(&self) {
         let message = |body: Vec<u8>| Message { body: body.into(), ..Message::default() };
         let mut odd = message(b"O:8:\"Customer\":1:{s:4:\"name\";s:11:\"Wanda Quill\";}".to_vec());
         odd.message_id = Some("wanda.quill@gast.example".to_owned());
@@ -220,16 +222,16 @@ impl Run {
         self.stack.queue.publisher().publish(messages).await.unwrap();
     }
 
-    /// Removes the gateway's table for a while, as during its migrations.
-    async fn an_outage(&self) {
+    /// Renames a table of the gateway for a while, so that the database cannot be used.
+    async fn simulate_outage(&self) {
         let world = &self.stack.world;
-        world.run("ALTER TABLE appointments RENAME TO appointments_away").await;
-        self.event(&native("e-12", "uid-12", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
+        world.run("ALTER TABLE appointments RENAME TO appointments_renamed").await;
+        self.post_event(&native("e-12", "uid-12", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
         eventually("the worker holds its batch", WAIT_TIMEOUT, async || {
             self.logs().contains("the database cannot be used").then_some(())
         })
         .await;
-        world.run("ALTER TABLE appointments_away RENAME TO appointments").await;
+        world.run("ALTER TABLE appointments_renamed RENAME TO appointments").await;
         eventually("the event is decided in the end", WAIT_TIMEOUT, async || {
             (world.assigned(12).await == "1/2000001").then_some(())
         })
@@ -237,7 +239,7 @@ impl Run {
     }
 
     /// Makes the database refuse rows and quote them in its errors.
-    async fn a_refused_transaction(&self) {
+    async fn refuse_transactions(&self) {
         let (refuse, allow) = match self.stack.world.test.backend {
             // On MariaDB a second address would be taken for the same host.
             Backend::MariaDb => (
@@ -251,19 +253,23 @@ impl Run {
         self.stack.world.run(refuse).await;
         for (n, name) in STRANGERS.iter().enumerate() {
             let (event, uid) = (format!("e-{}", 13 + n), format!("uid-{}", 13 + n));
-            self.event(&native(&event, &uid, (3_000_000 + i64::try_from(n).unwrap(), name, STRANGE_ADDRESS)))
-                .await;
+            self.post_event(&native(
+                &event,
+                &uid,
+                (3_000_000 + i64::try_from(n).unwrap(), name, STRANGE_ADDRESS),
+            ))
+            .await;
         }
         eventually("one of them is refused", WAIT_TIMEOUT, async || {
             self.logs().contains("the database refused a transaction").then_some(())
         })
         .await;
-        self.until("hostmatch_dead_letters WHERE event_id IN ('e-13', 'e-14')", 1).await;
+        self.wait_for_rows("hostmatch_dead_letters WHERE event_id IN ('e-13', 'e-14')", 1).await;
         self.stack.world.run(allow).await;
     }
 
-    /// Runs the commands with which people read and decide.
-    async fn operators(&self) {
+    /// Runs the commands of operators.
+    async fn run_commands(&self) {
         let event = native("e-20", "uid-20", (2_000_001, FRIEDA.0, FRIEDA.1));
         let home = self.stack.home();
         std::fs::write(home.join("event.json"), event.to_string()).unwrap();
@@ -276,7 +282,7 @@ impl Run {
         std::fs::write(home.join("mappings.csv"), mappings).unwrap();
         let host = ["--company", "1", "--host", "2000002"];
         let because = ["--reason", "because of Wanda", "--actor", "cli:frieda.morgenroth"];
-        let with = |first: &[&'static str], rest: &[&'static str]| [first, rest].concat();
+        let concat = |first: &[&'static str], rest: &[&'static str]| [first, rest].concat();
         for (code, arguments) in [
             (0, vec!["publish", "event.json"]),
             (1, vec!["publish", "wrong.json"]),
@@ -288,11 +294,11 @@ impl Run {
             (0, vec!["match", "explain", "--booking", "event.json"]),
             (0, vec!["match", "simulate", "--auto-accept", "75"]),
             (0, vec!["inbox", "list"]),
-            (0, with(&["inbox", "show"], &host)),
-            (0, with(&["inbox", "accept", "--repair", "all", "--yes"], &[&host[..], &because].concat())),
+            (0, concat(&["inbox", "show"], &host)),
+            (0, concat(&["inbox", "accept", "--repair", "all", "--yes"], &[&host[..], &because].concat())),
             (0, vec!["mappings", "list"]),
             (0, vec!["mappings", "history", "1", "--company", "1"]),
-            (0, with(&["audit", "list"], &["--company", "1"])),
+            (0, concat(&["audit", "list"], &["--company", "1"])),
             (0, vec!["audit", "export"]),
             (0, vec!["repair", "list"]),
             (0, vec!["mappings", "export"]),
@@ -304,7 +310,7 @@ impl Run {
             (0, vec!["deadletters", "list"]),
             (0, vec!["deadletters", "show", "1", "--reveal"]),
             (0, vec!["deadletters", "export", "--all"]),
-            (0, with(&["deadletters", "discard", "--code", "tenant_mismatch", "--yes"], &because[..2])),
+            (0, concat(&["deadletters", "discard", "--code", "tenant_mismatch", "--yes"], &because[..2])),
             (0, vec!["gateway", "grants"]),
             (0, vec!["config", "show"]),
             (0, vec!["token", "list"]),
@@ -313,11 +319,11 @@ impl Run {
             self.command(code, &arguments);
         }
         let inspected = self.stack.command(&["gateway", "inspect"]).output().unwrap();
-        self.said.borrow_mut().push_str(std::str::from_utf8(&inspected.stderr).unwrap());
+        self.stderr.borrow_mut().push_str(std::str::from_utf8(&inspected.stderr).unwrap());
     }
 
     /// Replays dead letters, with and without success.
-    async fn replays(&self) {
+    async fn replay_dead_letters(&self) {
         self.stack.world.appointment(30, 1, "uid-gone").await;
         let plan = self.command(0, &["deadletters", "plan", "--all", "--output", "json"]);
         let plan: Value = serde_json::from_str(&plan).unwrap();
@@ -341,7 +347,7 @@ impl Run {
     }
 
     /// Starts processes with wrong passwords in both URLs.
-    fn failing_starts(&self, backend: Backend) {
+    fn start_with_wrong_passwords(&self, backend: Backend) {
         let mut urls = vec![("HOSTMATCH_queue__url", format!("amqp://guest:{PASSWORD}@127.0.0.1:5672"), 7)];
         match backend {
             Backend::MariaDb => {
@@ -367,7 +373,7 @@ impl Run {
             let output =
                 command.env(variable, url).env("HOSTMATCH_queue__connect_timeout", "5s").output().unwrap();
             assert_eq!(output.status.code(), Some(code), "{output:?}");
-            self.said.borrow_mut().push_str(std::str::from_utf8(&output.stderr).unwrap());
+            self.stderr.borrow_mut().push_str(std::str::from_utf8(&output.stderr).unwrap());
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `docs/logging.md` lists all fields that exist, messages are constant, and no log ever has personal data
-//! or a secret.
+//! Tests that `docs/logging.md` lists all log fields, that messages are constant, and that no log contains personal
+//! data or a secret.
 
 mod full_run;
 mod personal;
@@ -111,7 +111,7 @@ fn messages_are_constant() {
 }
 
 /// Checks that every line is a JSON document with the required fields, and that its fields are documented.
-fn documents(text: &str) {
+fn assert_documented(text: &str) {
     let documented = read_documented_fields();
     // A command's messages to its user (`note: …`, `error: …`) are not part of the log.
     for line in text.lines().filter(|line| line.starts_with('{')) {
@@ -139,12 +139,12 @@ async fn no_personal_data_on_sqlite_in_text() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_personal_data_on_mariadb_in_json() {
-    documents(&full_run::record(Backend::MariaDb, "json").await);
+    assert_documented(&full_run::record(Backend::MariaDb, "json").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_personal_data_on_postgresql_in_json() {
-    documents(&full_run::record(Backend::Postgres, "json").await);
+    assert_documented(&full_run::record(Backend::Postgres, "json").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! The people of these tests, their texts and the secrets, and the check that none of it is in a text.
+//! The personal data and the secrets of these tests, and the check that a log contains none of them.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub(super) const BORIS: (&str, &str) = ("Boris Kammerlander", "boris.kammerlande
 pub(super) const STRANGERS: [&str; 2] = ["Xaver Unbekannt", "Ylvi Fremdling"];
 pub(super) const STRANGE_ADDRESS: &str = "kollektiv@fremde.example";
 
-/// Texts that must not be in any log. Parts of names count too.
+/// Strings that must not be in any log, in upper or lower case.
 pub(super) const PERSONAL: [&str; 33] = [
     "Frieda",
     "Morgenroth",
@@ -53,7 +53,7 @@ pub(super) const PERSONAL: [&str; 33] = [
     "SELECT ",
 ];
 
-/// Returns the gateway's event, with everything that a real one has around its host.
+/// Returns an event of the gateway, with all the fields of a real one.
 pub(super) fn native(id: &str, uid: &str, host: (i64, &str, &str)) -> Value {
     let (host, name, email) = host;
     json!({
@@ -84,10 +84,10 @@ pub(super) fn webhook(uid: &str) -> Value {
 }
 
 /// Fails with the lines of a log that contain personal data or a secret.
-pub(super) fn nothing_in(what: &str, text: &str, more: &[&str]) {
-    let folded = text.to_lowercase();
+pub(super) fn assert_absent(what: &str, text: &str, more: &[&str]) {
+    let lowercase = text.to_lowercase();
     for personal in PERSONAL.iter().chain(more) {
-        if folded.contains(&personal.to_lowercase()) {
+        if lowercase.contains(&personal.to_lowercase()) {
             let shown: Vec<_> = text
                 .lines()
                 .filter(|line| line.to_lowercase().contains(&personal.to_lowercase()))

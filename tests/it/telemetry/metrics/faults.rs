@@ -1,9 +1,9 @@
-//! Faults of the database are counted once, and visible as long as they last.
+//! Tests that faults of the database are counted once, and are visible as long as they last.
 
 use super::{in_hours, mara, salon};
 use crate::support::{Backend, Scrape, event, host};
 
-/// One event of a batch is refused: attempts of the other events, until it is isolated, are not counted.
+/// One event of a batch is refused. The attempts at the other events, until it is isolated, are not counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_refused_counts_once() {
     let mut stack = salon(Backend::Sqlite).await;
@@ -25,27 +25,27 @@ async fn an_event_that_is_refused_counts_once() {
 
 /// The sampler's queries succeed although events are waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_answers_and_cannot_be_used_is_not_up() {
+async fn a_database_that_answers_but_cannot_be_used_is_reported_as_down() {
     let mut stack = salon(Backend::Sqlite).await;
     stack.set("worker.hold", "100ms");
     let mut worker = stack.worker().await;
     let base = Scrape::base(&mut worker).await;
     stack.publish(&[in_hours(2, "e1", 1, host(12, "Nobody", "x@else.example"))]).await;
-    let waits = |count: f64| move |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == count;
-    Scrape::until(&base, "a booking without staff", waits(3.0)).await;
+    let unassigned = |count: f64| move |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == count;
+    Scrape::until(&base, "a booking without staff", unassigned(3.0)).await;
 
-    stack.world.run("ALTER TABLE staff RENAME TO staff_away").await;
+    stack.world.run("ALTER TABLE staff RENAME TO staff_renamed").await;
     stack.publish(&[event("e2", "Bk-2", 1, mara())]).await;
     Scrape::until(&base, "the database cannot be used", |scrape| scrape.value("hostmatch_db_up") == 0.0)
         .await;
     stack.world.set_staff_externally(1, Some(2)).await;
-    let scrape = Scrape::until(&base, "another sample", waits(0.0)).await;
+    let scrape = Scrape::until(&base, "another sample", unassigned(0.0)).await;
     assert_eq!(
         (scrape.value("hostmatch_db_up"), scrape.samples_of("hostmatch_sample_up")["database"]),
         (0.0, 1.0)
     );
 
-    stack.world.run("ALTER TABLE staff_away RENAME TO staff").await;
+    stack.world.run("ALTER TABLE staff_renamed RENAME TO staff").await;
     Scrape::until(&base, "the database can be used again", |scrape| scrape.value("hostmatch_db_up") == 1.0)
         .await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());

@@ -62,12 +62,12 @@ fn assert_linted(scrape: &Scrape) {
     assert!(output.status.success() && reported.is_empty(), "{reported}");
 }
 
-fn both() -> Vec<Series> {
+fn common_series() -> Vec<Series> {
     [&[BUILD][..], &queue::metrics::SERIES, &telemetry::process::SERIES].concat()
 }
 
-/// Checks that each series is there, and that counters are at 0.
-fn assert_begun(scrape: &Scrape, lists: &[&[Series]], is_rabbitmq: bool) {
+/// Checks that each series exists, and that counters are at 0.
+fn assert_registered(scrape: &Scrape, lists: &[&[Series]], is_rabbitmq: bool) {
     let names = scrape.names();
     for series in lists.iter().copied().flatten() {
         let name = series.name;
@@ -75,11 +75,11 @@ fn assert_begun(scrape: &Scrape, lists: &[&[Series]], is_rabbitmq: bool) {
             assert!(!names.contains(name), "{name}");
             continue;
         }
-        let is_told = name != "hostmatch_queue_consumers" || is_rabbitmq;
-        assert_eq!(names.contains(name), is_told, "{name}");
+        let is_exported = name != "hostmatch_queue_consumers" || is_rabbitmq;
+        assert_eq!(names.contains(name), is_exported, "{name}");
         let kind = format!("# TYPE {name} {}\n", series.kind.as_str());
-        assert!(scrape.text.contains(&kind) || !is_told, "{kind}");
-        assert!(scrape.text.contains(&format!("# HELP {name} {}\n", series.help)) || !is_told, "{name}");
+        assert!(scrape.text.contains(&kind) || !is_exported, "{kind}");
+        assert!(scrape.text.contains(&format!("# HELP {name} {}\n", series.help)) || !is_exported, "{name}");
         if name.starts_with("process_") {
             continue;
         }
@@ -96,11 +96,11 @@ fn assert_begun(scrape: &Scrape, lists: &[&[Series]], is_rabbitmq: bool) {
     assert_linted(scrape);
 }
 
-on_engines!(every_documented_series_is_there_from_the_start: sqlite, mariadb);
-async fn every_documented_series_is_there_from_the_start(backend: Backend) {
+on_engines!(every_documented_series_exists_from_the_start: sqlite, mariadb);
+async fn every_documented_series_exists_from_the_start(backend: Backend) {
     let is_rabbitmq = backend != Backend::Sqlite;
     let stack = salon(backend).await;
-    let (both, worker_series) = (both(), worker::SERIES.concat());
+    let (common, worker_series) = (common_series(), worker::SERIES.concat());
     let is_sampled = |scrape: &Scrape| {
         let up = scrape.samples_of("hostmatch_sample_up");
         let connected =
@@ -109,7 +109,7 @@ async fn every_documented_series_is_there_from_the_start(backend: Backend) {
     };
     let mut worker = stack.worker().await;
     let scrape = Scrape::until(&Scrape::base(&mut worker).await, "a sample", is_sampled).await;
-    assert_begun(&scrape, &[&both, &worker_series], is_rabbitmq);
+    assert_registered(&scrape, &[&common, &worker_series], is_rabbitmq);
     assert_eq!(scrape.nonzero("hostmatch_build_info"), ["0.1.0 unknown worker: 1"]);
     assert_eq!(scrape.value("hostmatch_db_up"), 1.0);
     assert_eq!(scrape.value("hostmatch_worker_pipelines"), 1.0);
@@ -121,7 +121,8 @@ async fn every_documented_series_is_there_from_the_start(backend: Backend) {
     let (mut edge, public) = stack.edge("edge").await;
     let base = Scrape::base(&mut edge).await;
     let is_up = |scrape: &Scrape| !is_rabbitmq || scrape.sum("hostmatch_amqp_connected") == 1.0;
-    assert_begun(&Scrape::until(&base, "connected", is_up).await, &[&both, &edge::SERIES], is_rabbitmq);
+    let scrape = Scrape::until(&base, "connected", is_up).await;
+    assert_registered(&scrape, &[&common, &edge::SERIES], is_rabbitmq);
     let client = crate::support::http_client();
     let refused = client.get(format!("{public}/metrics")).send().await.unwrap();
     assert_eq!(refused.status(), 404, "not on the public port");
@@ -132,7 +133,7 @@ async fn every_documented_series_is_there_from_the_start(backend: Backend) {
 
     let (mut all, _) = stack.edge("all").await;
     let scrape = Scrape::until(&Scrape::base(&mut all).await, "a sample", is_sampled).await;
-    assert_begun(&scrape, &[&both, &edge::SERIES, &worker_series], is_rabbitmq);
+    assert_registered(&scrape, &[&common, &edge::SERIES, &worker_series], is_rabbitmq);
     assert_eq!(all.stop().await, Some(0), "{}", all.stderr());
 }
 
@@ -148,9 +149,9 @@ async fn send_mixture(stack: &Stack, edge: &str) {
     let mut foreign = event("e11", "Bk-8", 1, mara());
     foreign["company_id"] = json!(16);
     let soon = in_hours(4, "e12", 9, host(14, "Nobody", "w@else.example"));
-    let mut off = soon.clone();
-    off["event"] = json!("appointment.cancelled");
-    off["event_id"] = json!("e13");
+    let mut cancelled_later = soon.clone();
+    cancelled_later["event"] = json!("appointment.cancelled");
+    cancelled_later["event_id"] = json!("e13");
     let without_id = json!([{ "name": "Mara Lind", "email": "mara@salon.example" }]);
     for event in [
         event("e1", "Bk-1", 1, mara()),
@@ -166,7 +167,7 @@ async fn send_mixture(stack: &Stack, edge: &str) {
         event("e10", "nowhere", 1, mara()),
         foreign,
         soon,
-        off,
+        cancelled_later,
     ] {
         post("/v1/events", event.to_string(), 202).await;
     }
@@ -197,8 +198,8 @@ async fn every_event_is_counted_exactly(backend: Backend) {
 
     // A person assigns one booking.
     stack.world.set_staff_externally(3, Some(2)).await;
-    let fewer = |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == 3.0;
-    let scrape = Scrape::until(&at_worker, "one booking fewer", fewer).await;
+    let three = |scrape: &Scrape| scrape.sum("hostmatch_unassigned_bookings") == 3.0;
+    let scrape = Scrape::until(&at_worker, "one booking fewer", three).await;
     assert_eq!(scrape.nonzero("hostmatch_unassigned_bookings"), ["7d: 1", "all: 2"]);
     if backend == Backend::MariaDb {
         replay(&stack, &at_worker).await;
@@ -285,11 +286,11 @@ async fn replay(stack: &Stack, at_worker: &str) {
     let plan = ["deadletters", "plan", "--code", "appointment_not_found", "--output", "json"];
     let plan = run(&plan)["plan"].to_string();
     run(&["deadletters", "replay", "--plan", &plan, "--rate", "100/s", "--yes", "--output", "json"]);
-    let left = |scrape: &Scrape| {
+    let is_finished = |scrape: &Scrape| {
         !scrape.nonzero("hostmatch_replays_total").is_empty()
             && scrape.sum("hostmatch_dead_letters_open") == 2.0
     };
-    let after = Scrape::until(at_worker, "the replayed letter is finished", left).await;
+    let after = Scrape::until(at_worker, "the replayed letter is finished", is_finished).await;
     assert_eq!(after.nonzero("hostmatch_replays_total"), ["assigned: 1"]);
     let more = |name: &str| after.sum(name) - before.sum(name);
     assert_eq!(more("hostmatch_events_processed_total"), 1.0);
@@ -312,7 +313,7 @@ fn assert_edge(scrape: &Scrape) {
     assert_linted(scrape);
 }
 
-/// Unknown values are not exported as numbers, and are exported again once they are known.
+/// While a value is unknown its gauge is NaN.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_leaves_no_outdated_gauge() {
     let mut stack = salon(Backend::MariaDb).await;
@@ -325,9 +326,9 @@ async fn an_outage_leaves_no_outdated_gauge() {
     stack.set("queue.connect_timeout", "1s");
     let mut worker = stack.worker().await;
     let base = Scrape::base(&mut worker).await;
-    let up = |of: &str, is: f64| {
-        let of = of.to_owned();
-        move |scrape: &Scrape| scrape.samples_of("hostmatch_sample_up")[&of] == is
+    let up = |source: &str, value: f64| {
+        let source = source.to_owned();
+        move |scrape: &Scrape| scrape.samples_of("hostmatch_sample_up")[&source] == value
     };
     Scrape::until(&base, "samples", |scrape| up("database", 1.0)(scrape) && up("queue", 1.0)(scrape)).await;
 
@@ -342,30 +343,25 @@ async fn an_outage_leaves_no_outdated_gauge() {
             "{name}: {reported:?}"
         );
     }
-    assert!(scrape.sum("hostmatch_queue_messages") == 0.0, "the broker is still there");
+    assert!(scrape.sum("hostmatch_queue_messages") == 0.0, "the broker is still reachable");
     to_database.set(Mode::Pass);
-    let scrape = Scrape::until(&base, "the database is back", up("database", 1.0)).await;
+    let scrape = Scrape::until(&base, "the database is available again", up("database", 1.0)).await;
     assert_eq!((scrape.value("hostmatch_db_up"), scrape.value("hostmatch_dead_letters_open")), (1.0, 0.0));
 
     to_broker.set(Mode::Refuse);
     to_broker.cut();
-    // The gauges are set one after another, and a scrape may come between two of them.
-    let away = |scrape: &Scrape| {
+    // The gauges are set one after another, and a scrape may happen in between.
+    let is_unknown = |scrape: &Scrape| {
         let messages = scrape.samples_of("hostmatch_queue_messages");
         up("queue", 0.0)(scrape) && messages.len() == 3 && messages.values().all(|value| value.is_nan())
     };
-    let scrape = Scrape::until(
-        &base,
-        "the broker is unreachable, and the number of waiting messages is unknown",
-        away,
-    )
-    .await;
+    let scrape = Scrape::until(&base, "the number of waiting messages is unknown", is_unknown).await;
     assert_eq!(scrape.samples_of("hostmatch_amqp_connected")["consume"], 0.0);
     to_broker.set(Mode::Pass);
-    let back = |scrape: &Scrape| {
+    let is_reconnected = |scrape: &Scrape| {
         up("queue", 1.0)(scrape) && scrape.samples_of("hostmatch_amqp_connected")["consume"] == 1.0
     };
-    let scrape = Scrape::until(&base, "the broker is back", back).await;
+    let scrape = Scrape::until(&base, "the broker is reachable again", is_reconnected).await;
     assert!(scrape.samples_of("hostmatch_amqp_reconnects_total")["consume"] >= 1.0);
     assert_eq!(scrape.sum("hostmatch_queue_messages"), 0.0);
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{TRACE, post, put, salon, traceparent, with_mara};
+use super::{TRACE, post, publish_message, salon, traceparent, with_mara};
 use crate::support::Backend;
 use crate::support::broker::free_port;
 use crate::support::collector::Collector;
@@ -10,7 +10,7 @@ use crate::support::collector::Collector;
 const RETELL: &str = "/api/retell/webhook";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sample_ratio_of_zero_keeps_only_what_callers_keep() {
+async fn with_a_sample_ratio_of_zero_only_the_traces_of_callers_are_kept() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
     collector.collect_from(&mut stack);
     stack.set("traces.sample_ratio", "0");
@@ -39,10 +39,10 @@ async fn a_sample_ratio_of_zero_keeps_only_what_callers_keep() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_collector_no_span_is_sent_and_contexts_are_still_passed_on() {
+async fn without_a_collector_no_span_is_sent_and_contexts_are_still_propagated() {
     let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
     collector.collect_from(&mut stack);
-    // Off takes precedence over the standard's own variables.
+    // An empty endpoint takes precedence over the standard's own variables.
     stack.set("traces.endpoint", "");
     stack.set_variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
     let (mut all, base) = stack.edge("all").await;
@@ -84,8 +84,8 @@ async fn an_unreachable_collector_does_not_affect_bookings_and_is_logged_once() 
         for n in 1..=30 {
             post(&base, RETELL, &[], &with_mara(n)).await;
         }
-        let away = "the collector does not accept traces: spans are dropped; bookings are not affected";
-        let line = all.wait_for_log(away).await;
+        let refused = "the collector does not accept traces: spans are dropped; bookings are not affected";
+        let line = all.wait_for_log(refused).await;
         assert!(line["endpoint"].as_str().unwrap().contains(&port.to_string()), "{line}");
         for n in 31..=60 {
             post(&base, RETELL, &[], &with_mara(n)).await;
@@ -94,13 +94,8 @@ async fn an_unreachable_collector_does_not_affect_bookings_and_is_logged_once() 
         let began = Instant::now();
         assert_eq!(all.stop().await, Some(0));
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-        assert_eq!(all.log_lines(away).len(), 1, "{}", all.stderr());
-        assert_eq!(
-            all.log_lines("not all spans reached the collector of traces").len(),
-            1,
-            "{}",
-            all.stderr()
-        );
+        assert_eq!(all.log_lines(refused).len(), 1, "{}", all.stderr());
+        assert_eq!(all.log_lines("not all spans reached the trace collector").len(), 1, "{}", all.stderr());
     }
 }
 
@@ -119,9 +114,9 @@ async fn spans_that_do_not_fit_are_dropped() {
     let mut worker = stack.worker().await;
     stack.wait_until_decided(EVENTS as usize).await;
     assert_eq!(worker.stop().await, Some(0));
-    let full = "spans are dropped: the collector of traces does not keep up; bookings are not delayed";
-    assert_eq!(worker.log_lines(full).len(), 1, "{}", worker.stderr());
-    let end = worker.log_lines("not all spans reached the collector of traces").remove(0);
+    let dropped = "spans are dropped: the trace collector does not keep up; bookings are not delayed";
+    assert_eq!(worker.log_lines(dropped).len(), 1, "{}", worker.stderr());
+    let end = worker.log_lines("not all spans reached the trace collector").remove(0);
     let lost = end["lost"].as_u64().unwrap() + end["unsent"].as_u64().unwrap();
     assert!(lost >= u64::from(EVENTS), "{end}");
 }
@@ -136,7 +131,7 @@ async fn configured_headers_are_sent_and_the_standards_variables_apply() {
     stack.set_variable("OTEL_SERVICE_NAME", "salon-matcher");
     stack.set_variable("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging");
     stack.world.appointment(1, 15, "Bk-1").await;
-    put(&stack, &[], &with_mara(1)).await;
+    publish_message(&stack, &[], &with_mara(1)).await;
     stack.drain().await;
     let span = collector.span("sent", "process bookings", |_| true).await;
     assert_eq!(span.resource["service.name"], "salon-matcher");

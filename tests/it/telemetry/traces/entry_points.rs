@@ -1,11 +1,11 @@
-//! Trace context is continued from every entry point: an HTTP request, an AMQP publisher, CloudEvents, a
+//! Tests that the trace context is continued from every entry point: an HTTP request, an AMQP publisher, CloudEvents, a
 //! file, and the spool.
 
 use serde_json::{Value, json};
 
 use super::{
-    CALLER, CONSUMER, PRODUCER, SERVER, TRACE, assert_no_personal_data, open, post, put, queue_name, salon,
-    traceparent, with_mara,
+    CALLER, CONSUMER, PRODUCER, SERVER, TRACE, assert_no_personal_data, post, publish_message, queue_name,
+    salon, set_up_salon, traceparent, with_mara,
 };
 use crate::support::broker::Broker;
 use crate::support::collector::{Collector, ReceivedSpan};
@@ -90,18 +90,18 @@ async fn the_contexts_of_publishers_are_continued(backend: Backend) {
         more
     };
     let parent = |n: u32| format!("00-{n:032x}-{n:016x}-01");
-    put(&stack, &[("traceparent", &parent(1))], &with_mara(1)).await;
-    put(&stack, &[], &cloud(2, json!({ "traceparent": parent(2) }))).await;
+    publish_message(&stack, &[("traceparent", &parent(1))], &with_mara(1)).await;
+    publish_message(&stack, &[], &cloud(2, json!({ "traceparent": parent(2) }))).await;
     let binary = [
         ("cloudEvents:specversion", "1.0"),
         ("cloudEvents:type", "appointment.created"),
         ("cloudEvents:id", "e-3"),
         ("cloudEvents:traceparent", &parent(3)),
     ];
-    put(&stack, &binary, &with_mara(3)).await;
+    publish_message(&stack, &binary, &with_mara(3)).await;
     // The header was set by a later hop, so it takes precedence over the event's attribute.
     let with_both_contexts = cloud(4, json!({ "traceparent": parent(99) }));
-    put(&stack, &[("traceparent", &parent(4))], &with_both_contexts).await;
+    publish_message(&stack, &[("traceparent", &parent(4))], &with_both_contexts).await;
     let mut worker = stack.worker().await;
     stack.wait_until_decided(4).await;
     for n in 1..=4_u32 {
@@ -171,7 +171,7 @@ async fn the_spool_keeps_the_context() {
     let collector = Collector::start().await;
     let world = World::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     let mut stack = Stack::on(world, Some(broker.url())).await;
-    open(&mut stack).await;
+    set_up_salon(&mut stack).await;
     collector.collect_from(&mut stack);
     stack.world.appointment(1, 15, "Bk-1").await;
     let (mut edge, base) = stack.edge("edge").await;

@@ -1,4 +1,4 @@
-//! Checks the traces that a collector receives: one trace from the request to the commit, retries and replays
+//! Tests the traces that a collector receives: one trace from the request to the commit, retries and replays
 //! linked to it, and no trace at all if tracing is off.
 
 mod entry_points;
@@ -24,15 +24,14 @@ fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{CALLER}-{flags}")
 }
 
-/// Creates an installation with one salon, in which Mara (host 11) works, and where unsigned events are
-/// accepted.
+/// Creates an installation that accepts unsigned events, with one salon, in which Mara (host 11) works.
 async fn salon(backend: Backend) -> Stack {
     let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-    open(&mut stack).await;
+    set_up_salon(&mut stack).await;
     stack
 }
 
-async fn open(stack: &mut Stack) {
+async fn set_up_salon(stack: &mut Stack) {
     stack.set("edge.allow_unsigned", "true");
     stack.set("log.level", "info,hostmatch=debug");
     stack.world.company(15).await;
@@ -61,8 +60,8 @@ async fn post(base: &str, path: &str, headers: &[(&str, &str)], body: &Value) {
     assert!(response.status().is_success(), "{}: {}", response.status(), response.text().await.unwrap());
 }
 
-/// Puts a message into the queue as a foreign publisher would.
-async fn put(stack: &Stack, headers: &[(&str, &str)], body: &Value) {
+/// Publishes a message to the queue, as another program would.
+async fn publish_message(stack: &Stack, headers: &[(&str, &str)], body: &Value) {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let routing_key = "appointment.created".to_owned();
     let message = Message { body: body.to_string().into(), headers, routing_key, ..Message::default() };

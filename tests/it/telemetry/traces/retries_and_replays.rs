@@ -1,13 +1,16 @@
-//! A retry, a dead letter and its replay have separate traces that are linked to the first.
+//! Tests that a retry, a dead letter and its replay have separate traces that are linked to the first.
 
 use std::time::Duration;
 
-use super::{CONSUMER, TRACE, assert_no_personal_data, post, put, queue_name, salon, traceparent, with_mara};
+use super::{
+    CONSUMER, TRACE, assert_no_personal_data, post, publish_message, queue_name, salon, traceparent,
+    with_mara,
+};
 use crate::support::collector::Collector;
 use crate::support::{Backend, eventually};
 
-on_engines!(another_attempt_is_a_linked_trace);
-async fn another_attempt_is_a_linked_trace(backend: Backend) {
+on_engines!(a_later_attempt_has_its_own_linked_trace);
+async fn a_later_attempt_has_its_own_linked_trace(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
     collector.collect_from(&mut stack);
     let (mut all, base) = stack.edge("all").await;
@@ -30,9 +33,9 @@ async fn another_attempt_is_a_linked_trace(backend: Backend) {
     assert_eq!(all.stop().await, Some(0));
 }
 
-on_engines!(a_replay_is_a_linked_trace);
+on_engines!(a_replay_has_its_own_linked_trace);
 /// The dead letter keeps the context; the replaying process need not use traces.
-async fn a_replay_is_a_linked_trace(backend: Backend) {
+async fn a_replay_has_its_own_linked_trace(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
     let without_tracing = stack.command(&["deadletters"]);
     collector.collect_from(&mut stack);
@@ -86,7 +89,7 @@ on_engines!(a_message_without_a_context_gets_one);
 async fn a_message_without_a_context_gets_one(backend: Backend) {
     let (collector, mut stack) = (Collector::start().await, salon(backend).await);
     collector.collect_from(&mut stack);
-    put(&stack, &[], &with_mara(1)).await;
+    publish_message(&stack, &[], &with_mara(1)).await;
     let mut worker = stack.worker().await;
     let name = format!("process {}", queue_name(&stack));
     let attempt = async |number: &str| {
