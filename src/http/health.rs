@@ -1,4 +1,4 @@
-//! The routes `/health/live` and `/health/ready` for orchestrators, load balancers and people. An edge has
+//! The routes `/health/live` and `/health/ready` for orchestrators, load balancers and operators. An edge has
 //! them in addition to its other routes; a worker has only these.
 //!
 //! A role reports its current state as [`Finding`]s. The state is polled every second, and a [`Record`]

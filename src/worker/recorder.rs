@@ -1,7 +1,7 @@
 //! The recorder: consumes dead letters and stores them in the table `hostmatch_dead_letters`.
 //!
 //! The queue is only for transport: each read from a quorum queue counts as a delivery, and too many reads
-//! destroy a message. So dead letters are recorded first, and people read them in the table.
+//! destroy a message. So dead letters are recorded first, and operators read them in the table.
 
 use sha2::{Digest as _, Sha256};
 

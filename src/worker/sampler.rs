@@ -1,4 +1,4 @@
-//! Samples at intervals the state that all workers share: the queue, and what waits for people in the
+//! Samples at intervals the state that all workers share: the queue, and what waits for operators in the
 //! database. Every worker reports the same values, so use the maximum over all workers, not the sum.
 //!
 //! When a source cannot be read, its gauges are NaN, which matches no alert, and `hostmatch_sample_up` is 0.
@@ -56,7 +56,7 @@ series! {
         "1 while the last sample of this source succeeded";
 }
 
-/// The backlogs that wait for people.
+/// The dead letters, inbox items and bookings that wait for an operator.
 struct Backlogs {
     letters: i64,
     inbox: BTreeMap<InboxKind, Waits>,

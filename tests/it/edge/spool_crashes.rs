@@ -147,8 +147,8 @@ async fn an_edge_killed_while_it_spools_loses_no_accepted_event() {
     let accepted = accepted.into_inner().unwrap();
     rig.proxy.set(Mode::Pass);
     let (mut edge, _) = rig.start().await;
-    let left = edge.wait_for_log("forwarding the events that were left in the spool").await;
-    assert!(left["messages"].as_u64().unwrap() >= accepted.len() as u64, "{left}");
+    let line = edge.wait_for_log("forwarding the events that were left in the spool").await;
+    assert!(line["messages"].as_u64().unwrap() >= accepted.len() as u64, "{line}");
     assert_ordered(&rig.receive_all("edge killed while it spools", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert_eq!(spooled_messages(&rig.spool()).await, 0);
@@ -170,8 +170,8 @@ async fn an_edge_killed_while_it_forwards_forwards_the_rest_after_a_restart() {
         rig.proxy.set(Mode::Pass);
         eventually("some are forwarded", WAIT_TIMEOUT, async || (depth().await > before).then_some(())).await;
         edge.kill().await;
-        let left = spooled_messages(&rig.spool()).await;
-        if left > 0 && depth().await > before {
+        let remaining = spooled_messages(&rig.spool()).await;
+        if remaining > 0 && depth().await > before {
             was_interrupted = true;
             break;
         }
@@ -192,8 +192,8 @@ async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
     let (mut edge, base) = rig.start().await;
     rig.send(&base, 1, 3, &accepted).await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-    let left = "events are left in the spool; they are forwarded when the edge runs again";
-    assert_eq!(edge.log_lines(left)[0]["messages"], 3 * SENDERS, "{}", edge.stderr());
+    let message = "events are left in the spool; they are forwarded when the edge runs again";
+    assert_eq!(edge.log_lines(message)[0]["messages"], 3 * SENDERS, "{}", edge.stderr());
 
     rig.proxy.set(Mode::Pass);
     let (mut edge, _) = rig.start().await;
@@ -202,7 +202,7 @@ async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
     assert_ordered(&received);
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-    assert!(edge.log_lines(left).is_empty());
+    assert!(edge.log_lines(message).is_empty());
     received.ids.sort();
     accepted.sort();
     assert_eq!(received.ids, accepted, "each event arrived once");
