@@ -1,4 +1,4 @@
-//! Use cases that list, show and follow the recorded events.
+//! Use cases that list, show and tail the recorded events.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::store::{LetterOfEvent, letters_of_event, recorded_event, recorded_eve
 /// The interval between reads of new events.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How far back to read for late events: an event is written when its transaction ends, but carries the time
-/// at which it was decided.
-const BACK_MS: i64 = 15_000;
+/// How far before the newest event to read for late ones: an event becomes visible when its transaction
+/// commits, but carries the time at which it was decided.
+const OVERLAP_MS: i64 = 15_000;
 
 /// The number of rows read at a time.
-const PAGE: u64 = 500;
+const PAGE_ROWS: u64 = 500;
 
 /// One event. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Clone, Debug, Serialize)]
@@ -122,7 +122,7 @@ pub(crate) struct EventDetails {
     pub(crate) meaning: Option<&'static str>,
     /// Its dead letters, newest first.
     pub(crate) dead_letters: Vec<LetterOfEvent>,
-    /// The useful next steps.
+    /// The next steps.
     #[serde(skip)]
     pub(crate) next: Vec<NextAction>,
     /// The next steps as commands. The front end fills them in.
@@ -143,8 +143,8 @@ pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails,
     Ok(EventDetails { event: row.into(), meaning, dead_letters, next, commands: Vec::new() })
 }
 
-/// Calls `show` with the last `lines` events, oldest first, and then with each event as it is decided, until
-/// `stop`. Waits while the database is unreachable. Fails if the database cannot be reached at the start or
+/// Calls `show` with the last `lines` events, oldest first, and then with each newly decided event, until `stop`
+/// is cancelled. Waits while the database is unreachable. Fails if the database cannot be reached at the start or
 /// refuses the query, or if `show` fails.
 pub(crate) async fn tail<E: From<AppError>>(
     context: &AppContext,
@@ -154,7 +154,7 @@ pub(crate) async fn tail<E: From<AppError>>(
     mut show: impl FnMut(EventView) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut tail = Tail { context, filter, shown: HashMap::new(), newest_ms: 0 };
-    let mut rows = tail.past(lines).await?;
+    let mut rows = tail.read_last(lines).await?;
     let mut is_unreachable = false;
     loop {
         rows.drain(..).try_for_each(|row| show(row.into()))?;
@@ -162,7 +162,7 @@ pub(crate) async fn tail<E: From<AppError>>(
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
-        match tail.fresh().await {
+        match tail.read_new().await {
             Ok(new) => (rows, is_unreachable) = (new, false),
             Err(error) if error.code() == ErrorCode::DatabaseUnreachable => {
                 if !is_unreachable {
@@ -184,34 +184,34 @@ struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    /// Reads the last `lines` events, oldest first. Older events count as shown.
-    async fn past(&mut self, lines: u64) -> Result<Vec<Model>, AppError> {
+    /// Reads the last `lines` events, oldest first. Events before these count as shown.
+    async fn read_last(&mut self, lines: u64) -> Result<Vec<Model>, AppError> {
         // At least one: without the newest event's time, every event would count as new.
-        let mut past = read(self.context, &self.filter, lines.max(1)).await?;
-        self.newest_ms = past.first().map_or(0, |row| row.decided_ms);
-        past.truncate(usize::try_from(lines).unwrap_or(usize::MAX));
-        past.reverse();
-        let oldest = past.first().filter(|_| past.len() as u64 == lines).map(place);
-        let known: HashSet<String> = past.iter().map(|row| row.event_id.clone()).collect();
+        let mut last = read(self.context, &self.filter, lines.max(1)).await?;
+        self.newest_ms = last.first().map_or(0, |row| row.decided_ms);
+        last.truncate(usize::try_from(lines).unwrap_or(usize::MAX));
+        last.reverse();
+        let oldest = last.first().filter(|_| last.len() as u64 == lines).map(position);
+        let known: HashSet<String> = last.iter().map(|row| row.event_id.clone()).collect();
         // Events that arrived between the two queries.
         let late = |row: &Model| {
-            !known.contains(&row.event_id) && oldest.as_ref().is_none_or(|oldest| place(row) > *oldest)
+            !known.contains(&row.event_id) && oldest.as_ref().is_none_or(|oldest| position(row) > *oldest)
         };
-        let found = self.fresh().await?;
+        let found = self.read_new().await?;
         if lines > 0 {
-            past.extend(found.into_iter().filter(late));
+            last.extend(found.into_iter().filter(late));
         }
-        Ok(past)
+        Ok(last)
     }
 
     /// Reads the events that have not been shown, oldest first.
-    async fn fresh(&mut self) -> Result<Vec<Model>, AppError> {
-        let from = self.newest_ms.saturating_sub(BACK_MS);
+    async fn read_new(&mut self) -> Result<Vec<Model>, AppError> {
+        let from = self.newest_ms.saturating_sub(OVERLAP_MS);
         let mut filter = EventFilter { since_ms: Some(from), ..self.filter.clone() };
         let mut new = Vec::new();
         loop {
-            let rows = read(self.context, &filter, PAGE).await?;
-            filter.before = rows.last().filter(|_| rows.len() as u64 == PAGE).map(place);
+            let rows = read(self.context, &filter, PAGE_ROWS).await?;
+            filter.before = rows.last().filter(|_| rows.len() as u64 == PAGE_ROWS).map(position);
             new.extend(rows);
             if filter.before.is_none() {
                 break;
@@ -223,13 +223,13 @@ impl Tail<'_> {
         });
         new.reverse();
         self.newest_ms = new.iter().map(|row| row.decided_ms).fold(self.newest_ms, i64::max);
-        let from = self.newest_ms.saturating_sub(BACK_MS);
+        let from = self.newest_ms.saturating_sub(OVERLAP_MS);
         self.shown.retain(|_, (decided_ms, _)| *decided_ms >= from);
         Ok(new)
     }
 }
 
 /// Returns the event's position in the order of the list.
-fn place(row: &Model) -> (i64, String) {
+fn position(row: &Model) -> (i64, String) {
     (row.decided_ms, row.event_id.clone())
 }

@@ -17,7 +17,7 @@ use crate::store::{Database, GatewaySchema, Scope, StaffFact, StoreError, staff_
 /// Whether a use case writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Only reads. This works where writing is not allowed, and does not wait for an unreachable server.
+    /// Only reads. This works without write privileges, and does not wait for an unreachable server.
     ReadOnly,
     /// Reads and writes.
     Write,
@@ -60,7 +60,7 @@ impl AppContext {
         }
     }
 
-    /// Creates a context with an open database.
+    /// Creates a context with a connected database.
     pub fn of(
         database: Database,
         schema: GatewaySchema,
@@ -89,15 +89,15 @@ impl AppContext {
         self.database.with_deadline(work).await
     }
 
-    /// Refuses a company outside the scope, as one that does not exist.
+    /// Refuses a company outside the scope, as if it did not exist.
     pub(super) fn check_company(&self, company: CompanyId) -> Result<(), AppError> {
         if self.scope.contains(company) { Ok(()) } else { Err(Refusal::NoCompany(company).into()) }
     }
 
     /// Returns the error for something that does not exist in the caller's scope.
     pub(super) fn not_found(&self, what: impl Display) -> AppError {
-        let of = self.scope.only().map(|company| format!(" of company {company}")).unwrap_or_default();
-        AppError::NotFound(format!("{what}{of}"))
+        let suffix = self.scope.only().map(|company| format!(" of company {company}")).unwrap_or_default();
+        AppError::NotFound(format!("{what}{suffix}"))
     }
 
     /// Returns the queue. Connects on the first call.
@@ -134,11 +134,11 @@ impl Names {
     }
 }
 
-/// Cuts `rows`, which were read with `limit + 1`, to one page. Returns the page, and the cursor of the next
-/// page if there are more rows.
+/// Truncates `rows`, of which up to `limit + 1` were read, to one page. Also returns the cursor of the next page
+/// if there are more rows.
 pub(super) fn page<T, P>(mut rows: Vec<T>, limit: u64, cursor: impl Fn(&T) -> P) -> (Vec<T>, Option<P>) {
-    let more = rows.len() as u64 > limit;
+    let has_more = rows.len() as u64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = rows.last().filter(|_| more).map(cursor);
+    let next = rows.last().filter(|_| has_more).map(cursor);
     (rows, next)
 }

@@ -4,20 +4,20 @@ use crate::event::{CompanyId, Host, HostId, StaffId};
 use crate::matching::{Actor, Confidence, HostKey, MappingSource, Stored};
 use crate::store::{Change, RepairState};
 
-/// The person who decides: any [`Actor`] that is not a machine.
+/// The person who decides: any [`Actor`] that is not a hostmatch process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author(Actor);
 
 impl Author {
-    /// Creates an author. Returns `None` if the name is empty, too long, or that of a machine (compared
-    /// case-insensitively). A person must not use a machine's name: a match may switch on again a mapping
-    /// that a machine switched off.
+    /// Creates an author. Returns `None` if the name is empty, too long, has control characters, or is that of a
+    /// hostmatch process, in any case. A person must not have such a name, because a match may switch a mapping
+    /// on again that such a process switched off.
     pub fn new(name: &str) -> Option<Self> {
         let name = name.trim();
-        let fits =
+        let is_valid =
             !name.is_empty() && name.chars().count() <= Actor::MAX_CHARS && !name.contains(char::is_control);
         let is_own_process = || Actor::from(name.to_ascii_lowercase().as_str()).is_own_process();
-        (fits && !is_own_process()).then(|| Self(name.into()))
+        (is_valid && !is_own_process()).then(|| Self(name.into()))
     }
 
     /// Returns the author as an actor.
@@ -36,7 +36,7 @@ impl Author {
 pub enum Command {
     /// Map the host to this member of staff, whatever it was mapped to before.
     Set(StaffId),
-    /// Switch this mapping off. No match switches it on again.
+    /// Switch this mapping off. A match does not switch it on again.
     SwitchOff(i64),
     /// Switch this mapping on again.
     SwitchOn(i64),
@@ -51,15 +51,15 @@ pub struct Decision {
     pub key: HostKey,
     /// What to do.
     pub command: Command,
-    /// The reason, in the person's words.
+    /// The reason, in the author's words.
     pub reason: Option<String>,
     /// The host's newest audit row that the person saw (`HostFacts::last_audit`). The decision is refused if
     /// there is a newer one. `None` accepts any state.
     pub expected_audit: Option<i64>,
     /// Whether to accept a host that no booking has named yet. Otherwise the decision is refused, because the
-    /// host's number is probably mistyped.
-    pub may_be_new: bool,
-    /// The host's data for a new mapping, in place of the data that bookings contained.
+    /// host's id is probably mistyped.
+    pub allow_unseen_host: bool,
+    /// The host's data for a new mapping, instead of the data from bookings.
     pub snapshot: Option<Host>,
 }
 
@@ -67,7 +67,7 @@ impl Decision {
     /// Creates a decision about this host.
     pub fn new(company: CompanyId, host: HostId, command: Command) -> Self {
         let key = HostKey::new(company, host);
-        Self { key, command, reason: None, expected_audit: None, may_be_new: false, snapshot: None }
+        Self { key, command, reason: None, expected_audit: None, allow_unseen_host: false, snapshot: None }
     }
 
     /// Creates the decision that reverts a change.
@@ -77,7 +77,7 @@ impl Decision {
     }
 }
 
-/// What a decision did.
+/// The effect of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -93,13 +93,13 @@ pub enum Effect {
     SwitchedOn,
     /// A change was reverted.
     Reverted,
-    /// The state was already as decided; nothing was written.
+    /// The mapping was already in the decided state; nothing was written.
     Unchanged,
 }
 
 /// A mapping that was in force before.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Before {
+pub struct PreviousMapping {
     /// `calcom_host_mappings.id`
     pub mapping: i64,
     /// The member of staff.
@@ -115,7 +115,7 @@ pub struct Before {
 /// The result of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Decided {
-    /// What was done.
+    /// The effect.
     #[serde(rename = "did")]
     pub effect: Effect,
     /// Company and host.
@@ -129,7 +129,7 @@ pub struct Decided {
     /// Their name.
     pub staff_name: Option<String>,
     /// The mappings in force before.
-    pub before: Vec<Before>,
+    pub before: Vec<PreviousMapping>,
     /// The written audit rows, in order.
     pub audits: Vec<i64>,
 }
@@ -143,29 +143,34 @@ pub enum Refusal {
     #[error("there is no member of staff {0}")]
     NoStaff(StaffId),
     #[error("staff {staff} does not belong to company {company}")]
-    Foreign { staff: StaffId, company: CompanyId },
+    OtherCompany { staff: StaffId, company: CompanyId },
     #[error("staff {0} is not active: activate that person in the gateway first, or choose somebody else")]
     Inactive(StaffId),
     #[error("staff {0} was deleted in the gateway: choose somebody else")]
     Deleted(StaffId),
-    #[error("no booking of company {0} has named host {1} yet: check the number")]
+    #[error("no booking of company {0} has named host {1} yet: check the id of the host")]
     UnknownHost(CompanyId, HostId),
     #[error("company {0} has no mapping {1}")]
     NoMapping(CompanyId, i64),
     #[error("host {host} is mapped to staff {staff} (mapping {mapping}): switch that mapping off first")]
-    Taken { host: HostId, mapping: i64, staff: StaffId },
-    #[error("somebody else has changed the mapping of host {0} in the meantime: check it again")]
+    AlreadyMapped { host: HostId, mapping: i64, staff: StaffId },
+    #[error(
+        "somebody else has changed the mapping of host {0} in the meantime: check the mapping, and decide again"
+    )]
     ChangedMeanwhile(HostId),
     #[error(
         "mapping {mapping} has been changed again since then{}",
-        .by.map_or_else(String::new, |audit| format!(" (audit {audit}): revert that change first"))
+        .by.map_or_else(
+            || " without an audit row".to_owned(),
+            |audit| format!(" (audit {audit}): revert that change first")
+        )
     )]
-    // `by` is the newer change; `None` if no audit row records it.
+    // `by` is the audit row of the newer change; `None` if there is none.
     ChangedSince { mapping: i64, by: Option<i64> },
-    #[error("audit {0} does not record the mapping's previous state, so that cannot be restored")]
+    #[error("audit {0} does not record the mapping's previous state, so that state cannot be restored")]
     NotRevertible(i64),
     #[error("the request contains two decisions for host {0}")]
-    Twice(HostId),
+    RepeatedHost(HostId),
     #[error("host {} of company {} is not in the inbox", .0.host, .0.company)]
     NotInInbox(HostKey),
     #[error("host {0} no longer needs a decision: it has a mapping")]
@@ -182,10 +187,10 @@ pub enum Refusal {
     #[error("host {} has no mapping in force", .0.host)]
     NotMapped(HostKey),
     #[error("repair {0} is {1}: there is nothing left to do")]
-    Ended(i64, Stored<RepairState>),
+    RepairEnded(i64, Stored<RepairState>),
 }
 
-/// Renders ids of members of staff as a list.
+/// Joins the ids of members of staff with commas.
 fn join_ids(staff: &[StaffId]) -> String {
     staff.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::repair::{self, Counts};
-use super::{Act, AppContext, AppError, Decided, Decision, Refusal, decide_now, predict};
+use super::{AppContext, AppError, Decided, Decision, DecisionBatch, Refusal, decide_now, predict};
 use crate::matching::HostKey;
 use crate::store::{HostFacts, RepairRow, facts};
 
@@ -34,8 +34,8 @@ pub(crate) async fn preview(
 pub(crate) async fn carry_out(context: &AppContext, decision: Decision) -> Result<DecisionView, AppError> {
     let key = decision.key;
     context.check_company(key.company)?;
-    let act = Act::new(context.author.clone());
-    let decided = decide_now(&context.database, &context.schema, &act, &[decision]).await?.remove(0);
+    let batch = DecisionBatch::new(context.author.clone());
+    let decided = decide_now(&context.database, &context.schema, &batch, &[decision]).await?.remove(0);
     let decided = match decided {
         Err(refusal @ Refusal::ChangedMeanwhile(_)) => {
             let in_force = describe_mapping(&host_facts(context, key).await?);

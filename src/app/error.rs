@@ -1,4 +1,4 @@
-//! The errors of use cases, each with a code for programs, a text for people and, in some cases, a next step.
+//! The errors of use cases. Each has a code for programs, a message for people and, in some cases, a next step.
 
 use super::Refusal;
 use crate::event::StaffId;
@@ -23,9 +23,9 @@ pub enum AppError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The result cannot be written to its destination.
-    #[error("writing the result: {0}")]
+    #[error("the result cannot be written: {0}")]
     Write(#[from] std::io::Error),
-    /// A plan or replay cannot be started or resumed in its state: why, and the next step.
+    /// A plan or replay cannot be started or resumed in its present state: the reason, and the next step.
     #[error("{0}")]
     Replay(String, Option<NextAction>),
     /// The input cannot be read; the text says where.
@@ -40,7 +40,7 @@ pub enum AppError {
     /// The request is not allowed in this state; the text says why.
     #[error("{0}")]
     NotAllowed(String),
-    /// The request makes no sense; the text says why.
+    /// The request is invalid; the text says why.
     #[error("{0}")]
     Invalid(String),
 }
@@ -86,7 +86,7 @@ impl AppError {
             Self::Refused(
                 Refusal::NoCompany(_)
                 | Refusal::NoStaff(_)
-                | Refusal::Foreign { .. }
+                | Refusal::OtherCompany { .. }
                 | Refusal::UnknownHost(..)
                 | Refusal::NoMapping(..)
                 | Refusal::NotInInbox(_)
@@ -124,10 +124,10 @@ pub enum NextAction {
     /// Accept one of these suggestions for this host.
     ChooseSuggestion(HostKey, Vec<StaffId>),
     AssignHost(HostKey),
-    /// Map this host, of which no booking has been decided yet.
+    /// Map this host, which no decided booking has named yet.
     MapUnseenHost(HostKey),
     MakePlan,
-    BeginPlan(i64),
+    StartPlan(i64),
     ResumeReplay(i64),
     /// Plan a replay of this group's dead letters, once their cause is fixed.
     PlanGroup(String),
@@ -139,7 +139,8 @@ pub enum NextAction {
     ExplainLetter(i64),
     /// Explain how the booking with this reference is matched.
     ExplainBooking(String),
-    GiveBooking,
-    /// Give the booking itself and its company.
-    GiveBookingOfCompany,
+    /// Pass the booking's JSON to the command.
+    PassBooking,
+    /// Pass the booking's JSON and its company to the command.
+    PassBookingAndCompany,
 }

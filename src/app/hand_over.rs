@@ -1,8 +1,8 @@
 //! Hands over the hosts and future appointments of one member of staff to another, in one transaction.
-//! Undoes a hand-over, except for what somebody else has changed since.
+//! Undoes a hand-over, except for hosts and appointments that have been changed since.
 //!
-//! Only appointments that hostmatch has assigned are handed over. Those that a person assigned are listed and
-//! stay.
+//! Only appointments that hostmatch assigned are handed over. Those that a person assigned are listed and do
+//! not change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ use sea_orm::prelude::TextUuid;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Set};
 use serde::Serialize;
 
-use super::carry_out::{Act, decide, predict, transact_with_retries};
+use super::carry_out::{DecisionBatch, decide, predict, transact_with_retries};
 use super::decision::{Command, Decision, Refusal};
-use super::ruling::valid;
+use super::ruling::check_staff;
 use super::{AppContext, AppError};
 use crate::event::{AppointmentId, CompanyId, HostId, StaffId};
 use crate::matching::{AppointmentWrite, Assignment, ChangeSet, Confidence, Evidence, HostKey, Outcome};
@@ -20,10 +20,10 @@ use crate::runtime::clock::now_ms;
 use crate::store::entity::hand_over::{ActiveModel, Model};
 use crate::store::{
     self, GatewaySchema, HandedOver, MappingFilter, Prior, Scope, StaffAppointment, StoreError,
-    changes_of_act, list_mappings, staff_facts,
+    changes_of_batch, list_mappings, staff_facts,
 };
 
-/// The maximum number of mappings that are read.
+/// The maximum number of mappings to hand over.
 const MAX_MAPPINGS: u64 = 10_000;
 
 /// The request to hand over from one member of staff to another.
@@ -31,13 +31,13 @@ const MAX_MAPPINGS: u64 = 10_000;
 pub struct HandOver {
     /// The company of both members of staff.
     pub company: CompanyId,
-    /// The member of staff who leaves.
+    /// The departing member of staff.
     pub from: StaffId,
     /// The member of staff who takes over.
     pub to: StaffId,
-    /// The first start of an appointment to hand over, ms since 1970.
+    /// Only appointments that start at this time or later are handed over, ms since 1970.
     pub from_ms: i64,
-    /// The reason, in the person's words.
+    /// The reason, in the author's words.
     pub reason: Option<String>,
 }
 
@@ -46,13 +46,14 @@ pub struct HandOver {
 pub struct HandOverView {
     /// The id of the hand-over. `None` for a preview.
     pub hand_over: Option<i64>,
-    /// The hosts.
+    /// The hosts that are handed over.
     pub hosts: Vec<HostId>,
     /// The appointments that are handed over.
     pub appointments: Vec<StaffAppointment>,
     /// The appointments of the departing member of staff that hostmatch did not assign; they are not handed
     /// over.
-    pub left: Vec<StaffAppointment>,
+    #[serde(rename = "left")]
+    pub not_handed_over: Vec<StaffAppointment>,
     /// The number of the departing member's appointments without a known start; they are not handed over.
     pub undated: i64,
 }
@@ -66,15 +67,17 @@ pub struct UndoneHandOver {
     pub hosts: Vec<HostId>,
     /// The restored appointments.
     pub appointments: Vec<AppointmentId>,
-    /// The hosts that have been changed since, and why they stay.
-    pub hosts_left: Vec<HostLeft>,
-    /// The appointments that have been changed since.
-    pub appointments_left: Vec<AppointmentId>,
+    /// The hosts that were not restored, and why.
+    #[serde(rename = "hosts_left")]
+    pub unrestored_hosts: Vec<UnrestoredHost>,
+    /// The appointments that were not restored, because they have been changed since.
+    #[serde(rename = "appointments_left")]
+    pub unrestored_appointments: Vec<AppointmentId>,
 }
 
-/// A host that stays as it is.
+/// A host whose mapping could not be restored.
 #[derive(Debug, Serialize)]
-pub struct HostLeft {
+pub struct UnrestoredHost {
     pub(crate) host: HostId,
     pub(crate) why: String,
 }
@@ -93,8 +96,8 @@ pub async fn preview_hand_over(context: &AppContext, order: &HandOver) -> Result
 /// Hands over everything or nothing. On failure nothing is changed.
 pub async fn hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
     preview_hand_over(context, order).await?;
-    let act = Act::new(context.author.clone());
-    let work = async |tx: &DatabaseTransaction| order.hand_over(tx, &context.schema, &act).await;
+    let batch = DecisionBatch::new(context.author.clone());
+    let work = async |tx: &DatabaseTransaction| order.hand_over(tx, &context.schema, &batch).await;
     Ok(transact_with_retries(&context.database, work).await?)
 }
 
@@ -105,27 +108,28 @@ fn not_allowed(refusal: Refusal) -> AppError {
 }
 
 impl HandOver {
+    /// Checks that both members of staff exist in the company and that `to` can take over.
     async fn check(&self, context: &AppContext) -> Result<(), AppError> {
-        let both = BTreeSet::from([self.from.clone(), self.to.clone()]);
-        let facts = staff_facts(context.connection(), &context.schema, &both).await?;
+        let ids = BTreeSet::from([self.from.clone(), self.to.clone()]);
+        let facts = staff_facts(context.connection(), &context.schema, &ids).await?;
         for staff in [&self.from, &self.to] {
             let fact = facts.get(staff).ok_or_else(|| not_allowed(Refusal::NoStaff(staff.clone())))?;
             if fact.company != Some(self.company) || !context.scope.contains(self.company) {
                 let (staff, company) = (staff.clone(), self.company);
-                return Err(not_allowed(Refusal::Foreign { staff, company }));
+                return Err(not_allowed(Refusal::OtherCompany { staff, company }));
             }
         }
         let (from, to) = (&facts[&self.from], &facts[&self.to]);
         if from.id == to.id {
             return Err(AppError::NotAllowed(format!(
-                "staff {} cannot take over from themselves",
+                "staff {} cannot take over from themselves: choose another member of staff",
                 self.from
             )));
         }
-        valid(to, self.company).map_err(not_allowed)
+        check_staff(to, self.company).map_err(not_allowed)
     }
 
-    /// Returns one decision for each host of the member of staff who leaves.
+    /// Returns one decision for each host of the departing member of staff.
     async fn decisions(
         &self,
         db: &impl ConnectionTrait,
@@ -141,7 +145,7 @@ impl HandOver {
         let hosts: BTreeSet<HostId> = mappings.iter().map(|row| row.host).collect();
         let decision = |host| Decision {
             reason: self.reason.clone().or_else(|| Some(format!("handed over from staff {}", self.from))),
-            may_be_new: true,
+            allow_unseen_host: true,
             ..Decision::new(self.company, host, Command::Set(self.to.clone()))
         };
         Ok(hosts.into_iter().map(decision).collect())
@@ -153,13 +157,13 @@ impl HandOver {
         schema: &GatewaySchema,
         decisions: &[Decision],
     ) -> Result<HandOverView, StoreError> {
-        let held = store::appointments_of_staff(db, schema, self.company, &self.from, self.from_ms).await?;
-        let (appointments, left) = held.into_iter().partition(|held| held.is_ours);
+        let all = store::appointments_of_staff(db, schema, self.company, &self.from, self.from_ms).await?;
+        let (appointments, not_handed_over) = all.into_iter().partition(|one| one.is_ours);
         Ok(HandOverView {
             hand_over: None,
             hosts: decisions.iter().map(|decision| decision.key.host).collect(),
             appointments,
-            left,
+            not_handed_over,
             undated: store::count_without_known_start(db, schema, self.company, &self.from).await?,
         })
     }
@@ -168,11 +172,11 @@ impl HandOver {
         &self,
         tx: &DatabaseTransaction,
         schema: &GatewaySchema,
-        act: &Act,
+        batch: &DecisionBatch,
     ) -> Result<HandOverView, StoreError> {
         let decisions = self.decisions(tx, schema).await?;
         store::lock_hosts(tx, schema, &decisions.iter().map(|decision| decision.key).collect()).await?;
-        // A decision made before the hosts were locked stays in force.
+        // Another decision may have been made before the hosts were locked. It must stay in force.
         if self.decisions(tx, schema).await? != decisions {
             return Err(StoreError::Conflict(format!(
                 "hosts of staff {} were changed in the meantime",
@@ -180,39 +184,39 @@ impl HandOver {
             )));
         }
         let mut view = self.find_view(tx, schema, &decisions).await?;
-        let ids: BTreeSet<AppointmentId> = view.appointments.iter().map(|held| held.appointment).collect();
-        // This must precede `decide`, which makes the transaction stop waiting for locks: without lock waits,
-        // MariaDB rolls back a transaction that skips a locked row.
-        let free = store::free_appointments(tx, schema, &ids).await?;
+        let ids: BTreeSet<AppointmentId> = view.appointments.iter().map(|one| one.appointment).collect();
+        // This must precede `decide`, after which the transaction does not wait for locks: MariaDB rolls back
+        // such a transaction when it skips a locked row.
+        let unlocked = store::free_appointments(tx, schema, &ids).await?;
         // The preview was accepted a moment ago, so a refusal means that something changed: retry.
         let changed = |refusal: Refusal| StoreError::Conflict(refusal.to_string());
-        for answer in decide(tx, schema, act, &decisions).await? {
+        for answer in decide(tx, schema, batch, &decisions).await? {
             answer.map_err(changed)?;
         }
         let now_ms = now_ms();
-        let (mut changes, mut given) = (ChangeSet::default(), Vec::new());
+        let (mut changes, mut handed_over) = (ChangeSet::default(), Vec::new());
         for id in &ids {
-            let Some(appointment) = free.get(id) else {
-                return Err(StoreError::Conflict(format!("appointment {id} is locked")));
+            let Some(appointment) = unlocked.get(id) else {
+                return Err(StoreError::Conflict(format!("appointment {id} is locked by another session")));
             };
             let row = appointment.assignment.as_ref().filter(|row| row.staff == appointment.staff);
             let Some(row) = row.filter(|row| row.staff.is_some()) else {
                 return Err(StoreError::Conflict(format!("appointment {id} was changed in the meantime")));
             };
-            given.push(HandedOver { appointment: *id, prior: Prior::of(row) });
+            handed_over.push(HandedOver { appointment: *id, prior: Prior::of(row) });
             let (staff, host_id) = (Some(self.to.clone()), appointment.host_id);
             changes.appointments.push(AppointmentWrite { id: *id, staff, host_id });
             changes.assignments.push(self.assigned(row, now_ms));
         }
         store::commit(tx, schema, &changes).await?;
         let row = ActiveModel {
-            token: Set(TextUuid(act.id)),
+            token: Set(TextUuid(batch.id)),
             company_id: Set(self.company),
             from_staff_id: Set(self.from.of_kind(schema.staff_key)?),
             to_staff_id: Set(self.to.of_kind(schema.staff_key)?),
             from_ms: Set(self.from_ms),
-            appointments: Set(serde_json::to_string(&given).unwrap_or_else(|_| "[]".to_owned())),
-            made_by: Set(act.author.as_str().to_owned()),
+            appointments: Set(serde_json::to_string(&handed_over).unwrap_or_else(|_| "[]".to_owned())),
+            made_by: Set(batch.author.as_str().to_owned()),
             why: Set(self.reason.clone()),
             at_ms: Set(now_ms),
             ..Default::default()
@@ -238,7 +242,7 @@ impl HandOver {
     }
 }
 
-/// Undoes a hand-over for each host and each appointment that nobody else has changed since. On failure
+/// Undoes a hand-over for each host and each appointment that has not been changed since. On failure
 /// nothing is changed.
 pub async fn undo_hand_over(
     context: &AppContext,
@@ -247,65 +251,72 @@ pub async fn undo_hand_over(
 ) -> Result<UndoneHandOver, AppError> {
     let row = context.with_deadline(store::hand_over(context.connection(), &context.scope, id)).await?;
     let row = row.ok_or_else(|| AppError::NotFound(format!("hand-over {id}")))?;
-    let was_undone = || AppError::NotAllowed(format!("hand-over {id} has already been undone"));
+    let already_undone = || AppError::NotAllowed(format!("hand-over {id} has already been undone"));
     if row.undone_ms.is_some() {
-        return Err(was_undone());
+        return Err(already_undone());
     }
-    let act = Act::new(context.author.clone());
-    let work = async |tx: &DatabaseTransaction| give_back(tx, &context.schema, &act, &row, reason).await;
-    transact_with_retries(&context.database, work).await?.ok_or_else(was_undone)
+    let batch = DecisionBatch::new(context.author.clone());
+    let work = async |tx: &DatabaseTransaction| undo_in(tx, &context.schema, &batch, &row, reason).await;
+    transact_with_retries(&context.database, work).await?.ok_or_else(already_undone)
 }
 
-/// Undoes a hand-over in the transaction. Returns `None` if the hand-over was undone in the meantime.
-async fn give_back(
+/// Undoes a hand-over in this transaction. Returns `None` if the hand-over was undone in the meantime.
+async fn undo_in(
     tx: &DatabaseTransaction,
     schema: &GatewaySchema,
-    act: &Act,
+    batch: &DecisionBatch,
     row: &Model,
     reason: Option<&str>,
 ) -> Result<Option<UndoneHandOver>, StoreError> {
-    let changes = changes_of_act(tx, schema, row.token.0).await?;
+    let changes = changes_of_batch(tx, schema, row.token.0).await?;
     let keys: BTreeSet<HostKey> = changes.iter().map(|change| change.key).collect();
     store::lock_hosts(tx, schema, &keys).await?;
-    if !store::record_hand_over_undone(tx, row.id, act.author.as_str(), reason, now_ms()).await? {
+    if !store::record_hand_over_undone(tx, row.id, batch.author.as_str(), reason, now_ms()).await? {
         return Ok(None);
     }
-    let given: BTreeMap<AppointmentId, HandedOver> =
+    let handed_over: BTreeMap<AppointmentId, HandedOver> =
         store::handed_over(row)?.into_iter().map(|it| (it.appointment, it)).collect();
-    let ids: BTreeSet<AppointmentId> = given.keys().copied().collect();
-    let free = store::free_appointments(tx, schema, &ids).await?;
-    let mut back = UndoneHandOver { hand_over: row.id, ..UndoneHandOver::default() };
+    let ids: BTreeSet<AppointmentId> = handed_over.keys().copied().collect();
+    let unlocked = store::free_appointments(tx, schema, &ids).await?;
+    let mut undone = UndoneHandOver { hand_over: row.id, ..UndoneHandOver::default() };
     let why = reason.map_or_else(|| format!("undo of hand-over {}", row.id), str::to_owned);
     let decisions: Vec<Decision> =
         changes.into_iter().map(|change| Decision::reverting(change, why.clone())).collect();
-    for (decision, answer) in decisions.iter().zip(decide(tx, schema, act, &decisions).await?) {
+    for (decision, answer) in decisions.iter().zip(decide(tx, schema, batch, &decisions).await?) {
         match answer {
-            Ok(_) => back.hosts.push(decision.key.host),
+            Ok(_) => undone.hosts.push(decision.key.host),
             Err(refusal) => {
-                back.hosts_left.push(HostLeft { host: decision.key.host, why: refusal.to_string() });
+                undone
+                    .unrestored_hosts
+                    .push(UnrestoredHost { host: decision.key.host, why: refusal.to_string() });
             }
         }
     }
-    let missing: BTreeSet<AppointmentId> = ids.iter().copied().filter(|id| !free.contains_key(id)).collect();
+    let missing: BTreeSet<AppointmentId> =
+        ids.iter().copied().filter(|id| !unlocked.contains_key(id)).collect();
     if !store::still_there(tx, &missing).await?.is_empty() {
-        return Err(StoreError::Conflict("appointments of the hand-over are locked".into()));
+        return Err(StoreError::Conflict(
+            "appointments of the hand-over are locked by another session".into(),
+        ));
     }
-    back.appointments_left.extend(missing);
+    undone.unrestored_appointments.extend(missing);
     let mut changes = ChangeSet::default();
-    for (id, appointment) in &free {
-        let has = |staff: &Option<StaffId>| staff.as_ref() == Some(&row.to_staff_id);
-        let ours = appointment.assignment.as_ref();
-        let ours = ours.filter(|it| has(&appointment.staff) && has(&it.staff) && it.decided_ms == row.at_ms);
-        let restored = ours.and_then(|now| given.get(id)?.prior.restore(now));
+    for (id, appointment) in &unlocked {
+        let is_receiver = |staff: &Option<StaffId>| staff.as_ref() == Some(&row.to_staff_id);
+        let assignment = appointment.assignment.as_ref();
+        let unchanged = assignment.filter(|it| {
+            is_receiver(&appointment.staff) && is_receiver(&it.staff) && it.decided_ms == row.at_ms
+        });
+        let restored = unchanged.and_then(|now| handed_over.get(id)?.prior.restore(now));
         let Some(restored) = restored.filter(|_| appointment.company == row.company_id) else {
-            back.appointments_left.push(*id);
+            undone.unrestored_appointments.push(*id);
             continue;
         };
         let (staff, host_id) = (Some(row.from_staff_id.clone()), appointment.host_id);
         changes.appointments.push(AppointmentWrite { id: *id, staff: staff.clone(), host_id });
         changes.assignments.push(Assignment { staff, ..restored });
-        back.appointments.push(*id);
+        undone.appointments.push(*id);
     }
     store::commit(tx, schema, &changes).await?;
-    Ok(Some(back))
+    Ok(Some(undone))
 }

@@ -55,12 +55,12 @@ pub(crate) struct SuggestionView {
 impl SuggestionView {
     fn of(one: Suggestion, names: &Names) -> Self {
         let staff_name = names.name(&one.staff);
-        let because = because(&one.evidence);
+        let because = describe_evidence(&one.evidence);
         Self { staff: one.staff, staff_name, strategy: one.strategy, confidence: one.confidence, because }
     }
 }
 
-fn because(Evidence { field, value }: &Evidence) -> String {
+fn describe_evidence(Evidence { field, value }: &Evidence) -> String {
     match field.as_str() {
         "email" => format!("has the same e-mail address, {value}"),
         "name" => format!("has the same name, {value}"),
@@ -70,7 +70,7 @@ fn because(Evidence { field, value }: &Evidence) -> String {
 }
 
 impl InboxView {
-    /// Creates the view of an entry. `last` is the last action on the host other than a mapping.
+    /// Creates the view of an entry. `last` is the last action on the host (ignored or reopened).
     fn of(entry: InboxEntry, last: Option<&RecordedHostAction>, names: &Names) -> Self {
         let InboxEntry { row, kind, ignored_until_ms, bookings } = entry;
         let is_ignored = row.state == InboxState::Ignored;
@@ -110,7 +110,7 @@ fn describe_problem(review: Option<Review>, kind: InboxKind) -> &'static str {
     match (review, kind) {
         (None, _) => "nobody was found",
         (Some(Review::BelowThreshold), _) => "somebody fits, but with too little confidence",
-        (Some(Review::SwitchedOff), _) => "a person has switched off the mapping that fits",
+        (Some(Review::SwitchedOff), _) => "somebody fits, but a person has switched off that mapping",
         (Some(Review::Ambiguous), InboxKind::Conflict) => "several mappings are in force and disagree",
         (Some(Review::Ambiguous), _) => "several people fit equally well",
     }
@@ -154,29 +154,31 @@ pub(crate) struct InboxDetails {
     pub(crate) waiting: Counts,
     pub(crate) mappings: Vec<MappingView>,
     pub(crate) history: Vec<AuditRow>,
-    pub(crate) acts: Vec<RecordedHostAction>,
+    #[serde(rename = "acts")]
+    pub(crate) actions: Vec<RecordedHostAction>,
 }
 
 /// Returns one host: its problem, the suggestions with reasons, the waiting appointments and the history.
 pub(crate) async fn show(context: &AppContext, key: HostKey) -> Result<InboxDetails, AppError> {
-    let entry = entry(context, key).await?;
+    let entry = find_entry(context, key).await?;
     let names = names(context, suggested(&entry)).await?;
-    let acts = context.with_deadline(store::host_actions(context.connection(), key)).await?;
-    let host = InboxView::of(entry, acts.last(), &names);
+    let actions = context.with_deadline(store::host_actions(context.connection(), key)).await?;
+    let host = InboxView::of(entry, actions.last(), &names);
     let waiting = repair::preview(context, key).await?.counts();
     let filter = MappingFilter { host: Some(key.host), ..MappingFilter::default() };
     let mappings = mappings::read(context, &filter, 50).await?;
     let filter = AuditFilter { host: Some(key.host), ..AuditFilter::default() };
     let history = mappings::read_audits(context, &filter, 20).await?;
-    Ok(InboxDetails { host, waiting, mappings, history, acts })
+    Ok(InboxDetails { host, waiting, mappings, history, actions })
 }
 
-async fn entry(context: &AppContext, key: HostKey) -> Result<InboxEntry, AppError> {
-    let found = context.with_deadline(find(context.connection(), key)).await?;
+/// Returns the host's entry. Fails if the host is not in the inbox or the caller may not see its company.
+async fn find_entry(context: &AppContext, key: HostKey) -> Result<InboxEntry, AppError> {
+    let found = context.with_deadline(read_entry(context.connection(), key)).await?;
     Ok(found.filter(|_| context.scope.contains(key.company)).ok_or(Refusal::NotInInbox(key))?)
 }
 
-async fn find(
+async fn read_entry(
     db: &impl sea_orm::ConnectionTrait,
     key: HostKey,
 ) -> Result<Option<InboxEntry>, store::StoreError> {
@@ -190,7 +192,7 @@ pub(crate) async fn accept_decision(
     key: HostKey,
     staff: Option<&StaffId>,
 ) -> Result<Decision, AppError> {
-    let row = entry(context, key).await?.row;
+    let row = find_entry(context, key).await?.row;
     if row.state == InboxState::Resolved {
         return Err(Refusal::Resolved(key.host).into());
     }
@@ -215,7 +217,7 @@ pub(crate) async fn assign_decision(
     key: HostKey,
     staff: &StaffId,
 ) -> Result<Decision, AppError> {
-    entry(context, key).await?;
+    find_entry(context, key).await?;
     Ok(Decision::new(key.company, key.host, Command::Set(staff.clone())))
 }
 
@@ -241,9 +243,11 @@ pub async fn ignore(
     until: Option<i64>,
 ) -> Result<IgnoredView, AppError> {
     if until.is_some_and(|until| until <= now_ms()) {
-        return Err(AppError::Invalid("the time until which to ignore the host is in the past".to_owned()));
+        return Err(AppError::Invalid(
+            "the end of the ignore period is in the past: give a later time".to_owned(),
+        ));
     }
-    act(context, key, (HostAction::Ignore, until), Some(why)).await?;
+    record_action(context, key, (HostAction::Ignore, until), Some(why)).await?;
     Ok(IgnoredView { did: "ignored", key, until, reason: why.to_owned() })
 }
 
@@ -260,25 +264,25 @@ pub struct ReopenedView {
 
 /// Reopens an ignored host. Fails if the host is not in the inbox or is mapped.
 pub async fn reopen(context: &AppContext, key: HostKey, why: Option<&str>) -> Result<ReopenedView, AppError> {
-    let is_new = entry(context, key).await?.row.state != InboxState::Open;
+    let is_new = find_entry(context, key).await?.row.state != InboxState::Open;
     if is_new {
-        act(context, key, (HostAction::Reopen, None), why).await?;
+        record_action(context, key, (HostAction::Reopen, None), why).await?;
     }
     Ok(ReopenedView { did: if is_new { "reopened" } else { "unchanged" }, key, is_new })
 }
 
 /// Records an action on a host that still needs a person, under the host's lock, because workers also write
 /// the host's row.
-async fn act(
+async fn record_action(
     context: &AppContext,
     key: HostKey,
     action: (HostAction, Option<i64>),
     why: Option<&str>,
 ) -> Result<(), AppError> {
-    entry(context, key).await?;
+    find_entry(context, key).await?;
     let state = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
         store::lock_hosts(tx, &context.schema, &[key].into()).await?;
-        let state = find(tx, key).await?.map(|entry| entry.row.state);
+        let state = read_entry(tx, key).await?.map(|entry| entry.row.state);
         if matches!(state, Some(InboxState::Open | InboxState::Ignored)) {
             let by = (context.author.actor(), why.map(fit_column));
             store::act_on_host(tx, key, action, by).await?;

@@ -1,4 +1,4 @@
-//! Use cases for mappings and their audit trail: list, show, switch and revert.
+//! Use cases for mappings and their audit trail: list, show, switch on or off, and revert.
 
 use serde::Serialize;
 
@@ -32,14 +32,14 @@ pub(crate) struct MappingView {
 
 impl From<MappingRow> for MappingView {
     fn from(row: MappingRow) -> Self {
-        let text = |text: String| Some(text).filter(|text| !text.is_empty());
+        let non_empty = |text: String| Some(text).filter(|text| !text.is_empty());
         Self {
             id: row.id,
             company: row.company(),
             host: row.host,
             staff_valid: row.has_valid_staff(),
-            host_name: text(row.name),
-            host_email: text(row.email),
+            host_name: non_empty(row.name),
+            host_email: non_empty(row.email),
             staff: row.staff.id,
             staff_name: row.staff.name,
             source: row.state.source,
@@ -78,12 +78,12 @@ pub(super) async fn read(
     Ok(context.with_deadline(rows).await?.into_iter().map(MappingView::from).collect())
 }
 
-/// Reads one mapping and its host.
+/// Reads one mapping. Also returns its company and host.
 async fn find_mapping(context: &AppContext, id: i64) -> Result<(HostKey, MappingView), AppError> {
     let filter = MappingFilter { id: Some(id), ..MappingFilter::default() };
     let found = read(context, &filter, 1).await?.pop();
-    let keyed = found.and_then(|mapping| Some((HostKey::new(mapping.company?, mapping.host), mapping)));
-    keyed.ok_or_else(|| context.not_found(format_args!("mapping {id}")))
+    let with_key = found.and_then(|mapping| Some((HostKey::new(mapping.company?, mapping.host), mapping)));
+    with_key.ok_or_else(|| context.not_found(format_args!("mapping {id}")))
 }
 
 /// A mapping with its history and the appointments that wait for its host.

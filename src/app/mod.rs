@@ -1,14 +1,14 @@
 //! The use cases of the command line, the web UI and the roles, one in each file.
 //!
-//! A use case takes an [`AppContext`] and typed input, and returns a view (its JSON is that of
-//! `--output json`) or an [`AppError`]. It knows no command line, no stdout and no HTTP: a next step is a
+//! A use case takes an [`AppContext`] and typed input, and returns a view (serialized, it is the output of
+//! `--output json`) or an [`AppError`]. It does not know the command line, stdout or HTTP: a next step is a
 //! [`NextAction`], which each front end renders. The context's scope is part of each WHERE clause.
 //!
-//! Pure code (`ruling.rs`) decides what a [`Decision`] about a host changes. It uses facts that were read
-//! under the host's lock, which workers take too. So when two people decide on one host at once, the second
-//! sees what the first did; with [`Decision::expected_audit`] the second is refused, because the decision was
-//! about another state. Each change of a mapping's row writes one audit row, and another decision can revert
-//! it.
+//! Pure code (`ruling.rs`) determines what a [`Decision`] about a host changes. It uses facts that were read
+//! under the host's lock, which workers take too. So when two people decide about one host at the same time,
+//! the second decision sees the result of the first; with [`Decision::expected_audit`] the second is refused,
+//! because it was made for another state. Each change of a mapping's row writes one audit row, and another
+//! decision can revert the change.
 
 mod carry_out;
 mod context;
@@ -31,12 +31,12 @@ pub(crate) mod dead_letters;
 pub(crate) mod replay;
 pub(crate) mod publish;
 
-pub use carry_out::{Act, DecisionResults, decide, decide_now, predict};
+pub use carry_out::{DecisionBatch, DecisionResults, decide, decide_now, predict};
 pub use context::{Access, AppContext};
-pub use decision::{Author, Before, Command, Decided, Decision, Effect, Refusal};
+pub use decision::{Author, Command, Decided, Decision, Effect, PreviousMapping, Refusal};
 pub use error::{AppError, ErrorCode, NextAction};
 pub use hand_over::{
-    HandOver, HandOverView, HostLeft, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over,
+    HandOver, HandOverView, UndoneHandOver, UnrestoredHost, hand_over, preview_hand_over, undo_hand_over,
 };
 
 pub use crate::store::{
@@ -44,5 +44,5 @@ pub use crate::store::{
     RepairFilter, RepairRow, RepairScope, RepairState, Scope, Waiting, WorkerRow,
 };
 
-/// A callback that a use case calls with the number of done steps and of all steps.
+/// A callback that a use case calls with the number of steps done and the number of all steps.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);

@@ -1,5 +1,5 @@
-//! Publishes events by hand: checks each event as the worker will read it, and publishes it with a confirm.
-//! This does not need the database.
+//! Publishes events from a file or stdin: decodes each event as a worker does, and publishes the valid ones with
+//! confirms. This does not need the database.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::telemetry::traces::{Parent, Span, SpanKind};
 
 pub(crate) use crate::queue::Message;
 
-/// Messages per confirmed publish: enough to be fast, few enough for a progress bar that moves.
+/// The number of messages published at a time. More would be faster, but progress would be reported less often.
 const PUBLISH_CHUNK: usize = 200;
 
 /// The result of checking one event. `docs/commands.md` describes it: its JSON is a contract.
@@ -38,7 +38,7 @@ pub(crate) enum EventStatus {
     Invalid,
 }
 
-/// Reads one event as the worker will. Creates the message for it unless it is invalid.
+/// Decodes one event as a worker does. Also returns the message to publish, unless the event is invalid.
 pub(crate) fn check(place: String, body: &[u8]) -> (EventCheck, Option<Message>) {
     let now_ms = now_ms();
     let mut message = Message {
@@ -82,7 +82,7 @@ pub(crate) fn check(place: String, body: &[u8]) -> (EventCheck, Option<Message>)
     (check, Some(message))
 }
 
-/// Publishes in order, until `stop`. Calls `watch` with the number of confirmed messages.
+/// Publishes messages in order, until `stop` is cancelled. Calls `watch` with the number of confirmed messages.
 pub(crate) async fn publish(
     config: &Config,
     messages: &[Message],

@@ -1,5 +1,5 @@
-//! Masks personal data in messages: every text and number, unless its key and its form are known to be
-//! harmless. Unknown fields are masked, because senders add fields over time.
+//! Masks personal data in messages: every string and number, unless its key is known to be harmless and a
+//! string has a harmless form. Unknown fields are masked, because senders add fields over time.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,21 +8,21 @@ use serde_json::{Map, Value};
 pub(crate) const MASK: &str = "***";
 
 /// Keys of ids, types, states and times.
-const PLAIN: &str = "id uid event event_id event_type triggerEvent type status success schema_version specversion \
+const PLAIN_KEYS: &str = "id uid event event_id event_type triggerEvent type status success schema_version specversion \
     appointment_id company_id branch_id service_id call_id bookingId bookingUid eventTypeId userId \
     organizerId seatUid rescheduledFromUid rescheduledToUid rescheduleUid recurringBookingUid \
     timeZone created_at createdAt updatedAt occurred_at pushedAt time timestamp start startTime end \
     endTime duration length";
 
-/// Keys of form fields, which are never a person's input.
-const FORM: &str = "name email phone phoneNumber location notes guests title label value id";
+/// Keys inside form fields. The keys themselves are never a person's input.
+const FORM_KEYS: &str = "name email phone phoneNumber location notes guests title label value id";
 
 /// Keys of objects that people or programs fill in freely: neither their keys nor their values are known.
-const FREE: [&str; 6] =
+const FREE_FORM_KEYS: [&str; 6] =
     ["responses", "bookingFieldsResponses", "userFieldsResponses", "customInputs", "metadata", "attendees"];
 
 /// The maximum number of bytes shown of a body that is not JSON.
-pub(crate) const MAX_SHOWN: usize = 4096;
+pub(crate) const MAX_SHOWN_BYTES: usize = 4096;
 
 /// A message's body, as JSON, masked unless revealed.
 #[derive(Debug, Serialize)]
@@ -48,13 +48,13 @@ impl PayloadView {
     pub(crate) fn of(body: &[u8], revealed: bool) -> Self {
         let content = match (serde_json::from_slice::<Value>(body), std::str::from_utf8(body)) {
             (Ok(value), _) if revealed => Content::Json { value },
-            (Ok(value), _) => Content::Json { value: mask(&value, Within::Unknown) },
+            (Ok(value), _) => Content::Json { value: mask(&value, Place::Unknown) },
             (Err(_), Ok(text)) => {
-                let end = text.floor_char_boundary(MAX_SHOWN);
+                let end = text.floor_char_boundary(MAX_SHOWN_BYTES);
                 Content::Text { text: revealed.then(|| text[..end].to_owned()) }
             }
             (Err(_), Err(_)) => {
-                let end = body.len().min(MAX_SHOWN);
+                let end = body.len().min(MAX_SHOWN_BYTES);
                 Content::Binary { hex: revealed.then(|| hex::encode(&body[..end])) }
             }
         };
@@ -62,7 +62,7 @@ impl PayloadView {
     }
 }
 
-/// Masks a name that a sender chose, unless it has the form of a plain name.
+/// Masks a name that a sender chose, unless it has the form of an id, type or time.
 pub(crate) fn masked_name(name: &str) -> String {
     if is_plain(name) { name.to_owned() } else { MASK.to_owned() }
 }
@@ -73,46 +73,47 @@ pub(crate) fn masked_header(name: &str, value: &str) -> String {
     if known { value.to_owned() } else { MASK.to_owned() }
 }
 
-/// What is known about the position of a value.
+/// What is known about the place of a value in the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Within {
-    /// Directly under one of the plain keys.
+enum Place {
+    /// The value of one of the plain keys.
     Plain,
-    /// Under a key that is not known.
+    /// The value of an unknown key.
     Unknown,
     /// Anywhere inside an object that is filled in freely.
     Free,
 }
 
-fn mask(value: &Value, within: Within) -> Value {
+fn mask(value: &Value, place: Place) -> Value {
     match value {
         Value::Null | Value::Bool(_) => value.clone(),
-        Value::Number(_) if within == Within::Plain => value.clone(),
-        Value::String(text) if within == Within::Plain && is_plain(text) => value.clone(),
+        Value::Number(_) if place == Place::Plain => value.clone(),
+        Value::String(text) if place == Place::Plain && is_plain(text) => value.clone(),
         Value::Number(_) | Value::String(_) => Value::from(MASK),
-        Value::Array(items) => items.iter().map(|item| mask(item, within)).collect(),
-        Value::Object(object) => Value::Object(members(object, within)),
+        Value::Array(items) => items.iter().map(|item| mask(item, place)).collect(),
+        Value::Object(object) => Value::Object(mask_object(object, place)),
     }
 }
 
-fn members(object: &Map<String, Value>, within: Within) -> Map<String, Value> {
-    let mut shown = Map::new();
+fn mask_object(object: &Map<String, Value>, place: Place) -> Map<String, Value> {
+    let mut masked = Map::new();
     for (number, (key, value)) in object.iter().enumerate() {
-        let inside = match key.as_str() {
-            _ if within == Within::Free => Within::Free,
-            key if FREE.contains(&key) => Within::Free,
-            key if is_in(key, PLAIN) => Within::Plain,
-            _ => Within::Unknown,
+        let value_place = match key.as_str() {
+            _ if place == Place::Free => Place::Free,
+            key if FREE_FORM_KEYS.contains(&key) => Place::Free,
+            key if is_in(key, PLAIN_KEYS) => Place::Plain,
+            _ => Place::Unknown,
         };
-        // A key may be an address, too. Masked keys are numbered, so that they stay distinct.
-        let hidden = within == Within::Free && !is_in(key, FORM) && !is_in(key, PLAIN) || !is_plain(key);
+        // A key may also be an address. Masked keys are numbered, so that they stay distinct.
+        let hidden =
+            place == Place::Free && !is_in(key, FORM_KEYS) && !is_in(key, PLAIN_KEYS) || !is_plain(key);
         let key = if hidden { format!("{MASK}{}", number + 1) } else { key.clone() };
-        shown.insert(key, mask(value, inside));
+        masked.insert(key, mask(value, value_place));
     }
-    shown
+    masked
 }
 
-/// Returns whether the text has the form of an id, type or time: short, without blanks and `@`.
+/// Returns whether the string has the form of an id, type or time: short, without spaces and `@`.
 fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:+/".contains(c);
     text.len() <= 64 && text.chars().all(plain)
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_known_to_be_harmless_is_shown() {
+    fn only_values_known_to_be_harmless_are_shown() {
         let event = json!({
             "event": "appointment.created", "company_id": 15, "phone_number": 491_701_234_567_i64,
             "calcom_booking": {
@@ -152,17 +153,17 @@ mod tests {
                 "type": "***",
             }
         });
-        let mut shown = mask(&event, Within::Unknown);
+        let mut shown = mask(&event, Place::Unknown);
         let booking = shown["calcom_booking"].as_object_mut().unwrap();
         let responses = booking.remove("responses").unwrap().to_string();
         assert!(!responses.contains("allerg") && !responses.contains("AB12") && !responses.contains("jane"));
         booking.retain(|key, _| !key.starts_with(MASK));
         assert_eq!(shown, expected);
-        assert!(!mask(&event, Within::Unknown).to_string().contains("jane@"));
+        assert!(!mask(&event, Place::Unknown).to_string().contains("jane@"));
     }
 
     #[test]
-    fn a_body_that_is_not_json_is_shown_only_revealed() {
+    fn a_body_that_is_not_json_is_shown_only_when_revealed() {
         let text = b"{\"name\": \"Jane Roe\",";
         assert!(!format!("{:?}", PayloadView::of(text, false)).contains("Jane"));
         assert!(format!("{:?}", PayloadView::of(text, true)).contains("Jane"));
@@ -173,11 +174,11 @@ mod tests {
         };
         assert_eq!(hex(false), None);
         let shown = hex(true).unwrap();
-        assert!(shown.starts_with("ff004a61") && shown.len() == 2 * MAX_SHOWN, "{shown}");
+        assert!(shown.starts_with("ff004a61") && shown.len() == 2 * MAX_SHOWN_BYTES, "{shown}");
     }
 
     #[test]
-    fn only_headers_of_hostmatch_and_of_the_trace_are_shown() {
+    fn only_headers_of_hostmatch_and_of_traces_are_shown() {
         assert_eq!(masked_header("x-hostmatch-attempt", "6"), "6");
         assert_eq!(masked_header("authorization", "Bearer hunter2"), MASK);
     }

@@ -31,7 +31,7 @@ pub(crate) struct ReportView {
     pub(crate) differences: Vec<Difference>,
 }
 
-/// The numbers of decided appointments and of those with staff.
+/// The numbers of decided appointments, and how many of them have a member of staff.
 #[derive(Default, Serialize)]
 pub(crate) struct Appointments {
     pub(crate) decided: u64,
@@ -44,7 +44,7 @@ pub(crate) struct Appointments {
 #[derive(Default, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) same: u64,
-    /// Those counted in `same` that somebody else decided: only these are evidence of agreement.
+    /// Those of `same` for which somebody else made the same decision: only these are evidence of agreement.
     pub(crate) same_by_others: u64,
     pub(crate) different: u64,
     #[serde(rename = "only_we")]
@@ -117,7 +117,7 @@ enum Agreement {
     #[serde(rename = "only_they")]
     OnlyTheirs,
     Neither,
-    /// A decision of an earlier version, which did not record whom it found.
+    /// A decision of an earlier version, which did not record the member of staff found.
     NotCompared,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::decision::{Before, Command, Decision, Effect, Refusal};
+use super::decision::{Command, Decision, Effect, PreviousMapping, Refusal};
 use crate::event::{self, CompanyId, StaffId};
 use crate::matching::{AuditAction, Confidence, MappingSource, mapped_host};
 use crate::store::{AuditRow, Change, HostFacts, MappingRow, MappingState, RowChange, RowTarget, StaffFact};
@@ -14,18 +14,18 @@ const CERTAIN: Confidence = Confidence(100);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ruling {
     pub(super) effect: Effect,
-    /// The changed rows, those that are switched off first.
+    /// The changed rows; those that are switched off come first.
     pub(super) rows: Vec<RowChange>,
-    /// The mapping of the decision. `None` for a new one.
+    /// The id of the decision's mapping. `None` for a new mapping.
     pub(super) mapping: Option<i64>,
     pub(super) staff: Option<StaffFact>,
-    pub(super) before: Vec<Before>,
-    /// Whether the host has no mapping in force afterwards.
+    pub(super) before: Vec<PreviousMapping>,
+    /// Whether the host has no mapping in force afterwards, so that a person has to decide.
     pub(super) needs_person: bool,
 }
 
-/// Decides what a person's decision changes. `staff` contains the members of staff in decisions, by id.
-/// `since` contains the audit rows that are newer than those to revert, oldest first.
+/// Determines what a person's decision changes. `staff` contains the members of staff that decisions name, by
+/// id. `since` contains the audit rows that are newer than those to revert, oldest first.
 pub(super) fn rule(
     decision: &Decision,
     facts: &HostFacts,
@@ -38,35 +38,36 @@ pub(super) fn rule(
     let host = Host::of(facts);
     match &decision.command {
         Command::Set(id) => host.set(decision, staff.get(id).ok_or_else(|| Refusal::NoStaff(id.clone()))?),
-        Command::SwitchOff(id) => host.switch(*id, false),
-        Command::SwitchOn(id) => host.switch(*id, true),
+        Command::SwitchOff(id) => host.set_mapping_active(*id, false),
+        Command::SwitchOn(id) => host.set_mapping_active(*id, true),
         Command::Revert(change) => host.revert(change, since),
     }
 }
 
-/// A host, with the mappings of its own company.
+/// A host, with its mappings in its own company.
 struct Host<'a> {
     facts: &'a HostFacts,
-    own: Vec<&'a MappingRow>,
+    own_mappings: Vec<&'a MappingRow>,
 }
 
 impl<'a> Host<'a> {
     fn of(facts: &'a HostFacts) -> Self {
-        let own = facts.mappings.iter().filter(|row| row.company() == Some(facts.key.company)).collect();
-        Self { facts, own }
+        let own_mappings =
+            facts.mappings.iter().filter(|row| row.company() == Some(facts.key.company)).collect();
+        Self { facts, own_mappings }
     }
 
     fn company(&self) -> CompanyId {
         self.facts.key.company
     }
 
-    fn active(&self) -> impl Iterator<Item = &'a MappingRow> + '_ {
-        self.own.iter().copied().filter(|row| row.state.is_active)
+    fn active_mappings(&self) -> impl Iterator<Item = &'a MappingRow> + '_ {
+        self.own_mappings.iter().copied().filter(|row| row.state.is_active)
     }
 
-    fn before(&self) -> Vec<Before> {
-        self.active()
-            .map(|row| Before {
+    fn previous_mappings(&self) -> Vec<PreviousMapping> {
+        self.active_mappings()
+            .map(|row| PreviousMapping {
                 mapping: row.id,
                 staff: row.staff.id.clone(),
                 staff_name: row.staff.name.clone(),
@@ -77,30 +78,31 @@ impl<'a> Host<'a> {
     }
 
     /// Creates a ruling about this mapping with these changed rows.
-    fn ruled(
+    fn ruling(
         &self,
         effect: Effect,
         rows: Vec<RowChange>,
-        about: Option<&MappingRow>,
+        mapping: Option<&MappingRow>,
         needs_person: bool,
     ) -> Ruling {
-        let (mapping, staff) = about.map(|row| (row.id, row.staff.clone())).unzip();
-        Ruling { effect, rows, mapping, staff, before: self.before(), needs_person }
+        let (mapping, staff) = mapping.map(|row| (row.id, row.staff.clone())).unzip();
+        Ruling { effect, rows, mapping, staff, before: self.previous_mappings(), needs_person }
     }
 
-    fn unchanged(&self, about: Option<&MappingRow>) -> Ruling {
-        self.ruled(Effect::Unchanged, Vec::new(), about, self.active().next().is_none())
+    fn unchanged(&self, mapping: Option<&MappingRow>) -> Ruling {
+        self.ruling(Effect::Unchanged, Vec::new(), mapping, self.active_mappings().next().is_none())
     }
 
     fn set(&self, decision: &Decision, staff: &StaffFact) -> Result<Ruling, Refusal> {
-        valid(staff, self.company())?;
-        if !self.facts.is_known && !decision.may_be_new {
+        check_staff(staff, self.company())?;
+        if !self.facts.is_known && !decision.allow_unseen_host {
             return Err(Refusal::UnknownHost(self.facts.key.company, self.facts.key.host));
         }
         // The mapping may belong to another company, from which the member of staff has moved here.
-        let mine = self.facts.mappings.iter().find(|row| row.staff.id == staff.id);
-        let in_force = mine.filter(|row| row.state.is_active && row.company() == Some(self.company()));
-        let others: Vec<&MappingRow> = self.active().filter(|row| row.staff.id != staff.id).collect();
+        let existing = self.facts.mappings.iter().find(|row| row.staff.id == staff.id);
+        let in_force = existing.filter(|row| row.state.is_active && row.company() == Some(self.company()));
+        let others: Vec<&MappingRow> =
+            self.active_mappings().filter(|row| row.staff.id != staff.id).collect();
         if let Some(row) = in_force.filter(|row| row.state.is_by_person() && others.is_empty()) {
             return Ok(self.unchanged(Some(row)));
         }
@@ -121,8 +123,8 @@ impl<'a> Host<'a> {
             confidence: CERTAIN,
         };
         let mut rows: Vec<RowChange> =
-            others.iter().map(|row| switched(row, false, AuditAction::Deleted)).collect();
-        rows.push(match mine {
+            others.iter().map(|row| set_active(row, false, AuditAction::Deleted)).collect();
+        rows.push(match existing {
             Some(row) => change(row, to, action),
             None => RowChange {
                 row: RowTarget::New(Box::new(self.snapshot(decision))),
@@ -132,15 +134,15 @@ impl<'a> Host<'a> {
                 action,
             },
         });
-        let (mapping, staff) = (mine.map(|row| row.id), Some(staff.clone()));
-        Ok(Ruling { effect, rows, mapping, staff, before: self.before(), needs_person: false })
+        let (mapping, staff) = (existing.map(|row| row.id), Some(staff.clone()));
+        Ok(Ruling { effect, rows, mapping, staff, before: self.previous_mappings(), needs_person: false })
     }
 
     /// Returns the host's newest data: from its bookings, else from its newest mapping.
     fn snapshot(&self, decision: &Decision) -> event::Host {
-        let booked = || Some(self.facts.inbox.as_ref()?.host.clone());
-        let mapped = || {
-            let row = self.own.iter().max_by_key(|row| row.id)?;
+        let from_bookings = || Some(self.facts.inbox.as_ref()?.host.clone());
+        let from_mapping = || {
+            let row = self.own_mappings.iter().max_by_key(|row| row.id)?;
             Some(event::Host {
                 name: Some(row.name.clone()),
                 email: Some(row.email.clone()),
@@ -149,51 +151,51 @@ impl<'a> Host<'a> {
                 ..event::Host::default()
             })
         };
-        let host = decision.snapshot.clone().or_else(booked).or_else(mapped).unwrap_or_default();
+        let host = decision.snapshot.clone().or_else(from_bookings).or_else(from_mapping).unwrap_or_default();
         mapped_host(&host).0
     }
 
-    fn switch(&self, id: i64, on: bool) -> Result<Ruling, Refusal> {
-        let row = self.own.iter().copied().find(|row| row.id == id);
+    fn set_mapping_active(&self, id: i64, on: bool) -> Result<Ruling, Refusal> {
+        let row = self.own_mappings.iter().copied().find(|row| row.id == id);
         let row = row.ok_or(Refusal::NoMapping(self.company(), id))?;
         if row.state.is_active == on {
             return Ok(self.unchanged(Some(row)));
         }
-        let other = self.active().find(|other| other.id != id);
+        let other = self.active_mappings().find(|other| other.id != id);
         if on {
-            valid(&row.staff, self.company())?;
+            check_staff(&row.staff, self.company())?;
             if let Some(other) = other {
-                return Err(self.taken(other));
+                return Err(self.already_mapped(other));
             }
         }
         let (effect, action) = match on {
             true => (Effect::SwitchedOn, AuditAction::Created),
             false => (Effect::SwitchedOff, AuditAction::Deleted),
         };
-        Ok(self.ruled(effect, vec![switched(row, on, action)], Some(row), !on && other.is_none()))
+        Ok(self.ruling(effect, vec![set_active(row, on, action)], Some(row), !on && other.is_none()))
     }
 
-    /// Returns the refusal because this other mapping is in force.
-    fn taken(&self, other: &MappingRow) -> Refusal {
+    /// Returns the refusal for a host that has this other mapping in force.
+    fn already_mapped(&self, other: &MappingRow) -> Refusal {
         let (host, staff) = (self.facts.key.host, other.staff.id.clone());
-        Refusal::Taken { host, mapping: other.id, staff }
+        Refusal::AlreadyMapped { host, mapping: other.id, staff }
     }
 
-    fn revert(&self, taken_back: &Change, since: &[AuditRow]) -> Result<Ruling, Refusal> {
+    fn revert(&self, reverted: &Change, since: &[AuditRow]) -> Result<Ruling, Refusal> {
         let mut rows = Vec::new();
         let mut states: BTreeMap<i64, (&MappingRow, MappingState)> =
-            self.own.iter().map(|row| (row.id, (*row, row.state.clone()))).collect();
-        // A row may have been another company's before the change, or after it.
+            self.own_mappings.iter().map(|row| (row.id, (*row, row.state.clone()))).collect();
+        // A row may have belonged to another company before or after the change.
         for row in &self.facts.mappings {
-            let is_affected = taken_back.rows.iter().any(|audit| audit.mapping == Some(row.id));
+            let is_affected = reverted.rows.iter().any(|audit| audit.mapping == Some(row.id));
             if is_affected {
                 states.entry(row.id).or_insert_with(|| (row, row.state.clone()));
             }
         }
-        for audit in taken_back.rows.iter().rev() {
+        for audit in reverted.rows.iter().rev() {
             let mapping = audit.mapping.ok_or(Refusal::NotRevertible(audit.id))?;
             let (row, state) = states.get_mut(&mapping).ok_or(Refusal::NoMapping(self.company(), mapping))?;
-            match still_in_force(audit, since).as_slice() {
+            match unreverted_changes(audit, since).as_slice() {
                 [] => continue, // It was reverted before.
                 [only] if only.id == audit.id => {}
                 [.., newest] => return Err(Refusal::ChangedSince { mapping, by: Some(newest.id) }),
@@ -225,38 +227,38 @@ impl<'a> Host<'a> {
         };
         let active: Vec<_> =
             states.values().filter(of_company).filter(|(_, state)| state.is_active).collect();
-        let touched = |id: i64| rows.iter().any(|change| change.row == RowTarget::Row(id));
+        let is_changed = |id: i64| rows.iter().any(|change| change.row == RowTarget::Row(id));
         if active.len() > 1
-            && let Some((row, _)) = active.iter().find(|(row, _)| !touched(row.id))
+            && let Some((row, _)) = active.iter().find(|(row, _)| !is_changed(row.id))
         {
-            return Err(self.taken(row));
+            return Err(self.already_mapped(row));
         }
         let in_force = active.first().map(|(row, _)| *row);
         if rows.is_empty() {
             return Ok(self.unchanged(in_force));
         }
         rows.sort_by_key(|change| change.to.is_active);
-        Ok(self.ruled(Effect::Reverted, rows, in_force, in_force.is_none()))
+        Ok(self.ruling(Effect::Reverted, rows, in_force, in_force.is_none()))
     }
 }
 
-/// Returns a change of a row and the later changes of that row, without the reverted ones.
-fn still_in_force<'a>(audit: &'a AuditRow, since: &'a [AuditRow]) -> Vec<&'a AuditRow> {
-    let mut still_in_force = vec![audit];
+/// Returns the change of this audit row and the later changes of the same mapping, without reverted ones.
+fn unreverted_changes<'a>(audit: &'a AuditRow, since: &'a [AuditRow]) -> Vec<&'a AuditRow> {
+    let mut unreverted = vec![audit];
     for later in since.iter().filter(|later| later.mapping == audit.mapping && later.id > audit.id) {
-        match still_in_force.last() {
-            Some(last) if later.takes_back(last) => _ = still_in_force.pop(),
-            _ => still_in_force.push(later),
+        match unreverted.last() {
+            Some(last) if later.takes_back(last) => _ = unreverted.pop(),
+            _ => unreverted.push(later),
         }
     }
-    still_in_force
+    unreverted
 }
 
 /// Checks whether hosts of this company may be mapped to this member of staff.
-pub(super) fn valid(staff: &StaffFact, company: CompanyId) -> Result<(), Refusal> {
+pub(super) fn check_staff(staff: &StaffFact, company: CompanyId) -> Result<(), Refusal> {
     let id = || staff.id.clone();
     match staff {
-        staff if staff.company != Some(company) => Err(Refusal::Foreign { staff: id(), company }),
+        staff if staff.company != Some(company) => Err(Refusal::OtherCompany { staff: id(), company }),
         staff if staff.is_deleted => Err(Refusal::Deleted(id())),
         staff if !staff.is_active => Err(Refusal::Inactive(id())),
         _ => Ok(()),
@@ -268,6 +270,6 @@ fn change(row: &MappingRow, to: MappingState, action: AuditAction) -> RowChange 
     RowChange { row: RowTarget::Row(row.id), staff, from, to, action }
 }
 
-fn switched(row: &MappingRow, is_active: bool, action: AuditAction) -> RowChange {
+fn set_active(row: &MappingRow, is_active: bool, action: AuditAction) -> RowChange {
     change(row, MappingState { is_active, ..row.state.clone() }, action)
 }

@@ -17,12 +17,12 @@ const PAGE: u64 = 200;
 
 /// The input of a simulation.
 #[derive(Clone, Debug)]
-pub struct Question {
-    /// The first moment at which a booking was decided, in ms since 1970.
+pub struct SimulationInput {
+    /// The start of the period in which bookings were decided, in ms since 1970.
     pub since_ms: i64,
-    /// The end of the period, exclusive. `None`: now.
+    /// The end of the period, exclusive, in ms since 1970. `None`: now.
     pub until_ms: Option<i64>,
-    /// The confidence from which a new match is accepted. `None`: as configured.
+    /// The minimum confidence to accept a new match. `None`: as configured.
     pub auto_accept: Option<u8>,
     /// The only strategies to use, in this order. Empty: all.
     pub order: Vec<String>,
@@ -44,10 +44,11 @@ pub struct SimulationView {
 
 /// Decides the recorded bookings again, as if these settings had always been in force: uses people's mappings
 /// and today's staff, but no mapping that matching created. Fails for an unknown strategy.
-pub async fn simulate(context: &AppContext, question: &Question) -> Result<SimulationView, AppError> {
-    let auto_accept = question.auto_accept.unwrap_or(context.config.matching.auto_accept);
-    let usual: Vec<String> = Resolver::new(auto_accept).order().into_iter().map(str::to_owned).collect();
-    let order = if question.order.is_empty() { &usual } else { &question.order };
+pub async fn simulate(context: &AppContext, input: &SimulationInput) -> Result<SimulationView, AppError> {
+    let auto_accept = input.auto_accept.unwrap_or(context.config.matching.auto_accept);
+    let default_order: Vec<String> =
+        Resolver::new(auto_accept).order().into_iter().map(str::to_owned).collect();
+    let order = if input.order.is_empty() { &default_order } else { &input.order };
     let resolver = Resolver::ordered(auto_accept, order).map_err(AppError::Invalid)?;
     let order = resolver.order();
     let others: Vec<&str> = order.iter().copied().filter(|name| *name != "manual").collect();
@@ -55,8 +56,8 @@ pub async fn simulate(context: &AppContext, question: &Question) -> Result<Simul
     let processor = context.processor().with_resolver(resolver);
     let mut dry_run = processor.dry_run();
 
-    let until_ms = question.until_ms.unwrap_or_else(now_ms);
-    let period = Period { since_ms: question.since_ms, until_ms };
+    let until_ms = input.until_ms.unwrap_or_else(now_ms);
+    let period = Period { since_ms: input.since_ms, until_ms };
     let (db, mut counts, mut after) = (context.connection(), Counts::default(), (i64::MIN, i64::MIN));
     loop {
         let page = context.with_deadline(decided(db, &context.scope, period, after, PAGE)).await?;
@@ -70,7 +71,7 @@ pub async fn simulate(context: &AppContext, question: &Question) -> Result<Simul
         let trials = dry_run.try_from_the_beginning(&events, without_people.as_ref()).await?;
         for one in &page {
             match trials.get(&one.appointment) {
-                Some(trial) => counts.add(one, trial, question.max_differences),
+                Some(trial) => counts.add(one, trial, input.max_differences),
                 None => counts.not_kept += u64::from(one.host.is_some() || one.found.is_some()),
             }
         }
@@ -91,9 +92,9 @@ pub(crate) struct Tally {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct ByStrategy {
     pub(crate) matched: u64,
-    /// Matched now, but not when they were recorded.
+    /// Matched in the simulation, but not in the record.
     pub(crate) more: u64,
-    /// Matched, but a person decided otherwise.
+    /// Matched, but somebody else assigned the appointment to another member of staff.
     pub(crate) against_people: u64,
 }
 
@@ -152,17 +153,17 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Counts one booking. Keeps the first `max_differences` differences.
-    fn add(&mut self, was: &Decided, trial: &Trial, max_differences: usize) {
-        let Trial { decided: is, by_person, without_people } = trial;
+    fn add(&mut self, past: &Decided, trial: &Trial, max_differences: usize) {
+        let Trial { decided: simulated_decision, by_person, without_people } = trial;
         self.bookings += 1;
-        let recorded = was.found.clone().or_else(|| {
+        let recorded = past.found.clone().or_else(|| {
             // An earlier version did not record whom it found, only whom it assigned.
-            was.ours.clone().filter(|_| was.outcome() == Some(Outcome::Assigned))
+            past.ours.clone().filter(|_| past.outcome() == Some(Outcome::Assigned))
         });
-        let review = was.review.is_some() || was.outcome() == Some(Outcome::NeedsReview);
+        let review = past.review.is_some() || past.outcome() == Some(Outcome::NeedsReview);
         self.recorded.add(recorded.is_some(), review);
-        let simulated = is.found.clone();
-        self.simulated.add(simulated.is_some(), is.outcome == Outcome::NeedsReview);
+        let simulated = simulated_decision.found.clone();
+        self.simulated.add(simulated.is_some(), simulated_decision.outcome == Outcome::NeedsReview);
         let mut differences: Vec<(&'static str, Option<StaffId>)> = Vec::new();
         let difference = match (&recorded, &simulated) {
             (None, Some(_)) => Some(("more", &mut self.more)),
@@ -186,7 +187,7 @@ impl Counts {
             }
         }
         if let (Some(theirs), Some(found)) =
-            (was.now.as_ref().filter(|now| Some(*now) != was.ours.as_ref()), &simulated)
+            (past.now.as_ref().filter(|now| Some(*now) != past.ours.as_ref()), &simulated)
         {
             if theirs == found {
                 self.people.appointments_same += 1;
@@ -196,7 +197,7 @@ impl Counts {
                 differences.push(("against_appointment", Some(theirs.clone())));
             }
         }
-        if let Some(strategy) = &is.strategy {
+        if let Some(strategy) = &simulated_decision.strategy {
             let row = self.strategies.entry(strategy.clone()).or_default();
             row.matched += 1;
             row.more += u64::from(recorded.is_none());
@@ -206,15 +207,15 @@ impl Counts {
             if self.differences.len() < max_differences {
                 let found = if what == "against_mapping" { without_people } else { &simulated };
                 self.differences.push(Difference {
-                    appointment: was.appointment,
-                    company: was.company,
-                    host: was.host,
+                    appointment: past.appointment,
+                    company: past.company,
+                    host: past.host,
                     what,
                     recorded: recorded.clone(),
                     simulated: found.clone(),
                     people,
-                    strategy: is.strategy.clone(),
-                    confidence: is.confidence,
+                    strategy: simulated_decision.strategy.clone(),
+                    confidence: simulated_decision.confidence,
                 });
             }
         }

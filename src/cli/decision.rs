@@ -4,7 +4,7 @@
 use super::{Exit, Failure, Output, global::Acting, output, repair};
 use crate::app::decisions::{self, DecisionView};
 use crate::app::repair::Counts;
-use crate::app::{AppContext, Before, Decided, Decision, Effect, RepairRow, RepairScope};
+use crate::app::{AppContext, Decided, Decision, Effect, PreviousMapping, RepairRow, RepairScope};
 use crate::event::StaffId;
 use crate::matching::HostKey;
 
@@ -86,7 +86,7 @@ fn confirm(predicted: &Decided, yes: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let host = predicted.key.host;
-    let is_now = |it: &Before| {
+    let is_now = |it: &PreviousMapping| {
         format!("{}, by {} ({})", who(&it.staff, Some(&it.staff_name)), it.source, it.confidence.0)
     };
     let is_now = predicted.before.iter().map(is_now).collect::<Vec<_>>().join(" and to ");

@@ -114,7 +114,7 @@ impl From<TelemetryError> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         let exit = if error.kind() == std::io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Failed };
-        Self::new(exit, format!("writing the result: {error}"))
+        Self::new(exit, format!("the result cannot be written: {error}"))
     }
 }
 

@@ -174,7 +174,7 @@ fn describe(Shown { details, next }: &Shown) -> Result<(), Failure> {
     if !details.history.is_empty() {
         audit::table(&details.history)?;
     }
-    for act in &details.acts {
+    for act in &details.actions {
         let why = act.why.as_deref().unwrap_or("-");
         output::print_line(&format!("{}  {} by {}: {why}", output::moment(act.at), act.action, act.by))?;
     }

@@ -265,11 +265,11 @@ async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit,
         async |progress: Progress<'_>| mapping_files::undo_import(context, undo, reason, progress).await;
     let undone = output::with_progress("undoing", undo_import).await?;
     output.show(&undone, || {
-        output::print_line(&format!("{} undone, {} left", undone.taken_back, undone.left.len()))?;
+        output::print_line(&format!("{} undone, {} left", undone.reverted, undone.unrestored.len()))?;
         undone
-            .left
+            .unrestored
             .iter()
             .try_for_each(|left| output::print_line(&format!("host {}: {}", left.host, left.why)))
     })?;
-    Ok(if undone.left.is_empty() { Exit::Done } else { Exit::Partial })
+    Ok(if undone.unrestored.is_empty() { Exit::Done } else { Exit::Partial })
 }

@@ -132,7 +132,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::History(args) => history(context, output, args).await,
         Command::Set(SetArgs { host: OneHost { company, host }, staff, unseen, common, repair }) => {
             let decision = Decision {
-                may_be_new: *unseen,
+                allow_unseen_host: *unseen,
                 ..Decision::new(*company, *host, Wanted::Set(staff.clone()))
             };
             carry_out(context, output, common.give_reason(decision), common, Some(repair)).await

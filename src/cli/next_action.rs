@@ -13,13 +13,13 @@ pub(super) fn command(next: &NextAction) -> String {
         NextAction::AcceptSuggestion(key) => of("inbox accept", key),
         NextAction::ChooseSuggestion(key, _) => of("inbox accept", key) + " --staff ID",
         NextAction::AssignHost(key) => of("inbox assign", key) + " --staff ID",
-        NextAction::GiveBooking => "give the booking with --booking FILE".to_owned(),
-        NextAction::GiveBookingOfCompany => {
-            "to explain a booking without an appointment, give it with --booking FILE --company N".to_owned()
+        NextAction::PassBooking => "pass the booking with --booking FILE".to_owned(),
+        NextAction::PassBookingAndCompany => {
+            "to explain a booking without an appointment, pass it with --booking FILE --company N".to_owned()
         }
         NextAction::MapUnseenHost(key) => of("mappings set --unseen", key) + " --staff ID",
         NextAction::MakePlan => letters("plan".to_owned()),
-        NextAction::BeginPlan(id) => letters(format!("replay --plan {id}")),
+        NextAction::StartPlan(id) => letters(format!("replay --plan {id}")),
         NextAction::ResumeReplay(id) => letters(format!("replays resume {id}")),
         NextAction::PlanGroup(fingerprint) => letters(format!("plan --group {fingerprint}")),
         NextAction::ShowLetter(id) => letters(format!("show {id}")),

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{Exit, Failure, Global, arguments::DecidedArgs, output, output::dash};
-use crate::app::simulate::{Counts, Question, SimulationView, simulate};
+use crate::app::simulate::{Counts, SimulationInput, SimulationView, simulate};
 use crate::app::{AppContext, AppError};
 
 /// Simulate another threshold or order of strategies on recorded bookings
@@ -29,7 +29,7 @@ pub(super) struct Args {
 
 /// Runs the command; fails when a strategy is unknown, or the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let question = Question {
+    let input = SimulationInput {
         since_ms: args.of.since,
         until_ms: args.of.until,
         auto_accept: args.auto_accept,
@@ -37,7 +37,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         max_differences: args.differences,
     };
     let work = async |context: &AppContext| {
-        simulate(context, &question).await.map_err(|error| match error {
+        simulate(context, &input).await.map_err(|error| match error {
             AppError::Invalid(why) => Failure::new(Exit::Usage, format!("--order: {why}")),
             error => error.into(),
         })

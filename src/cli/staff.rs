@@ -100,11 +100,11 @@ async fn carry_out(context: &AppContext, output: Output, args: &Over) -> Result<
 }
 
 fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
-    let HandOverView { hand_over: id, hosts, appointments, left, undated } = view;
+    let HandOverView { hand_over: id, hosts, appointments, not_handed_over, undated } = view;
     let verb = if id.is_some() { "Handed over" } else { "Would be handed over" };
     output::print_line(&format!("{verb}: {} hosts, {} appointments", hosts.len(), appointments.len()))?;
-    let given = appointments.iter().map(|it| (it, "handed over"));
-    let all = given.chain(left.iter().map(|it| (it, "stays: a person assigned it")));
+    let handed_over = appointments.iter().map(|it| (it, "handed over"));
+    let all = handed_over.chain(not_handed_over.iter().map(|it| (it, "stays: a person assigned it")));
     let rows =
         all.map(|(it, what)| [it.appointment.to_string(), output::moment(it.starts_ms), what.to_owned()]);
     let rows: Vec<_> = rows.collect();
@@ -126,13 +126,13 @@ fn show_undone(output: Output, undone: &UndoneHandOver) -> Result<Exit, Failure>
     output.show(undone, || {
         let (hosts, appointments) = (undone.hosts.len(), undone.appointments.len());
         output::print_line(&format!("Undone: {hosts} hosts, {appointments} appointments"))?;
-        for left in &undone.hosts_left {
-            output::print_line(&format!("host {} stays: {}", left.host, left.why))?;
+        for unrestored in &undone.unrestored_hosts {
+            output::print_line(&format!("host {} stays: {}", unrestored.host, unrestored.why))?;
         }
-        let ids = undone.appointments_left.iter();
+        let ids = undone.unrestored_appointments.iter();
         ids.map(|id| format!("appointment {id} stays: it has been changed since"))
             .try_for_each(|text| output::print_line(&text))
     })?;
-    let is_all = undone.hosts_left.is_empty() && undone.appointments_left.is_empty();
+    let is_all = undone.unrestored_hosts.is_empty() && undone.unrestored_appointments.is_empty();
     Ok(if is_all { Exit::Done } else { Exit::Partial })
 }

@@ -1,4 +1,4 @@
-//! Use cases that discard and restore dead letters and write notes. The person's reason is recorded.
+//! Use cases that discard and restore dead letters and write notes on groups. The author's reason is recorded.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::store::{
 
 /// The result for each letter.
 #[derive(Debug, Serialize)]
-pub(crate) struct ActedView {
+pub(crate) struct StateChangeView {
     /// The changed letters. The key is `discarded` or `restored`.
     #[serde(flatten)]
     pub(crate) done: BTreeMap<&'static str, Vec<i64>>,
@@ -25,22 +25,22 @@ pub(crate) fn past_participle(action: LetterAction) -> &'static str {
     if action == LetterAction::Restore { "restored" } else { "discarded" }
 }
 
-/// Returns the letters that would be discarded or restored. Letters chosen by id are included whatever their
-/// state, so that the result accounts for each of them. Fails if no letter was chosen.
+/// Returns the letters that would be discarded or restored. Includes letters chosen by id whatever their
+/// state, so that the result lists each of them. Fails if the filter matches no letter.
 pub(crate) async fn preview(
     context: &AppContext,
     action: LetterAction,
     filter: &DeadLetterFilter,
 ) -> Result<Vec<i64>, AppError> {
-    let from = action.change().map(|(from, _)| from);
-    let chosen = DeadLetterFilter { state: from, ..filter.clone() };
+    let required_state = action.change().map(|(from, _)| from);
+    let chosen = DeadLetterFilter { state: required_state, ..filter.clone() };
     let ids = dead_letter_ids(&context.database, &context.scope, &chosen);
     let mut ids = context.with_deadline(ids).await?;
     ids.extend(&filter.ids);
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
-        let state = from.map_or("", LetterState::as_str);
+        let state = required_state.map_or("", LetterState::as_str);
         return Err(AppError::NotFound(format!("{state} dead letter that matches the filter")));
     }
     Ok(ids)
@@ -53,14 +53,15 @@ pub(crate) async fn change_state(
     filter: &DeadLetterFilter,
     ids: &[i64],
     why: &str,
-) -> Result<ActedView, AppError> {
-    let act = NewLetterAction {
+) -> Result<StateChangeView, AppError> {
+    let record = NewLetterAction {
         why: Some(why.to_owned()),
         chosen: Some(filter.to_json(&context.scope)),
         ..NewLetterAction::new(action, context.author.as_str())
     };
-    let ActionResult { done, refused } = act_on_letters(&context.database, &context.scope, ids, &act).await?;
-    Ok(ActedView { done: [(past_participle(action), done)].into(), refused })
+    let ActionResult { done, refused } =
+        act_on_letters(&context.database, &context.scope, ids, &record).await?;
+    Ok(StateChangeView { done: [(past_participle(action), done)].into(), refused })
 }
 
 /// A note on a group.
@@ -82,15 +83,18 @@ pub(crate) async fn note(context: &AppContext, group: &str, note: &str) -> Resul
         [] => return Err(AppError::NotFound(format!("group {group}"))),
         [group] => group.clone(),
         several => {
-            let text = format!("several groups begin with {group}: {}", several.join(", "));
+            let text = format!(
+                "several groups begin with {group}; give more of the fingerprint: {}",
+                several.join(", ")
+            );
             return Err(AppError::Invalid(text));
         }
     };
-    let act = NewLetterAction {
+    let record = NewLetterAction {
         why: Some(note.to_owned()),
         fingerprint: Some(group.clone()),
         ..NewLetterAction::new(LetterAction::Note, context.author.as_str())
     };
-    context.with_deadline(record_note(&context.database, &act)).await?;
+    context.with_deadline(record_note(&context.database, &record)).await?;
     Ok(NoteView { group, note: note.to_owned() })
 }

@@ -78,23 +78,23 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
     let found = context.with_deadline(dead_letter(database, &context.scope, id)).await?;
     let letter = found.ok_or_else(|| AppError::NotFound(format!("dead letter {id}")))?;
     if reveal {
-        let act = NewLetterAction::new(LetterAction::Reveal, context.author.as_str());
-        act_on_letters(database, &context.scope, &[id], &act).await?;
+        let action = NewLetterAction::new(LetterAction::Reveal, context.author.as_str());
+        act_on_letters(database, &context.scope, &[id], &action).await?;
     }
     let actions =
         context.with_deadline(letter_actions(database, Some((id, &letter.fingerprint)), None)).await?;
     let forecast = predict_replay(context, &letter).await?;
-    let kept = stored_properties(&letter);
+    let stored = stored_properties(&letter);
     let properties = [
-        ("type", kept.message_type),
-        ("message_id", kept.message_id),
-        ("correlation_id", kept.correlation_id),
-        ("content_type", kept.content_type),
-        ("timestamp", kept.timestamp_ms.map(rfc3339)),
+        ("type", stored.message_type),
+        ("message_id", stored.message_id),
+        ("correlation_id", stored.correlation_id),
+        ("content_type", stored.content_type),
+        ("timestamp", stored.timestamp_ms.map(rfc3339)),
     ];
     // These headers are already shown as the timeline, the reason, the error and the id.
     let shown_as_fields = [header::HISTORY, header::REASON, header::ERROR, header::DEAD_ID];
-    let headers = kept.headers.into_iter().filter(|(name, _)| !shown_as_fields.contains(&name.as_str()));
+    let headers = stored.headers.into_iter().filter(|(name, _)| !shown_as_fields.contains(&name.as_str()));
     Ok(LetterView {
         id,
         state: letter.state.to_string(),
@@ -177,7 +177,7 @@ fn path(letter: &DeadLetter) -> String {
     path.join(" → ")
 }
 
-/// Lists when the letter was first received, when each known attempt failed, and when the letter was
+/// Lists when the message was first received, when each known attempt failed, and when the dead letter was
 /// recorded. A message carries only its newest attempts, so older ones may be unknown.
 fn timeline(letter: &DeadLetter) -> Vec<TimelineEntry> {
     let entry = |ms, what: String| (ms, TimelineEntry { at: rfc3339(ms), what, ..TimelineEntry::default() });

@@ -23,13 +23,13 @@ pub(crate) async fn export<E: From<AppError>>(
     let (database, scope) = (&context.database, &context.scope);
     let ids =
         context.with_deadline(dead_letter_ids(database, scope, filter)).await.map_err(AppError::from)?;
-    let act = NewLetterAction {
+    let action = NewLetterAction {
         chosen: Some(filter.to_json(scope)),
         ..NewLetterAction::new(LetterAction::Export, context.author.as_str())
     };
-    act_on_letters(database, scope, &ids, &act).await.map_err(AppError::from)?;
-    for some in ids.chunks(CHUNK) {
-        let rows = context.with_deadline(dead_letters_of(database, scope, some)).await;
+    act_on_letters(database, scope, &ids, &action).await.map_err(AppError::from)?;
+    for chunk in ids.chunks(CHUNK) {
+        let rows = context.with_deadline(dead_letters_of(database, scope, chunk)).await;
         for row in rows.map_err(AppError::from)? {
             write(&row)?;
         }
@@ -41,6 +41,7 @@ pub(crate) async fn export<E: From<AppError>>(
 #[derive(Debug, Serialize)]
 pub(crate) struct ImportView {
     pub(crate) imported: usize,
+    /// The letters that were stored already.
     pub(crate) known: usize,
 }
 
@@ -51,37 +52,39 @@ pub(crate) async fn import(
     mut input: impl BufRead + Seek,
     name: &str,
 ) -> Result<ImportView, AppError> {
-    let (mut all, mut new) = (0, 0);
+    let (mut all, mut imported) = (0, 0);
     for letter in letters(&mut input, name) {
         let company = letter?.letter.company_id;
         if !company.map_or(context.scope == Scope::All, |id| context.scope.contains(id)) {
-            let problem = "a letter belongs to another company; nothing was imported";
+            let problem = "a dead letter belongs to another company; nothing was imported";
             return Err(AppError::NotAllowed(format!("{name}: {problem}")));
         }
         all += 1;
     }
-    input.rewind().map_err(|error| AppError::Unreadable(format!("{name} cannot be read again: {error}")))?;
-    let act = NewLetterAction {
+    input
+        .rewind()
+        .map_err(|error| AppError::Unreadable(format!("{name} cannot be read a second time: {error}")))?;
+    let action = NewLetterAction {
         why: Some(name.to_owned()),
         letters: all,
         ..NewLetterAction::new(LetterAction::Import, context.author.as_str())
     };
-    context.with_deadline(record_note(&context.database, &act)).await?;
+    context.with_deadline(record_note(&context.database, &action)).await?;
     let mut letters = letters(&mut input, name);
     loop {
-        let some = letters.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
-        if some.is_empty() {
-            return Ok(ImportView { imported: new, known: all - new });
+        let chunk = letters.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
+        if chunk.is_empty() {
+            return Ok(ImportView { imported, known: all - imported });
         }
-        new += context.with_deadline(insert_dead_letters(&context.database, &some)).await?;
+        imported += context.with_deadline(insert_dead_letters(&context.database, &chunk)).await?;
     }
 }
 
-/// Reads the letters of an export one by one: there may be more than fit in memory.
+/// Reads the letters of an export one by one, because they may not all fit in memory.
 fn letters(input: impl BufRead, name: &str) -> impl Iterator<Item = Result<NewDeadLetter, AppError>> {
     let lines = input.split(b'\n').zip(1..);
-    let filled = lines.filter(|(line, _)| !matches!(line, Ok(line) if line.trim_ascii().is_empty()));
-    filled.map(move |(line, number): (_, usize)| {
+    let non_empty = lines.filter(|(line, _)| !matches!(line, Ok(line) if line.trim_ascii().is_empty()));
+    non_empty.map(move |(line, number): (_, usize)| {
         let problem =
             |what| AppError::Unreadable(format!("{name} line {number}: {what}; nothing was imported"));
         let line = line.map_err(|error| problem(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Explains a match by a dry run: what each strategy found, the decision, and the effect on the appointment
+//! Explains a match with a dry run: what each strategy finds, the decision, and the effect on the appointment
 //! and the delivery. Writes nothing and locks nothing.
 
 mod view;
@@ -20,11 +20,11 @@ pub enum Subject {
     Host(Box<Host>, CompanyId),
     /// An event, and the company to assume if no appointment is found.
     Event(Box<BookingEvent>, Option<CompanyId>),
-    /// The type of a message that contains nothing to act on.
+    /// The type of a message that is acknowledged without effect.
     Ignored(String),
-    /// A message that cannot be read: the reason, and a text without the message's content.
+    /// A message that cannot be read: the reason, and a description without the message's content.
     Unreadable(Reason, String),
-    /// An appointment, by one of its references: explains its newest event again.
+    /// An appointment, by its booking's reference: explains the appointment's newest event again.
     Reference(BookingRef),
 }
 
@@ -34,9 +34,9 @@ pub async fn explain(context: &AppContext, subjects: Vec<Subject>) -> Result<Vec
     let tx = context.with_deadline(context.database.begin_reading()).await?;
     let explainer = Explainer { context, tx: &tx, processor: context.processor() };
     let explained = explainer.explain(subjects).await;
-    let ended = context.with_deadline(async { Ok(tx.rollback().await?) }).await;
+    let rolled_back = context.with_deadline(async { Ok(tx.rollback().await?) }).await;
     let explanations = explained?;
-    ended?;
+    rolled_back?;
     Ok(explanations)
 }
 
@@ -55,7 +55,7 @@ impl Explainer<'_> {
                 Subject::Host(host, company) => {
                     let (steps, decision) = self.steps(&host, company).await?;
                     let key = host.id.map(|id| HostKey::new(company, id));
-                    let (advice, action) = next(&decision, None, key);
+                    let (advice, action) = advice_for(&decision, None, key);
                     explanations.push(ExplanationView {
                         company: Some(company),
                         host: Some(*host),
@@ -66,11 +66,14 @@ impl Explainer<'_> {
                         ..ExplanationView::default()
                     });
                 }
-                Subject::Event(event, company) => explanations.extend(self.event(&event, company).await?),
+                Subject::Event(event, company) => {
+                    explanations.extend(self.explain_event(&event, company).await?)
+                }
                 Subject::Ignored(event_type) => explanations.push(ExplanationView {
                     event_type: Some(event_type),
                     effect: Some(EffectView::of(DeliveryResult::Done(Outcome::Ignored), None, None)),
-                    advice: "nothing: an event of this type is acknowledged and counted".to_owned(),
+                    advice: "nothing; events of this type are acknowledged and counted, and change nothing"
+                        .to_owned(),
                     ..ExplanationView::default()
                 }),
                 Subject::Unreadable(reason, why) => explanations.push(ExplanationView {
@@ -80,7 +83,7 @@ impl Explainer<'_> {
                 }),
                 Subject::Reference(reference) => {
                     let event = self.newest_event(&reference).await?;
-                    explanations.extend(self.event(&event, None).await?);
+                    explanations.extend(self.explain_event(&event, None).await?);
                 }
             }
         }
@@ -89,27 +92,38 @@ impl Explainer<'_> {
 
     async fn newest_event(&self, reference: &BookingRef) -> Result<BookingEvent, AppError> {
         use AppError::Absent;
-        let found = store::recorded_appointment(self.tx, &self.context.schema, reference);
-        let remembered = self.context.with_deadline(found).await?.map_err(|target| match target {
-            Target::Several => Absent(format!("several appointments have the booking {reference}"), None),
-            Target::NoCompany => {
-                Absent(format!("the appointment with the booking {reference} belongs to no company"), None)
-            }
+        let recorded = store::recorded_appointment(self.tx, &self.context.schema, reference);
+        let recorded = self.context.with_deadline(recorded).await?.map_err(|target| match target {
+            Target::Several => Absent(
+                format!(
+                    "several appointments have the booking reference {reference}; remove it from all but one"
+                ),
+                None,
+            ),
+            Target::NoCompany => Absent(
+                format!(
+                    "the appointment with the booking reference {reference} belongs to no company; set its \
+                     company_id in the gateway"
+                ),
+                None,
+            ),
             Target::Missing | Target::Found(_) => Absent(
-                format!("no appointment has the booking {reference}"),
-                Some(NextAction::GiveBookingOfCompany),
+                format!("no appointment has the booking reference {reference}"),
+                Some(NextAction::PassBookingAndCompany),
             ),
         })?;
         let in_scope = |company| self.context.scope.contains(company);
-        let assignment = remembered.assignment.filter(|assignment| in_scope(assignment.company));
+        let assignment = recorded.assignment.filter(|assignment| in_scope(assignment.company));
         assignment.and_then(|assignment| assignment.newest_event()).ok_or_else(|| {
-            let id = remembered.appointment;
-            let text = format!("no event with a host has been decided for appointment {id}");
-            Absent(text, Some(NextAction::GiveBooking))
+            let id = recorded.appointment;
+            let text = format!(
+                "no event with a host has been decided for appointment {id}, or it is no longer stored"
+            );
+            Absent(text, Some(NextAction::PassBooking))
         })
     }
 
-    async fn event(
+    async fn explain_event(
         &self,
         event: &BookingEvent,
         assumed: Option<CompanyId>,
@@ -133,12 +147,12 @@ impl Explainer<'_> {
                 Some(decision) => {
                     let id = host.and_then(|(host, _)| host.id);
                     let key = company.zip(id).map(|(company, host)| HostKey::new(company, host));
-                    next(decision, Some(&effect), key)
+                    advice_for(decision, Some(&effect), key)
                 }
                 None if host.is_some() => {
-                    ("the company is not known: give it with --company N".to_owned(), None)
+                    ("the company is unknown: run the command again with --company N".to_owned(), None)
                 }
-                None => (effect.next().unwrap_or("nothing").to_owned(), None),
+                None => (effect.advice().unwrap_or("nothing").to_owned(), None),
             };
             explanations.push(ExplanationView {
                 event_type: Some(event.event_type.clone()).filter(|name| !name.is_empty()),
@@ -197,13 +211,13 @@ impl EffectView {
             Holder::Us => "hostmatch",
             Holder::Them => "somebody_else",
         });
-        let now = Columns { staff_id: before.staff.clone(), calcom_host_id: before.host_id };
+        let present = Columns { staff_id: before.staff.clone(), calcom_host_id: before.host_id };
         let write = changes.appointments.iter().find(|write| Some(write.id) == effect.appointment);
         effect.after = Some(write.map_or_else(
-            || now.clone(),
+            || present.clone(),
             |write| Columns { staff_id: write.staff.clone(), calcom_host_id: write.host_id },
         ));
-        effect.before = Some(now);
+        effect.before = Some(present);
         let Some(host) = event.bookings[index].host.as_ref().and_then(|(host, _)| host.id) else {
             return effect;
         };
@@ -219,7 +233,7 @@ impl EffectView {
                 staff: change.audit.staff.clone(),
             })
             .collect();
-        // Other appointments that would be decided because this host becomes known.
+        // Other appointments that would be decided because this host gets a mapping.
         let others = changes.assignments.iter().filter(|row| {
             let is_own = bookings.iter().any(|(target, _)| *target == Target::Found(row.appointment));
             let names = row.newest.as_ref().is_some_and(|newest| newest.host_id == Some(host.0));
@@ -229,63 +243,72 @@ impl EffectView {
         effect
     }
 
-    /// Returns the advice for a person, if it does not depend on the host.
-    fn next(&self) -> Option<&'static str> {
+    /// Returns what a person can do, if that does not depend on the host.
+    fn advice(&self) -> Option<&'static str> {
         let reason = self.reason.filter(|_| self.delivery != Delivery::Done);
         if let Some(reason) = reason.and_then(|reason| reason.parse::<Reason>().ok()) {
             return Some(reason.remedy());
         }
         if self.reason == Some("several_appointments") {
-            return Some("give this booking's reference to one appointment only, or send appointment_id");
+            return Some(
+                "several appointments have this booking's reference: remove it from all but one, or send the \
+                 event again with appointment_id",
+            );
         }
         match self.outcome?.parse().ok()? {
-            Outcome::WouldAssign => Some("nothing: it is assigned once worker.mode is assign"),
+            Outcome::WouldAssign => Some("nothing; to assign such bookings, set worker.mode to \"assign\""),
             Outcome::Assigned | Outcome::Unchanged | Outcome::Recorded | Outcome::Ignored => Some("nothing"),
             Outcome::Kept => Some(
-                "nothing, if that is right; appointments.overwrite = \"always\" would overwrite it, clearing \
-                 staff_id would not help",
+                "nothing, if the present staff_id is right; otherwise correct it in the gateway, or set \
+                 appointments.overwrite to \"always\"; do not clear it, because a cleared staff_id is also kept",
             ),
-            Outcome::Stale => Some("nothing: a newer event of this appointment was decided"),
-            Outcome::NoHost => {
-                Some("check in Cal.com whom the booking is with, and make the gateway send its host")
-            }
+            Outcome::Stale => Some("nothing; a newer event of this appointment has already been decided"),
+            Outcome::NoHost => Some(
+                "find the booking's host in Cal.com, and make the gateway send that host with the booking",
+            ),
             Outcome::NeedsReview | Outcome::Unmatched => None,
         }
     }
 }
 
-/// Returns the advice about a decision, as text and as an action. A host without an id cannot have a mapping.
-fn next(
+/// Returns what a person can do about a decision, as text and as an action. There is no action for a host
+/// without an id, which cannot have a mapping.
+fn advice_for(
     decision: &Resolution,
     effect: Option<&EffectView>,
     key: Option<HostKey>,
 ) -> (String, Option<(NextAction, Option<StaffId>)>) {
-    if let Some(next) = effect.and_then(EffectView::next) {
-        return (next.to_owned(), None);
+    if let Some(advice) = effect.and_then(EffectView::advice) {
+        return (advice.to_owned(), None);
     }
-    let or_address = "give the right member of staff the host's e-mail address in the gateway";
+    let set_address =
+        "in the gateway, set the e-mail address of the right member of staff to the host's address";
     let (advice, suggestions) = match decision {
         Resolution::Matched { .. } => return ("nothing".to_owned(), None),
         Resolution::NeedsReview { review: Review::BelowThreshold, suggestions } => (
             format!(
-                "if the suggestion is right, accept it; or {or_address}; or lower matching.auto_accept, the \
-                 confidence from which such a match is accepted automatically"
+                "if the suggestion is right, accept it; or {set_address}; or lower matching.auto_accept, the \
+                 minimum confidence for accepting a match automatically"
             ),
             suggestions.as_slice(),
         ),
         Resolution::NeedsReview { review: Review::Ambiguous, .. } => (
-            "assign the host, or remove the shared address, name or mapping from all but one member of staff"
+            "assign the host; or make sure that only one member of staff has this address, name or mapping"
                 .to_owned(),
             &[][..],
         ),
         Resolution::NeedsReview { review: Review::SwitchedOff, suggestions } => {
-            ("assign the host to that person again, or to another".to_owned(), suggestions.as_slice())
+            let advice = "a person has switched off this mapping: assign the host again, to the same person or another";
+            (advice.to_owned(), suggestions.as_slice())
         }
-        Resolution::Unmatched => (format!("assign the host; or {or_address}"), &[][..]),
+        Resolution::Unmatched => (format!("assign the host; or {set_address}"), &[][..]),
     };
-    let only = if let [one] = suggestions { Some(one.staff.clone()) } else { None };
+    let only_suggestion = if let [one] = suggestions { Some(one.staff.clone()) } else { None };
     match key {
-        Some(key) => (advice, Some((NextAction::AssignHost(key), only))),
-        None => (format!("{or_address}: a host without an id cannot have a mapping"), None),
+        Some(key) => (advice, Some((NextAction::AssignHost(key), only_suggestion))),
+        None => (
+            format!("{set_address}; this host cannot be mapped, because the event does not contain its id"),
+            None,
+        ),
     }
 }

@@ -13,7 +13,7 @@ pub struct ExplanationView {
     pub event_type: Option<String>,
     /// The booking's reference.
     pub booking: Option<BookingRef>,
-    /// The company whose staff was searched. `None` if the company is unknown.
+    /// The company in which the host was matched. `None` if the company is unknown.
     pub company: Option<CompanyId>,
     /// The host. `None` if there is no usable one.
     pub host: Option<Host>,
@@ -42,9 +42,9 @@ pub struct EffectView {
     pub delivery: Delivery,
     /// The outcome of a delivery that is done.
     pub outcome: Option<&'static str>,
-    /// The code of a review, a retry or a dead letter.
+    /// The reason code of a review, a retry or a dead letter.
     pub reason: Option<&'static str>,
-    /// The reason as text, where there is one.
+    /// The error of a dead letter.
     pub why: Option<String>,
     /// Who set the present `staff_id`.
     pub held_by: Option<&'static str>,
@@ -67,7 +67,7 @@ pub enum Delivery {
     Done,
     /// It is tried again.
     Retry,
-    /// It is kept for a person.
+    /// It becomes a dead letter, for a person to decide.
     DeadLetter,
 }
 

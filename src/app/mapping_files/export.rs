@@ -1,4 +1,4 @@
-//! Writes mappings, and the hosts that need one, as CSV.
+//! Writes mappings, and hosts that need a mapping, as CSV.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Imports mappings: previews every line, then imports the lines in parts, each in one transaction. Also
+//! Imports mappings: previews every line, then imports the lines in chunks, each in one transaction. Also
 //! undoes an import.
 
 use std::collections::BTreeSet;
@@ -11,14 +11,14 @@ use super::DECISION_CHUNK;
 use super::lines::{ImportFile, LineResult};
 use super::sheet::{Form, Writer};
 use crate::app::{
-    Act, AppContext, AppError, Command, Decided, Decision, DecisionResults, Effect, HostLeft, Progress,
-    Refusal, decide_now, predict,
+    AppContext, AppError, Command, Decided, Decision, DecisionBatch, DecisionResults, Effect, Progress,
+    Refusal, UnrestoredHost, decide_now, predict,
 };
 use crate::matching::HostKey;
 use crate::runtime::clock::now_ms;
 use crate::store::entity::import::{ActiveModel, Model};
 use crate::store::{
-    self, Change, MappingRow, StoreError, begin_import, changes_of_act, facts, record_import,
+    self, Change, MappingRow, StoreError, begin_import, changes_of_batch, facts, record_import,
 };
 
 /// The maximum number of errors in a view; [`Import::write_failed`] writes all of them.
@@ -28,8 +28,8 @@ const MAX_SHOWN_ERRORS: usize = 20;
 pub(crate) struct Import {
     file: ImportFile,
     results: Vec<LineResult<Effect>>,
-    /// The decisions that change something, each with the number of its line and with the host's newest audit
-    /// row in the preview: a decision made in between is not overwritten.
+    /// The decisions that change something, each with the index of its row. Each expects the host's newest
+    /// audit row of the preview, so that it does not overwrite a decision made in between.
     changes: Vec<(usize, Decision)>,
     id: Option<i64>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Import {
 /// The result or preview of an import. `docs/commands.md` describes its JSON.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ImportView {
-    /// The number of the import. `None` if nothing was imported.
+    /// The id of the import. `None` if nothing was imported.
     pub(crate) import: Option<i64>,
     pub(crate) lines: usize,
     pub(crate) encoding: &'static str,
@@ -69,7 +69,7 @@ impl ImportView {
 }
 
 impl Import {
-    /// Returns the result so far, or the preview.
+    /// Returns the results so far; before the import, the predictions.
     pub(crate) fn view(&self) -> ImportView {
         let sheet = &self.file.sheet;
         let mut view = ImportView {
@@ -104,7 +104,7 @@ impl Import {
         let sheet = &self.file.sheet;
         let of_file = sheet.columns.iter().map(String::as_str).filter(|it| *it != "error");
         let columns: Vec<&str> = of_file.chain(["error"]).collect();
-        let form = Form { delimiter: sheet.delimiter, is_marked: true };
+        let form = Form { delimiter: sheet.delimiter, has_byte_order_mark: true };
         let mut writer = Writer::new(out, form, &columns)?;
         for (row, result) in sheet.rows.iter().zip(&self.results) {
             let Err(why) = result else { continue };
@@ -125,20 +125,20 @@ pub(crate) async fn preview_import(
     reason: Option<&str>,
     progress: Progress<'_>,
 ) -> Result<Import, AppError> {
-    let (mut results, mut asked) = (Vec::new(), Vec::new());
+    let (mut results, mut requested) = (Vec::new(), Vec::new());
     for (number, line) in file.lines.iter().enumerate() {
         let decision = line.as_ref().map(Option::as_ref).map_err(String::clone);
         results.push(decision.map(|decision| decision.map(|_| Effect::Unchanged)));
         if let Ok(Some(decision)) = line {
             let reason = decision.reason.clone().or_else(|| reason.map(str::to_owned));
-            asked.push((number, Decision { reason, ..decision.clone() }));
+            requested.push((number, Decision { reason, ..decision.clone() }));
         }
     }
     let (mut changes, mut done) = (Vec::new(), 0);
-    for part in asked.chunks(DECISION_CHUNK) {
+    for chunk in requested.chunks(DECISION_CHUNK) {
         let predict = async {
             let (numbers, decisions): (Vec<usize>, Vec<Decision>) =
-                find_differing(context, part).await?.into_iter().unzip();
+                find_differing(context, chunk).await?.into_iter().unzip();
             let answers = predict(context.connection(), &context.schema, &decisions).await?;
             Ok::<(Vec<_>, Vec<_>, DecisionResults), StoreError>((numbers, decisions, answers))
         };
@@ -149,15 +149,15 @@ pub(crate) async fn preview_import(
                 changes.push((number, decision));
             }
         }
-        done += part.len();
-        progress(done, asked.len());
+        done += chunk.len();
+        progress(done, requested.len());
     }
     Ok(Import { file, results, changes, id: None })
 }
 
-/// Imports the changes that [`preview_import`] found, in parts, each in one transaction. To continue an
+/// Imports the changes that [`preview_import`] found, in chunks, each in one transaction. To continue an
 /// interrupted import, import the file again: lines that are already in force have no effect. After a
-/// failure, a part may have been imported.
+/// failure, some lines may have been imported.
 pub(crate) async fn import(
     context: &AppContext,
     mut import: Import,
@@ -165,11 +165,11 @@ pub(crate) async fn import(
     reason: Option<&str>,
     progress: Progress<'_>,
 ) -> Result<Import, AppError> {
-    let mut act = Act::new(context.author.clone());
+    let mut batch = DecisionBatch::new(context.author.clone());
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let mut failed = import.view().failed;
     let row = ActiveModel {
-        token: Set(act.id.to_string()),
+        token: Set(batch.id.to_string()),
         company_id: Set(context.scope.only()),
         file: Set(file_name.chars().take(255).collect()),
         line_count: Set(count(import.results.len())),
@@ -184,19 +184,19 @@ pub(crate) async fn import(
     let id = context.with_deadline(begin_import(db, row)).await?;
     import.id = Some(id);
     let (changes, mut changed) = (std::mem::take(&mut import.changes), 0);
-    for part in changes.chunks(DECISION_CHUNK) {
-        let decisions: Vec<Decision> = part.iter().map(|(_, decision)| decision.clone()).collect();
-        let answers = decide_now(&context.database, &context.schema, &act, &decisions).await?;
-        act.first += u32::try_from(part.len()).unwrap_or(u32::MAX);
-        for ((number, _), answer) in part.iter().zip(answers) {
+    for chunk in changes.chunks(DECISION_CHUNK) {
+        let decisions: Vec<Decision> = chunk.iter().map(|(_, decision)| decision.clone()).collect();
+        let answers = decide_now(&context.database, &context.schema, &batch, &decisions).await?;
+        batch.first += u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        for ((number, _), answer) in chunk.iter().zip(answers) {
             let result = result(answer);
             failed += usize::from(result.is_err());
             changed += usize::from(is_change(&result));
             import.results[*number] = result;
         }
         context.with_deadline(record_import(db, id, count(changed), count(failed), None)).await?;
-        tracing::info!(import = id, lines = act.first, of = changes.len(), "importing");
-        progress(act.first as usize, changes.len());
+        tracing::info!(import = id, lines = batch.first, of = changes.len(), "importing");
+        progress(batch.first as usize, changes.len());
     }
     context.with_deadline(record_import(db, id, count(changed), count(failed), Some(now_ms()))).await?;
     Ok(import)
@@ -206,9 +206,9 @@ pub(crate) async fn import(
 /// confirm its mappings.
 async fn find_differing(
     context: &AppContext,
-    part: &[(usize, Decision)],
+    chunk: &[(usize, Decision)],
 ) -> Result<Vec<(usize, Decision)>, StoreError> {
-    let keys: BTreeSet<HostKey> = part.iter().map(|(_, decision)| decision.key).collect();
+    let keys: BTreeSet<HostKey> = chunk.iter().map(|(_, decision)| decision.key).collect();
     let facts = facts(context.connection(), &context.schema, &keys).await?;
     let is_in_force = |Decision { key, command, .. }: &Decision| {
         let Command::Set(staff) = command else { return false };
@@ -219,7 +219,7 @@ async fn find_differing(
             && active.next().is_none()
     };
     let newest_audit = |decision: &Decision| facts.get(&decision.key).map(|facts| facts.last_audit);
-    let differing = part.iter().filter(|(_, decision)| !is_in_force(decision));
+    let differing = chunk.iter().filter(|(_, decision)| !is_in_force(decision));
     Ok(differing
         .map(|(number, it)| (*number, Decision { expected_audit: newest_audit(it), ..it.clone() }))
         .collect())
@@ -249,23 +249,26 @@ pub(crate) struct UndoImport {
 #[derive(Debug, Serialize)]
 pub(crate) struct UndoneImport {
     pub(crate) import: i64,
-    pub(crate) taken_back: usize,
-    pub(crate) left: Vec<HostLeft>,
+    /// The number of reverted changes.
+    #[serde(rename = "taken_back")]
+    pub(crate) reverted: usize,
+    #[serde(rename = "left")]
+    pub(crate) unrestored: Vec<UnrestoredHost>,
 }
 
 /// Returns the import and the changes that undoing it would revert.
 pub(crate) async fn preview_undo(context: &AppContext, id: i64) -> Result<UndoImport, AppError> {
     let import = context.with_deadline(store::import(context.connection(), &context.scope, id)).await?;
     let import = import.ok_or_else(|| AppError::NotFound(format!("import {id}")))?;
-    let act = import.token.parse().map_err(|_| {
-        AppError::NotFound(format!("record of what import {id} changed: its token is not a UUID"))
+    let batch = import.token.parse().map_err(|_| {
+        AppError::NotFound(format!("record of the changes of import {id}: its token is not a UUID"))
     })?;
-    let changes = changes_of_act(context.connection(), &context.schema, act);
+    let changes = changes_of_batch(context.connection(), &context.schema, batch);
     Ok(UndoImport { changes: context.with_deadline(changes).await?, import })
 }
 
-/// Undoes an import: restores every mapping that has not been changed since. After a failure, a part may have
-/// been undone.
+/// Undoes an import: restores every mapping that has not been changed since. After a failure, some mappings
+/// may have been restored.
 pub(crate) async fn undo_import(
     context: &AppContext,
     undo: UndoImport,
@@ -273,26 +276,28 @@ pub(crate) async fn undo_import(
     progress: Progress<'_>,
 ) -> Result<UndoneImport, AppError> {
     let UndoImport { import, changes } = undo;
-    let mut undone = UndoneImport { import: import.id, taken_back: 0, left: Vec::new() };
-    let mut act = Act::new(context.author.clone());
+    let mut undone = UndoneImport { import: import.id, reverted: 0, unrestored: Vec::new() };
+    let mut batch = DecisionBatch::new(context.author.clone());
     let why = reason.map_or_else(|| format!("undo of import {}", import.id), str::to_owned);
     let decision = |change: &Change| Decision::reverting(change.clone(), why.clone());
-    for part in changes.chunks(DECISION_CHUNK) {
-        let decisions: Vec<Decision> = part.iter().map(decision).collect();
-        let answers = decide_now(&context.database, &context.schema, &act, &decisions).await?;
-        act.first += u32::try_from(part.len()).unwrap_or(u32::MAX);
-        for (change, answer) in part.iter().zip(answers) {
+    for chunk in changes.chunks(DECISION_CHUNK) {
+        let decisions: Vec<Decision> = chunk.iter().map(decision).collect();
+        let answers = decide_now(&context.database, &context.schema, &batch, &decisions).await?;
+        batch.first += u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        for (change, answer) in chunk.iter().zip(answers) {
             match answer {
-                Ok(_) => undone.taken_back += 1,
+                Ok(_) => undone.reverted += 1,
                 Err(refusal) => {
-                    undone.left.push(HostLeft { host: change.key.host, why: refusal.to_string() });
+                    undone
+                        .unrestored
+                        .push(UnrestoredHost { host: change.key.host, why: refusal.to_string() });
                 }
             }
         }
-        progress(act.first as usize, changes.len());
+        progress(batch.first as usize, changes.len());
     }
     let by = context.author.as_str();
-    let note = store::record_import_undone(context.connection(), import.id, by, reason, now_ms());
-    context.with_deadline(note).await?;
+    let recorded = store::record_import_undone(context.connection(), import.id, by, reason, now_ms());
+    context.with_deadline(recorded).await?;
     Ok(undone)
 }

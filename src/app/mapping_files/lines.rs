@@ -21,8 +21,8 @@ pub(crate) struct ImportFile {
 }
 
 impl ImportFile {
-    /// Reads a file. `scope` is the companies to import; if it is one company, rows without a company belong
-    /// to that company. `known_only` refuses hosts that no booking has named yet. The error describes a
+    /// Reads a file. `scope` contains the companies to import; if it contains only one, rows without a company
+    /// belong to that company. `known_only` refuses hosts that no booking has named yet. The error describes a
     /// problem with the whole file.
     pub(crate) fn read(bytes: &[u8], scope: &Scope, known_only: bool) -> Result<Self, String> {
         let known = [&COLUMNS[..], &MORE_COLUMNS].concat();
@@ -33,7 +33,7 @@ impl ImportFile {
         let sheet = Sheet::read(bytes, &known, &required)?;
         let decision = |row| {
             let decision = decision(&sheet, row, scope)?;
-            Ok(decision.map(|it| Decision { may_be_new: !known_only, ..it }))
+            Ok(decision.map(|it| Decision { allow_unseen_host: !known_only, ..it }))
         };
         let mut lines = sheet.rows.iter().map(decision).collect::<Vec<_>>();
         refuse_repeats(&sheet.rows, &mut lines);
@@ -42,13 +42,13 @@ impl ImportFile {
 }
 
 fn decision(sheet: &Sheet, row: &Row, scope: &Scope) -> LineResult<Decision> {
-    if let Some(why) = sheet.misfit(row) {
+    if let Some(why) = sheet.problem_of(row) {
         return Err(why);
     }
     let cell = |column: &str| sheet.cell(row, column);
     let number = |column: &str| {
         cell(column)
-            .map(|text| text.parse::<i64>().map_err(|_| format!("{column} is not a number")))
+            .map(|text| text.parse::<i64>().map_err(|_| format!("{column} is not a whole number")))
             .transpose()
     };
     let company =
@@ -58,7 +58,7 @@ fn decision(sheet: &Sheet, row: &Row, scope: &Scope) -> LineResult<Decision> {
             return Err(format!("belongs to company {company}, but only company {only} is imported"));
         }
         _ if !scope.contains(company) => {
-            return Err(format!("belongs to company {company}, which is not imported"));
+            return Err(format!("belongs to company {company}, which you may not change"));
         }
         _ => {}
     }
@@ -67,7 +67,7 @@ fn decision(sheet: &Sheet, row: &Row, scope: &Scope) -> LineResult<Decision> {
     let is_active = match cell("is_active").unwrap_or("true").to_lowercase().as_str() {
         "true" | "1" | "yes" | "ja" | "wahr" => true,
         "false" | "0" | "no" | "nein" | "falsch" => false,
-        _ => return Err("is_active is neither true nor false".into()),
+        _ => return Err("is_active must be true or false".into()),
     };
     let Some(staff) = cell("staff_id").filter(|_| is_active) else { return Ok(None) };
     let mut decision = Decision::new(company, host, Command::Set(staff.into()));
@@ -80,10 +80,10 @@ fn decision(sheet: &Sheet, row: &Row, scope: &Scope) -> LineResult<Decision> {
     Ok(Some(decision))
 }
 
-/// Refuses lines that repeat a host: the second of two equal lines, and both of two that differ.
+/// Refuses lines that repeat a host: the second of two equal lines, and both of two different lines.
 fn refuse_repeats(rows: &[Row], lines: &mut [LineResult<Decision>]) {
     let mut first: BTreeMap<HostKey, usize> = BTreeMap::new();
-    let mut bad: Vec<(usize, String)> = Vec::new();
+    let mut refused: Vec<(usize, String)> = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let Ok(Some(decision)) = line else { continue };
         let Some(earlier) = first.get(&decision.key).copied() else {
@@ -93,14 +93,14 @@ fn refuse_repeats(rows: &[Row], lines: &mut [LineResult<Decision>]) {
         let (here, there) = (rows[index].line, rows[earlier].line);
         let Ok(Some(other)) = &lines[earlier] else { continue };
         if other.command == decision.command {
-            bad.push((index, format!("repeats line {there}")));
+            refused.push((index, format!("repeats line {there}")));
         } else {
             let host = decision.key.host;
-            bad.push((index, format!("host {host} has another member of staff in line {there}")));
-            bad.push((earlier, format!("host {host} has another member of staff in line {here}")));
+            refused.push((index, format!("host {host} has another member of staff in line {there}")));
+            refused.push((earlier, format!("host {host} has another member of staff in line {here}")));
         }
     }
-    for (index, why) in bad {
+    for (index, why) in refused {
         lines[index] = Err(why);
     }
 }
@@ -128,7 +128,7 @@ mod tests {
             [
                 "7 Some(\"moved\")",
                 "skipped",
-                "calcom_host_id is not a number",
+                "calcom_host_id is not a whole number",
                 "belongs to company 16, but only company 15 is imported",
                 "9 None",
                 "skipped",
@@ -136,7 +136,7 @@ mod tests {
                 "repeats line 8",
                 "host 12 has another member of staff in line 11",
                 "host 12 has another member of staff in line 10",
-                "is_active is neither true nor false",
+                "is_active must be true or false",
             ]
         );
         let without = ImportFile::read(b"calcom_host_id,staff_id\n7,1\n", &Scope::All, false).unwrap_err();

@@ -10,8 +10,8 @@ pub(crate) use import::{ImportView, import, imports, preview_import, preview_und
 pub(crate) use lines::ImportFile;
 pub(crate) use sheet::Form;
 
-/// The columns of a file. Required are the host and the member of staff, and the company unless the command
-/// gives it.
+/// The columns of a file. The host and the member of staff are required, and also the company, unless it is an
+/// option of the command.
 const COLUMNS: [&str; 10] = [
     "company_id",
     "calcom_host_id",

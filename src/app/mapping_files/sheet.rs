@@ -1,12 +1,11 @@
-//! Reads CSV as spreadsheets write it (commas, semicolons or tabs, in UTF-8, UTF-16 or Windows-1252), and
-//! writes CSV in which no cell is a formula.
+//! Reads CSV as spreadsheet programs write it (with commas, semicolons or tabs; in UTF-8, UTF-16 or
+//! Windows-1252), and writes CSV in which no cell is a formula.
 
 use std::io::Write;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
-/// The maximum length of a cell, in characters. A longer one comes from a quotation mark that is never
-/// closed.
+/// The maximum length of a cell, in characters. A longer cell results from a missing closing quotation mark.
 const MAX_CELL_CHARS: usize = 2000;
 
 /// The contents of a file.
@@ -38,13 +37,13 @@ impl Sheet {
         let (text, encoding) = decode(bytes)?;
         // The parser counts lines by \n alone.
         let text = text.replace("\r\n", "\n");
-        let (first, text) = match text.strip_prefix("sep=").and_then(|rest| rest.split_once('\n')) {
-            // Excel's first line, which names the delimiter.
+        let (named_delimiter, text) = match text.strip_prefix("sep=").and_then(|rest| rest.split_once('\n')) {
+            // Excel may write a first line that names the delimiter.
             Some((mark, rest)) => (mark.trim_end().bytes().next(), rest),
             None => (None, text.as_str()),
         };
-        let skipped = u64::from(first.is_some());
-        let delimiter = first.unwrap_or_else(|| delimiter(text, known));
+        let skipped = u64::from(named_delimiter.is_some());
+        let delimiter = named_delimiter.unwrap_or_else(|| guess_delimiter(text, known));
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
             .has_headers(false)
@@ -54,7 +53,7 @@ impl Sheet {
         for record in reader.records() {
             let record = record.map_err(|error| format!("cannot be read as CSV: {error}"))?;
             let line = record.position().map_or(0, csv::Position::line) + skipped;
-            let cells: Vec<String> = record.iter().map(|cell| unguarded(cell.trim()).to_owned()).collect();
+            let cells: Vec<String> = record.iter().map(|cell| unescaped(cell.trim()).to_owned()).collect();
             if cells.iter().any(|cell| !cell.is_empty()) {
                 rows.push(Row { line, cells });
             }
@@ -63,7 +62,7 @@ impl Sheet {
             return Err("is empty: expected a header and rows".into());
         }
         let columns: Vec<String> = rows.remove(0).cells.iter().map(|cell| cell.to_lowercase()).collect();
-        check(&columns, known, required)?;
+        check_columns(&columns, known, required)?;
         Ok(Self { columns, rows, delimiter, encoding })
     }
 
@@ -73,23 +72,24 @@ impl Sheet {
         row.cells.get(index).map(String::as_str).filter(|cell| !cell.is_empty())
     }
 
-    /// Returns the problem with the form of this row, if there is one.
-    pub(super) fn misfit(&self, row: &Row) -> Option<String> {
+    /// Returns why the cells of this row are invalid, if they are.
+    pub(super) fn problem_of(&self, row: &Row) -> Option<String> {
         if row.cells.iter().any(|cell| cell.chars().count() > MAX_CELL_CHARS) {
-            return Some("a cell is far too long: is a quotation mark not closed?".into());
+            let text = "characters: check whether a closing quotation mark is missing";
+            return Some(format!("a cell is longer than {MAX_CELL_CHARS} {text}"));
         }
-        let (found, wanted) = (row.cells.len(), self.columns.len());
-        (found != wanted).then(|| format!("has {found} cells, but the header has {wanted}"))
+        let (found, expected) = (row.cells.len(), self.columns.len());
+        (found != expected).then(|| format!("has {found} cells, but the header has {expected}"))
     }
 }
 
-fn check(columns: &[String], known: &[&str], required: &[&str]) -> Result<(), String> {
+fn check_columns(columns: &[String], known: &[&str], required: &[&str]) -> Result<(), String> {
     let all = known.join(", ");
     let missing: Vec<&str> =
         required.iter().copied().filter(|name| !columns.iter().any(|it| it == name)).collect();
     if !missing.is_empty() {
         return Err(format!(
-            "has no column {} in its first line; a header is needed, with some of: {all}",
+            "has no column {} in its first line; the first line must be a header with some of: {all}",
             missing.join(" and no ")
         ));
     }
@@ -112,15 +112,15 @@ fn decode(bytes: &[u8]) -> Result<(String, &'static str), String> {
     };
     let (text, had_errors) = encoding.decode_without_bom_handling(body);
     if had_errors || text.contains('\0') {
-        return Err(format!("is not text in {}: save it as CSV in UTF-8", encoding.name()));
+        return Err(format!("is not valid {}: save the file as CSV in UTF-8", encoding.name()));
     }
     Ok((text.into_owned(), encoding.name()))
 }
 
 fn guess_encoding(bytes: &[u8]) -> &'static Encoding {
     let start = &bytes[..bytes.len().min(1024)];
-    let zeros = |at: usize| start.iter().skip(at).step_by(2).filter(|byte| **byte == 0).count();
-    // Letters of Latin scripts have a zero for every other byte in UTF-16.
+    let zeros = |first: usize| start.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
+    // In UTF-16, every other byte of a Latin letter is zero.
     match (zeros(0), zeros(1)) {
         (even, odd) if odd * 3 > start.len() && odd > even => UTF_16LE,
         (even, _) if even * 3 > start.len() => UTF_16BE,
@@ -131,7 +131,7 @@ fn guess_encoding(bytes: &[u8]) -> &'static Encoding {
 }
 
 /// Returns the delimiter that gives the first line the most known columns.
-fn delimiter(text: &str, known: &[&str]) -> u8 {
+fn guess_delimiter(text: &str, known: &[&str]) -> u8 {
     let header = text.lines().next().unwrap_or_default();
     let columns = |delimiter: u8| {
         let names =
@@ -141,20 +141,20 @@ fn delimiter(text: &str, known: &[&str]) -> u8 {
     [b'\t', b';', b','].into_iter().max_by_key(|delimiter| columns(*delimiter)).unwrap_or(b',')
 }
 
-/// The form of a file to write.
+/// The delimiter and encoding of a file to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Form {
     /// The delimiter between cells.
     pub(super) delimiter: u8,
     /// Whether to write a byte order mark, so that spreadsheets read UTF-8.
-    pub(super) is_marked: bool,
+    pub(super) has_byte_order_mark: bool,
 }
 
 impl Form {
     /// The form for programs.
-    pub(crate) const PLAIN: Self = Self { delimiter: b',', is_marked: false };
+    pub(crate) const PLAIN: Self = Self { delimiter: b',', has_byte_order_mark: false };
     /// The form for a spreadsheet in a country with decimal commas.
-    pub(crate) const EXCEL: Self = Self { delimiter: b';', is_marked: true };
+    pub(crate) const EXCEL: Self = Self { delimiter: b';', has_byte_order_mark: true };
 }
 
 /// Writes rows of CSV in UTF-8.
@@ -163,10 +163,11 @@ pub(super) struct Writer<W: Write>(csv::Writer<W>);
 impl<W: Write> Writer<W> {
     /// Creates a writer and writes the header.
     pub(super) fn new(mut out: W, form: Form, columns: &[&str]) -> Result<Self, csv::Error> {
-        if form.is_marked {
+        if form.has_byte_order_mark {
             out.write_all("\u{feff}".as_bytes())?;
         }
-        let terminator = if form.is_marked { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+        let terminator =
+            if form.has_byte_order_mark { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
         let writer =
             csv::WriterBuilder::new().delimiter(form.delimiter).terminator(terminator).from_writer(out);
         let mut this = Self(writer);
@@ -176,7 +177,7 @@ impl<W: Write> Writer<W> {
 
     /// Writes one row. No cell becomes a formula.
     pub(super) fn row<S: AsRef<str>>(&mut self, cells: &[S]) -> Result<(), csv::Error> {
-        self.0.write_record(cells.iter().map(|cell| guarded(cell.as_ref())))
+        self.0.write_record(cells.iter().map(|cell| escaped(cell.as_ref())))
     }
 
     /// Flushes the writer.
@@ -185,18 +186,18 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Returns whether a spreadsheet would read the text as a formula.
-fn begins_a_formula(text: &str) -> bool {
+/// Returns whether a spreadsheet program would read the string as a formula.
+fn is_formula(text: &str) -> bool {
     text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
-/// Puts an apostrophe before a text that would be a formula (and before one that already has such a mark).
-fn guarded(text: &str) -> String {
-    if begins_a_formula(text) { format!("'{text}") } else { text.to_owned() }
+/// Puts an apostrophe before a string that would be a formula, even if it already begins with apostrophes.
+fn escaped(text: &str) -> String {
+    if is_formula(text) { format!("'{text}") } else { text.to_owned() }
 }
 
-fn unguarded(text: &str) -> &str {
-    text.strip_prefix('\'').filter(|_| begins_a_formula(text)).unwrap_or(text)
+fn unescaped(text: &str) -> &str {
+    text.strip_prefix('\'').filter(|_| is_formula(text)).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -239,7 +240,7 @@ mod tests {
         assert_eq!(read(b"\"host\"\t\"name\"\n7\tx\n").unwrap().delimiter, b'\t');
         let marked = read(b"sep=;\r\nhost;name\r\n\r\n;\r\n7;x\r\n").unwrap();
         assert_eq!((marked.delimiter, marked.rows[0].line, marked.rows.len()), (b';', 5, 1));
-        assert!(read(b"host\n\0\0\0\x01\x02").unwrap_err().contains("not text"));
+        assert!(read(b"host\n\0\0\0\x01\x02").unwrap_err().contains("is not valid"));
     }
 
     #[test]
@@ -249,9 +250,9 @@ mod tests {
         assert!(read(b"host,nmae\n7,x\n").unwrap_err().contains("unknown column \"nmae\""));
         assert!(read(b"host,name,host\n").unwrap_err().contains("the column host twice"));
         let sheet = read(b"host,name\n7\n8,x,y\n9,\"open\n").unwrap();
-        let misfits: Vec<_> = sheet.rows.iter().map(|row| sheet.misfit(row)).collect();
-        assert!(misfits[0].as_ref().unwrap().contains("has 1 cells, but the header has 2"));
-        assert!(misfits[1].as_ref().unwrap().contains("has 3 cells"));
+        let problems: Vec<_> = sheet.rows.iter().map(|row| sheet.problem_of(row)).collect();
+        assert!(problems[0].as_ref().unwrap().contains("has 1 cells, but the header has 2"));
+        assert!(problems[1].as_ref().unwrap().contains("has 3 cells"));
     }
 
     #[test]
@@ -270,8 +271,8 @@ mod tests {
                 assert!(!text.contains(formula), "{text}");
             }
             let sheet = read(&out).unwrap();
-            let back: Vec<&str> = sheet.rows.iter().map(|row| row.cells[1].as_str()).collect();
-            assert_eq!(back, cells);
+            let cells_read: Vec<&str> = sheet.rows.iter().map(|row| row.cells[1].as_str()).collect();
+            assert_eq!(cells_read, cells);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Repairs: assigns the appointments that waited for a host once a person has mapped the host. Undoes a
-//! repair, except for appointments that somebody else has changed since.
+//! Repairs: once a person has mapped a host, assigns the appointments that waited for the host. Undoes a
+//! repair, except for appointments that have been changed since.
 //!
-//! A repair uses the plan with which a worker decides appointments again, so the same guards hold: it changes
-//! only appointments that still wait, never one that a person assigned. Each part is one transaction: it
-//! locks the host, then the appointments that no other session has locked, without waiting for those. It
-//! records what it did in the same transaction, so anybody can resume a repair at any time.
+//! A repair decides appointments with the same plan as a worker, so the same rules apply: it changes only
+//! appointments that still wait, never one that a person assigned. Each part is one transaction: it locks the
+//! host, then the part's appointments, except those that another session has locked. It records the changes
+//! in the same transaction, so a repair can be resumed at any time, by anybody.
 
 mod parts;
 
@@ -41,9 +41,9 @@ pub struct RepairPreview {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
     pub(crate) future: usize,
-    /// Appointments that have started or are over.
+    /// Appointments that have started.
     pub(crate) past: usize,
-    /// Without a known start.
+    /// Appointments without a known start.
     pub(crate) unknown: usize,
 }
 
@@ -94,7 +94,7 @@ async fn find_waiting(
     Ok(found)
 }
 
-/// Creates a repair of exactly the appointments that wait now, and returns its number. Returns `None` if no
+/// Creates a repair of exactly the appointments that wait now, and returns its id. Returns `None` if no
 /// appointment waits. Fails with [`Refusal::NotMapped`] while the host has no mapping in force.
 pub async fn begin(
     context: &AppContext,
@@ -122,60 +122,60 @@ pub async fn begin(
     Ok(begun.await?.ok_or(Refusal::NotMapped(key))?)
 }
 
-/// Assigns the pending appointments of a repair, in parts. Calls `progress` with the number of done
-/// appointments. Retries locked appointments for a while, then leaves them pending. Fails when the repair has
+/// Assigns the pending appointments of a repair, in parts. Calls `progress` with the number of appointments
+/// done. Retries locked appointments for a while, then leaves them pending. Fails when the repair has
 /// ended. On failure the appointments done so far stay done and recorded.
 pub async fn apply(
     context: &AppContext,
     id: i64,
     progress: impl FnMut(usize),
 ) -> Result<RepairRow, AppError> {
-    let repair = row(context, id).await?;
+    let repair = find_row(context, id).await?;
     if repair.state.known() != Some(RepairState::Running) {
-        return Err(Refusal::Ended(id, repair.state).into());
+        return Err(Refusal::RepairEnded(id, repair.state).into());
     }
-    parts::in_parts(context, &repair, ItemState::Pending, progress).await?;
+    parts::process(context, &repair, ItemState::Pending, progress).await?;
     find_repair(context, id).await
 }
 
-/// Undoes a repair, in parts, for the appointments that nobody else has changed since. Fails when the repair
-/// was undone already. On failure the appointments undone so far stay undone and recorded.
+/// Undoes a repair, in parts, for the appointments that have not been changed since. Fails if the repair has
+/// already been undone. On failure the appointments undone so far stay undone and recorded.
 pub async fn undo(
     context: &AppContext,
     id: i64,
     why: Option<&str>,
     progress: impl FnMut(usize),
 ) -> Result<RepairRow, AppError> {
-    let repair = row(context, id).await?;
+    let repair = find_row(context, id).await?;
     let why = why.map(fit_column);
-    let begun = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
+    let started = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
         // Waits for a session that is assigning a part of the repair.
         store::lock_hosts(tx, &context.schema, &[repair.key()].into()).await?;
         store::start_undoing(tx, id, context.author.actor(), why.as_deref()).await
     });
-    if !begun.await? && row(context, id).await?.state.known() != Some(RepairState::Undoing) {
-        return Err(Refusal::Ended(id, repair.state).into());
+    if !started.await? && find_row(context, id).await?.state.known() != Some(RepairState::Undoing) {
+        return Err(Refusal::RepairEnded(id, repair.state).into());
     }
-    parts::in_parts(context, &repair, ItemState::Done, progress).await?;
+    parts::process(context, &repair, ItemState::Done, progress).await?;
     find_repair(context, id).await
 }
 
-async fn row(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
+async fn find_row(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
     let found = store::repair(context.connection(), &context.scope, id);
     context.with_deadline(found).await?.ok_or_else(|| context.not_found(format_args!("repair {id}")))
 }
 
 /// Returns one repair with its counts.
 pub(crate) async fn find_repair(context: &AppContext, id: i64) -> Result<RepairRow, AppError> {
-    Ok(with_counts(context, vec![row(context, id).await?]).await?.remove(0))
+    Ok(with_counts(context, vec![find_row(context, id).await?]).await?.remove(0))
 }
 
 async fn with_counts(context: &AppContext, mut rows: Vec<RepairRow>) -> Result<Vec<RepairRow>, AppError> {
     let names = names(context, rows.iter().map(|row| row.staff.clone())).await?;
-    let tallies = store::tallies(context.connection(), rows.iter().map(|row| row.id));
-    let mut tallies = context.with_deadline(tallies).await?;
+    let counts = store::tallies(context.connection(), rows.iter().map(|row| row.id));
+    let mut counts = context.with_deadline(counts).await?;
     for row in &mut rows {
-        row.counts = tallies.remove(&row.id).unwrap_or_default();
+        row.counts = counts.remove(&row.id).unwrap_or_default();
         row.staff_name = names.name(&row.staff);
     }
     Ok(rows)
@@ -207,7 +207,7 @@ pub(crate) struct RepairDetails {
     pub(crate) items: Vec<RepairItem>,
 }
 
-/// Returns a repair with its appointments after `after`.
+/// Returns a repair with its appointments whose ids are above `after`, at most `limit`.
 pub(crate) async fn show(
     context: &AppContext,
     id: i64,

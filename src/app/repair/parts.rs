@@ -16,34 +16,34 @@ use crate::runtime::crash_points;
 use crate::store::{self, GatewaySchema, ItemState, Prior, RepairItem, RepairRow, RepairState, StoreError};
 
 /// The number of appointments in one transaction.
-const PART: u64 = 250;
+const PART_ROWS: u64 = 250;
 
 /// The number of rounds that a repair makes over locked appointments before it leaves them pending.
-const ROUNDS: u32 = 6;
+const MAX_ROUNDS: u32 = 6;
 
 /// Processes the items in state `from`, part by part. Makes several rounds while rows are locked by other
 /// sessions.
-pub(super) async fn in_parts(
+pub(super) async fn process(
     context: &AppContext,
     repair: &RepairRow,
     from: ItemState,
     mut progress: impl FnMut(usize),
 ) -> Result<(), StoreError> {
     let mut delays = Delays::new(Duration::from_millis(50), Duration::from_millis(500));
-    let mut seen = 0;
-    for round in 0..ROUNDS {
+    let mut processed = 0;
+    for round in 0..MAX_ROUNDS {
         let (mut after, mut is_locked) = (0, false);
         loop {
-            let done = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
-                part(tx, context, repair, (from, after)).await
+            let part = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
+                process_part(tx, context, repair, (from, after)).await
             });
-            let done = done.await?;
+            let part = part.await?;
             crash_points::point("repair_part");
-            let Some(part) = done else { break };
+            let Some(part) = part else { break };
             (after, is_locked) = (part.last, is_locked || part.is_locked);
             if round == 0 {
-                seen += part.size;
-                progress(seen);
+                processed += part.size;
+                progress(processed);
             }
         }
         if !is_locked {
@@ -56,7 +56,7 @@ pub(super) async fn in_parts(
 
 /// The result of one part.
 struct Part {
-    /// The last requested appointment.
+    /// The id of the last requested appointment.
     last: i64,
     /// Whether another session has locked some of the appointments.
     is_locked: bool,
@@ -64,7 +64,7 @@ struct Part {
 }
 
 /// Processes one part. Returns `None` when nothing is left to do.
-async fn part(
+async fn process_part(
     tx: &DatabaseTransaction,
     context: &AppContext,
     repair: &RepairRow,
@@ -72,7 +72,7 @@ async fn part(
 ) -> Result<Option<Part>, StoreError> {
     let schema = &context.schema;
     store::lock_hosts(tx, schema, &[repair.key()].into()).await?;
-    let mut items = store::repair_items(tx, repair.id, Some(from), after, PART).await?;
+    let mut items = store::repair_items(tx, repair.id, Some(from), after, PART_ROWS).await?;
     let is_undo = from == ItemState::Done;
     let Some(last) = items.last().map(|item| item.appointment.0) else {
         if store::repair_items(tx, repair.id, Some(from), 0, 1).await?.is_empty() {
@@ -85,21 +85,21 @@ async fn part(
         return Ok(None);
     };
     let decided = match is_undo {
-        true => Some(give_back(tx, schema, repair, &mut items).await?),
+        true => Some(restore(tx, schema, repair, &mut items).await?),
         false => assign(tx, context, repair, &mut items).await?,
     };
     let Some((read, changes)) = decided else { return Ok(None) };
     // An appointment that was not read is locked by another session, or was deleted.
     let missing: BTreeSet<AppointmentId> =
         items.iter().map(|item| item.appointment).filter(|id| !read.contains(id)).collect();
-    let there = store::still_there(tx, &missing).await?;
-    let gone = if is_undo { ItemState::Kept } else { ItemState::Left };
+    let existing = store::still_there(tx, &missing).await?;
+    let state_if_deleted = if is_undo { ItemState::Kept } else { ItemState::Left };
     for item in items.iter_mut().filter(|item| missing.contains(&item.appointment)) {
-        if !there.contains(&item.appointment) {
-            item.set_state(gone, Some("gone"));
+        if !existing.contains(&item.appointment) {
+            item.set_state(state_if_deleted, Some("gone"));
         }
     }
-    let part = Part { last, is_locked: !there.is_empty(), size: items.len() };
+    let part = Part { last, is_locked: !existing.is_empty(), size: items.len() };
     items.retain(|item| item.state.known() != Some(from));
     store::mark_items(tx, repair.id, &items).await?;
     store::commit(tx, schema, &changes).await?;
@@ -109,7 +109,8 @@ async fn part(
 /// The appointments that could be read, and their changes.
 type Changed = (BTreeSet<AppointmentId>, ChangeSet);
 
-/// Assigns the appointments of one part. Returns `None` if the host is mapped to another member of staff now.
+/// Assigns the appointments of one part. If the host is no longer mapped to the repair's member of staff,
+/// stops the repair and returns `None`.
 async fn assign(
     tx: &DatabaseTransaction,
     context: &AppContext,
@@ -127,7 +128,7 @@ async fn assign(
     let read = loaded.appointments.keys().copied().collect();
     for item in items.iter_mut() {
         let Some(appointment) = loaded.appointments.get(&item.appointment) else { continue };
-        if let Some(reason) = waits_no_more(appointment, key) {
+        if let Some(reason) = reason_not_waiting(appointment, key) {
             item.set_state(ItemState::Left, Some(reason));
             loaded.appointments.remove(&item.appointment);
         } else {
@@ -151,7 +152,7 @@ async fn assign(
 }
 
 /// Returns the reason why an appointment no longer waits for this host. `None` if it still waits.
-fn waits_no_more(appointment: &Appointment, key: HostKey) -> Option<&'static str> {
+fn reason_not_waiting(appointment: &Appointment, key: HostKey) -> Option<&'static str> {
     match &appointment.assignment {
         _ if appointment.company != key.company => Some("other_company"),
         _ if appointment.staff.is_some() => Some("assigned_meanwhile"),
@@ -160,7 +161,8 @@ fn waits_no_more(appointment: &Appointment, key: HostKey) -> Option<&'static str
     }
 }
 
-async fn give_back(
+/// Restores the appointments of one part, except those that have been changed since.
+async fn restore(
     tx: &DatabaseTransaction,
     schema: &GatewaySchema,
     repair: &RepairRow,

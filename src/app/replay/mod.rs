@@ -1,11 +1,11 @@
-//! Replays dead letters: makes a fixed plan (`plan.rs`) with a prediction for each letter, carries it out
-//! (`runner.rs`) at a given rate, and compares the predictions with the results (`report.rs`). This file
+//! Replays dead letters: makes a fixed plan (`plan.rs`) with a prediction for each letter, carries the plan
+//! out (`runner.rs`) at a given rate, and compares the predictions with the results (`report.rs`). This file
 //! shows, pauses and cancels plans and replays.
 //!
-//! A letter ends with an outcome, not when it is sent: the worker ends it in the transaction that decides it,
-//! or the recorder in the transaction that records it again. This module publishes the copies and reads the
-//! results. The process that replays holds a lease, so only one process replays at a time, and another can
-//! resume if it dies.
+//! This module publishes copies of the letters and reads their results. A letter is done when its result is
+//! written, not when its copy is sent: the worker writes the result in the transaction that decides the copy,
+//! or the recorder when it records the copy as a dead letter again. The process that runs a replay holds a
+//! lease, so only one process runs the replay, and another can resume it if that process dies.
 
 mod plan;
 mod picker;
@@ -19,7 +19,7 @@ use strum::VariantArray as _;
 pub(crate) use picker::Rate;
 pub(crate) use plan::{PlanView, plan, read_predictions};
 pub(crate) use report::Report;
-pub(crate) use runner::{Ended, Progress, carry_out};
+pub(crate) use runner::{EndReason, Progress, carry_out};
 
 use super::{AppContext, AppError, NextAction};
 use crate::matching::Stored;
@@ -80,8 +80,8 @@ impl From<Model> for ReplayView {
     }
 }
 
-/// Returns the state to show. A plan that has expired and a replay whose process has died are detected here,
-/// because nothing records either.
+/// Returns the state to show. This function detects an expired plan, and a replay whose process has died: the
+/// stored state shows neither.
 fn state(row: &Model) -> String {
     let now_ms = now_ms();
     match &row.state {
@@ -99,12 +99,12 @@ pub(crate) struct ReplayDetails {
     pub(crate) replay: ReplayView,
     /// The predictions and the results.
     pub(crate) report: Report,
-    /// People's actions on the replay.
+    /// The recorded actions on the replay.
     #[serde(rename = "acts")]
     pub(crate) actions: Vec<RecordedLetterAction>,
     /// When the oldest letter in flight was sent, in ms since 1970.
     #[serde(rename = "on_the_way_since", serialize_with = "as_rfc3339")]
-    pub(crate) on_the_way_since_ms: Option<i64>,
+    pub(crate) in_flight_since_ms: Option<i64>,
     /// Its letters, if requested.
     pub(crate) items: Option<Vec<ItemRow>>,
 }
@@ -112,11 +112,11 @@ pub(crate) struct ReplayDetails {
 impl ReplayDetails {
     /// Returns whether letters are in flight for so long that they may be lost.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.on_the_way_since_ms.is_some_and(|since| now_ms() - since > STUCK_AFTER_MS)
+        self.in_flight_since_ms.is_some_and(|since| now_ms() - since > STUCK_AFTER_MS)
     }
 }
 
-/// Returns plans and replays older than `before`, at most `limit`.
+/// Returns plans and replays, newest first, with ids below `before`, at most `limit`.
 pub(crate) async fn list(
     context: &AppContext,
     before: Option<i64>,
@@ -137,49 +137,50 @@ pub(crate) async fn show(
 ) -> Result<ReplayDetails, AppError> {
     let database = &context.database;
     let row = find(context, id).await?;
-    let any = ReplayItemState::VARIANTS;
+    let all_states = ReplayItemState::VARIANTS;
     let items = match with_items || result.is_some() {
-        true => Some(context.with_deadline(replay_items(database, id, any, result)).await?),
+        true => Some(context.with_deadline(replay_items(database, id, all_states, result)).await?),
         false => None,
     };
     Ok(ReplayDetails {
         replay: row.into(),
         report: Report::read(context, id).await?,
         actions: context.with_deadline(letter_actions(database, None, Some(id))).await?,
-        on_the_way_since_ms: context.with_deadline(oldest_in_flight_ms(database, id)).await?,
+        in_flight_since_ms: context.with_deadline(oldest_in_flight_ms(database, id)).await?,
         items,
     })
 }
 
 /// Pauses a replay: letters in flight are finished, but no more are sent until the replay is resumed.
 pub(crate) async fn pause(context: &AppContext, id: i64) -> Result<(), AppError> {
-    turn(context, id, LetterAction::Pause, &[ReplayState::Running], ReplayState::Paused).await
+    change_state(context, id, LetterAction::Pause, &[ReplayState::Running], ReplayState::Paused).await
 }
 
-/// Ends a replay or discards a plan: letters in flight are finished, the others stay as they are.
+/// Cancels a plan or replay: letters in flight are finished, the others are not sent.
 pub(crate) async fn cancel(context: &AppContext, id: i64) -> Result<(), AppError> {
     let from = [ReplayState::Planned, ReplayState::Running, ReplayState::Paused];
-    turn(context, id, LetterAction::Cancel, &from, ReplayState::Cancelled).await
+    change_state(context, id, LetterAction::Cancel, &from, ReplayState::Cancelled).await
 }
 
-/// Ends a replay if it has not ended, and gives up the letters in flight: they are open again. Returns their
-/// number.
+/// Cancels a replay if it has not ended, and gives up the letters in flight: they are open again. Returns the
+/// number of these letters.
 pub(crate) async fn cancel_and_give_up(context: &AppContext, id: i64) -> Result<usize, AppError> {
-    let refused = match cancel(context, id).await {
+    let refusal = match cancel(context, id).await {
         Err(AppError::NotAllowed(text)) => Some(text),
-        ended => ended.map(|()| None)?,
+        cancelled => cancelled.map(|()| None)?,
     };
-    let act = NewLetterAction {
+    let action = NewLetterAction {
         replay: Some(id),
         ..NewLetterAction::new(LetterAction::GiveUp, context.author.as_str())
     };
-    match (context.with_deadline(give_up(&context.database, id, &act)).await?, refused) {
+    match (context.with_deadline(give_up(&context.database, id, &action)).await?, refusal) {
         (0, Some(text)) => Err(AppError::NotAllowed(format!("{text}, and no letter is in flight"))),
         (letters, _) => Ok(letters),
     }
 }
 
-async fn turn(
+/// Changes the state of a plan or replay and records the action. Fails if the state is not in `from`.
+async fn change_state(
     context: &AppContext,
     id: i64,
     action: LetterAction,
@@ -187,13 +188,14 @@ async fn turn(
     to: ReplayState,
 ) -> Result<(), AppError> {
     let row = find(context, id).await?;
-    let act = act_on(&row, action, context);
-    let turn = StateChange { from, to, because: None, lease: None, act: Some(&act), now_ms: act.at_ms };
-    if set_state(&context.database, id, turn).await? {
+    let record = new_action(&row, action, context);
+    let now_ms = record.at_ms;
+    let change = StateChange { from, to, because: None, lease: None, act: Some(&record), now_ms };
+    if set_state(&context.database, id, change).await? {
         return Ok(());
     }
     let state = find(context, id).await?.state;
-    Err(AppError::NotAllowed(format!("replay {id} is {state}: there is nothing to {action}")))
+    Err(AppError::NotAllowed(format!("replay {id} is {state}, so it cannot be {to}")))
 }
 
 /// Reads the plan or replay with this id.
@@ -203,7 +205,7 @@ async fn find(context: &AppContext, id: i64) -> Result<Model, AppError> {
 }
 
 /// Creates the record of an action on a replay.
-fn act_on(row: &Model, action: LetterAction, context: &AppContext) -> NewLetterAction {
+fn new_action(row: &Model, action: LetterAction, context: &AppContext) -> NewLetterAction {
     NewLetterAction {
         replay: Some(row.id),
         letters: usize::try_from(row.total).unwrap_or_default(),
@@ -212,22 +214,22 @@ fn act_on(row: &Model, action: LetterAction, context: &AppContext) -> NewLetterA
 }
 
 /// Returns the error for a replay that cannot be started or resumed, with the next step.
-fn refusal(row: &Model, beginning: &ReplayStart, now_ms: i64) -> AppError {
+fn refusal(row: &Model, start: &ReplayStart, now_ms: i64) -> AppError {
     let id = row.id;
-    let (why, next) = match (&row.state, beginning) {
+    let (why, next) = match (&row.state, start) {
         (Stored::Known(ReplayState::Planned), ReplayStart::First(_)) => {
             (format!("plan {id} has expired"), Some(NextAction::MakePlan))
         }
         (Stored::Known(ReplayState::Planned), ReplayStart::Again { .. }) => {
-            (format!("{id} is only a plan"), Some(NextAction::BeginPlan(id)))
+            (format!("{id} is a plan that has not been started"), Some(NextAction::StartPlan(id)))
         }
         (Stored::Known(ReplayState::Running), _) if row.lease_until_ms.is_some_and(|it| it > now_ms) => {
             let seconds = (row.lease_until_ms.unwrap_or(now_ms) - now_ms) / 1000 + 1;
-            let text = "another process is running replay";
-            (format!("{text} {id}; if that process has died, resume the replay in {seconds} s"), None)
+            let text = "if that process has died, the replay can be resumed in";
+            (format!("another process is running replay {id}; {text} {seconds} s"), None)
         }
         (Stored::Known(ReplayState::Running | ReplayState::Paused), ReplayStart::First(_)) => {
-            (format!("replay {id} was started"), Some(NextAction::ResumeReplay(id)))
+            (format!("replay {id} has already been started"), Some(NextAction::ResumeReplay(id)))
         }
         (state, _) => (format!("replay {id} is {state}"), Some(NextAction::MakePlan)),
     };

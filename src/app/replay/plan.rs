@@ -28,9 +28,9 @@ pub(crate) struct PlanView {
     pub(crate) report: Option<Report>,
 }
 
-/// Freezes the open letters that this filter chooses, with the outcome that each would have now, predicted in
-/// read-only transactions. Calls `watch` with the number of letters done and the number of all letters. On
-/// failure there is no plan.
+/// Makes a plan of the open letters that this filter chooses, with the outcome that each would have now,
+/// predicted in read-only transactions. Calls `watch` with the number of letters done and the number of all
+/// letters. On failure no plan is stored.
 pub(crate) async fn plan(
     context: &AppContext,
     filter: &DeadLetterFilter,
@@ -43,20 +43,20 @@ pub(crate) async fn plan(
     let processor = context.processor();
     let mut dry_run = processor.dry_run();
     let mut items = Vec::new();
-    for some in ids.chunks(READ_CHUNK) {
-        let letters = context.with_deadline(dead_letters_of(database, scope, some)).await?;
+    for chunk in ids.chunks(READ_CHUNK) {
+        let letters = context.with_deadline(dead_letters_of(database, scope, chunk)).await?;
         items.extend(predictions(&mut dry_run, letters).await?);
         watch(items.len(), ids.len());
     }
     if items.is_empty() {
         return Ok(PlanView { plan: None, expires: None, left_out, report: None });
     }
-    let (created_ms, valid) = (now_ms(), context.config.replay.plan_valid);
+    let (created_ms, valid_for) = (now_ms(), context.config.replay.plan_valid);
     let plan = NewReplay {
         chosen: filter.to_json(scope),
         made_by: context.author.as_str().to_owned(),
         created_ms,
-        expires_ms: created_ms.saturating_add(i64::try_from(valid.as_millis()).unwrap_or(i64::MAX)),
+        expires_ms: created_ms.saturating_add(i64::try_from(valid_for.as_millis()).unwrap_or(i64::MAX)),
         items,
     };
     let id = insert_replay(database, &plan).await?;
@@ -76,14 +76,14 @@ async fn left_out(
     filter: &DeadLetterFilter,
     chosen: &[i64],
 ) -> Result<Vec<RefusedLetter>, StoreError> {
-    let asked = filter.ids.iter().copied().filter(|id| chosen.binary_search(id).is_err());
-    let asked: Vec<i64> = asked.collect::<BTreeSet<_>>().into_iter().collect();
+    let requested = filter.ids.iter().copied().filter(|id| chosen.binary_search(id).is_err());
+    let requested: Vec<i64> = requested.collect::<BTreeSet<_>>().into_iter().collect();
     let mut left_out = Vec::new();
-    for some in asked.chunks(READ_CHUNK) {
-        let there = dead_letters_of(&context.database, &context.scope, some);
-        let there = context.with_deadline(there).await?;
-        left_out.extend(some.iter().map(|id| {
-            let letter = there.iter().find(|letter| letter.id == *id);
+    for chunk in requested.chunks(READ_CHUNK) {
+        let found = dead_letters_of(&context.database, &context.scope, chunk);
+        let found = context.with_deadline(found).await?;
+        left_out.extend(chunk.iter().map(|id| {
+            let letter = found.iter().find(|letter| letter.id == *id);
             let why = match letter.map(|letter| (letter.state.known(), letter)) {
                 None => "there is no such dead letter".to_owned(),
                 Some((Some(LetterState::Replaying), _)) => "it is already being replayed".to_owned(),
@@ -104,8 +104,9 @@ async fn predictions(dry_run: &mut DryRun<'_>, letters: Vec<DeadLetter>) -> Resu
     Ok(items.map(|((row, digest), prediction)| item(row, digest, prediction)).collect())
 }
 
-/// Returns the lane of a letter whose appointment does not exist yet, so that letters of one booking are
-/// still sent one after the other. Never equals an appointment's id.
+/// Returns the lane of a letter whose appointment does not exist yet. Letters with the same lane are sent one
+/// after the other; usually the lane is the appointment's id. This one is derived from the booking's
+/// reference, and negative, so that it never equals an appointment's id.
 fn lane_of(row: &DeadLetter) -> Option<i64> {
     let booking = row.booking_ref.as_ref()?;
     let mut hash = DefaultHasher::new();

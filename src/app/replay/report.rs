@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::app::AppContext;
 use crate::store::{FAILED, ItemGroup, LEFT, ReplayItemState, StoreError, item_groups};
 
-/// The progress of a plan or replay. All counts are letters; `docs/commands.md` describes it.
+/// The predictions and results of a plan or replay, in letters. `docs/commands.md` describes its JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Report {
     pub(crate) letters: i64,
@@ -20,12 +20,13 @@ pub(crate) struct Report {
     #[serde(rename = "failures_foretold")]
     pub(crate) predicted_failures: BTreeMap<String, i64>,
     pub(crate) pending: i64,
-    pub(crate) on_the_way: i64,
+    #[serde(rename = "on_the_way")]
+    pub(crate) in_flight: i64,
     /// The letters by result, which can be `failed`, `refused`, `left` or `lost`.
     pub(crate) results: BTreeMap<String, i64>,
-    /// The letters with a result (other than `left`) that was predicted.
+    /// The letters with a result (other than `left`) that is as predicted.
     pub(crate) as_planned: i64,
-    /// The same as a percentage, rounded down to a tenth. `None` without results.
+    /// `as_planned` as a percentage of these letters, rounded down to a tenth. `None` without results.
     pub(crate) as_planned_percent: Option<f64>,
     /// The results that differ from their predictions.
     pub(crate) differences: Vec<Difference>,
@@ -38,7 +39,8 @@ pub(crate) struct Difference {
     #[serde(rename = "foretold")]
     pub(crate) predicted: String,
     /// The result, with its reason code.
-    pub(crate) became: String,
+    #[serde(rename = "became")]
+    pub(crate) result: String,
     pub(crate) letters: i64,
 }
 
@@ -69,7 +71,7 @@ impl Report {
             match (group.state.known(), group.result.as_deref()) {
                 (Some(ReplayItemState::Pending), _) => report.pending += count,
                 (Some(ReplayItemState::Claimed | ReplayItemState::Sent), _) | (_, None) => {
-                    report.on_the_way += count;
+                    report.in_flight += count;
                 }
                 (_, Some(result)) => {
                     add(&mut report.results, result, count);
@@ -82,8 +84,8 @@ impl Report {
                         report.as_planned += count;
                     } else {
                         let predicted = with_reason(&group.predicted, group.predicted_reason.as_deref());
-                        let became = with_reason(result, group.result_reason.as_deref());
-                        *differences.entry((predicted, became)).or_default() += count;
+                        let result = with_reason(result, group.result_reason.as_deref());
+                        *differences.entry((predicted, result)).or_default() += count;
                     }
                 }
             }
@@ -91,13 +93,13 @@ impl Report {
         report.as_planned_percent = (ended > 0).then(|| (report.as_planned * 1000 / ended) as f64 / 10.0);
         report.differences = differences
             .into_iter()
-            .map(|((predicted, became), letters)| Difference { predicted, became, letters })
+            .map(|((predicted, result), letters)| Difference { predicted, result, letters })
             .collect();
         report
     }
 
     /// Returns the number of letters with this result.
-    pub(crate) fn became(&self, result: &str) -> i64 {
+    pub(crate) fn count_of(&self, result: &str) -> i64 {
         self.results.get(result).copied().unwrap_or_default()
     }
 }
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_for_another_reason_is_not_as_planned_and_what_was_left_does_not_count() {
+    fn a_failure_for_another_reason_is_not_as_planned_and_unsent_letters_do_not_count() {
         let report = Report::of(&[
             group("assigned", None, Some(("assigned", None)), 996),
             group(FAILED, Some("malformed"), Some((FAILED, Some("malformed"))), 2),
@@ -140,7 +142,7 @@ mod tests {
         assert_eq!((report.letters, report.pending, report.as_planned), (1015, 5, 998));
         assert_eq!(report.as_planned_percent, Some(99.8));
         let differences: Vec<_> =
-            report.differences.iter().map(|one| format!("{} → {}", one.predicted, one.became)).collect();
+            report.differences.iter().map(|one| format!("{} → {}", one.predicted, one.result)).collect();
         assert_eq!(differences, ["assigned → refused (changed)", "failed (malformed) → failed (no_company)"]);
     }
 }

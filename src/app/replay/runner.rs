@@ -1,5 +1,5 @@
-//! Carries out a plan: claims letters, publishes them with confirms and reads results, until no letter is
-//! left.
+//! Carries out a plan: claims letters, publishes copies with confirms and reads the results, until every
+//! letter has one.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::picker::{ItemCounts, Picker};
-use super::{Report, act_on, find, refusal};
+use super::{Report, find, new_action, refusal};
 use crate::app::{AppContext, AppError};
 use crate::decide::message_for_replay;
 use crate::queue::{Message, PublishError, Publisher, header};
@@ -23,7 +23,7 @@ use crate::store::{
     replay_items, set_state,
 };
 
-/// How long a process may be silent before another may resume its replay.
+/// How long a lease is valid. If the process does not renew it, another may resume the replay.
 const LEASE: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 
@@ -40,43 +40,47 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// The number of letters published at a time. Each may have the maximum size of a message.
 const PUBLISH_CHUNK: usize = 50;
 
-/// The maximum length of a header with a person's text, in bytes.
+/// The maximum length of a header that contains a person's words, in bytes.
 const MAX_HEADER: usize = 1024;
 
-/// How a replay ended in this process.
+/// Why this process stopped running a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(into = "&'static str")]
 #[strum(serialize_all = "snake_case")]
-pub(crate) enum Ended {
+pub(crate) enum EndReason {
     /// Every letter has its result.
     Done,
-    /// Too many letters failed; the others stay as they are.
+    /// Too many letters failed; the others were not sent.
     Stopped(String),
     Paused,
     Cancelled,
     /// This process was asked to stop; the replay can be resumed.
     Detached,
     /// Another process runs the replay now.
-    Lost,
+    #[strum(serialize = "lost")]
+    LeaseLost,
 }
 
 /// The result of a replay. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReplayEnd {
     pub(crate) replay: i64,
-    pub(crate) ended: Ended,
-    pub(crate) said: String,
+    #[serde(rename = "ended")]
+    pub(crate) reason: EndReason,
+    /// The end as text. The front end fills it in.
+    #[serde(rename = "said")]
+    pub(crate) message: String,
     pub(crate) report: Report,
 }
 
 /// The progress of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Letters that have a result, or will have none.
+    /// Letters with a result, including those that were never sent.
     pub(crate) ended: i64,
-    /// Ended letters that failed again.
+    /// Letters that failed again.
     pub(crate) failed: i64,
-    pub(crate) on_the_way: i64,
+    pub(crate) in_flight: i64,
     /// Whether all letters are sent, and only results are missing.
     pub(crate) all_sent: bool,
     /// Whether letters are in flight and no result has arrived for a while.
@@ -88,7 +92,7 @@ pub(crate) struct Progress {
 pub(crate) async fn carry_out(
     context: &AppContext,
     replay: i64,
-    (beginning, why): (&ReplayStart, Option<String>),
+    (start, why): (&ReplayStart, Option<String>),
     shutdown: &Shutdown,
     mut watch: impl FnMut(i64, Progress),
 ) -> Result<ReplayEnd, AppError> {
@@ -97,9 +101,9 @@ pub(crate) async fn carry_out(
     queue.depth().await?;
     let runner = Runner { context, publisher: queue.publisher(), replay, lease: Uuid::new_v4().to_string() };
     let letters = Report::read(context, replay).await?.letters;
-    let ended = runner.run((beginning, why), shutdown, |progress| watch(letters, progress)).await?;
+    let reason = runner.run((start, why), shutdown, |progress| watch(letters, progress)).await?;
     let report = Report::read(context, replay).await?;
-    Ok(ReplayEnd { replay, ended, said: String::new(), report })
+    Ok(ReplayEnd { replay, reason, message: String::new(), report })
 }
 
 struct Runner<'a> {
@@ -112,22 +116,22 @@ struct Runner<'a> {
 impl Runner<'_> {
     async fn run(
         &self,
-        (beginning, why): (&ReplayStart, Option<String>),
+        (start, why): (&ReplayStart, Option<String>),
         shutdown: &Shutdown,
         mut watch: impl FnMut(Progress),
-    ) -> Result<Ended, AppError> {
-        let row = self.begin(beginning, why).await?;
+    ) -> Result<EndReason, AppError> {
+        let row = self.start(start, why).await?;
         let mut delays = Delays::new(POLL_INTERVAL, MAX_BACKOFF);
         loop {
             match self.run_until_end(&row, shutdown, &mut watch).await {
-                // Waiting loses nothing: claimed letters are published when the database is back.
+                // Nothing is lost meanwhile: claimed letters are published once the database is available.
                 Err(AppError::Store(error))
                     if matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict) =>
                 {
                     tracing::warn!(%error, "the replay waits for the database");
                     tokio::select! {
                         () = tokio::time::sleep(delays.next()) => {}
-                        () = shutdown.cancelled() => return Ok(Ended::Detached),
+                        () = shutdown.cancelled() => return Ok(EndReason::Detached),
                     }
                 }
                 ended => return ended,
@@ -135,18 +139,18 @@ impl Runner<'_> {
         }
     }
 
-    async fn begin(&self, beginning: &ReplayStart, why: Option<String>) -> Result<Model, AppError> {
+    async fn start(&self, start: &ReplayStart, why: Option<String>) -> Result<Model, AppError> {
         let row = find(self.context, self.replay).await?;
-        let action = match beginning {
+        let action = match start {
             ReplayStart::First(_) => LetterAction::Replay,
             ReplayStart::Again { resend: true } => LetterAction::Resend,
             ReplayStart::Again { resend: false } => LetterAction::Resume,
         };
-        let act = NewLetterAction { why, ..act_on(&row, action, self.context) };
-        let lease = (self.lease.as_str(), act.at_ms + millis(LEASE));
-        let is_begun = begin_replay(&self.context.database, self.replay, lease, beginning, &act).await?;
+        let action = NewLetterAction { why, ..new_action(&row, action, self.context) };
+        let lease = (self.lease.as_str(), action.at_ms + millis(LEASE));
+        let is_started = begin_replay(&self.context.database, self.replay, lease, start, &action).await?;
         let row = find(self.context, self.replay).await?;
-        if is_begun { Ok(row) } else { Err(refusal(&row, beginning, act.at_ms)) }
+        if is_started { Ok(row) } else { Err(refusal(&row, start, action.at_ms)) }
     }
 
     async fn run_until_end(
@@ -154,73 +158,79 @@ impl Runner<'_> {
         row: &Model,
         shutdown: &Shutdown,
         watch: &mut impl FnMut(Progress),
-    ) -> Result<Ended, AppError> {
+    ) -> Result<EndReason, AppError> {
         let (context, database) = (self.context, &self.context.database);
         let items = |states: &'static [ReplayItemState]| replay_items(database, self.replay, states, None);
         let rate = row.rate.as_deref().unwrap_or("20/s").parse().map_err(AppError::NotAllowed)?;
         let (canary, stop_percent) = (row.canary.unwrap_or_default(), row.stop_percent.unwrap_or(100));
-        let waiting = context.with_deadline(items(&[ReplayItemState::Pending])).await?;
-        let mut picker = Picker::new(waiting, canary, stop_percent, rate);
+        let pending = context.with_deadline(items(&[ReplayItemState::Pending])).await?;
+        let mut picker = Picker::new(pending, canary, stop_percent, rate);
         let mut idle = Delays::new(POLL_INTERVAL, IDLE_POLL_INTERVAL);
-        let (mut renewed, mut gathered): (Option<Instant>, Option<Instant>) = (None, None);
-        let (mut picked, mut moved) = (Instant::now(), (ItemCounts::default(), Instant::now()));
+        let (mut renewed_at, mut republished_at): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut picked_at = Instant::now();
+        let (mut last_counts, mut changed_at) = (ItemCounts::default(), Instant::now());
         let mut is_stuck = false;
         loop {
             if shutdown.is_cancelled() {
                 return self.detach().await;
             }
-            if renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY) {
+            if renewed_at.is_none_or(|at| at.elapsed() >= RENEW_EVERY) {
                 self.renew().await?;
-                renewed = Some(Instant::now());
+                renewed_at = Some(Instant::now());
             }
             let now = find(context, self.replay).await?;
             match now.state.known() {
                 Some(ReplayState::Running) if now.lease.as_deref() == Some(&self.lease) => {}
-                Some(ReplayState::Paused) => return Ok(Ended::Paused),
-                Some(ReplayState::Cancelled) => return Ok(Ended::Cancelled),
-                _ => return Ok(Ended::Lost),
+                Some(ReplayState::Paused) => return Ok(EndReason::Paused),
+                Some(ReplayState::Cancelled) => return Ok(EndReason::Cancelled),
+                _ => return Ok(EndReason::LeaseLost),
             }
-            // An earlier process may have died between claiming and publishing. At this point this process
-            // has published everything that it claimed.
-            if gathered.is_none_or(|at| at.elapsed() >= LEASE) {
+            // An earlier process may have died between claiming and publishing: publish its claimed letters.
+            // At this point, this process has published everything that it claimed.
+            if republished_at.is_none_or(|at| at.elapsed() >= LEASE) {
                 let claimed = context.with_deadline(items(&[ReplayItemState::Claimed])).await?;
                 let claimed: Vec<i64> = claimed.into_iter().map(|item| item.letter).collect();
                 if !self.publish(row, &claimed, shutdown).await? {
                     return self.detach().await;
                 }
-                gathered = Some(Instant::now());
+                republished_at = Some(Instant::now());
             }
             let counts = context.with_deadline(item_counts(database, self.replay)).await?;
             let counts = ItemCounts::of(&counts);
             let in_flight = context.with_deadline(items(&ReplayItemState::IN_FLIGHT)).await?;
-            if counts != moved.0 {
-                moved = (counts, Instant::now());
+            if counts != last_counts {
+                (last_counts, changed_at) = (counts, Instant::now());
                 idle.reset();
             }
             let was_stuck = is_stuck;
-            is_stuck = !in_flight.is_empty() && moved.1.elapsed() >= STUCK_AFTER;
+            is_stuck = !in_flight.is_empty() && changed_at.elapsed() >= STUCK_AFTER;
             if is_stuck && !was_stuck {
                 tracing::warn!(
                     replay = self.replay,
                     letters = counts.in_flight,
-                    "no result of a replay for a while: is a worker running, or is the retry schedule long?"
+                    "no result of the replay for a minute: check whether a worker is running, and how long retries take"
                 );
             }
-            let ItemCounts { ended, failed, in_flight: on_the_way, .. } = counts;
-            watch(Progress { ended, failed, on_the_way, all_sent: picker.is_empty(), is_stuck });
+            watch(Progress {
+                ended: counts.ended,
+                failed: counts.failed,
+                in_flight: counts.in_flight,
+                all_sent: picker.is_empty(),
+                is_stuck,
+            });
             if picker.is_empty() && in_flight.is_empty() {
-                let is_ours = self.end(ReplayState::Done, None).await?;
-                return Ok(if is_ours { Ended::Done } else { Ended::Lost });
+                let is_ours = self.set_state(ReplayState::Done, None).await?;
+                return Ok(if is_ours { EndReason::Done } else { EndReason::LeaseLost });
             }
-            if let Some(because) = picker.stop(counts).filter(|_| !picker.is_empty()) {
-                let is_ours = self.end(ReplayState::Stopped, Some(&because)).await?;
-                return Ok(if is_ours { Ended::Stopped(because) } else { Ended::Lost });
+            if let Some(because) = picker.stop_reason(counts).filter(|_| !picker.is_empty()) {
+                let is_ours = self.set_state(ReplayState::Stopped, Some(&because)).await?;
+                return Ok(if is_ours { EndReason::Stopped(because) } else { EndReason::LeaseLost });
             }
-            let next = picker.next(picked.elapsed(), counts, &in_flight);
-            picked = Instant::now();
-            for some in next.chunks(PUBLISH_CHUNK) {
-                let some: Vec<(i64, i64)> = some.iter().map(|item| (item.letter, item.seen_ms)).collect();
-                let claimed = claim(database, self.replay, &self.lease, &some, now_ms());
+            let next = picker.next(picked_at.elapsed(), counts, &in_flight);
+            picked_at = Instant::now();
+            for chunk in next.chunks(PUBLISH_CHUNK) {
+                let chunk: Vec<(i64, i64)> = chunk.iter().map(|item| (item.letter, item.seen_ms)).collect();
+                let claimed = claim(database, self.replay, &self.lease, &chunk, now_ms());
                 let claimed = context.with_deadline(claimed).await?;
                 crash_points::point("replay_claimed");
                 if !self.publish(row, &claimed, shutdown).await? {
@@ -236,7 +246,7 @@ impl Runner<'_> {
     }
 
     /// Publishes copies of these claimed letters, and retries until it succeeds. Returns false if the process
-    /// was asked to stop first; resuming the replay publishes them.
+    /// was asked to stop first: then the process that resumes the replay publishes them.
     async fn publish(&self, row: &Model, ids: &[i64], shutdown: &Shutdown) -> Result<bool, AppError> {
         let (context, database) = (self.context, &self.context.database);
         let refuse = async |letter, why| {
@@ -244,21 +254,21 @@ impl Runner<'_> {
         };
         for ids in ids.chunks(PUBLISH_CHUNK) {
             let letters = context.with_deadline(dead_letters_of(database, &Scope::All, ids)).await?;
-            for gone in ids.iter().filter(|id| letters.iter().all(|letter| letter.id != **id)) {
-                refuse(*gone, "gone").await?;
+            for missing in ids.iter().filter(|id| letters.iter().all(|letter| letter.id != **id)) {
+                refuse(*missing, "gone").await?;
             }
             let copies: Vec<Message> = letters.iter().map(|letter| self.copy(row, letter)).collect();
-            let put = self.put(copies.clone(), shutdown).await?;
-            if put == Put::Stopped {
+            let result = self.publish_batch(copies.clone(), shutdown).await?;
+            if result == PublishResult::Stopped {
                 return Ok(false);
             }
-            if put == Put::Unfit {
-                // One by one, so that one letter does not hold up the others.
+            if result == PublishResult::Unfit {
+                // One by one, so that one letter does not block the others.
                 for (letter, copy) in letters.iter().zip(copies) {
-                    match self.put(vec![copy], shutdown).await? {
-                        Put::Sent => {}
-                        Put::Unfit => refuse(letter.id, "unfit").await?,
-                        Put::Stopped => return Ok(false),
+                    match self.publish_batch(vec![copy], shutdown).await? {
+                        PublishResult::Sent => {}
+                        PublishResult::Unfit => refuse(letter.id, "unfit").await?,
+                        PublishResult::Stopped => return Ok(false),
                     }
                 }
             }
@@ -270,28 +280,32 @@ impl Runner<'_> {
     }
 
     /// Publishes copies to the work queue in one batch, and retries until it succeeds.
-    async fn put(&self, copies: Vec<Message>, shutdown: &Shutdown) -> Result<Put, AppError> {
+    async fn publish_batch(
+        &self,
+        copies: Vec<Message>,
+        shutdown: &Shutdown,
+    ) -> Result<PublishResult, AppError> {
         let mut delays = Delays::new(POLL_INTERVAL, MAX_BACKOFF);
         loop {
             match self.publisher.publish_to_work(copies.clone()).await {
-                Ok(()) => return Ok(Put::Sent),
+                Ok(()) => return Ok(PublishResult::Sent),
                 Err(error @ PublishError::Unfit(_)) => {
                     if copies.len() == 1 {
                         tracing::warn!(%error, "no queue accepts this letter");
                     }
-                    return Ok(Put::Unfit);
+                    return Ok(PublishResult::Unfit);
                 }
                 Err(error) => tracing::warn!(%error, "the replay waits for the queue"),
             }
             self.renew().await?;
             tokio::select! {
                 () = tokio::time::sleep(delays.next()) => {}
-                () = shutdown.cancelled() => return Ok(Put::Stopped),
+                () = shutdown.cancelled() => return Ok(PublishResult::Stopped),
             }
         }
     }
 
-    /// Renews the lease. The replay's row shows whether it was lost.
+    /// Renews the lease. If the lease was lost, the replay's row shows it.
     async fn renew(&self) -> Result<(), AppError> {
         let (now_ms, lease) = (now_ms(), self.lease.as_str());
         renew_lease(&self.context.database, self.replay, (lease, now_ms + millis(LEASE)), now_ms).await?;
@@ -300,39 +314,41 @@ impl Runner<'_> {
 
     fn copy(&self, row: &Model, letter: &DeadLetter) -> Message {
         let mut message = message_for_replay(letter);
-        let words = |text: &str| text[..text.floor_char_boundary(MAX_HEADER)].replace('\0', " ");
+        let header_value = |text: &str| text[..text.floor_char_boundary(MAX_HEADER)].replace('\0', " ");
         message.headers.extend([
             (header::REPLAY.to_owned(), self.replay.to_string()),
             (header::REPLAY_LETTER.to_owned(), letter.id.to_string()),
             (header::REPLAY_COUNT.to_owned(), letter.replays.to_string()),
-            (header::REPLAY_BY.to_owned(), words(self.context.author.as_str())),
+            (header::REPLAY_BY.to_owned(), header_value(self.context.author.as_str())),
         ]);
         if let Some(why) = &row.why {
-            message.headers.insert(header::REPLAY_REASON.to_owned(), words(why));
+            message.headers.insert(header::REPLAY_REASON.to_owned(), header_value(why));
         }
         message
     }
 
-    async fn detach(&self) -> Result<Ended, AppError> {
-        self.end(ReplayState::Paused, None).await?;
-        Ok(Ended::Detached)
+    /// Pauses the replay, because the process was asked to stop.
+    async fn detach(&self) -> Result<EndReason, AppError> {
+        self.set_state(ReplayState::Paused, None).await?;
+        Ok(EndReason::Detached)
     }
 
-    /// Ends the replay. Returns false if another process runs it, or a person has paused or cancelled it.
-    async fn end(&self, to: ReplayState, because: Option<&str>) -> Result<bool, AppError> {
+    /// Sets the replay's final or paused state. Returns false if another process runs the replay, or a person
+    /// has paused or cancelled it.
+    async fn set_state(&self, to: ReplayState, because: Option<&str>) -> Result<bool, AppError> {
         let lease = Some(self.lease.as_str());
-        let turn =
+        let change =
             StateChange { from: &[ReplayState::Running], to, because, lease, act: None, now_ms: now_ms() };
-        Ok(set_state(&self.context.database, self.replay, turn).await?)
+        Ok(set_state(&self.context.database, self.replay, change).await?)
     }
 }
 
 /// The result of publishing copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Put {
+enum PublishResult {
     /// The broker has confirmed all of them.
     Sent,
-    /// At least one of them was not accepted by any queue.
+    /// No queue accepts at least one of them.
     Unfit,
     /// The process was asked to stop first.
     Stopped,

@@ -1,4 +1,4 @@
-//! Assesses the status: whether bookings are assigned, and the problems, the worst first.
+//! Assesses the status: whether bookings are assigned, and which problems there are, the worst first.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ pub(crate) enum State {
     /// Nothing to do.
     #[default]
     Ok,
-    /// It works, but a person should check something.
+    /// Bookings are decided, but a person should check something.
     Attention,
     /// Bookings are not decided.
     NotWorking,
@@ -28,7 +28,7 @@ pub(crate) enum Assigning {
     /// Workers decide and record, but do not assign (`worker.mode`).
     Observing,
     No,
-    /// It cannot be determined.
+    /// This cannot be determined.
     #[default]
     Unknown,
 }
@@ -48,8 +48,8 @@ const UNMATCHED_PERCENT: u64 = 20;
 const ERROR_PERCENT: u64 = 5;
 
 /// The minimum number of events for a share to be meaningful: within a day, and within an hour or less.
-const ENOUGH: i64 = 20;
-const ENOUGH_IN_AN_HOUR: i64 = 10;
+const MIN_EVENTS_PER_DAY: i64 = 20;
+const MIN_EVENTS: i64 = 10;
 
 /// The age from which an event is decided too late for the people who wait for the booking.
 const SLOW_MS: i64 = 60_000;
@@ -57,20 +57,20 @@ const SLOW_MS: i64 = 60_000;
 /// While events are ready, at least one must be decided within this time.
 const STALLED_MS: i64 = 300_000;
 
-/// A host that waits for longer than this has been forgotten.
+/// A host that waits for longer than this has probably been forgotten.
 const NEGLECTED_MS: i64 = 7 * 24 * 3_600_000;
 
-/// A worker that is gone for longer than this is not reported.
-const NEWS_SECONDS: u64 = 3600;
+/// A worker that has been gone for longer than this is not reported.
+const MAX_GONE_SECONDS: u64 = 3600;
 
 /// Derives the reasons, the state and whether it is assigning from what was read.
 pub(super) fn assess(view: &mut StatusView) {
     let mut reasons = Reasons::default();
-    reachable(view, &mut reasons);
-    workers(view, &mut reasons);
-    flow(view, &mut reasons);
-    shares(view, &mut reasons);
-    people(view, &mut reasons);
+    assess_connections(view, &mut reasons);
+    assess_workers(view, &mut reasons);
+    assess_backlog(view, &mut reasons);
+    assess_outcomes(view, &mut reasons);
+    assess_open_work(view, &mut reasons);
     view.reasons = reasons.0;
     view.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
     view.state = view.reasons.first().map_or(State::Ok, |reason| reason.state);
@@ -97,7 +97,7 @@ fn assigning(view: &StatusView) -> Assigning {
     }
     let observing = running(workers).filter(|worker| worker.worker.mode == "observe").count();
     match running(workers).count() {
-        // Consumers without a heartbeat take events.
+        // Consumers that send no heartbeat may be deciding events.
         0 => Assigning::Unknown,
         count if count == observing => Assigning::Observing,
         _ => Assigning::Yes,
@@ -108,7 +108,7 @@ pub(crate) fn running(workers: &[WorkerRow]) -> impl Iterator<Item = &WorkerRow>
     workers.iter().filter(|worker| !worker.gone)
 }
 
-fn reachable(view: &StatusView, reasons: &mut Reasons) {
+fn assess_connections(view: &StatusView, reasons: &mut Reasons) {
     match &view.database_problem {
         Some(problem) if problem.is_unreachable => {
             reasons.fatal("database_unreachable", problem.message.clone());
@@ -116,7 +116,7 @@ fn reachable(view: &StatusView, reasons: &mut Reasons) {
         Some(problem) => reasons.attention(
             "database_refuses",
             format!(
-                "not everything can be read: {}; run `hostmatch migrate status` and `hostmatch gateway grants`",
+                "some tables cannot be read: {}; run `hostmatch migrate status` and `hostmatch gateway grants`",
                 problem.message
             ),
         ),
@@ -127,7 +127,7 @@ fn reachable(view: &StatusView, reasons: &mut Reasons) {
     }
 }
 
-fn workers(view: &StatusView, reasons: &mut Reasons) {
+fn assess_workers(view: &StatusView, reasons: &mut Reasons) {
     let consumers = view.queue.as_ref().and_then(|queue| queue.consumers);
     let Some(workers) = &view.workers else {
         if consumers == Some(0) {
@@ -143,13 +143,13 @@ fn workers(view: &StatusView, reasons: &mut Reasons) {
         (0, Some(consumers)) => reasons.attention(
             "unseen_workers",
             format!(
-                "{consumers} consumers take events but send no heartbeat: workers of an older version, or \
-                 without the rights that `hostmatch gateway grants --role run` prints"
+                "{consumers} consumers receive events but send no heartbeat: they are workers of an older version, \
+                 or lack the privileges that `hostmatch gateway grants --role run` prints"
             ),
         ),
         (_, Some(0)) => reasons.fatal(
             "no_consumer",
-            "workers are running, but none of them consumes the queue: see their logs".to_owned(),
+            "workers are running, but none of them consumes the queue: check their logs".to_owned(),
         ),
         _ => {}
     }
@@ -160,17 +160,18 @@ fn workers(view: &StatusView, reasons: &mut Reasons) {
             format!("{observing} of {count} workers only observe (worker.mode), the others assign"),
         );
     }
-    let lost = workers.iter().filter(|worker| worker.gone && worker.seen_seconds < NEWS_SECONDS).count();
-    if lost > 0 {
-        let verb = if lost == 1 { "worker has" } else { "workers have" };
+    let vanished =
+        workers.iter().filter(|worker| worker.gone && worker.seen_seconds < MAX_GONE_SECONDS).count();
+    if vanished > 0 {
+        let verb = if vanished == 1 { "worker has" } else { "workers have" };
         reasons.attention(
             "workers_gone",
-            format!("{lost} {verb} ended within the last hour without deregistering"),
+            format!("{vanished} {verb} ended within the last hour without deregistering"),
         );
     }
 }
 
-fn flow(view: &StatusView, reasons: &mut Reasons) {
+fn assess_backlog(view: &StatusView, reasons: &mut Reasons) {
     if let (Some(queue), Some(events)) = (&view.queue, &view.events) {
         let silent_ms = view.at - events.last_decided.unwrap_or(0);
         if queue.ready > 0 && silent_ms > STALLED_MS {
@@ -190,18 +191,18 @@ fn flow(view: &StatusView, reasons: &mut Reasons) {
     }
 }
 
-fn shares(view: &StatusView, reasons: &mut Reasons) {
+fn assess_outcomes(view: &StatusView, reasons: &mut Reasons) {
     let Some(events) = &view.events else { return };
     let day = &events.last_day;
     if let Some(percent) = day.assigned_percent.filter(|it| *it < ASSIGNED_PERCENT)
-        && day.to_assign() - day.count(|outcome| outcome == Outcome::WouldAssign) >= ENOUGH
+        && day.to_assign() - day.count(|outcome| outcome == Outcome::WouldAssign) >= MIN_EVENTS_PER_DAY
     {
         let text = format!("only {percent} % of a day's events were assigned (target {ASSIGNED_PERCENT} %)");
         reasons.attention("assigned_low", text);
     }
     let hour = &events.last_hour;
     let unmatched = hour.count(Outcome::found_nobody);
-    if hour.to_assign() >= ENOUGH_IN_AN_HOUR && over(unmatched, hour.to_assign(), UNMATCHED_PERCENT) {
+    if hour.to_assign() >= MIN_EVENTS && exceeds(unmatched, hour.to_assign(), UNMATCHED_PERCENT) {
         reasons.attention(
             "unmatched_high",
             format!(
@@ -212,7 +213,7 @@ fn shares(view: &StatusView, reasons: &mut Reasons) {
     }
     let quarter = &events.last_15_minutes;
     let failed = quarter.dead_letters();
-    if quarter.decided >= ENOUGH_IN_AN_HOUR && over(failed, quarter.decided, ERROR_PERCENT) {
+    if quarter.decided >= MIN_EVENTS && exceeds(failed, quarter.decided, ERROR_PERCENT) {
         reasons.attention(
             "errors_high",
             format!(
@@ -223,11 +224,11 @@ fn shares(view: &StatusView, reasons: &mut Reasons) {
     }
 }
 
-fn over(part: i64, whole: i64, percent: u64) -> bool {
+fn exceeds(part: i64, whole: i64, percent: u64) -> bool {
     part.unsigned_abs() * 100 > whole.unsigned_abs() * percent
 }
 
-fn people(view: &StatusView, reasons: &mut Reasons) {
+fn assess_open_work(view: &StatusView, reasons: &mut Reasons) {
     if let Some(bookings) = view.unassigned.as_ref().filter(|it| it.day > 0) {
         let first =
             bookings.next_ms.map_or_else(String::new, |ms| format!(", the first in {}", span(ms - view.at)));
@@ -249,11 +250,11 @@ fn people(view: &StatusView, reasons: &mut Reasons) {
 }
 
 /// Returns `1 booking` or `2 bookings`, each with its verb.
-fn plural(count: i64, what: &str, one: &'static str, more: &'static str) -> (String, &'static str) {
-    if count == 1 { (format!("1 {what}"), one) } else { (format!("{count} {what}s"), more) }
+fn plural(count: i64, what: &str, one: &'static str, several: &'static str) -> (String, &'static str) {
+    if count == 1 { (format!("1 {what}"), one) } else { (format!("{count} {what}s"), several) }
 }
 
-/// Renders a time for people: `45 s`, `12 min`, `2 h 10 min`, `3 d`.
+/// Renders a duration for people: `45 s`, `12 min`, `2 h 10 min`, `3 d`.
 pub(crate) fn span(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -271,14 +272,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_two_units_or_fewer() {
+    fn a_duration_is_rendered_with_at_most_two_units() {
         let times = [-5, 45_999, 60_000, 3_599_000, 3_600_000, 7_800_000, 86_400_000, 200_000_000];
         let spans: Vec<String> = times.into_iter().map(span).collect();
         assert_eq!(spans, ["0 s", "45 s", "1 min", "59 min", "1 h", "2 h 10 min", "1 d", "2 d"]);
     }
 
     #[test]
-    fn shares_are_over_a_limit_and_not_at_it() {
-        assert!(!over(1, 20, 5) && over(2, 39, 5) && !over(0, 0, 5));
+    fn a_share_equal_to_the_limit_does_not_exceed_it() {
+        assert!(!exceeds(1, 20, 5) && exceeds(2, 39, 5) && !exceeds(0, 0, 5));
     }
 }

@@ -1,5 +1,5 @@
-//! The status: whether bookings are assigned, how fast, and what waits. `docs/commands.md` describes the
-//! JSON: its keys are a contract.
+//! The status: whether and how fast bookings are assigned, and how many messages, hosts and dead letters wait.
+//! `docs/commands.md` describes the JSON: its keys are a contract.
 
 mod assess;
 mod read;
@@ -44,7 +44,7 @@ pub(crate) struct StatusView {
 #[derive(Serialize)]
 pub(crate) struct Problem {
     pub(crate) message: String,
-    /// Whether the server cannot be reached. If false, it responds, but something else is wrong.
+    /// Whether the server cannot be reached. If false, the server responds, but refuses the query.
     pub(crate) is_unreachable: bool,
 }
 
@@ -79,10 +79,10 @@ impl Window {
         window
     }
 
-    /// Counts the events with such an outcome.
-    pub(crate) fn count(&self, is_such: impl Fn(Outcome) -> bool) -> i64 {
-        let such = self.outcomes.iter().filter(|(outcome, _)| outcome.parse().is_ok_and(&is_such));
-        such.map(|(_, count)| count).sum()
+    /// Counts the events whose outcome matches.
+    pub(crate) fn count(&self, matches: impl Fn(Outcome) -> bool) -> i64 {
+        let matching = self.outcomes.iter().filter(|(outcome, _)| outcome.parse().is_ok_and(&matches));
+        matching.map(|(_, count)| count).sum()
     }
 
     /// Counts the events that became dead letters.

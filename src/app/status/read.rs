@@ -1,5 +1,5 @@
-//! Reads the status from the database and the queue in parallel, as far as they can be reached, with short
-//! timeouts.
+//! Reads the status from the database and the queue in parallel, with short timeouts. Leaves out what cannot be
+//! read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The maximum number of events whose ages are read.
 const MAX_AGES: u64 = 2_000;
 
-/// The interval at which a repeated read counts the day's events again, which takes longer than the rest.
+/// The interval at which a repeated read counts the day's events again: that takes longer than the other reads.
 const DAY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Reads the status, once or repeatedly. It does not need a [`crate::app::AppContext`], so it works while the
@@ -43,7 +43,7 @@ pub(crate) struct StatusReader {
 
 /// The numbers of events decided in the 24 hours before a moment, by outcome.
 struct Day {
-    counted: Instant,
+    counted_at: Instant,
     until_ms: i64,
     outcomes: BTreeMap<String, i64>,
 }
@@ -66,18 +66,19 @@ impl StatusReader {
         let mut view = StatusView { at: now_ms(), company, ..StatusView::default() };
         let spool = self.spool.clone();
         // On the heap, because the futures are large.
-        let levels = Box::pin(levels(&mut self.opened, &self.queue));
-        let rows = rows(&mut self.connected, &self.database, &self.scope, &mut self.day, &mut view);
-        let (levels, rows, spool) = tokio::join!(levels, Box::pin(rows), Box::pin(read_spool(&spool)));
+        let depth = Box::pin(read_queue(&mut self.opened, &self.queue));
+        let database =
+            read_database(&mut self.connected, &self.database, &self.scope, &mut self.day, &mut view);
+        let (depth, database, spool) = tokio::join!(depth, Box::pin(database), Box::pin(read_spool(&spool)));
         view.spool = spool;
-        match levels {
+        match depth {
             Ok(depth) => view.queue = Some(depth),
             Err(error) => {
                 let is_unreachable = matches!(error, QueueError::Unavailable(_) | QueueError::File { .. });
                 view.queue_problem = Some(Problem { message: error.to_string(), is_unreachable });
             }
         }
-        if let Err(error) = rows {
+        if let Err(error) = database {
             let is_unreachable = error.kind() == StoreErrorKind::Unavailable;
             view.database_problem = Some(Problem { message: error.to_string(), is_unreachable });
         }
@@ -96,11 +97,11 @@ impl StatusReader {
     }
 }
 
-async fn levels(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<Depth, QueueError> {
+async fn read_queue(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<Depth, QueueError> {
     let queue = match opened {
         Some(queue) => queue,
         None => {
-            exists(config)?;
+            check_file_exists(config)?;
             opened.insert(Queue::open(config).await?)
         }
     };
@@ -120,13 +121,13 @@ async fn levels(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<Dept
 }
 
 /// Fails if the queue file does not exist, so that a read does not create it.
-fn exists(config: &QueueConfig) -> Result<(), QueueError> {
+fn check_file_exists(config: &QueueConfig) -> Result<(), QueueError> {
     let Some(path) = config.url.expose().strip_prefix("sqlite://") else { return Ok(()) };
     let path = path.split('?').next().unwrap_or_default().to_owned();
     if Path::new(&path).exists() {
         return Ok(());
     }
-    let problem = "it does not exist: nothing has been published yet, or queue.url is wrong".to_owned();
+    let problem = "the file does not exist: nothing has been published yet, or queue.url is wrong".to_owned();
     Err(QueueError::File { path, problem })
 }
 
@@ -152,7 +153,7 @@ async fn read_spool(path: &Path) -> Option<Spooled> {
 
 /// Reads the database. Skips a part that the database refuses and returns that error at the end; stops at
 /// once if the database is unreachable.
-async fn rows(
+async fn read_database(
     connected: &mut Option<Database>,
     config: &DatabaseConfig,
     scope: &Scope,
@@ -164,29 +165,29 @@ async fn rows(
         None => connected.insert(Database::connect_read_only(config).await?),
     };
     let (db, at) = (database.connection(), view.at);
-    let mut refused = None;
-    let refused = &mut refused;
-    view.events = part(database, events(db, scope, at, day), refused).await?;
+    let mut first_error = None;
+    let errors = &mut first_error;
+    view.events = part(database, events(db, scope, at, day), errors).await?;
     let ages = ages_since(db, scope, at - 15 * MINUTE_MS, MAX_AGES);
-    view.age = part(database, ages, refused).await?.and_then(Ages::of);
-    view.unassigned = part(database, unassigned(db, scope, at), refused).await?;
-    view.inbox = part(database, open_inbox(db, scope, at), refused).await?.map(Waiting::of);
-    view.dead_letters = part(database, open_dead_letters(db, scope), refused).await?.map(Waiting::of);
-    view.workers = part(database, store::workers(database), refused).await?;
-    refused.take().map_or(Ok(()), Err)
+    view.age = part(database, ages, errors).await?.and_then(Ages::of);
+    view.unassigned = part(database, unassigned(db, scope, at), errors).await?;
+    view.inbox = part(database, open_inbox(db, scope, at), errors).await?.map(Waiting::of);
+    view.dead_letters = part(database, open_dead_letters(db, scope), errors).await?.map(Waiting::of);
+    view.workers = part(database, store::workers(database), errors).await?;
+    first_error.map_or(Ok(()), Err)
 }
 
 /// Reads one part. A missing or unreadable table does not stop the others; an unreachable server does.
 async fn part<T>(
     database: &Database,
-    asked: impl Future<Output = Result<T, StoreError>>,
-    refused: &mut Option<StoreError>,
+    query: impl Future<Output = Result<T, StoreError>>,
+    first_error: &mut Option<StoreError>,
 ) -> Result<Option<T>, StoreError> {
-    match database.with_deadline(asked).await {
-        Ok(answer) => Ok(Some(answer)),
+    match database.with_deadline(query).await {
+        Ok(result) => Ok(Some(result)),
         Err(error @ StoreError::Unavailable { .. }) => Err(error),
         Err(error) => {
-            refused.get_or_insert(error);
+            first_error.get_or_insert(error);
             Ok(None)
         }
     }
@@ -198,25 +199,25 @@ async fn events(
     now_ms: i64,
     day: &mut Option<Day>,
 ) -> Result<Events, StoreError> {
-    if day.as_ref().is_none_or(|day| day.counted.elapsed() >= DAY_INTERVAL) {
+    if day.as_ref().is_none_or(|day| day.counted_at.elapsed() >= DAY_INTERVAL) {
         let counts = outcomes_since(db, scope, [now_ms - 24 * 60 * MINUTE_MS, now_ms]).await?;
         let outcomes = counts.into_iter().map(|(outcome, [all, later])| (outcome, all - later)).collect();
-        *day = Some(Day { counted: Instant::now(), until_ms: now_ms, outcomes });
+        *day = Some(Day { counted_at: Instant::now(), until_ms: now_ms, outcomes });
     }
     let until_ms = day.as_ref().map_or(now_ms, |day| day.until_ms);
     let ago = |minutes: i64| now_ms - minutes * MINUTE_MS;
     let counts = outcomes_since(db, scope, [ago(1), ago(15), ago(60), until_ms]).await?;
-    let within = |place: usize| {
-        counts.iter().map(|(outcome, counts)| (outcome.clone(), counts[place])).collect::<BTreeMap<_, _>>()
+    let in_window = |index: usize| {
+        counts.iter().map(|(outcome, counts)| (outcome.clone(), counts[index])).collect::<BTreeMap<_, _>>()
     };
     let mut last_day = day.as_ref().map(|day| day.outcomes.clone()).unwrap_or_default();
-    for (outcome, count) in within(3) {
+    for (outcome, count) in in_window(3) {
         *last_day.entry(outcome).or_default() += count;
     }
     Ok(Events {
-        last_minute: Window::of(within(0)),
-        last_15_minutes: Window::of(within(1)),
-        last_hour: Window::of(within(2)),
+        last_minute: Window::of(in_window(0)),
+        last_15_minutes: Window::of(in_window(1)),
+        last_hour: Window::of(in_window(2)),
         last_day: Window::of(last_day),
         last_decided: decided_last(db).await?,
     })

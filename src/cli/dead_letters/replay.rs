@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::filter::Choosing;
 use super::left_out;
 use crate::app::replay::{
-    self, Ended, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayStart, ReplayTerms, Report,
+    self, EndReason, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayStart, ReplayTerms, Report,
 };
 use crate::app::{self, AppContext};
 use crate::cli::{Exit, Failure, Output, output};
@@ -139,7 +139,7 @@ fn confirm(args: &Replay, id: i64, report: &Report, context: &AppContext) -> Res
 pub(super) async fn carry_out(
     output: Output,
     id: i64,
-    beginning: &ReplayStart,
+    start: &ReplayStart,
     why: Option<String>,
     context: &AppContext,
 ) -> Result<Exit, Failure> {
@@ -148,37 +148,39 @@ pub(super) async fn carry_out(
     let watch = |letters: i64, progress: Progress| {
         bar.set_length(u64::try_from(letters).unwrap_or_default());
         bar.set_position(u64::try_from(progress.ended).unwrap_or_default());
-        let Progress { failed, on_the_way, .. } = progress;
+        let Progress { failed, in_flight, .. } = progress;
         bar.set_message(if progress.is_stuck {
-            format!("replaying: waiting for {on_the_way}; {}", super::replays::stuck(id))
+            format!("replaying: waiting for {in_flight}; {}", super::replays::stuck(id))
         } else if progress.all_sent {
-            format!("replaying: {failed} failed again, waiting for {on_the_way}")
+            format!("replaying: {failed} failed again, waiting for {in_flight}")
         } else {
-            format!("replaying: {failed} failed again, {on_the_way} in flight")
+            format!("replaying: {failed} failed again, {in_flight} in flight")
         });
     };
-    let end = replay::carry_out(context, id, (beginning, why), &stop, watch).await;
+    let end = replay::carry_out(context, id, (start, why), &stop, watch).await;
     bar.finish_and_clear();
     let mut end = end.map_err(|error| Failure::with_list(error, super::replays::LIST))?;
     let resume = format!("resume it with: hostmatch deadletters replays resume {id}");
-    let went_wrong = [FAILED, REFUSED, LOST].iter().any(|result| end.report.became(result) > 0);
-    let (said, exit) = match &end.ended {
-        Ended::Done if went_wrong => ("is done; some failed again or were refused".to_owned(), Exit::Partial),
-        Ended::Done => ("is done".to_owned(), Exit::Done),
-        Ended::Stopped(because) => {
+    let went_wrong = [FAILED, REFUSED, LOST].iter().any(|result| end.report.count_of(result) > 0);
+    let (message, exit) = match &end.reason {
+        EndReason::Done if went_wrong => {
+            ("is done; some failed again or were refused".to_owned(), Exit::Partial)
+        }
+        EndReason::Done => ("is done".to_owned(), Exit::Done),
+        EndReason::Stopped(because) => {
             (format!("was stopped: {because}; the other letters are unchanged"), Exit::Partial)
         }
-        Ended::Paused => (format!("was paused; {resume}"), Exit::Partial),
-        Ended::Cancelled => ("was cancelled; the other letters are unchanged".to_owned(), Exit::Partial),
-        Ended::Detached => {
+        EndReason::Paused => (format!("was paused; {resume}"), Exit::Partial),
+        EndReason::Cancelled => ("was cancelled; the other letters are unchanged".to_owned(), Exit::Partial),
+        EndReason::Detached => {
             let text = "was detached; the worker finishes the letters in flight";
             (format!("{text}; {resume}"), Exit::Interrupted)
         }
-        Ended::Lost => ("is run by another process now".to_owned(), Exit::Partial),
+        EndReason::LeaseLost => ("is run by another process now".to_owned(), Exit::Partial),
     };
-    end.said = said;
+    end.message = message;
     output.show(&end, || {
-        output::print_line(&format!("Replay {id} {}", end.said))?;
+        output::print_line(&format!("Replay {id} {}", end.message))?;
         print_results(&end.report)
     })?;
     Ok(exit)
@@ -214,7 +216,7 @@ pub(super) fn print_results(report: &Report) -> Result<(), Failure> {
         [format!("  {name}"), count.to_string()]
     });
     output::table(&[], rows)?;
-    for (what, count) in [("in flight", report.on_the_way), ("not sent", report.pending)] {
+    for (what, count) in [("in flight", report.in_flight), ("not sent", report.pending)] {
         if count > 0 {
             output::print_line(&format!("  {what}: {count}"))?;
         }
@@ -226,7 +228,7 @@ pub(super) fn print_results(report: &Report) -> Result<(), Failure> {
         output::print_line("Not as planned:")?;
         let rows = report.differences.iter();
         let rows =
-            rows.map(|one| [format!("  {}", one.letters), format!("{} → {}", one.predicted, one.became)]);
+            rows.map(|one| [format!("  {}", one.letters), format!("{} → {}", one.predicted, one.result)]);
         output::table(&[], rows)?;
     }
     Ok(())

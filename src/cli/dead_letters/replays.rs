@@ -65,8 +65,8 @@ pub(super) async fn run(output: Output, command: &Command, context: &AppContext)
             return list(output, &replay::list(context, *before, *limit).await?);
         }
         Command::Resume { id, resend } => {
-            let beginning = ReplayStart::Again { resend: *resend };
-            return carry_out(output, *id, &beginning, None, context).await;
+            let start = ReplayStart::Again { resend: *resend };
+            return carry_out(output, *id, &start, None, context).await;
         }
         Command::Show { id, items, result } => {
             let shown = replay::show(context, *id, *items, result.as_deref()).await;
@@ -111,11 +111,11 @@ fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
     }
     output::print_line("Predicted:")?;
     print_predictions(report)?;
-    if !report.results.is_empty() || report.on_the_way > 0 {
+    if !report.results.is_empty() || report.in_flight > 0 {
         output::print_line("Results:")?;
         print_results(report)?;
     }
-    if let Some(since) = shown.on_the_way_since_ms.filter(|_| shown.is_stuck()) {
+    if let Some(since) = shown.in_flight_since_ms.filter(|_| shown.is_stuck()) {
         output::print_line(&format!("Since {}: {}", output::moment(since), stuck(id)))?;
     }
     output::print_line("History:")?;

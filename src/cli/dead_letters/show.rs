@@ -3,7 +3,7 @@
 use super::replays::action_columns;
 use crate::app::AppContext;
 use crate::app::dead_letters::{self, LetterView};
-use crate::app::redaction::{Content, MAX_SHOWN, PayloadView};
+use crate::app::redaction::{Content, MAX_SHOWN_BYTES, PayloadView};
 use crate::cli::{Exit, Failure, Output, next_action::command, output, output::dash};
 
 /// One dead letter: its attempts, its path, its payload with personal data masked, and what to do
@@ -69,7 +69,11 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
 /// Renders the payload for people: a heading and the content.
 fn payload_lines(payload: &PayloadView) -> (String, Vec<String>) {
     let size = format!("{} bytes", payload.bytes);
-    let part = if payload.bytes > MAX_SHOWN { format!(", the first {MAX_SHOWN}") } else { String::new() };
+    let part = if payload.bytes > MAX_SHOWN_BYTES {
+        format!(", the first {MAX_SHOWN_BYTES}")
+    } else {
+        String::new()
+    };
     let hidden = |what| (format!("Payload ({size}, {what}: not shown without --reveal)"), Vec::new());
     match &payload.content {
         Content::Json { value } => {

@@ -143,7 +143,7 @@ pub async fn change_of(
 }
 
 /// Returns all changes of one action (an import, a hand-over), in the order in which they were made.
-pub async fn changes_of_act(
+pub async fn changes_of_batch(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     act: Uuid,

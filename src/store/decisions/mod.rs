@@ -18,7 +18,7 @@ use crate::matching::{AuditAction, Confidence, HostKey, InboxRow, MappingSource,
 
 pub(crate) use audits::audits_since;
 pub(super) use audits::key_value;
-pub use audits::{AuditFilter, AuditRow, Change, audits, change_of, changes_of_act};
+pub use audits::{AuditFilter, AuditRow, Change, audits, change_of, changes_of_batch};
 pub use facts::facts;
 pub(crate) use facts::{begin_deciding, companies};
 pub use list::{MappingFilter, list_mappings};

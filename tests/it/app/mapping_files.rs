@@ -198,7 +198,7 @@ async fn a_decision_made_during_an_import_is_not_overwritten() {
     )
     .await;
     let command = Command::Set(staff_of(&world, 2));
-    let decision = Decision { may_be_new: true, ..Decision::new(key.company, key.host, command) };
+    let decision = Decision { allow_unseen_host: true, ..Decision::new(key.company, key.host, command) };
     decide(&person, &schema, &anna(), &[decision]).await.unwrap().remove(0).unwrap();
     person.commit().await.unwrap();
     assert_eq!(importing.wait().await.code(), Some(5), "{}", importing.stderr());

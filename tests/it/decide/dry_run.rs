@@ -4,7 +4,7 @@
 use std::slice::from_ref;
 
 use hostmatch::app::explain::{Delivery, ExplanationView, Subject, explain};
-use hostmatch::app::simulate::{Question, simulate};
+use hostmatch::app::simulate::{SimulationInput, simulate};
 use hostmatch::app::{AppContext, Command, RepairScope, repair};
 use hostmatch::decide::DeliveryResult;
 use hostmatch::event::{CompanyId, Decoded, Envelope, HostId, decode};
@@ -137,8 +137,13 @@ async fn a_simulation_predicts_what_a_worker_does(backend: Backend) {
     world.send(&stream).await;
     let simulated = async |auto_accept| {
         let auto_accept = Some(auto_accept);
-        let question =
-            Question { since_ms: 0, until_ms: None, auto_accept, order: Vec::new(), max_differences: 9 };
+        let question = SimulationInput {
+            since_ms: 0,
+            until_ms: None,
+            auto_accept,
+            order: Vec::new(),
+            max_differences: 9,
+        };
         serde_json::to_value(simulate(&context, &question).await.unwrap()).unwrap()
     };
     let (same, lower) = (simulated(80).await, simulated(75).await);

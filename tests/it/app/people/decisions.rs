@@ -2,7 +2,7 @@
 
 use hostmatch::app::{Command, Decision, Effect, Refusal};
 use hostmatch::event::{CompanyId, HostId, StaffId};
-use hostmatch::store::{AuditFilter, Scope, audits, change_of, changes_of_act};
+use hostmatch::store::{AuditFilter, Scope, audits, change_of, changes_of_batch};
 
 use super::{anna, decide_as_anna, make_decision, staff_of};
 use crate::support::adopted::{Variant, gateway_continues};
@@ -97,7 +97,7 @@ async fn people_map_replace_switch_and_revert(backend: Backend) {
         "assigned"
     );
     let refusal = decide_as_anna(&world, 7, Command::SwitchOn(made.mapping.unwrap())).await.unwrap_err();
-    assert!(matches!(refusal, Refusal::Taken { .. }), "{refusal}");
+    assert!(matches!(refusal, Refusal::AlreadyMapped { .. }), "{refusal}");
 
     // A change cannot be reverted after a newer one, even if both led to the same mapping. It can be reverted
     // once the newer changes have been reverted.
@@ -145,7 +145,7 @@ async fn invalid_decisions_are_refused_with_a_reason_and_write_nothing(backend: 
         ))
         .await;
     let set = async |n: u32| decide_as_anna(&world, 7, Command::Set(staff_of(&world, n))).await.unwrap_err();
-    assert!(matches!(set(21).await, Refusal::Foreign { .. }));
+    assert!(matches!(set(21).await, Refusal::OtherCompany { .. }));
     assert!(matches!(set(13).await, Refusal::Inactive(_)));
     assert!(matches!(set(12).await, Refusal::Deleted(_)));
     assert!(matches!(set(99).await, Refusal::NoStaff(_)));
@@ -182,7 +182,7 @@ async fn a_repeated_request_with_many_decisions_changes_nothing_and_can_be_rever
                 &world,
                 if n % 100 == 0 { 99 } else { 11 + u32::try_from(n % 3).unwrap() },
             ));
-            Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(n), command) }
+            Decision { allow_unseen_host: true, ..Decision::new(CompanyId(1), HostId(n), command) }
         })
         .collect();
     let act = anna();
@@ -191,7 +191,7 @@ async fn a_repeated_request_with_many_decisions_changes_nothing_and_can_be_rever
     assert_eq!(world.count("calcom_host_mappings").await, 594);
     let again = hostmatch::app::decide_now(&world.test.db, &schema, &act, &many).await.unwrap();
     assert!(again.iter().flatten().all(|decided| decided.effect == Effect::Unchanged));
-    let changes = changes_of_act(world.test.db.connection(), &schema, act.id).await.unwrap();
+    let changes = changes_of_batch(world.test.db.connection(), &schema, act.id).await.unwrap();
     assert_eq!(changes.len(), 594);
     let revert: Vec<Decision> = changes
         .into_iter()
@@ -218,7 +218,7 @@ async fn mappings_without_a_company_can_be_changed_and_restored(backend: Backend
     };
     assert_eq!(row().await, [format!("-|904|auto_email|{on}")], "{backend:?}");
     let foreign = Decision::new(CompanyId(901), HostId(5102), Command::Set(staff_of(&world, 904)));
-    assert!(matches!(make_decision(&world, foreign).await, Err(Refusal::Foreign { .. })));
+    assert!(matches!(make_decision(&world, foreign).await, Err(Refusal::OtherCompany { .. })));
     let set = Decision::new(CompanyId(902), HostId(5102), Command::Set(staff_of(&world, 904)));
     let confirmed = make_decision(&world, set).await.unwrap();
     assert_eq!(confirmed.effect, Effect::Confirmed, "{backend:?}");

@@ -129,7 +129,7 @@ async fn perform(world: &World, schema: &GatewaySchema, n: usize, action: &Act) 
         }
     };
     let reverted_rows = if let Command::Revert(change) = &command { Some(change.rows.clone()) } else { None };
-    let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), command) };
+    let decision = Decision { allow_unseen_host: true, ..Decision::new(CompanyId(1), HostId(host), command) };
     let done = decide_now(&world.test.db, schema, &anna(), &[decision]).await.unwrap().remove(0);
     let decided = done.ok()?;
     if decided.effect == Effect::Unchanged {

@@ -12,7 +12,7 @@ pub(crate) mod statements;
 use std::sync::Arc;
 
 use hostmatch::app::{
-    Access, Act, AppContext, Author, Command, Decided, Decision, Refusal, Scope, decide_now,
+    Access, AppContext, Author, Command, Decided, Decision, DecisionBatch, Refusal, Scope, decide_now,
 };
 use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::store::{Database, GatewaySchema};
@@ -20,8 +20,8 @@ use hostmatch::store::{Database, GatewaySchema};
 use crate::support::{World, settings_of};
 
 /// Returns a new act of Anna, with the name that her audit rows have.
-pub(crate) fn anna() -> Act {
-    Act::new(Author::new("cli:anna@office").unwrap())
+pub(crate) fn anna() -> DecisionBatch {
+    DecisionBatch::new(Author::new("cli:anna@office").unwrap())
 }
 
 /// Returns the context of use cases for Anna and this company.
@@ -47,7 +47,7 @@ pub(crate) fn staff_of(world: &World, n: u32) -> StaffId {
 
 /// Makes a decision of Anna about a host of company 1, which may be new.
 pub(crate) async fn decide_as_anna(world: &World, host: i64, command: Command) -> Result<Decided, Refusal> {
-    let decision = Decision { may_be_new: true, ..Decision::new(CompanyId(1), HostId(host), command) };
+    let decision = Decision { allow_unseen_host: true, ..Decision::new(CompanyId(1), HostId(host), command) };
     make_decision(world, decision).await
 }
 

@@ -64,7 +64,7 @@ async fn a_person_and_workers_at_once_leave_one_consistent_mapping(backend: Back
     let schema = world.test.schema().await;
     for id in 101..113_u32 {
         let boris = Decision {
-            may_be_new: true,
+            allow_unseen_host: true,
             ..Decision::new(CompanyId(1), HostId(id.into()), Command::Set(staff_of(&world, 12)))
         };
         let (act, decisions) = (anna(), [boris]);
