@@ -83,21 +83,21 @@ pub struct UnrestoredHost {
 }
 
 /// Previews a hand-over. Writes nothing and locks nothing.
-pub async fn preview_hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
+pub async fn preview_hand_over(context: &AppContext, request: &HandOver) -> Result<HandOverView, AppError> {
     let (db, schema) = (context.connection(), &context.schema);
-    order.check(context).await?;
-    let decisions = order.decisions(db, schema).await?;
+    request.check(context).await?;
+    let decisions = request.decisions(db, schema).await?;
     for answer in predict(db, schema, &decisions).await? {
         answer.map_err(not_allowed)?;
     }
-    Ok(order.find_view(db, schema, &decisions).await?)
+    Ok(request.find_view(db, schema, &decisions).await?)
 }
 
 /// Hands over everything or nothing. On failure nothing is changed.
-pub async fn hand_over(context: &AppContext, order: &HandOver) -> Result<HandOverView, AppError> {
-    preview_hand_over(context, order).await?;
+pub async fn hand_over(context: &AppContext, request: &HandOver) -> Result<HandOverView, AppError> {
+    preview_hand_over(context, request).await?;
     let batch = DecisionBatch::new(context.author.clone());
-    let work = async |tx: &DatabaseTransaction| order.hand_over(tx, &context.schema, &batch).await;
+    let work = async |tx: &DatabaseTransaction| request.hand_over(tx, &context.schema, &batch).await;
     Ok(transact_with_retries(&context.database, work).await?)
 }
 

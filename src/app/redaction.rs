@@ -33,8 +33,8 @@ pub(crate) struct PayloadView {
     pub(crate) content: Content,
 }
 
-/// The content of a body, or its beginning. A body that is not JSON cannot be masked: it is shown revealed or
-/// not at all.
+/// The content of a body, or its beginning. A body that is not JSON cannot be masked: it is
+/// shown only when revealed.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Content {

@@ -135,7 +135,7 @@ pub(crate) struct Difference {
 pub(crate) struct Counts {
     /// Bookings that were decided again.
     pub(crate) bookings: u64,
-    /// Decisions left out because their booking is no longer kept.
+    /// Decisions that were left out because their booking is no longer stored.
     pub(crate) not_kept: u64,
     recorded: Tally,
     simulated: Tally,

@@ -48,9 +48,9 @@ pub struct EffectView {
     pub why: Option<String>,
     /// Who set the present `staff_id`.
     pub held_by: Option<&'static str>,
-    /// The appointment's columns as they are.
+    /// The appointment's columns before the event.
     pub before: Option<Columns>,
-    /// The appointment's columns as they would be.
+    /// The appointment's columns after the event.
     pub after: Option<Columns>,
     /// The changes of mappings.
     pub mappings: Vec<MappingChangeView>,
@@ -62,12 +62,12 @@ pub struct EffectView {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
-    /// It is acknowledged.
+    /// The delivery is acknowledged.
     #[default]
     Done,
-    /// It is tried again.
+    /// The delivery is retried.
     Retry,
-    /// It becomes a dead letter, for a person to decide.
+    /// The delivery becomes a dead letter, for a person to decide.
     DeadLetter,
 }
 

@@ -90,14 +90,14 @@ fn refuse_repeats(rows: &[Row], lines: &mut [LineResult<Decision>]) {
             first.insert(decision.key, index);
             continue;
         };
-        let (here, there) = (rows[index].line, rows[earlier].line);
+        let (line, earlier_line) = (rows[index].line, rows[earlier].line);
         let Ok(Some(other)) = &lines[earlier] else { continue };
         if other.command == decision.command {
-            refused.push((index, format!("repeats line {there}")));
+            refused.push((index, format!("repeats line {earlier_line}")));
         } else {
             let host = decision.key.host;
-            refused.push((index, format!("host {host} has another member of staff in line {there}")));
-            refused.push((earlier, format!("host {host} has another member of staff in line {here}")));
+            refused.push((index, format!("host {host} has another member of staff in line {earlier_line}")));
+            refused.push((earlier, format!("host {host} has another member of staff in line {line}")));
         }
     }
     for (index, why) in refused {

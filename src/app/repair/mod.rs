@@ -103,7 +103,7 @@ pub async fn begin(
     why: Option<&str>,
 ) -> Result<Option<i64>, AppError> {
     context.check_company(key.company)?;
-    let begun = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
+    let created = transact_with_retries(&context.database, async |tx: &DatabaseTransaction| {
         store::lock_hosts(tx, &context.schema, &[key].into()).await?;
         let found = find_waiting(context, tx, key).await?;
         let Some(staff) = &found.staff else { return Ok(None) };
@@ -119,7 +119,7 @@ pub async fn begin(
         let by = (context.author.actor(), why.map(fit_column));
         Ok(Some(Some(store::begin_repair(tx, &context.schema, key, (staff, scope), &waiting, by).await?)))
     });
-    Ok(begun.await?.ok_or(Refusal::NotMapped(key))?)
+    Ok(created.await?.ok_or(Refusal::NotMapped(key))?)
 }
 
 /// Assigns the pending appointments of a repair, in parts. Calls `progress` with the number of appointments

@@ -63,7 +63,7 @@ const NEGLECTED_MS: i64 = 7 * 24 * 3_600_000;
 /// A worker that has been gone for longer than this is not reported.
 const MAX_GONE_SECONDS: u64 = 3600;
 
-/// Derives the reasons, the state and whether it is assigning from what was read.
+/// Derives from what was read: the reasons, the state, and whether bookings are assigned.
 pub(super) fn assess(view: &mut StatusView) {
     let mut reasons = Reasons::default();
     assess_connections(view, &mut reasons);

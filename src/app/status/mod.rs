@@ -110,7 +110,7 @@ impl Ages {
     fn of(mut ages: Vec<i64>) -> Option<Self> {
         ages.sort_unstable();
         let max_ms = *ages.last()?;
-        // The smallest age that this percentage of ages does not exceed.
+        // The smallest age that at least this percentage of the ages do not exceed.
         let rank = |percent: usize| ages[(ages.len() * percent).div_ceil(100).max(1) - 1];
         Some(Self { events: ages.len(), p50_ms: rank(50), p95_ms: rank(95), max_ms })
     }

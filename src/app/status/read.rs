@@ -60,7 +60,7 @@ impl StatusReader {
         Self { database, queue, spool, scope, connected: None, opened: None, day: None }
     }
 
-    /// Reads everything and assesses it.
+    /// Reads and assesses the status.
     pub(crate) async fn read(&mut self) -> StatusView {
         let company = self.scope.only();
         let mut view = StatusView { at: now_ms(), company, ..StatusView::default() };
