@@ -82,7 +82,7 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
     plan.examination.notes.extend(of_a_newer_program(&status)?);
     let journal = journal_of(connection).await?;
     if journal.iter().any(|entry| entry.state == State::Undoing) {
-        let what = "a `hostmatch migrate down` was interrupted half-way";
+        let what = "an earlier `hostmatch migrate down` was interrupted";
         plan.examination.obstacles.push(Obstacle::new(what, "run hostmatch migrate down again"));
         return Ok(plan);
     }
@@ -116,10 +116,10 @@ fn of_a_newer_program(status: &[Status]) -> Result<Option<String>, MigrateError>
     if names.is_empty() {
         return Ok(None);
     }
-    let why = if status.iter().any(Status::is_in_the_way) {
-        "it removed what this version uses; use the newer version"
+    let why = if status.iter().any(Status::is_incompatible) {
+        "it removed tables or columns that this version uses; use the newer version"
     } else if status.iter().any(|one| !one.applied) {
-        "the database lacks migrations that this version would apply first"
+        "this version has migrations that the database lacks, and cannot apply them after newer ones; use the newer version"
     } else {
         let names = names.join(", ");
         return Ok(Some(format!(

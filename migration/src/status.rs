@@ -33,13 +33,13 @@ pub struct Status {
 
 impl Status {
     /// Returns whether this migration of a newer program removed what this program uses.
-    pub fn is_in_the_way(&self) -> bool {
+    pub fn is_incompatible(&self) -> bool {
         !self.known && self.name.contains(CONTRACTS)
     }
 }
 
 /// Returns all migrations in order, those of a newer program last, and whether each is applied. Changes
-/// nothing and needs no right to write.
+/// nothing and needs no write privilege.
 ///
 /// # Errors
 /// [`MigrateError::BeforeBaseline`] and [`MigrateError::Database`].

@@ -13,7 +13,7 @@ use crate::matching::HostKey;
 use crate::runtime::backoff::Delays;
 use crate::runtime::clock::now_ms;
 use crate::store::{
-    self, Database, GatewaySchema, HostChange, StaffFact, StoreError, StoreErrorKind, begin_deciding,
+    self, Database, GatewaySchema, HostChange, StaffFact, StoreError, StoreErrorKind, lock_hosts_for_decision,
 };
 
 /// Decisions that one person makes together, such as an import: they share an author and an id.
@@ -53,7 +53,7 @@ pub async fn decide(
     decisions: &[Decision],
 ) -> Result<DecisionResults, StoreError> {
     let keys: BTreeSet<HostKey> = decisions.iter().map(|decision| decision.key).collect();
-    begin_deciding(tx, schema, &keys).await?;
+    lock_hosts_for_decision(tx, schema, &keys).await?;
     let rulings = rulings(tx, schema, decisions).await?;
     let changes: Vec<HostChange> = decisions
         .iter()
@@ -156,7 +156,7 @@ async fn rulings(
     }
     let staff: BTreeMap<StaffId, StaffFact> = store::staff_facts(tx, schema, &named_staff).await?;
     let company_ids: BTreeSet<CompanyId> = keys.iter().map(|key| key.company).collect();
-    let companies = store::companies(tx, &company_ids).await?;
+    let companies = store::existing_companies(tx, &company_ids).await?;
     let since = store::audits_since(tx, schema, reverted).await?;
     let mut decided_hosts = BTreeSet::new();
     let rule = |decision: &Decision| {

@@ -187,7 +187,7 @@ impl HandOver {
         let ids: BTreeSet<AppointmentId> = view.appointments.iter().map(|one| one.appointment).collect();
         // This must precede `decide`, after which the transaction does not wait for locks: MariaDB rolls back
         // such a transaction when it skips a locked row.
-        let unlocked = store::free_appointments(tx, schema, &ids).await?;
+        let unlocked = store::lock_appointments(tx, schema, &ids).await?;
         // The preview was accepted a moment ago, so a refusal means that something changed: retry.
         let changed = |refusal: Refusal| StoreError::Conflict(refusal.to_string());
         for answer in decide(tx, schema, batch, &decisions).await? {
@@ -277,7 +277,7 @@ async fn undo_in(
     let handed_over: BTreeMap<AppointmentId, HandedOver> =
         store::handed_over(row)?.into_iter().map(|it| (it.appointment, it)).collect();
     let ids: BTreeSet<AppointmentId> = handed_over.keys().copied().collect();
-    let unlocked = store::free_appointments(tx, schema, &ids).await?;
+    let unlocked = store::lock_appointments(tx, schema, &ids).await?;
     let mut undone = UndoneHandOver { hand_over: row.id, ..UndoneHandOver::default() };
     let why = reason.map_or_else(|| format!("undo of hand-over {}", row.id), str::to_owned);
     let decisions: Vec<Decision> =
@@ -294,7 +294,7 @@ async fn undo_in(
     }
     let missing: BTreeSet<AppointmentId> =
         ids.iter().copied().filter(|id| !unlocked.contains_key(id)).collect();
-    if !store::still_there(tx, &missing).await?.is_empty() {
+    if !store::existing_appointments(tx, &missing).await?.is_empty() {
         return Err(StoreError::Conflict(
             "appointments of the hand-over are locked by another session".into(),
         ));

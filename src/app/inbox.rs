@@ -12,7 +12,7 @@ use crate::event::StaffId;
 use crate::matching::{Actor, Confidence, Evidence, HostKey, InboxState, Review, Suggestion};
 use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::{
-    self, AuditFilter, AuditRow, Bookings, HostAction, InboxEntry, InboxFilter, InboxKind, MappingFilter,
+    self, AuditFilter, AuditRow, Bookings, HostAction, InboxFilter, InboxHost, InboxKind, MappingFilter,
     RecordedHostAction, Scope,
 };
 
@@ -71,8 +71,8 @@ fn describe_evidence(Evidence { field, value }: &Evidence) -> String {
 
 impl InboxView {
     /// Creates the view of an entry. `last` is the last action on the host (ignored or reopened).
-    fn of(entry: InboxEntry, last: Option<&RecordedHostAction>, names: &Names) -> Self {
-        let InboxEntry { row, kind, ignored_until_ms, bookings } = entry;
+    fn of(entry: InboxHost, last: Option<&RecordedHostAction>, names: &Names) -> Self {
+        let InboxHost { row, kind, ignored_until_ms, bookings } = entry;
         let is_ignored = row.state == InboxState::Ignored;
         let ignored = last.filter(|last| is_ignored && last.action.known() == Some(HostAction::Ignore));
         Self {
@@ -130,12 +130,12 @@ pub(crate) async fn list(
     (skip, limit): (u64, u64),
 ) -> Result<InboxList, AppError> {
     let db = context.connection();
-    let entries = store::inbox_entries(db, &context.scope, filter, (skip, limit + 1));
+    let entries = store::inbox_hosts(db, &context.scope, filter, (skip, limit + 1));
     let (entries, next_skip) = page(context.with_deadline(entries).await?, limit, |_| skip + limit);
     let names = names(context, entries.iter().flat_map(suggested)).await?;
     let keys = entries.iter().map(|entry| entry.row.key).collect();
     let last = context.with_deadline(store::last_host_actions(db, &keys)).await?;
-    let view = |entry: InboxEntry| {
+    let view = |entry: InboxHost| {
         let last = last.get(&entry.row.key);
         InboxView::of(entry, last, &names)
     };
@@ -143,7 +143,7 @@ pub(crate) async fn list(
     Ok(InboxList { hosts, next_skip })
 }
 
-fn suggested(entry: &InboxEntry) -> impl Iterator<Item = StaffId> + '_ {
+fn suggested(entry: &InboxHost) -> impl Iterator<Item = StaffId> + '_ {
     entry.row.suggestions.iter().map(|one| one.staff.clone())
 }
 
@@ -173,7 +173,7 @@ pub(crate) async fn show(context: &AppContext, key: HostKey) -> Result<InboxDeta
 }
 
 /// Returns the host's entry. Fails if the host is not in the inbox or the caller may not see its company.
-async fn find_entry(context: &AppContext, key: HostKey) -> Result<InboxEntry, AppError> {
+async fn find_entry(context: &AppContext, key: HostKey) -> Result<InboxHost, AppError> {
     let found = context.with_deadline(read_entry(context.connection(), key)).await?;
     Ok(found.filter(|_| context.scope.contains(key.company)).ok_or(Refusal::NotInInbox(key))?)
 }
@@ -181,9 +181,9 @@ async fn find_entry(context: &AppContext, key: HostKey) -> Result<InboxEntry, Ap
 async fn read_entry(
     db: &impl sea_orm::ConnectionTrait,
     key: HostKey,
-) -> Result<Option<InboxEntry>, store::StoreError> {
+) -> Result<Option<InboxHost>, store::StoreError> {
     let filter = InboxFilter { host: Some(key.host), ..InboxFilter::default() };
-    Ok(store::inbox_entries(db, &Scope::of(Some(key.company)), &filter, (0, 1)).await?.pop())
+    Ok(store::inbox_hosts(db, &Scope::of(Some(key.company)), &filter, (0, 1)).await?.pop())
 }
 
 /// Returns the decision that accepts a suggestion for a host: the only one, or the one for `staff`.
@@ -285,7 +285,7 @@ async fn record_action(
         let state = read_entry(tx, key).await?.map(|entry| entry.row.state);
         if matches!(state, Some(InboxState::Open | InboxState::Ignored)) {
             let by = (context.author.actor(), why.map(fit_column));
-            store::act_on_host(tx, key, action, by).await?;
+            store::perform_host_action(tx, key, action, by).await?;
         }
         Ok(state)
     });

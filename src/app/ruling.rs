@@ -247,7 +247,7 @@ fn unreverted_changes<'a>(audit: &'a AuditRow, since: &'a [AuditRow]) -> Vec<&'a
     let mut unreverted = vec![audit];
     for later in since.iter().filter(|later| later.mapping == audit.mapping && later.id > audit.id) {
         match unreverted.last() {
-            Some(last) if later.takes_back(last) => _ = unreverted.pop(),
+            Some(last) if later.undoes(last) => _ = unreverted.pop(),
             _ => unreverted.push(later),
         }
     }

@@ -10,7 +10,7 @@ use crate::decide::Trial;
 use crate::event::{AppointmentId, BookingEvent, CompanyId, HostId, StaffId};
 use crate::matching::{Confidence, Outcome, Resolver};
 use crate::runtime::clock::{now_ms, rfc3339};
-use crate::store::{Decided, Period, decided, recorded};
+use crate::store::{Decided, Period, decided, newest_events};
 
 /// The number of bookings read at a time.
 const PAGE: u64 = 200;
@@ -63,7 +63,7 @@ pub async fn simulate(context: &AppContext, input: &SimulationInput) -> Result<S
         let page = context.with_deadline(decided(db, &context.scope, period, after, PAGE)).await?;
         let Some(last) = page.last() else { break };
         after = (last.decided_ms, last.appointment.0);
-        let mut events = context.with_deadline(recorded(db, &page)).await?;
+        let mut events = context.with_deadline(newest_events(db, &page)).await?;
         let event = |one: &Decided| {
             Some(BookingEvent { company: Some(one.company), ..events.remove(&one.appointment)? })
         };

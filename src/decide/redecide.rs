@@ -30,8 +30,11 @@ pub async fn redecide_waiting(processor: &Processor) -> Result<(), StoreError> {
 
 async fn redecide_some(processor: &Processor) -> Result<usize, StoreError> {
     let (database, limit) = (&processor.database, processor.redecide_limit.max(1));
-    let found =
-        store::waiting(database.connection(), &processor.schema, limit.saturating_mul(TRANSACTIONS_PER_READ));
+    let found = store::waiting_appointments(
+        database.connection(),
+        &processor.schema,
+        limit.saturating_mul(TRANSACTIONS_PER_READ),
+    );
     let found = database.with_deadline(found).await?;
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut retries = RetrySet::new(found.chunks(size).map(<[_]>::to_vec));

@@ -15,7 +15,7 @@ use crate::matching::{InboxState, Outcome};
 use crate::runtime::clock::as_rfc3339;
 
 /// The alias of the kind in the query of [`open_inbox`].
-const KIND_ALIAS: &str = "matter";
+const KIND_ALIAS: &str = "inbox_kind";
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -37,9 +37,9 @@ pub struct Unassigned {
 
 /// Counts bookings without staff.
 ///
-/// A booking counts as having staff if the gateway's appointment has a member of staff now, whoever wrote
-/// that. It counts as cancelled if a cancellation was decided together with or after the event that contains
-/// its host (as long as `retention.events` keeps it). Appointments without any event are not counted.
+/// A booking has staff if the gateway's appointment has a member of staff now, whoever set it. It is
+/// cancelled if a cancellation was decided together with or after the event that contains its host (as long
+/// as `retention.events` keeps that cancellation). Appointments without any event are not counted.
 pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -> Result<Unassigned> {
     use assignment::Column as A;
     use event::Column as E;
@@ -56,13 +56,13 @@ pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -
         .column(E::DecidedMs)
         .filter(E::EventId.into_expr().equals(A::EventId.as_column_ref()));
     let decided = Func::coalesce([SimpleExpr::from(decided.into_query()), A::DecidedMs.into_expr()]);
-    let within = |hours: i64| {
+    let starting_within = |hours: i64| {
         Expr::expr(CaseStatement::new().case(A::StartsMs.lt(now_ms + hours * HOUR_MS), 1)).count()
     };
     let counts = assignment::Entity::find()
         .select_only()
-        .column_as(within(24), "day")
-        .column_as(within(7 * 24), "week")
+        .column_as(starting_within(24), "day")
+        .column_as(starting_within(7 * 24), "week")
         .column_as(Expr::col(Asterisk).count(), "all")
         .column_as(A::StartsMs.min(), "next_ms")
         .join(JoinType::InnerJoin, assignment::appointment_in_company())
@@ -74,18 +74,18 @@ pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -
     Ok(counts.into_model().one(db).await?.unwrap_or_default())
 }
 
-/// The number and age of things that wait for a person.
+/// The number of items that wait for a person, and their age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waits {
-    /// The number of things.
+pub struct WaitingCount {
+    /// The number of items.
     pub count: i64,
     /// The time since which the oldest of them has been waiting, in ms since 1970; `None` if the count is 0.
     pub oldest_ms: Option<i64>,
 }
 
-/// Sums the numbers, and keeps the oldest time.
-pub fn sum_waits<'a>(all: impl IntoIterator<Item = &'a Waits>) -> Waits {
-    all.into_iter().fold(Waits::default(), |sum, one| Waits {
+/// Adds up the counts, and keeps the oldest time.
+pub fn sum_waiting<'a>(all: impl IntoIterator<Item = &'a WaitingCount>) -> WaitingCount {
+    all.into_iter().fold(WaitingCount::default(), |sum, one| WaitingCount {
         count: sum.count + one.count,
         oldest_ms: sum.oldest_ms.into_iter().chain(one.oldest_ms).min(),
     })
@@ -97,18 +97,18 @@ pub async fn open_inbox(
     db: &impl ConnectionTrait,
     scope: &Scope,
     now_ms: i64,
-) -> Result<BTreeMap<InboxKind, Waits>> {
+) -> Result<BTreeMap<InboxKind, WaitingCount>> {
     use inbox::Column;
     let is_ignored = || Column::State.eq(InboxState::Ignored.as_str());
     let kinds = InboxKind::VARIANTS.iter().filter(|kind| **kind != InboxKind::Unknown);
-    let matter = kinds
+    let kind_of_row = kinds
         .fold(CaseStatement::new(), |case, kind| case.case(kind.condition(inbox::Entity), kind.as_str()));
     let since = CaseStatement::new()
         .case(is_ignored(), Expr::col(Column::IgnoredUntilMs))
         .finally(Expr::col(Column::StateChangedMs));
     let rows: Vec<(String, i64, Option<i64>)> = inbox::Entity::find()
         .select_only()
-        .column_as(Expr::expr(matter.finally(InboxKind::Unknown.as_str())), KIND_ALIAS)
+        .column_as(Expr::expr(kind_of_row.finally(InboxKind::Unknown.as_str())), KIND_ALIAS)
         .column_as(Expr::col(Asterisk).count(), "hosts")
         .column_as(Expr::expr(since).min(), "oldest_ms")
         .filter(scope.condition(Column::CompanyId))
@@ -120,13 +120,16 @@ pub async fn open_inbox(
         .await?;
     let found = rows
         .into_iter()
-        .filter_map(|(kind, count, oldest_ms)| Some((kind.parse().ok()?, Waits { count, oldest_ms })));
-    Ok(InboxKind::VARIANTS.iter().map(|kind| (*kind, Waits::default())).chain(found).collect())
+        .filter_map(|(kind, count, oldest_ms)| Some((kind.parse().ok()?, WaitingCount { count, oldest_ms })));
+    Ok(InboxKind::VARIANTS.iter().map(|kind| (*kind, WaitingCount::default())).chain(found).collect())
 }
 
 /// Counts the open dead letters by reason code; only reasons with open letters are in the result. A letter
 /// has been waiting since it was first received.
-pub async fn open_dead_letters(db: &impl ConnectionTrait, scope: &Scope) -> Result<BTreeMap<String, Waits>> {
+pub async fn open_dead_letters(
+    db: &impl ConnectionTrait,
+    scope: &Scope,
+) -> Result<BTreeMap<String, WaitingCount>> {
     use dead_letter::Column;
     let select = dead_letter::Entity::find()
         .select_only()
@@ -137,5 +140,8 @@ pub async fn open_dead_letters(db: &impl ConnectionTrait, scope: &Scope) -> Resu
         .filter(Column::State.eq(LetterState::Open.as_str()))
         .group_by(Column::Reason);
     let rows: Vec<(String, i64, Option<i64>)> = select.into_tuple().all(db).await?;
-    Ok(rows.into_iter().map(|(reason, count, oldest_ms)| (reason, Waits { count, oldest_ms })).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(reason, count, oldest_ms)| (reason, WaitingCount { count, oldest_ms }))
+        .collect())
 }

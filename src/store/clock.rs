@@ -10,11 +10,15 @@ use sea_orm::ColumnTrait;
 
 use super::entity::{mapping, mapping_audit};
 use super::prelude::*;
-use super::statement::value;
+use super::statement::first_value;
 use super::{Database, DbId, GatewaySchema, StoreError, gateway};
 
 /// Returns the SQL expression for "now" that fits the column; `None` for a column that does not hold a time.
-pub(super) async fn now_for(database: &Database, column: &Column, timezone: &str) -> Result<Option<String>> {
+pub(super) async fn now_expression(
+    database: &Database,
+    column: &Column,
+    timezone: &str,
+) -> Result<Option<String>> {
     let zone = Zone::parse(timezone)?;
     let expression = match (database.backend(), column.data_type.as_str()) {
         (DbBackend::MySql, "timestamp") => return Ok(Some("CURRENT_TIMESTAMP".into())),
@@ -24,7 +28,7 @@ pub(super) async fn now_for(database: &Database, column: &Column, timezone: &str
         (DbBackend::Sqlite, kind) if !kind.contains("int") => sqlite(&zone)?,
         _ => return Ok(None),
     };
-    if is_known(database, &expression).await? { Ok(Some(expression)) } else { Err(unknown(timezone)) }
+    if is_known(database, &expression).await? { Ok(Some(expression)) } else { Err(unknown_zone(timezone)) }
 }
 
 /// Returns the SQL expression for the database's clock, in ms since 1970.
@@ -52,16 +56,18 @@ impl MappingClocks {
     /// Builds the expressions for these columns.
     pub(super) async fn of(database: &Database, columns: &Columns, timezone: &str) -> Result<Self> {
         Ok(Self {
-            created_at: now_in(database, columns, timezone, mapping::Column::CreatedAt).await?,
-            updated_at: now_in(database, columns, timezone, mapping::Column::UpdatedAt).await?,
-            last_synced_at: now_in(database, columns, timezone, mapping::Column::LastSyncedAt).await?,
-            changed_at: now_in(database, columns, timezone, mapping_audit::Column::ChangedAt).await?,
+            created_at: now_in_our_column(database, columns, timezone, mapping::Column::CreatedAt).await?,
+            updated_at: now_in_our_column(database, columns, timezone, mapping::Column::UpdatedAt).await?,
+            last_synced_at: now_in_our_column(database, columns, timezone, mapping::Column::LastSyncedAt)
+                .await?,
+            changed_at: now_in_our_column(database, columns, timezone, mapping_audit::Column::ChangedAt)
+                .await?,
         })
     }
 }
 
-/// Returns "now" for one of our columns.
-async fn now_in(
+/// Returns the SQL expression for "now" in one of our columns.
+async fn now_in_our_column(
     database: &Database,
     columns: &Columns,
     timezone: &str,
@@ -70,7 +76,7 @@ async fn now_in(
     // On SQLite nothing is adopted, and our own columns are in UTC.
     let adoptable = database.backend() != DbBackend::Sqlite;
     let clock = match gateway::find(columns, column).filter(|_| adoptable) {
-        Some(column) => now_for(database, column, timezone).await?,
+        Some(column) => now_expression(database, column, timezone).await?,
         None => None,
     };
     Ok(clock.unwrap_or_else(|| "CURRENT_TIMESTAMP".into()))
@@ -97,10 +103,10 @@ pub(super) async fn audit_clock_offset(db: &impl ConnectionTrait, schema: &Gatew
         _ => "(now() AT TIME ZONE 'UTC')",
     };
     let sql = format!("SELECT {} - {}", in_ms(schema.backend, clock), in_ms(schema.backend, now));
-    Ok(value(db, sql).await?.unwrap_or(0))
+    Ok(first_value(db, sql).await?.unwrap_or(0))
 }
 
-/// A zone whose text is safe to use in SQL.
+/// A time zone whose name is safe to use in SQL.
 #[derive(Debug, PartialEq, Eq)]
 enum Zone {
     Server,
@@ -111,8 +117,8 @@ enum Zone {
 
 impl Zone {
     fn parse(text: &str) -> Result<Self> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_+-/:".contains(c);
-        if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
+        let is_safe = |c: char| c.is_ascii_alphanumeric() || "_+-/:".contains(c);
+        if text.is_empty() || text.len() > 64 || !text.chars().all(is_safe) {
             return Err(StoreError::Schema(
                 "gateway.timezone must be \"server\", an offset such as \"+02:00\" or a name such as \
                  \"Europe/Berlin\""
@@ -122,22 +128,24 @@ impl Zone {
         Ok(match text {
             "server" => Self::Server,
             "UTC" | "Z" => Self::Offset("+00:00".into()),
-            _ if text.starts_with(['+', '-']) => Self::Offset(offset(text).ok_or_else(|| unknown(text))?),
+            _ if text.starts_with(['+', '-']) => {
+                Self::Offset(parse_offset(text).ok_or_else(|| unknown_zone(text))?)
+            }
             _ => Self::Named(text.to_owned()),
         })
     }
 }
 
-fn offset(text: &str) -> Option<String> {
+fn parse_offset(text: &str) -> Option<String> {
     let (hours, minutes) = text.get(1..)?.split_once(':')?;
     let fits = hours.len() == 2 && minutes.len() == 2;
     let in_range = hours.parse::<u8>().ok()? <= 14 && minutes.parse::<u8>().ok()? < 60;
     (fits && in_range).then(|| text.to_owned())
 }
 
-fn unknown(timezone: &str) -> StoreError {
+fn unknown_zone(timezone: &str) -> StoreError {
     StoreError::Schema(format!(
-        "gateway.timezone: the database does not know the zone {timezone:?}. Give an offset such as \
+        "gateway.timezone: the database does not know the zone {timezone:?}. Set an offset such as \
          \"+02:00\"; MySQL and MariaDB know names only when their time zone tables are loaded \
          (mysql_tzinfo_to_sql), SQLite knows none"
     ))
@@ -153,7 +161,7 @@ fn mysql(zone: &Zone) -> String {
 
 async fn postgres(database: &Database, zone: &Zone) -> Result<String> {
     Ok(match zone {
-        // If the offset were plain text, its sign would be inverted (POSIX).
+        // As a plain string, the offset would have the opposite sign (POSIX).
         Zone::Offset(zone) => format!("(now() AT TIME ZONE INTERVAL '{zone}')"),
         Zone::Named(zone) => format!("(now() AT TIME ZONE '{zone}')"),
         Zone::Server => format!("(now() AT TIME ZONE '{}')", postgres_zone(database).await?),
@@ -161,20 +169,20 @@ async fn postgres(database: &Database, zone: &Zone) -> Result<String> {
 }
 
 /// Returns the time zone in which other sessions of this database run. Our own session does not show it,
-/// because the driver sets its zone, and the session's default, to UTC. A setting of the database can be
-/// read. The server's setting cannot, but initdb configures the same zone for the server's log, and that
-/// setting can be read.
+/// because the driver sets its zone, and the session's default, to UTC. A zone that is set for the
+/// database can be read. The server's zone cannot, but initdb configures the same zone for the server's log,
+/// and the log's zone can be read.
 pub(crate) async fn postgres_zone(database: &Database) -> Result<String> {
     let sql = "SELECT COALESCE((SELECT split_part(setting, '=', 2) \
                FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \
                WHERE s.setrole = 0 AND lower(split_part(setting, '=', 1)) = 'timezone' \
                AND s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1), \
                current_setting('log_timezone'))";
-    let zone: String = value(database.connection(), sql).await?.unwrap_or_default();
+    let zone: String = first_value(database.connection(), sql).await?.unwrap_or_default();
     match Zone::parse(&zone) {
         Ok(Zone::Named(_) | Zone::Offset(_)) => Ok(zone),
         Ok(Zone::Server) | Err(_) => Err(StoreError::Schema(
-            "gateway.timezone: the database server's own zone cannot be used; set the zone explicitly".into(),
+            "gateway.timezone: the database server's own time zone cannot be used; set the time zone explicitly".into(),
         )),
     }
 }
@@ -183,14 +191,14 @@ fn sqlite(zone: &Zone) -> Result<String> {
     match zone {
         Zone::Server => Ok("CURRENT_TIMESTAMP".into()),
         Zone::Offset(zone) => Ok(format!("datetime('now', '{zone}')")),
-        Zone::Named(name) => Err(unknown(name)),
+        Zone::Named(name) => Err(unknown_zone(name)),
     }
 }
 
 /// Returns whether the expression has a value: for an unknown zone MySQL returns NULL, PostgreSQL an error.
 async fn is_known(database: &Database, expression: &str) -> Result<bool> {
     let sql = format!("SELECT CASE WHEN {expression} IS NULL THEN 0 ELSE 1 END");
-    match value::<DbId>(database.connection(), sql).await {
+    match first_value::<DbId>(database.connection(), sql).await {
         Ok(known) => Ok(known == Some(DbId(1))),
         Err(StoreError::Rejected(_)) => Ok(false),
         Err(error) => Err(error),

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::entity::appointment::{Column, Entity};
 use super::entity::{assignment, event, inbox, mapping, mapping_audit};
-use super::mappings::{Made, made};
+use super::mappings::{InsertedMapping, read_inserted};
 use super::prelude::*;
 use super::statement::{OnExisting, chunk_rows, insert, upsert};
 use super::{GatewaySchema, bind_staff, rows, taken_ids};
@@ -21,14 +21,14 @@ use crate::matching::{
     MappingRef, MappingWrite, Observed, Review,
 };
 
-/// The mappings that this batch was meant to insert, as read after the insert.
-pub(super) type Rows = BTreeMap<HostKey, Made>;
+/// The mappings that this batch tried to insert, as read afterwards.
+pub(super) type InsertedMappings = BTreeMap<HostKey, InsertedMapping>;
 
 /// Writes the whole change set. After an error the caller must roll back.
 pub async fn commit(tx: &impl ConnectionTrait, schema: &GatewaySchema, changes: &ChangeSet) -> Result<()> {
-    let made = mappings(tx, schema, &changes.mappings).await?;
+    let inserted = mappings(tx, schema, &changes.mappings).await?;
     for rows in chunk_rows(&changes.assignments) {
-        tx.execute_raw(assignments(schema, rows, &made)?).await?;
+        tx.execute_raw(assignments(schema, rows, &inserted)?).await?;
     }
     for rows in chunk_rows(&changes.inbox) {
         tx.execute(&inbox(rows)).await?;
@@ -36,8 +36,8 @@ pub async fn commit(tx: &impl ConnectionTrait, schema: &GatewaySchema, changes: 
     for rows in chunk_rows(&changes.events) {
         tx.execute_raw(events(schema.backend, rows)).await?;
     }
-    // This comes last, because it also locks the staff that they reference, and whatever the gateway's
-    // triggers write.
+    // The appointments come last, because updating them also locks the staff that they reference, and the
+    // rows that the gateway's triggers write.
     if !changes.appointments.is_empty() {
         tx.execute_raw(update_appointments(schema, &changes.appointments)?).await?;
     }
@@ -48,10 +48,10 @@ async fn mappings(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     changes: &[MappingChange],
-) -> Result<Rows> {
+) -> Result<InsertedMappings> {
     use mapping::Column;
     if changes.is_empty() {
-        return Ok(Rows::new());
+        return Ok(InsertedMappings::new());
     }
     for change in changes {
         let MappingRef::Row(row) = change.audit.mapping else { continue };
@@ -76,16 +76,16 @@ async fn mappings(
     for inserts in chunk_rows(&inserts) {
         insert_mappings(tx, schema, inserts).await?;
     }
-    let made = made(tx, schema, changes).await?;
+    let inserted = read_inserted(tx, schema, changes).await?;
     // A mapping that another session has inserted in the meantime stays, and that session audits it.
     let is_real = |change: &&MappingChange| {
-        !is_insert(change) || made.get(&change.audit.key).is_some_and(|made| made.is_ours)
+        !is_insert(change) || inserted.get(&change.audit.key).is_some_and(|inserted| inserted.is_ours)
     };
     let audits: Vec<&Audit> = changes.iter().filter(is_real).map(|change| &change.audit).collect();
     for audits in chunk_rows(&audits) {
-        insert_audits(tx, schema, audits, &made, &Actor::WORKER).await?;
+        insert_audits(tx, schema, audits, &inserted, &Actor::WORKER).await?;
     }
-    Ok(made)
+    Ok(inserted)
 }
 
 fn update_mapping<const N: usize>(
@@ -108,10 +108,10 @@ async fn insert_mappings(
 ) -> Result<()> {
     let synced = Expr::cust(schema.mapping_clocks.last_synced_at.clone());
     let mut insert = mapping_rows(schema, changes, synced)?;
-    // Two workers that find the same new host leave one mapping: the constraints decide.
+    // If two workers insert a mapping for the same new host, a unique constraint keeps one of them.
     insert.on_conflict(OnConflict::new().do_nothing_on([mapping::Column::Id]).to_owned());
-    let made = tx.execute(&insert).await?;
-    taken_ids::check_mappings_exist(tx, schema.backend, changes, made.rows_affected()).await
+    let inserted = tx.execute(&insert).await?;
+    taken_ids::check_mappings_exist(tx, schema.backend, changes, inserted.rows_affected()).await
 }
 
 /// Builds the rows of those changes that insert a mapping. `synced`: when the host was last compared with
@@ -150,10 +150,10 @@ pub(super) fn mapping_rows(
     Ok(insert::<mapping::Entity, 14>(changes.iter().filter_map(row).collect::<Result<Vec<_>, DbErr>>()?))
 }
 
-pub(super) fn row_of(mapping: MappingRef, made: &Rows) -> Option<i64> {
+pub(super) fn row_of(mapping: MappingRef, inserted: &InsertedMappings) -> Option<i64> {
     match mapping {
         MappingRef::Row(row) => Some(row),
-        MappingRef::New(key) => made.get(&key).map(|made| made.row),
+        MappingRef::New(key) => inserted.get(&key).map(|inserted| inserted.row),
     }
 }
 
@@ -161,13 +161,13 @@ pub(super) async fn insert_audits(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     audits: &[&Audit],
-    made: &Rows,
+    inserted: &InsertedMappings,
     actor: &Actor,
 ) -> Result<()> {
     use mapping_audit::Column;
     let row = |audit: &&Audit| {
         Ok([
-            (Column::MappingId, row_of(audit.mapping, made).into()),
+            (Column::MappingId, row_of(audit.mapping, inserted).into()),
             (Column::CompanyId, audit.key.company.into()),
             (Column::CalcomHostId, audit.key.host.into()),
             (Column::StaffId, audit.staff.of_kind(schema.staff_key)?.into()),
@@ -183,17 +183,21 @@ pub(super) async fn insert_audits(
     let rows = audits.iter().map(row).collect::<Result<Vec<_>, DbErr>>()?;
     let mut insert = insert::<mapping_audit::Entity, 11>(rows);
     insert.on_conflict(OnConflict::new().do_nothing_on([Column::Id]).to_owned());
-    let made = tx.execute(&insert).await?;
-    taken_ids::check_audits_exist(tx, schema.backend, audits, made.rows_affected()).await
+    let inserted = tx.execute(&insert).await?;
+    taken_ids::check_audits_exist(tx, schema.backend, audits, inserted.rows_affected()).await
 }
 
-fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Result<Statement> {
+fn assignments(
+    schema: &GatewaySchema,
+    rows: &[Assignment],
+    inserted: &InsertedMappings,
+) -> Result<Statement> {
     use OnExisting::{Fill, Keep, Update};
     use assignment::Column;
     // In observe mode, keep what other workers have written in the meantime.
     let observes = rows.iter().all(|row| row.observed.is_some());
     let key = schema.staff_key;
-    let cells = |row: &Assignment| {
+    let values = |row: &Assignment| {
         let newest = row.newest.as_ref();
         let evidence = row.evidence.as_ref().and_then(|evidence| serde_json::to_string(evidence).ok());
         Ok([
@@ -202,7 +206,7 @@ fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Resu
             (Column::StaffId, bind_staff(row.staff.as_ref(), key)?, if observes { Keep } else { Update }),
             (Column::FoundStaffId, bind_staff(row.found.as_ref(), key)?, Update),
             (Column::Observed, row.observed.map(Observed::as_str).into(), Update),
-            (Column::MappingId, row.mapping.and_then(|mapping| row_of(mapping, made)).into(), Update),
+            (Column::MappingId, row.mapping.and_then(|mapping| row_of(mapping, inserted)).into(), Update),
             (Column::Strategy, row.strategy.as_deref().into(), Update),
             (Column::Confidence, row.confidence.into(), Update),
             (Column::Evidence, evidence.into(), Update),
@@ -221,8 +225,8 @@ fn assignments(schema: &GatewaySchema, rows: &[Assignment], made: &Rows) -> Resu
             (Column::Payload, row.payload.as_deref().into(), Fill),
         ])
     };
-    let cells = rows.iter().map(cells).collect::<Result<Vec<_>, DbErr>>()?;
-    Ok(upsert::<assignment::Entity, 21>(schema.backend, Column::AppointmentId, cells))
+    let values = rows.iter().map(values).collect::<Result<Vec<_>, DbErr>>()?;
+    Ok(upsert::<assignment::Entity, 21>(schema.backend, Column::AppointmentId, values))
 }
 
 fn inbox(rows: &[InboxRow]) -> InsertStatement {
@@ -248,9 +252,9 @@ fn inbox(rows: &[InboxRow]) -> InsertStatement {
             (Column::StateChangedMs, row.state_changed_ms.into()),
         ]
     };
-    let cells: Vec<[(Column, Expr); 15]> = rows.iter().map(row).collect();
-    let updated: Vec<Column> = cells.iter().take(1).flatten().skip(2).map(|(column, _)| *column).collect();
-    let mut insert = insert::<inbox::Entity, 15>(cells);
+    let values: Vec<[(Column, Expr); 15]> = rows.iter().map(row).collect();
+    let updated: Vec<Column> = values.iter().take(1).flatten().skip(2).map(|(column, _)| *column).collect();
+    let mut insert = insert::<inbox::Entity, 15>(values);
     let mut conflict = OnConflict::columns([Column::CompanyId, Column::HostId]);
     insert.on_conflict(conflict.update_columns(updated).to_owned());
     insert
@@ -259,7 +263,7 @@ fn inbox(rows: &[InboxRow]) -> InsertStatement {
 fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
     use OnExisting::{Keep, Update};
     use event::Column;
-    let cells = |row: &EventRow| {
+    let values = |row: &EventRow| {
         [
             (Column::EventId, row.id.as_str().into(), Keep),
             (Column::EventType, truncate(&row.event_type).into(), Keep),
@@ -270,12 +274,12 @@ fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
             (Column::AppointmentId, row.appointment.into(), Update),
             (Column::Outcome, row.outcome.as_str().into(), Update),
             (Column::Reason, row.reason.into(), Update),
-            // The time of the first receipt stays.
+            // The time at which the event was first received stays.
             (Column::ReceivedMs, row.received_ms.into(), Keep),
             (Column::DecidedMs, row.decided_ms.into(), Update),
         ]
     };
-    upsert::<event::Entity, 11>(backend, Column::EventId, rows.iter().map(cells).collect())
+    upsert::<event::Entity, 11>(backend, Column::EventId, rows.iter().map(values).collect())
 }
 
 /// Cuts a name to the length of its column.
@@ -283,9 +287,9 @@ fn truncate(name: &str) -> &str {
     name.char_indices().nth(64).map_or(name, |(end, _)| &name[..end])
 }
 
-/// Builds one UPDATE for many appointments, joined with a list of their new values that is bound as one JSON
-/// text: so one statement serves any number of rows, and each row is found by its key. `updated_at` comes
-/// from the database's clock, as in the gateway's own code.
+/// Builds one UPDATE for many appointments, joined with a list of their new values. The list is bound as one
+/// JSON string, so one statement serves any number of rows, and each row is found by its key. `updated_at`
+/// comes from the database's clock, as in the gateway's own code.
 pub(super) fn update_appointments(schema: &GatewaySchema, writes: &[AppointmentWrite]) -> Result<Statement> {
     let rows: Vec<serde_json::Value> = writes
         .iter()

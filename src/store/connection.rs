@@ -1,4 +1,4 @@
-//! Connects to the database with the session settings that the rest relies on: UTC, READ COMMITTED, strict
+//! Connects to the database with the session settings that the queries rely on: UTC, READ COMMITTED, strict
 //! values, limits for statements and lock waits, and on SQLite durable commits and foreign keys.
 //!
 //! The pools are built with sqlx and passed to sea-orm: sea-orm's own `connect` puts the whole URL, with the
@@ -22,12 +22,12 @@ use super::StoreError;
 use super::error::Result;
 use crate::config::DatabaseConfig;
 
-/// The time limit for closing. The server rolls back what is unfinished by then.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// The time limit for closing. The server rolls back transactions that are unfinished by then.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The number of prepared statements that a connection caches: more than we use regularly. Lists of every
 /// possible length would need somewhat more; then the least recently used statements are prepared again.
-const STATEMENTS: usize = 256;
+const STATEMENT_CACHE_SIZE: usize = 256;
 
 /// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ enum Purpose {
 
 impl Purpose {
     /// Returns the time limit for a statement.
-    fn limit(self, config: &DatabaseConfig) -> Option<Duration> {
+    fn statement_timeout(self, config: &DatabaseConfig) -> Option<Duration> {
         (self != Self::Migrate).then_some(config.statement_timeout)
     }
 }
@@ -156,7 +156,8 @@ impl Database {
         (open, u32::try_from(idle).unwrap_or(u32::MAX))
     }
 
-    /// Checks whether the server responds. This is used for readiness, and to detect the end of an outage.
+    /// Checks whether the server responds. The result is used for readiness, and to detect the end of an
+    /// outage.
     pub async fn ping(&self) -> Result<()> {
         Ok(self.connection.ping().await?)
     }
@@ -165,7 +166,7 @@ impl Database {
     /// session's lock would delay the end of the program by up to `database.statement_timeout`.
     pub async fn close(&self) {
         // Closing a pool cannot fail; the Result exists for sea-orm's other drivers.
-        let _ = tokio::time::timeout(CLOSE_LIMIT, self.connection.close_by_ref()).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connection.close_by_ref()).await;
     }
 }
 
@@ -190,14 +191,14 @@ async fn mysql(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<D
     let url = url.strip_prefix("mariadb").map_or_else(|| url.to_owned(), |rest| format!("mysql{rest}"));
     let options = MySqlConnectOptions::from_str(&url)
         .map_err(|e| bad_url(&e))?
-        .statement_cache_capacity(STATEMENTS)
+        .statement_cache_capacity(STATEMENT_CACHE_SIZE)
         .disable_statement_logging();
     if options.get_socket().is_none() {
-        connect_plainly(options.get_host(), options.get_port(), config.acquire_timeout).await?;
+        check_reachable(options.get_host(), options.get_port(), config.acquire_timeout).await?;
     }
-    let setup = mysql_session(purpose.limit(config));
+    let setup = mysql_session(purpose.statement_timeout(config));
     let waits = mysql_lock_waits(config.statement_timeout);
-    let waits_again = waits.clone();
+    let waits_on_acquire = waits.clone();
     let pool = pool::<sqlx::MySql>(config)
         .after_connect(move |connection, _| {
             let (setup, waits) = (setup.clone(), waits.clone());
@@ -210,11 +211,11 @@ async fn mysql(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<D
                 connection.execute(sqlx::AssertSqlSafe(waits)).await.map(drop)
             })
         })
-        // A transaction that called set_nowait left its session without lock waits. Resetting them also
-        // checks, as a ping would, whether the connection is alive.
+        // A transaction that called set_nowait left its session without lock waits, so they are set again.
+        // This also checks, as a ping would, whether the connection is alive.
         .test_before_acquire(false)
         .before_acquire(move |connection, _| {
-            let waits = waits_again.clone();
+            let waits = waits_on_acquire.clone();
             Box::pin(async move { Ok(connection.execute(sqlx::AssertSqlSafe(waits)).await.is_ok()) })
         });
     let pool = pool.connect_with(options).await.map_err(StoreError::cannot_connect)?;
@@ -244,29 +245,30 @@ fn mysql_lock_waits(limit: Duration) -> String {
 
 async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<DatabaseConnection> {
     let millis = |limit: Duration| limit.as_millis().to_string();
-    // Prepared statements keep their plans, which may have been made while a table was empty: a scan would
-    // stay in use until the server's next ANALYZE. Every regular query of ours has an index, so scans are
+    // Prepared statements keep their plans, and a plan that was made while a table was empty would scan the
+    // table until the server's next ANALYZE. Every regular query of ours has an index, so scans are
     // off; if the gateway lacks an index, JIT compilation would cost more than it saves.
     let (scan, jit) = if purpose == Purpose::Work { ("off", "off") } else { ("on", "on") };
     let options = PgConnectOptions::from_str(url)
         .map_err(|e| bad_url(&e))?
         .application_name("hostmatch")
-        .statement_cache_capacity(STATEMENTS)
+        .statement_cache_capacity(STATEMENT_CACHE_SIZE)
         .options([
             ("TimeZone", "UTC".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
             ("lock_timeout", millis(config.statement_timeout)),
-            ("statement_timeout", millis(purpose.limit(config).unwrap_or_default())),
+            ("statement_timeout", millis(purpose.statement_timeout(config).unwrap_or_default())),
             ("enable_seqscan", scan.to_owned()),
             ("jit", jit.to_owned()),
         ])
         .disable_statement_logging();
     if options.get_socket().is_none() && !options.get_host().starts_with('/') {
-        connect_plainly(options.get_host(), options.get_port(), config.acquire_timeout).await?;
+        check_reachable(options.get_host(), options.get_port(), config.acquire_timeout).await?;
     }
     let pool = pool::<sqlx::Postgres>(config).after_connect(move |connection, _| {
         Box::pin(async move {
-            // This is not among the options above, so that the server's own default can still be read.
+            // This setting is not among the options above, so that the server's own default can still be
+            // read.
             if purpose == Purpose::ReadOnly {
                 connection.execute("SET default_transaction_read_only = on").await?;
             }
@@ -279,7 +281,7 @@ async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Resul
 
 async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<DatabaseConnection> {
     if url.contains(":memory:") || url.contains("mode=memory") {
-        let why = "database.url: with SQLite in memory every connection has its own database; use a file";
+        let why = "database.url: an SQLite database in memory belongs to a single connection; use a file";
         return Err(StoreError::Schema(why.into()));
     }
     let options = SqliteConnectOptions::from_str(url)
@@ -311,9 +313,9 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 
-/// Makes a plain TCP connection first, because the pool retries while the server refuses connections, and
-/// finally reports only a timeout.
-async fn connect_plainly(host: &str, port: u16, limit: Duration) -> Result<()> {
+/// Opens a TCP connection and closes it again, to get the reason if the server cannot be reached: the pool
+/// would retry, and finally report only a timeout.
+async fn check_reachable(host: &str, port: u16, limit: Duration) -> Result<()> {
     let unreachable = |source: std::io::Error| StoreError::unreachable(host, port, source);
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match tokio::time::timeout(limit, tokio::net::TcpStream::connect((address, port))).await {

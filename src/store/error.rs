@@ -1,4 +1,4 @@
-//! Database errors, sorted by what to do about them.
+//! Database errors, classified by how to handle them.
 //!
 //! The texts never contain a value. Servers quote the offending data in their messages ("Duplicate entry
 //! 'jane@…'"), so a message is shown only if its kind is known to be free of data. The driver's error is not
@@ -11,7 +11,7 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The server is unreachable, or refuses every session. Hold the work, and try again when the server is
-    /// back.
+    /// available again.
     #[error("the database is not available: {reason}")]
     Unavailable {
         /// The reason.
@@ -20,8 +20,8 @@ pub enum StoreError {
         #[source]
         source: Option<std::io::Error>,
     },
-    /// The user lacks a right. This is handled like an unreachable server until the right is granted. When
-    /// several tables are read, the others are still shown.
+    /// The user lacks a privilege. This is handled like an unreachable server until the privilege is granted.
+    /// A command that reads several tables still shows the others.
     #[error("the database is not available: {0}")]
     Denied(String),
     /// This session conflicted with another one (deadlock, lock, time limit): a retry may succeed.
@@ -29,7 +29,9 @@ pub enum StoreError {
     Conflict(String),
     /// The plan changes a host whose lock is shared: it has to be loaded and planned again with an exclusive
     /// lock.
-    #[error("other workers hold the same host's lock: the decision is repeated under an exclusive lock")]
+    #[error(
+        "other workers share the lock of a host that this decision changes: it is repeated under an exclusive lock"
+    )]
     SharedHost,
     /// The database refuses this data: a retry fails again.
     #[error("the database refused the data: {0}")]
@@ -39,7 +41,7 @@ pub enum StoreError {
         "hostmatch's tables are missing or older than this version: run `hostmatch migrate up` (pending: {0})"
     )]
     Behind(String),
-    /// The tables or the configuration do not fit: a person must fix them.
+    /// The tables or the configuration cannot be used: an operator must fix them.
     #[error("{0}")]
     Schema(String),
 }
@@ -47,23 +49,23 @@ pub enum StoreError {
 /// The result of a database operation.
 pub(super) type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// What to do about a [`StoreError`].
+/// How to handle a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// Hold, and try again when the database is back.
+    /// Hold the work, and try again when the database is available again.
     Unavailable,
     /// Try again.
     Conflict,
-    /// This data never succeeds.
+    /// A retry with the same data fails again.
     Rejected,
-    /// Migrations are pending: hold, and try again when they have been applied.
+    /// Migrations are pending: hold the work, and try again when they have been applied.
     Behind,
-    /// A person must act.
+    /// An operator must fix the tables or the configuration.
     Schema,
 }
 
 impl StoreError {
-    /// Returns the kind of this error, which says what to do about it.
+    /// Returns the kind of this error, which determines how to handle it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Unavailable { .. } | Self::Denied(_) => StoreErrorKind::Unavailable,
@@ -87,7 +89,7 @@ impl StoreError {
 
     pub(super) fn file_missing(file: &std::path::Path) -> Self {
         unavailable(&format!(
-            "there is no file {}; check database.url (hostmatch config show database.url)",
+            "the file {} does not exist; check database.url (hostmatch config show database.url)",
             file.display()
         ))
     }
@@ -123,9 +125,9 @@ impl StoreError {
             }
             E::Io(error) => {
                 let source = Some(std::io::Error::new(error.kind(), error.to_string()));
-                Self::Unavailable { reason: format!("the connection broke: {error}"), source }
+                Self::Unavailable { reason: format!("the connection failed: {error}"), source }
             }
-            E::Tls(error) => unavailable(&format!("no encrypted connection: {error}")),
+            E::Tls(error) => unavailable(&format!("the encrypted connection failed: {error}")),
             E::PoolTimedOut => unavailable("no connection became free in time"),
             E::PoolClosed | E::WorkerCrashed | E::BeginFailed => unavailable("the connection was closed"),
             // A server that shuts down may close the connection in the middle of a packet.
@@ -195,7 +197,8 @@ fn decoding(column: &str, source: &(dyn std::error::Error + 'static)) -> StoreEr
     }
 }
 
-/// Shutdown, too many connections or statements, killed, network, disk full, read-only, login refused.
+/// The codes for: shutdown, too many connections or statements, killed, network, disk full, read-only, login
+/// refused.
 const MYSQL_UNAVAILABLE: [u16; 34] = [
     1021, 1040, 1041, 1042, 1043, 1045, 1053, 1077, 1078, 1079, 1080, 1081, 1114, 1129, 1130, 1152, 1156,
     1157, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1290, 1461, 1698, 1792, 1836, 1927, 3100, 3169, 4031,
@@ -205,7 +208,7 @@ fn mysql(error: &MySqlDatabaseError) -> StoreError {
     let (number, message) = (error.number(), error.message());
     let quoted = || format!("{message} (error {number})");
     match number {
-        // A missing right on a table, a column or a database, or a missing privilege.
+        // A missing privilege on a table, a column, a database or the server.
         1044 | 1142 | 1143 | 1227 => StoreError::Denied(quoted()),
         number if MYSQL_UNAVAILABLE.contains(&number) => unavailable(&quoted()),
         // Deadlock, lock wait, changed row, interrupted, time limit (MariaDB, MySQL), NOWAIT.
@@ -232,23 +235,23 @@ fn postgres(error: &PgDatabaseError) -> StoreError {
         // cannot run this statement until the connection is replaced.
         (_, "0A000") if error.message().contains("cached plan") => unavailable(&quoted()),
         (_, "42501") => StoreError::Denied(quoted()),
-        // Connection, no right to connect, resources, shutdown, read-only, I/O.
+        // Connection, no privilege to connect, resources, shutdown, read-only, I/O.
         (_, "25006") | ("08" | "28" | "53" | "57" | "58" | "XX", _) => unavailable(&quoted()),
         (_, "42P01" | "42703" | "42883" | "42704" | "3D000" | "3F000") => {
             StoreError::Schema(format!("{}{HINT}", quoted()))
         }
         (_, "42601" | "42804" | "42P10" | "42P18") => StoreError::Rejected(quoted()),
         _ => {
-            let mut place = String::new();
+            let mut location = String::new();
             for (what, name) in
                 [("table", error.table()), ("column", error.column()), ("constraint", error.constraint())]
             {
                 if let Some(name) = name {
-                    place.push_str(&format!("{what} {name}, "));
+                    location.push_str(&format!("{what} {name}, "));
                 }
             }
             let is_id = code == "23505" && error.constraint().is_some_and(|name| name.ends_with("_pkey"));
-            StoreError::Rejected(format!("{place}SQLSTATE {code}{}", if is_id { ID_TAKEN } else { "" }))
+            StoreError::Rejected(format!("{location}SQLSTATE {code}{}", if is_id { ID_TAKEN } else { "" }))
         }
     }
 }
@@ -258,7 +261,7 @@ fn sqlite(error: &SqliteError) -> StoreError {
     let message = error.message();
     let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default();
     let quoted = || format!("{message} (SQLite {code})");
-    // The lower byte is the kind; the higher bytes are details.
+    // The low byte is the primary result code; the higher bytes are details.
     match code & 0xff {
         // abort, busy, locked, interrupt, schema changed, locking protocol
         4 | 5 | 6 | 9 | 15 | 17 => StoreError::Conflict(quoted()),
@@ -270,7 +273,7 @@ fn sqlite(error: &SqliteError) -> StoreError {
     }
 }
 
-const ID_TAKEN: &str = ": the id is already in use; if it came from a sequence, that lags behind, and \
-                        `hostmatch migrate up` sets it";
+const ID_TAKEN: &str = ": the id is already in use; if it came from a sequence, the sequence lags behind its \
+                        table: `hostmatch migrate up` sets it";
 
 const HINT: &str = "; run `hostmatch migrate status`";

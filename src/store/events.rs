@@ -1,10 +1,10 @@
-//! Reads the record of events: what arrived, how it was read, and its outcome.
+//! Reads the recorded events: the shape in which each arrived, and its outcome.
 
 use super::entity::event::{Column, Entity, Model};
 use super::prelude::*;
 use super::{Database, Scope};
 
-/// A filter for events. All given conditions must match.
+/// A filter for events. A row must meet every condition that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
     pub(crate) outcome: Option<String>,
@@ -39,7 +39,7 @@ impl EventFilter {
             all = all.add_option(value.map(|value| Expr::col(column).eq(value)));
         }
         let before = self.before.as_ref().map(|(decided_ms, id)| {
-            // The first condition is implied by the second; it makes the index usable.
+            // The second condition implies the first, which makes the index usable.
             Column::DecidedMs
                 .lte(*decided_ms)
                 .and(Column::DecidedMs.lt(*decided_ms).or(Column::EventId.lt(id.as_str())))

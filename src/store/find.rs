@@ -1,10 +1,10 @@
-//! Finds the appointment of a booking. If the event has an `appointment_id`, only that counts. Otherwise the
-//! booking's `uid` is tried, then its `id`, then the booking that it replaced. That last step waits for the
-//! second attempt, because the gateway may be about to write a new row.
+//! Finds the appointment of a booking. If the event has an `appointment_id`, only that is used. Otherwise the
+//! booking's `uid` is tried, then its `id`, then the booking that it replaced: that one only from the second
+//! attempt on, because the gateway may be about to write a new row.
 //!
 //! References are bound with the column's own type and compared byte for byte here: with a case-insensitive
-//! collation, the database treats two uids that differ only in case as equal, and a number as equal to a text
-//! that begins with it.
+//! collation, the database treats two uids that differ only in case as equal, and a number as equal to a
+//! string that begins with it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -36,12 +36,12 @@ selected! {
 
 /// The appointments found for each reference of a batch, and the company of each appointment.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundAppointments {
     by_ref: HashMap<BookingRef, BTreeSet<AppointmentId>>,
     companies: HashMap<AppointmentId, Option<CompanyId>>,
 }
 
-impl Found {
+impl FoundAppointments {
     /// Finds the appointments for the references of these events. A booking's later references are used only
     /// if its earlier ones found nothing. This takes one statement per reference column and round, and one
     /// for the appointments given by id.
@@ -60,12 +60,12 @@ impl Found {
                 found.add(AppointmentRow::read(&row)?);
             }
         }
-        let unnamed = || events.iter().filter(|event| event.appointment.is_none());
-        let bookings: Vec<&Booking> = unnamed().flat_map(|event| &event.bookings).collect();
+        let without_appointment = || events.iter().filter(|event| event.appointment.is_none());
+        let bookings: Vec<&Booking> = without_appointment().flat_map(|event| &event.bookings).collect();
         // Most appointments are found by the first reference, so one round is usually enough.
-        for choice in 0..REFERENCES {
-            let open = bookings.iter().filter(|booking| !found.has_any(booking));
-            let refs = open.filter_map(|booking| references(booking)[choice]).collect();
+        for round in 0..REFERENCES {
+            let not_found = bookings.iter().filter(|booking| !found.has_any(booking));
+            let refs = not_found.filter_map(|booking| references(booking)[round]).collect();
             found.read_refs(tx, schema, &refs).await?;
         }
         Ok(found)
@@ -142,14 +142,14 @@ impl Found {
     /// Returns the appointment for this booking of this event.
     pub(super) fn target(&self, lookup: &Lookup<'_>, booking: &Booking) -> Target {
         if let Some(id) = lookup.event.appointment {
-            return self.checked(id);
+            return self.target_of(id);
         }
         let replaced = booking.replaces.as_ref();
-        let may_be = |one: &&BookingRef| lookup.tried_before || Some(*one) != replaced;
-        self.by_reference(references(booking).into_iter().flatten().filter(may_be))
+        let is_allowed = |one: &&BookingRef| lookup.tried_before || Some(*one) != replaced;
+        self.by_reference(references(booking).into_iter().flatten().filter(is_allowed))
     }
 
-    /// Returns whether an appointment was found without the booking that this one replaced.
+    /// Returns whether an appointment was found by the booking's own references.
     fn has_any(&self, booking: &Booking) -> bool {
         let own = [&booking.uid, &booking.id].into_iter().flatten();
         own.filter(|one| Some(*one) != booking.replaces.as_ref()).any(|one| self.by_ref.contains_key(one))
@@ -158,7 +158,7 @@ impl Found {
     fn by_reference<'a>(&self, mut refs: impl Iterator<Item = &'a BookingRef>) -> Target {
         let hit = refs.find_map(|reference| self.by_ref.get(reference));
         match hit.map(|ids| (ids.first(), ids.len())) {
-            Some((Some(id), 1)) => self.checked(*id),
+            Some((Some(id), 1)) => self.target_of(*id),
             Some((Some(_), _)) => Target::Several,
             _ => Target::Missing,
         }
@@ -169,7 +169,7 @@ impl Found {
         self.companies.get(&id).copied().flatten()
     }
 
-    fn checked(&self, id: AppointmentId) -> Target {
+    fn target_of(&self, id: AppointmentId) -> Target {
         match self.companies.get(&id) {
             Some(Some(_)) => Target::Found(id),
             Some(None) => Target::NoCompany,

@@ -22,7 +22,7 @@ pub struct GatewaySchema {
     pub staff_name: NameColumns,
     /// Whether there is a `staff.email`.
     pub staff_email: bool,
-    /// The flag for active staff: `is_active`, else `active`; with neither, all staff that is not deleted is
+    /// The flag for active staff: `is_active`, else `active`; with neither, all staff who are not deleted are
     /// active.
     pub staff_active: Option<&'static str>,
     /// Whether `staff` has soft deletes (`deleted_at`).
@@ -54,7 +54,7 @@ pub struct RefColumn {
     /// Its name.
     #[serde(rename = "column")]
     pub name: &'static str,
-    /// Whether it holds numbers, not text: then it can only hold a numeric reference.
+    /// Whether it is an integer column, which can only hold a numeric reference.
     pub numeric: bool,
     /// Whether it is a CHAR, whose trailing blanks are ignored.
     #[serde(skip)]
@@ -75,23 +75,22 @@ impl GatewaySchema {
         if !problems.is_empty() {
             return Err(StoreError::Schema(format!(
                 "the gateway's tables lack what hostmatch needs: {}. Is database.url the gateway's \
-                 database? (For a new installation without one: hostmatch migrate baseline)",
+                 database? (For a new installation without a gateway, run hostmatch migrate baseline.)",
                 problems.join("; ")
             )));
         }
-        migrated(database).await?;
+        check_migrated(database).await?;
         Self::of(database, &columns, config).await
     }
 
-    /// Selects those of these columns that will be used. It refuses problems that [`Columns::problems`] does
-    /// not find.
+    /// Derives the schema from these columns. Fails for problems that [`Columns::problems`] does not find.
     pub(crate) async fn of(database: &Database, columns: &Columns, config: &GatewayConfig) -> Result<Self> {
         let backend = database.backend();
-        active_flag_is_boolean(columns, backend)?;
+        check_active_flag(columns, backend)?;
         Ok(Self {
             backend,
             staff_key: find(columns, staff::Column::Id).and_then(|id| id.key_kind(backend)).ok_or_else(
-                || StoreError::Schema("staff.id is neither an integer, a text nor a UUID".into()),
+                || StoreError::Schema("staff.id must be an integer, a string or a UUID".into()),
             )?,
             staff_name: match find(columns, staff::Column::Name) {
                 Some(_) => NameColumns::Full,
@@ -105,7 +104,7 @@ impl GatewaySchema {
             staff_deleted_at: find(columns, staff::Column::DeletedAt).is_some(),
             booking_refs: booking_refs(columns, backend)?,
             updated_at: match find(columns, appointment::Column::UpdatedAt) {
-                Some(column) => clock::now_for(database, column, &config.timezone).await?,
+                Some(column) => clock::now_expression(database, column, &config.timezone).await?,
                 None => None,
             },
             mapping_clocks: MappingClocks::of(database, columns, &config.timezone).await?,
@@ -124,20 +123,20 @@ pub(super) fn find<C: ColumnTrait>(columns: &Columns, column: C) -> Option<&Colu
 
 /// Checks the type of the active flag. PostgreSQL compares a boolean only with a boolean; the other engines
 /// store it as a number.
-fn active_flag_is_boolean(columns: &Columns, backend: DbBackend) -> Result<()> {
+fn check_active_flag(columns: &Columns, backend: DbBackend) -> Result<()> {
     match ACTIVE.into_iter().find_map(|flag| find(columns, flag)) {
         Some(Column { name, data_type, full_type, .. })
             if backend == DbBackend::Postgres && !matches!(data_type.as_str(), "bool" | "boolean") =>
         {
-            let wrong = format!("staff.{name} is {full_type} and must be boolean: it marks active staff");
-            Err(StoreError::Schema(wrong))
+            let problem = format!("staff.{name} is {full_type} and must be boolean: it marks active staff");
+            Err(StoreError::Schema(problem))
         }
         _ => Ok(()),
     }
 }
 
 /// Checks that our own tables are migrated; a newer program may have added to them.
-async fn migrated(database: &Database) -> Result<()> {
+async fn check_migrated(database: &Database) -> Result<()> {
     let status = migration::status(database.connection()).await.map_err(|error| match error {
         MigrateError::Database { source, .. } => StoreError::from(source),
         other => StoreError::Schema(other.to_string()),
@@ -146,9 +145,9 @@ async fn migrated(database: &Database) -> Result<()> {
         let names: Vec<&str> = status.iter().filter(|one| which(one)).map(|one| one.name.as_str()).collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    if let Some(names) = names(migration::Status::is_in_the_way) {
+    if let Some(names) = names(migration::Status::is_incompatible) {
         return Err(StoreError::Schema(format!(
-            "a newer hostmatch removed from its tables what this version uses ({names}): use the newer version"
+            "a newer hostmatch has removed tables or columns that this version uses ({names}): use the newer version"
         )));
     }
     names(|one| !one.applied).map_or(Ok(()), |names| Err(StoreError::Behind(names)))
@@ -158,20 +157,20 @@ fn booking_refs(columns: &Columns, backend: DbBackend) -> Result<Vec<RefColumn>>
     let mut refs = Vec::new();
     let named = [Reference::CalcomV2BookingId, Reference::CalcomV2BookingUid, Reference::CalcomBookingId];
     for (column, is_required) in named.into_iter().zip([true, false, false]) {
-        let Some(there) = find(columns, column) else { continue };
+        let Some(found) = find(columns, column) else { continue };
         let name = column.as_str();
-        match there.key_kind(backend) {
+        match found.key_kind(backend) {
             Some(KeyKind::Integer) => refs.push(RefColumn { name, numeric: true, is_padded: false }),
             Some(KeyKind::Text) => {
-                let is_padded = matches!(there.data_type.as_str(), "char" | "bpchar");
+                let is_padded = matches!(found.data_type.as_str(), "char" | "bpchar");
                 refs.push(RefColumn { name, numeric: false, is_padded });
             }
             // An optional column whose type cannot hold a reference is ignored.
             Some(KeyKind::Uuid) | None if !is_required => {}
             Some(KeyKind::Uuid) | None => {
                 return Err(StoreError::Schema(format!(
-                    "appointments.{name} is {} and must be a text or an integer",
-                    there.full_type
+                    "appointments.{name} is {} and must be a string or an integer",
+                    found.full_type
                 )));
             }
         }

@@ -22,7 +22,7 @@ pub struct StaffAppointment {
     pub is_ours: bool,
 }
 
-/// An appointment that was handed over, and our row of it from before the hand-over.
+/// An appointment that was handed over, and our row of it before the hand-over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HandedOver {
     /// The appointment.
@@ -31,15 +31,18 @@ pub struct HandedOver {
     pub prior: Prior,
 }
 
-/// Returns the appointments that were handed over; an error if the column has another form.
+/// Returns the appointments that were handed over; an error if the column contains other JSON.
 pub fn handed_over(row: &Model) -> Result<Vec<HandedOver>> {
     serde_json::from_str(&row.appointments).map_err(|error| {
-        StoreError::Schema(format!("hostmatch_hand_overs.appointments of {}: {error}", row.id))
+        StoreError::Schema(format!(
+            "the column appointments of hostmatch_hand_overs, id {}, cannot be read: {error}",
+            row.id
+        ))
     })
 }
 
-/// Returns the appointments of this member of staff that start at `from_ms` or later, as far as hostmatch
-/// knows their start, ordered by id.
+/// Returns the appointments of this member of staff that start at `from_ms` or later, ordered by id. Leaves
+/// out those whose start hostmatch does not know.
 pub async fn appointments_of_staff(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -63,12 +66,12 @@ pub async fn appointments_of_staff(
         .into_tuple()
         .all(db)
         .await?;
-    let held = rows.into_iter().map(|(appointment, starts_ms, ours, now)| StaffAppointment {
+    let appointments = rows.into_iter().map(|(appointment, starts_ms, ours, now)| StaffAppointment {
         appointment,
         starts_ms,
         is_ours: ours == now,
     });
-    Ok(held.collect())
+    Ok(appointments.collect())
 }
 
 /// Counts the appointments of this member of staff whose start hostmatch does not know, because no event
@@ -89,12 +92,12 @@ pub async fn count_without_known_start(
     Ok(count.into_tuple().one(db).await?.unwrap_or(0))
 }
 
-/// Records a hand-over and returns its number.
+/// Records a hand-over and returns its id.
 pub async fn insert_hand_over(tx: &impl ConnectionTrait, row: ActiveModel) -> Result<i64> {
     Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
-/// Returns the hand-over with this number, if it belongs to these companies.
+/// Returns the hand-over with this id, if it belongs to these companies.
 pub async fn hand_over(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).filter(scope.condition(Column::CompanyId)).one(db).await?)
 }
@@ -113,6 +116,6 @@ pub async fn record_hand_over_undone(
         undone_ms: Set(Some(at_ms)),
         ..Default::default()
     };
-    let is_open = Column::Id.eq(id).and(Column::UndoneMs.is_null());
-    Ok(Entity::update_many().set(undone).filter(is_open).exec(tx).await?.rows_affected > 0)
+    let is_not_undone = Column::Id.eq(id).and(Column::UndoneMs.is_null());
+    Ok(Entity::update_many().set(undone).filter(is_not_undone).exec(tx).await?.rows_affected > 0)
 }

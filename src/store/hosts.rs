@@ -2,7 +2,7 @@
 //!
 //! Events for hosts that are already in the inbox keep arriving, and usually add only one more waiting
 //! appointment. A shared lock is enough for that: it excludes transactions that map the host, but not others
-//! that add a waiting appointment. A transaction that has more to change starts again with
+//! that add a waiting appointment. A transaction that has to change more starts again with
 //! [`HostLockMode::Exclusive`]. Locks of either mode are taken in key order, so that there is no deadlock.
 
 use std::collections::BTreeSet;
@@ -24,8 +24,8 @@ pub enum HostLockMode {
     Exclusive,
 }
 
-/// Locks these hosts until the transaction ends, in the requested mode or, if that is not enough,
-/// exclusively. Returns the mode.
+/// Locks these hosts until the transaction ends, in the requested mode or, if that does not suffice,
+/// exclusively. Returns the mode of the lock.
 pub(super) async fn lock(
     tx: &impl ConnectionTrait,
     backend: DbBackend,

@@ -1,15 +1,15 @@
-//! Records imports of mappings. The mappings themselves are decided like any others.
+//! Records imports of mappings. The mappings themselves are written like any other decision.
 
 use super::Scope;
 use super::entity::import::{ActiveModel, Column, Entity, Model};
 use super::prelude::*;
 
-/// Records the start of an import and returns its number.
+/// Records the start of an import and returns its id.
 pub async fn begin_import(tx: &impl ConnectionTrait, import: ActiveModel) -> Result<i64> {
     Ok(Entity::insert(import).exec(tx).await?.last_insert_id)
 }
 
-/// Records the progress of an import, and its end if `ended_ms` is given.
+/// Records the progress of an import, and its end if `ended_ms` is set.
 pub async fn record_import(
     tx: &impl ConnectionTrait,
     id: i64,
@@ -23,7 +23,7 @@ pub async fn record_import(
     Ok(())
 }
 
-/// Records that an import was undone. Only the first time counts.
+/// Records that an import was undone. A second call changes nothing.
 pub async fn record_import_undone(
     tx: &impl ConnectionTrait,
     id: i64,
@@ -37,8 +37,8 @@ pub async fn record_import_undone(
         undone_ms: Set(Some(at_ms)),
         ..Default::default()
     };
-    let is_open = Column::Id.eq(id).and(Column::UndoneMs.is_null());
-    Entity::update_many().set(undone).filter(is_open).exec(tx).await?;
+    let is_not_undone = Column::Id.eq(id).and(Column::UndoneMs.is_null());
+    Entity::update_many().set(undone).filter(is_not_undone).exec(tx).await?;
     Ok(())
 }
 
@@ -48,7 +48,7 @@ pub async fn imports(db: &impl ConnectionTrait, scope: &Scope, limit: u64) -> Re
     Ok(of_scope.order_by_desc(Column::Id).limit(limit).all(db).await?)
 }
 
-/// Returns the import with this number, if it belongs to these companies.
+/// Returns the import with this id, if it belongs to these companies.
 pub async fn import(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).filter(scope.condition(Column::CompanyId)).one(db).await?)
 }

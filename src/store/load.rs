@@ -1,29 +1,27 @@
 //! Reads everything that a batch needs: a fixed number of set-based statements, in the transaction that will
 //! write, locking the rows that its checks rely on.
 //!
-//! The first locks are those of hosts without a valid mapping, in key order. They are our own rows, so we
-//! wait for them. Only such hosts are locked, so that known hosts never make workers wait for each other.
-//! Under that lock the mappings are read again, and no appointment can start or stop waiting for the host.
-//! The waiting appointments are locked only if the host is about to be mapped: no strategy runs here, so the
-//! caller decides that between the two steps.
-//!
-//! For how hosts are locked, see [`super::hosts`].
-//!
-//! Then the appointments are locked. They are the gateway's rows: those that another session has locked are
-//! left for a later try, and once the others are locked the transaction no longer waits for locks (see
-//! [`set_nowait`]).
+//! 1. Hosts without a valid mapping are locked, in key order ([`super::hosts`]). The lock rows are our own, so
+//!    the transaction waits for them. Mapped hosts are not locked, so that workers do not wait for each other
+//!    on them. Under the lock the mappings are read again; no appointment can start or stop waiting for the
+//!    host.
+//! 2. The caller runs the strategies, and so determines which hosts are about to be mapped: only their waiting
+//!    appointments are loaded.
+//! 3. The appointments are locked. They are the gateway's rows: those that another session has locked are left
+//!    for a later try, and once the others are locked the transaction no longer waits for locks
+//!    ([`set_nowait`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::JoinType;
 
 use super::entity::{appointment, assignment, mapping};
-use super::find::{Found, Lookup};
+use super::find::{FoundAppointments, Lookup};
 use super::hosts::{self, HostLockMode};
 use super::mappings::M;
 use super::prelude::*;
 use super::row_reader::selected;
-use super::statement::{any_host, lock_free_ones, pad_in_list, set_nowait, values_of};
+use super::statement::{any_host, for_update_skip_locked, pad_in_list, set_nowait, values_of};
 use super::{GatewaySchema, StoreError, mappings, rows, staff};
 use crate::event::{
     AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Host, HostId, StaffId,
@@ -40,7 +38,7 @@ pub struct Batch {
     /// The locks that were taken.
     pub locked: Locked,
     purpose: Purpose,
-    found: Found,
+    found: FoundAppointments,
     /// The hosts without a valid mapping.
     unmapped: BTreeSet<HostKey>,
     appointments: BTreeSet<AppointmentId>,
@@ -49,7 +47,7 @@ pub struct Batch {
 /// The locks that a transaction has taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Locked {
-    /// Whether more appointments wait for one of the hosts than were read: the others have to be read later.
+    /// Whether more appointments wait for one of the hosts than were read; the rest has to be read later.
     pub more_waiting: bool,
     /// The mode in which the hosts without a valid mapping were locked.
     hosts: HostLockMode,
@@ -76,7 +74,7 @@ pub enum Purpose {
     /// To write the result: locks the hosts, and those appointments that no other session has locked.
     Write(HostLockMode),
     /// To write the result to our own tables only: our own rows are locked in place of the appointments, no
-    /// row of the gateway is locked, and no right to write there is needed.
+    /// row of the gateway is locked, and and no privilege to write there is needed.
     Observe,
     /// Only to read: nothing is locked, so that no session has to wait.
     ReadOnly,
@@ -92,7 +90,7 @@ pub async fn load_hosts(
 ) -> Result<Batch> {
     let events: Vec<&BookingEvent> = lookups.iter().map(|lookup| lookup.event).collect();
     let events = events.as_slice();
-    let found = Found::read(tx, schema, events).await?;
+    let found = FoundAppointments::read(tx, schema, events).await?;
     let targets: Vec<Vec<Target>> =
         lookups.iter().map(|one| one.event.bookings.iter().map(|b| found.target(one, b)).collect()).collect();
     let references = References::of(events, &targets, &found);
@@ -106,13 +104,13 @@ pub async fn load_hosts(
 
     let mut locked = Locked { more_waiting: false, hosts: HostLockMode::Exclusive };
     if !unmapped.is_empty() {
-        let wanted = match purpose {
-            Purpose::Write(wanted) => Some(wanted),
+        let mode = match purpose {
+            Purpose::Write(mode) => Some(mode),
             Purpose::Observe => Some(HostLockMode::Exclusive),
             Purpose::ReadOnly => None,
         };
-        if let Some(wanted) = wanted {
-            locked.hosts = hosts::lock(tx, schema.backend, &unmapped, wanted).await?;
+        if let Some(mode) = mode {
+            locked.hosts = hosts::lock(tx, schema.backend, &unmapped, mode).await?;
         }
         for key in &unmapped {
             loaded.directory.forget_mappings(*key);
@@ -165,8 +163,8 @@ impl Batch {
         loaded.appointments = appointments(tx, schema, &self.appointments, self.purpose).await?;
         self.locked.more_waiting = waiting.len() as u64 >= u64::from(limit)
             || waiting.iter().any(|id| !loaded.appointments.contains_key(id));
-        // If an appointment moved to another company between the two queries, the loaded rows do not fit, and
-        // the event is retried.
+        // If an appointment moved to another company between the two queries, the loaded rows belong to the
+        // old company, so the event is retried.
         let found = &self.found;
         loaded.appointments.retain(|id, now| found.company(*id).is_none_or(|then| then == now.company));
         loaded.events = rows::outcomes(tx, events).await?;
@@ -176,20 +174,20 @@ impl Batch {
     /// Returns whether each appointment of these targets was read. An appointment was not read if another
     /// session has locked it, or if it has just been deleted or moved to another company.
     pub fn is_complete(&self, targets: &[Target]) -> bool {
-        let is_there = |target: &Target| match target {
+        let was_read = |target: &Target| match target {
             Target::Found(id) => self.loaded.appointments.contains_key(id),
             Target::Missing | Target::Several | Target::NoCompany => true,
         };
-        targets.iter().all(is_there)
+        targets.iter().all(was_read)
     }
 }
 
 /// The alias of an assignment in statements with several tables.
 const A: &str = "a";
 
-/// Returns up to `limit` waiting appointments, each with its host, whose host has since been mapped by a
-/// match and by nothing else. (After a person's decision they are offered to that person instead.)
-pub async fn waiting(
+/// Returns up to `limit` waiting appointments whose host has since been mapped by a match, each with its
+/// host. (If a person mapped the host, the appointments are offered to that person instead.)
+pub async fn waiting_appointments(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
     limit: u32,
@@ -201,7 +199,7 @@ pub async fn waiting(
         .equals((a, Column::HostId))
         .and(Expr::col((M, mapping::Column::IsActive)).eq(true));
     // An appointment that has moved to another company no longer waits.
-    let is_still_there = Expr::col((ap, appointment::Column::Id))
+    let exists_in_company = Expr::col((ap, appointment::Column::Id))
         .equals((a, Column::AppointmentId))
         .and(Expr::col((ap, appointment::Column::CompanyId)).equals((a, Column::CompanyId)));
     let mut select = Query::select();
@@ -209,7 +207,7 @@ pub async fn waiting(
     select
         .from_as(assignment::Entity, a)
         .join_as(JoinType::InnerJoin, mapping::Entity, M, maps_the_host)
-        .join_as(JoinType::InnerJoin, appointment::Entity, ap, is_still_there);
+        .join_as(JoinType::InnerJoin, appointment::Entity, ap, exists_in_company);
     mappings::join_staff(&mut select);
     let source = || Expr::col((M, mapping::Column::MappingSource));
     select
@@ -225,11 +223,11 @@ pub async fn waiting(
         .order_by((a, Column::AppointmentId), Order::Asc)
         .limit(u64::from(limit));
     let rows = db.query_all(&select).await?;
-    let waits = |row| {
+    let read = |row| {
         let row = WaitingFor::read(row)?;
         Ok((row.appointment, HostKey::new(row.company, row.host)))
     };
-    rows.iter().map(waits).collect()
+    rows.iter().map(read).collect()
 }
 
 selected! {
@@ -241,8 +239,8 @@ selected! {
     }
 }
 
-/// Reads these [`waiting`] appointments for a plan that decides them again, except those that another session
-/// has locked.
+/// Reads these [`waiting_appointments`] appointments for a plan that decides them again, except those that
+/// another session has locked.
 pub async fn load_waiting(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -269,7 +267,7 @@ struct References {
 }
 
 impl References {
-    fn of(events: &[&BookingEvent], targets: &[Vec<Target>], found: &Found) -> Self {
+    fn of(events: &[&BookingEvent], targets: &[Vec<Target>], found: &FoundAppointments) -> Self {
         let mut references = Self::default();
         for (event, targets) in events.iter().zip(targets) {
             for (booking, target) in event.bookings.iter().zip(targets) {
@@ -289,10 +287,10 @@ impl References {
     }
 }
 
-/// Returns the lock for an appointment that must not itself be locked. Host 0 and companies below 0 do not
-/// exist. The number of these rows is bounded, because they are never deleted. Two appointments that share
-/// one wait for each other.
-fn stand_in(id: &AppointmentId) -> HostKey {
+/// Returns the host lock that is taken in place of an appointment, which is a row of the gateway: one of a
+/// host and a company that do not exist (host 0, companies below 0). These rows are never deleted, so their
+/// number is bounded: appointments may share one, and then wait for each other.
+fn substitute_lock(id: &AppointmentId) -> HostKey {
     HostKey::new(CompanyId(-1 - id.0.rem_euclid(1 << 16)), HostId(0))
 }
 
@@ -335,7 +333,8 @@ pub(super) async fn appointments(
         return Ok(appointments);
     }
     if purpose == Purpose::Observe {
-        hosts::lock(tx, schema.backend, &ids.iter().map(stand_in).collect(), HostLockMode::Exclusive).await?;
+        hosts::lock(tx, schema.backend, &ids.iter().map(substitute_lock).collect(), HostLockMode::Exclusive)
+            .await?;
     }
     let ids = pad_in_list(ids.iter().copied());
     let mut select = Query::select();
@@ -345,12 +344,12 @@ pub(super) async fn appointments(
         .and_where(Expr::col(appointment::Column::Id).is_in(ids.iter().copied()))
         .order_by(appointment::Column::Id, Order::Asc);
     if let Purpose::Write(_) = purpose {
-        lock_free_ones(&mut select, schema.backend);
+        for_update_skip_locked(&mut select, schema.backend);
     }
     let rows = tx.query_all(&select).await?;
     if purpose != Purpose::ReadOnly {
-        // This must not come earlier: without lock waits, MariaDB rolls back a transaction that skips a
-        // locked row.
+        // This must come after the locking read: without lock waits, MariaDB rolls back a transaction that
+        // skips a locked row.
         set_nowait(tx, schema.backend).await?;
     }
     for row in rows {

@@ -1,6 +1,6 @@
-//! Reads rows of `calcom_host_mappings`, with the data that is needed to judge them.
+//! Reads rows of `calcom_host_mappings`, with the data that decisions need.
 //!
-//! A gateway that writes to an adopted table leaves the company out. Such a row counts for the company of its
+//! A gateway that writes to an adopted table leaves the company out. Such a row belongs to the company of its
 //! member of staff, and no unique index prevents a second one for the same host. So rows are read in the
 //! order of their ids, and there may be several for a host.
 
@@ -59,18 +59,18 @@ pub(super) async fn all(
     for mut mapping in found {
         if let MappingRef::Row(id) = mapping.row {
             let last = audits.get(&id);
-            // The machine deactivated it only if the last audit says so. A row without an audit, or an
-            // inactive one whose last audit says something else, was changed without an audit: that counts as
-            // a person's decision.
-            let by_machine = last.is_some_and(|(_, machine_switched_off)| *machine_switched_off);
-            mapping.switched_off_by_person = !mapping.is_active && !by_machine;
+            // The program deactivated the mapping only if its last audit records that. An inactive mapping
+            // with another last audit, or with none, was deactivated without an audit: that counts as a
+            // person's decision.
+            let by_program = last.is_some_and(|(_, by_program)| *by_program);
+            mapping.switched_off_by_person = !mapping.is_active && !by_program;
         }
         for key in keys.iter().filter(|key| key.host == mapping.host) {
-            let here = mapping.made_for == key.company;
+            let is_own_company = mapping.made_for == key.company;
             mappings.push(Mapping {
                 company: key.company,
-                is_active: mapping.is_active && here,
-                switched_off_by_person: mapping.switched_off_by_person && here,
+                is_active: mapping.is_active && is_own_company,
+                switched_off_by_person: mapping.switched_off_by_person && is_own_company,
                 ..mapping.clone()
             });
         }
@@ -80,26 +80,26 @@ pub(super) async fn all(
 
 /// The row of a host's mapping after an insert.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Made {
+pub(super) struct InsertedMapping {
     /// `calcom_host_mappings.id`
     pub(super) row: i64,
-    /// Whether our own change inserted it. If not, another session inserted one in the meantime, and we do
-    /// not write an audit.
+    /// Whether our own change inserted it. If not, another session inserted one in the meantime, and audits
+    /// it.
     pub(super) is_ours: bool,
 }
 
-/// Reads the mappings that these changes were meant to insert, by host.
-pub(super) async fn made(
+/// Reads the mappings that these changes tried to insert, by host.
+pub(super) async fn read_inserted(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     changes: &[MappingChange],
-) -> Result<BTreeMap<HostKey, Made>> {
+) -> Result<BTreeMap<HostKey, InsertedMapping>> {
     let inserts = changes.iter().filter(|change| matches!(change.write, MappingWrite::Insert { .. }));
     let change_keys: BTreeMap<HostKey, String> =
         inserts.map(|change| (change.audit.key, change.audit.change_key.to_string())).collect();
-    let mut made = BTreeMap::new();
+    let mut inserted = BTreeMap::new();
     if change_keys.is_empty() {
-        return Ok(made);
+        return Ok(inserted);
     }
     let mut select = select_active(schema, &change_keys.keys().copied().collect());
     let text = if schema.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
@@ -112,13 +112,15 @@ pub(super) async fn made(
         };
         let metadata = row.try_get::<Option<String>>("", Column::Metadata.as_str())?;
         let is_ours = metadata.is_some_and(|metadata| metadata.contains(change_key));
-        match made.entry(key) {
-            Entry::Occupied(mut first) if is_ours => _ = first.insert(Made { row: row_id, is_ours }),
+        match inserted.entry(key) {
+            Entry::Occupied(mut first) if is_ours => {
+                _ = first.insert(InsertedMapping { row: row_id, is_ours })
+            }
             Entry::Occupied(_) => {}
-            Entry::Vacant(none) => _ = none.insert(Made { row: row_id, is_ours }),
+            Entry::Vacant(none) => _ = none.insert(InsertedMapping { row: row_id, is_ours }),
         }
     }
-    Ok(made)
+    Ok(inserted)
 }
 
 /// The aliases of a mapping and its member of staff.
@@ -180,7 +182,7 @@ fn select_active(schema: &GatewaySchema, keys: &BTreeSet<HostKey>) -> SelectStat
     select
 }
 
-/// Reads a row of [`select`]; none if it has no company.
+/// Reads a row of [`select`]; `None` if it has no company.
 fn read(row: &QueryResult) -> Result<Option<Mapping>> {
     let row = Row::read(row)?;
     let Some(company) = row.company else { return Ok(None) };
@@ -219,8 +221,8 @@ pub(super) async fn last_audits_of(
     Ok(newest.into_iter().map(|(company, host, id)| (HostKey::new(company, host), id.0)).collect())
 }
 
-/// Returns the newest audit row of each of these mappings: its id, and whether the machine deactivated the
-/// mapping with it.
+/// Returns the newest audit row of each of these mappings: its id, and whether it records that the
+/// program deactivated the mapping.
 pub(super) async fn last_audits(
     tx: &impl ConnectionTrait,
     rows: Vec<i64>,
@@ -244,9 +246,9 @@ pub(super) async fn last_audits(
         .all(tx)
         .await?;
     let audits = last.into_iter().map(|(mapping, id, actor, action)| {
-        let by_machine = actor.is_some_and(|actor| actor.is_own_process());
-        let switched_off = action.is_some_and(|action| action.known() == Some(AuditAction::Updated));
-        (mapping.0, (id.0, by_machine && switched_off))
+        let by_program = actor.is_some_and(|actor| actor.is_own_process());
+        let deactivated = action.is_some_and(|action| action.known() == Some(AuditAction::Updated));
+        (mapping.0, (id.0, by_program && deactivated))
     });
     Ok(audits.collect())
 }

@@ -42,7 +42,7 @@ mod hand_overs;
 mod scope;
 
 // Modules with a folder list their own exports.
-pub use backlog::{Unassigned, Waits, open_dead_letters, open_inbox, sum_waits, unassigned};
+pub use backlog::{Unassigned, WaitingCount, open_dead_letters, open_inbox, sum_waiting, unassigned};
 pub use clock::MappingClocks;
 pub(crate) use clock::{now_in_ms, postgres_zone};
 pub use commit::commit;
@@ -60,15 +60,15 @@ pub use hand_overs::{
 pub use hosts::HostLockMode;
 pub use imports::{begin_import, import, imports, record_import, record_import_undone};
 pub use inbox::*;
-pub use load::{Batch, Locked, Purpose, load_hosts, load_waiting, waiting};
+pub use load::{Batch, Locked, Purpose, load_hosts, load_waiting, waiting_appointments};
 pub use probe::probe;
 pub use read_only::{RecordedAppointment, directory_for, directory_of, observed, recorded_appointment};
 pub use repairs::*;
 pub use replays::*;
-pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, recorded};
+pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, newest_events};
 pub use retention::{purge_events, purge_payloads};
 pub use scope::Scope;
-pub use throughput::{ages_since, decided_last, outcomes_since};
+pub use throughput::{ages_since, last_decided_ms, outcomes_since};
 pub use values::{DbId, Document, Moment, bind_staff};
 pub(crate) use version::too_old;
 pub use workers::{Work, Worker, WorkerRow, purge_workers, record_heartbeat, remove_worker, workers};

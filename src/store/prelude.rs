@@ -1,4 +1,4 @@
-//! Imports that nearly every file here needs to build its statements, most of them from sea-orm.
+//! Imports that nearly every file of the store needs to build its statements, most of them from sea-orm.
 
 pub(super) use sea_orm::sea_query::{
     CaseStatement, Cond, Expr, ExprTrait as _, Order, Query, SelectStatement,

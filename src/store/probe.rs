@@ -31,17 +31,18 @@ pub async fn probe(database: &Database, schema: &GatewaySchema, mode: Mode) -> R
         if observes { load::Purpose::ReadOnly } else { load::Purpose::Write(HostLockMode::Exclusive) };
     load::appointments(&tx, schema, &[AppointmentId(UNUSED_ID)].into(), purpose).await?;
     if !observes {
-        touch(&tx, appointment::Column::CalcomHostId, appointment::Column::Id).await?;
-        touch(&tx, mapping::Column::MappingSource, mapping::Column::Id).await?;
+        check_update(&tx, appointment::Column::CalcomHostId, appointment::Column::Id).await?;
+        check_update(&tx, mapping::Column::MappingSource, mapping::Column::Id).await?;
     }
-    touch(&tx, event::Column::Outcome, event::Column::ReceivedMs).await?;
-    touch(&tx, inbox::Column::State, inbox::Column::CompanyId).await?;
+    check_update(&tx, event::Column::Outcome, event::Column::ReceivedMs).await?;
+    check_update(&tx, inbox::Column::State, inbox::Column::CompanyId).await?;
     tx.rollback().await?;
     Ok(())
 }
 
-/// Runs an UPDATE of this column that matches no row: the server checks the right without changing anything.
-async fn touch<C: ColumnTrait>(tx: &impl ConnectionTrait, column: C, key: C) -> Result<()> {
+/// Runs an UPDATE of this column that matches no row: the server checks the privilege without changing
+/// anything.
+async fn check_update<C: ColumnTrait>(tx: &impl ConnectionTrait, column: C, key: C) -> Result<()> {
     let mut update = Query::update();
     update
         .table(C::EntityName::default())

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::entity::assignment;
-use super::find::Found;
+use super::find::FoundAppointments;
 use super::prelude::*;
 use super::statement::values_of;
 use super::{GatewaySchema, mappings, rows, staff};
@@ -23,7 +23,8 @@ pub async fn directory_for(
     directory_of(tx, schema, &keys, &BTreeSet::from([company]), |_| true).await
 }
 
-/// Reads the same for several hosts, with the staff of these companies and those mappings that are `wanted`.
+/// Does the same as [`directory_for`] for several hosts, with the staff of these companies and those mappings
+/// that are `wanted`.
 pub async fn directory_of(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -43,7 +44,7 @@ pub async fn directory_of(
     Ok(directory)
 }
 
-/// The record of the appointment that a reference identifies.
+/// The appointment that a reference identifies, with our record of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedAppointment {
     /// The appointment.
@@ -53,18 +54,18 @@ pub struct RecordedAppointment {
     pub assignment: Option<Assignment>,
 }
 
-/// Returns the appointment that this reference identifies, with its record, or else the target that says why
-/// there is none.
+/// Returns the appointment that this reference identifies, with its record; if there is none, the target that
+/// explains why.
 pub async fn recorded_appointment(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     reference: &BookingRef,
 ) -> Result<Result<RecordedAppointment, Target>> {
-    let appointment = match Found::find_one(tx, schema, reference).await? {
+    let appointment = match FoundAppointments::find_one(tx, schema, reference).await? {
         Target::Found(id) => id,
         other => return Ok(Err(other)),
     };
-    let assignment = rows::with_bookings(tx, &[appointment]).await?.pop();
+    let assignment = rows::assignments_with_payload(tx, &[appointment]).await?.pop();
     Ok(Ok(RecordedAppointment { appointment, assignment }))
 }
 
@@ -82,7 +83,7 @@ pub async fn observed(
         .order_by_asc(Column::AppointmentId)
         .limit(limit);
     let ids: Vec<AppointmentId> = values_of(db, observed, Column::AppointmentId).await?;
-    let mut found = rows::with_bookings(db, &ids).await?;
+    let mut found = rows::assignments_with_payload(db, &ids).await?;
     found.sort_unstable_by_key(|assignment| assignment.appointment);
     Ok(found)
 }

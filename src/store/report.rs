@@ -32,7 +32,7 @@ pub struct Decided {
     pub appointment: AppointmentId,
     #[sea_orm(from_col = "company_id")]
     pub company: CompanyId,
-    /// Its newest host, if its id can be a Cal.com id.
+    /// The host in the newest event, if its id can be a Cal.com id.
     #[sea_orm(from_col = "host_id")]
     pub host: Option<HostId>,
     /// The member of staff that the decision found.
@@ -41,14 +41,14 @@ pub struct Decided {
     /// The member of staff whom we last assigned.
     #[sea_orm(from_col = "staff_id")]
     pub ours: Option<StaffId>,
-    /// `appointments.staff_id` now.
+    /// The current value of `appointments.staff_id`.
     #[sea_orm(from_expr = "appointment::Column::StaffId.into_expr()")]
     pub now: Option<StaffId>,
     pub strategy: Option<String>,
     pub confidence: Option<Confidence>,
     /// The outcome, as stored.
     #[sea_orm(from_col = "outcome")]
-    outcome_word: String,
+    stored_outcome: String,
     /// Why a person is needed.
     #[sea_orm(from_col = "reason")]
     pub review: Option<String>,
@@ -61,7 +61,7 @@ pub struct Decided {
 impl Decided {
     /// Returns the outcome; `None` if this program does not know it.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.outcome_word.parse().ok()
+        self.stored_outcome.parse().ok()
     }
 }
 
@@ -91,14 +91,15 @@ pub async fn decided(
 }
 
 /// Returns the newest event with a host for each of these decisions. It leaves out decisions without such an
-/// event, and those whose booking is no longer kept.
-pub async fn recorded(
+/// event, and those whose payload is no longer kept.
+pub async fn newest_events(
     db: &impl ConnectionTrait,
     decisions: &[Decided],
 ) -> Result<BTreeMap<AppointmentId, BookingEvent>> {
     let ids: Vec<AppointmentId> = decisions.iter().map(|one| one.appointment).collect();
-    let kept = rows::with_bookings(db, &ids).await?.into_iter().filter(|it| it.payload.is_some());
-    Ok(kept.filter_map(|it| Some((it.appointment, it.newest_event()?))).collect())
+    let with_payload =
+        rows::assignments_with_payload(db, &ids).await?.into_iter().filter(|it| it.payload.is_some());
+    Ok(with_payload.filter_map(|it| Some((it.appointment, it.newest_event()?))).collect())
 }
 
 /// Counts new mappings by day (as in the audit trail) and action: `auto_matched` by matching, `created` by a
@@ -113,14 +114,14 @@ pub async fn new_mappings(
     use mapping_audit::Column;
     let text = if schema.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
     let day = || Func::cust("SUBSTR").arg(Expr::col(Column::ChangedAt).cast_as(text)).arg(1).arg(10);
-    let made = [AuditAction::AutoMatched, AuditAction::Created].map(AuditAction::as_str);
+    let new = [AuditAction::AutoMatched, AuditAction::Created].map(AuditAction::as_str);
     let select = mapping_audit::Entity::find()
         .select_only()
         .column_as(Expr::expr(day()), DAY)
         .column(Column::Action)
         .column_as(Expr::col(Asterisk).count(), "mappings")
         .filter(scope.condition(Column::CompanyId))
-        .filter(Column::Action.is_in(made))
+        .filter(Column::Action.is_in(new))
         .filter(Expr::expr(day()).gte(first_day))
         .filter(Expr::expr(day()).lte(last_day))
         .group_by(Expr::col(DAY))

@@ -1,5 +1,5 @@
-//! Deletes rows at the end of their retention, in small steps that lock few rows. It stops when a step
-//! removes nothing, so that rows that cannot be removed are not retried endlessly.
+//! Deletes rows at the end of their retention, in small steps that lock few rows. A purge ends when a step
+//! removes nothing: otherwise it would retry rows that cannot be removed without end.
 
 use sea_orm::{EntityTrait, Select, TryGetable};
 
@@ -9,23 +9,23 @@ use super::prelude::*;
 use super::statement::values_of;
 use crate::event::AppointmentId;
 
-/// The number of rows per step.
+/// The number of rows per statement.
 const STEP: u64 = 500;
 
-/// Removes the bookings kept with assignments that were decided before `before_ms`, and returns how many.
+/// Removes the payloads of assignments that were decided before `before_ms`, and returns how many.
 /// After an error, the completed steps remain.
 pub async fn purge_payloads(database: &Database, before_ms: i64) -> Result<u64> {
     use assignment::Column;
     let old = Column::DecidedMs.lt(before_ms).and(Column::Payload.is_not_null());
     let oldest = assignment::Entity::find().filter(old.clone()).order_by_asc(Column::DecidedMs).limit(STEP);
-    let forget = |ids: Vec<AppointmentId>| {
+    let clear = |ids: Vec<AppointmentId>| {
         let update = assignment::Entity::update_many()
             .col_expr(Column::Payload, Expr::val(Option::<String>::None))
             .filter(Column::AppointmentId.is_in(ids))
             .filter(old.clone());
         database.with_deadline(async { Ok(update.exec(database.connection()).await?.rows_affected) })
     };
-    in_steps(database, oldest, Column::AppointmentId, forget).await
+    in_steps(database, oldest, Column::AppointmentId, clear).await
 }
 
 /// Deletes the rows of events that were decided before `before_ms`, and returns how many. After an error, the
@@ -40,8 +40,8 @@ pub async fn purge_events(database: &Database, before_ms: i64) -> Result<u64> {
     .await
 }
 
-/// Removes these rows step by step, until none is left or `remove`, which gets their keys, removes none of
-/// them. `rows` selects one step. Returns the number of removed rows.
+/// Removes rows step by step: `rows` selects the rows of one step, and `remove` gets their keys and returns
+/// how many it removed. Ends when no row is left, or a step removes none. Returns the number of removed rows.
 pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = Result<u64>>>(
     database: &Database,
     rows: Select<E>,
@@ -62,8 +62,8 @@ pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = R
     }
 }
 
-/// Deletes these rows and returns how many.
-pub(super) async fn delete<E: EntityTrait>(database: &Database, these: Expr) -> Result<u64> {
-    let delete = E::delete_many().filter(these);
+/// Deletes the rows that meet this condition, and returns how many.
+pub(super) async fn delete<E: EntityTrait>(database: &Database, condition: Expr) -> Result<u64> {
+    let delete = E::delete_many().filter(condition);
     database.with_deadline(async { Ok(delete.exec(database.connection()).await?.rows_affected) }).await
 }

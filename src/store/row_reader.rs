@@ -1,7 +1,7 @@
 //! Declares what a SELECT selects and how its rows are read in one place, so that the columns and their order
 //! cannot differ between the two.
 //!
-//! Rows are read in the order of the selection. Every event needs several rows, and finding each value by its
+//! Rows are read in the order of the selection. An event needs several rows, and finding a value by its
 //! column's name costs more than reading it.
 
 use sea_orm::sea_query::{Expr, IntoIden, SelectExpr};
@@ -64,8 +64,8 @@ macro_rules! selected {
 
             /// Reads a row of what was selected.
             fn read(row: &sea_orm::QueryResult) -> Result<Self, sea_orm::DbErr> {
-                let mut cells = $crate::store::row_reader::RowReader::of(row);
-                Ok(Self { $($field: { let cell = cells.next()?; $(let cell = $convert(cell);)? cell }),+ })
+                let mut reader = $crate::store::row_reader::RowReader::of(row);
+                Ok(Self { $($field: { let value = reader.next()?; $(let value = $convert(value);)? value }),+ })
             }
         }
     };
@@ -80,14 +80,14 @@ mod tests {
     use super::RowReader;
 
     #[tokio::test]
-    async fn cells_are_read_in_order_and_an_error_names_the_column() {
+    async fn values_are_read_in_order_and_an_error_names_the_column() {
         let db = Database::connect("sqlite::memory:").await.unwrap();
         let select = Statement::from_string(DbBackend::Sqlite, "SELECT 7 AS id, 'Mara' AS is_active");
         let row = db.query_one_raw(select).await.unwrap().unwrap();
-        let mut cells = RowReader::of(&row);
-        assert_eq!(cells.next::<i64>().unwrap(), 7);
-        let error = cells.next::<i64>().unwrap_err().to_string();
+        let mut reader = RowReader::of(&row);
+        assert_eq!(reader.next::<i64>().unwrap(), 7);
+        let error = reader.next::<i64>().unwrap_err().to_string();
         assert!(error.contains("is_active"), "{error}");
-        assert!(cells.next::<i64>().is_err(), "there are no more");
+        assert!(reader.next::<i64>().is_err(), "the row has only two values");
     }
 }

@@ -49,8 +49,8 @@ pub(super) async fn assignments(tx: &impl ConnectionTrait, ids: &[AppointmentId]
     rows.iter().map(|row| Ok(assignment(Decided::read(row)?))).collect()
 }
 
-/// Reads the same with the bookings, as long as these are kept.
-pub(super) async fn with_bookings(
+/// Does the same as [`assignments`], but with the payloads, as long as these are kept.
+pub(super) async fn assignments_with_payload(
     tx: &impl ConnectionTrait,
     ids: &[AppointmentId],
 ) -> Result<Vec<Assignment>> {
@@ -115,7 +115,8 @@ pub(super) async fn inbox(
 
 pub(super) fn inbox_row(row: inbox::Model) -> InboxRow {
     let state = row.state.parse().unwrap_or(InboxState::Open);
-    let over = row.ignored_until_ms.filter(|until| state == InboxState::Ignored && *until <= now_ms());
+    let ignore_ended_ms =
+        row.ignored_until_ms.filter(|until| state == InboxState::Ignored && *until <= now_ms());
     let host = Host {
         id: Some(row.host_id),
         name: row.name,
@@ -133,8 +134,8 @@ pub(super) fn inbox_row(row: inbox::Model) -> InboxRow {
         last_seen_ms: row.last_seen_ms,
         review: row.kind.parse().ok(),
         suggestions: serde_json::from_str(&row.suggestions).unwrap_or_default(),
-        state: if over.is_some() { InboxState::Open } else { state },
-        state_changed_ms: over.unwrap_or(row.state_changed_ms),
+        state: if ignore_ended_ms.is_some() { InboxState::Open } else { state },
+        state_changed_ms: ignore_ended_ms.unwrap_or(row.state_changed_ms),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Limits queries to the companies that a person may see and change. The limit is part of each query's WHERE
-//! clause, never a filter over its result.
+//! Limits queries to the companies that the caller may see and change. The limit is part of each query's
+//! WHERE clause, never a filter over its result.
 
 use sea_orm::ColumnTrait;
 use sea_orm::sea_query::Condition;
@@ -12,12 +12,12 @@ use crate::event::CompanyId;
 pub enum Scope {
     /// Every company, and rows that belong to none.
     All,
-    /// Only these.
+    /// The rows of these companies only.
     Companies(Vec<CompanyId>),
 }
 
 impl Scope {
-    /// Returns the scope of one company, or of all if none is given.
+    /// Returns the scope of this company; of all companies for `None`.
     pub fn of(company: Option<CompanyId>) -> Self {
         company.map_or(Self::All, |company| Self::Companies(vec![company]))
     }

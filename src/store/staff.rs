@@ -26,8 +26,8 @@ fn optional(exists: bool, column: Column) -> Expr {
     if exists { Expr::col(column) } else { Expr::null() }
 }
 
-/// Returns the staff of these companies that is active and not deleted, ordered by id. A company without
-/// staff has an empty list.
+/// Returns the active staff of these companies who are not deleted, ordered by id. A company without staff
+/// has an empty list.
 pub(super) async fn active(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -50,11 +50,11 @@ pub(super) async fn active(
     select.order_by(Column::Id, Order::Asc);
     for row in tx.query_all(&select).await? {
         let row = Member::read(&row)?;
-        let parted = match (row.first_name, row.last_name) {
+        let full_name = match (row.first_name, row.last_name) {
             (Some(first), Some(last)) => Some(first + " " + &last),
             (first, last) => first.or(last),
         };
-        let name = row.name.or(parted).unwrap_or_default();
+        let name = row.name.or(full_name).unwrap_or_default();
         let member = Staff { id: row.id, name, email: row.email };
         rosters.entry(row.company).or_default().push(member);
     }

@@ -11,7 +11,7 @@ use crate::matching::HostKey;
 /// The maximum number of rows in one INSERT or UPDATE: far below every engine's limit on bound values.
 const MAX_CHUNK: usize = 256;
 
-/// From this count on, only multiples of it are used.
+/// Chunks of this many rows or more have a multiple of it.
 const CHUNK_STEP: usize = 32;
 
 /// Splits rows into the chunks of one INSERT or UPDATE each, in order. A chunk has a multiple of
@@ -28,21 +28,23 @@ pub(super) fn chunk_rows<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// Repeats the last value of an `IN (…)` until their count is one of those of [`chunk_rows`], for the same
-/// reason.
+/// Repeats the last value of an `IN (…)` list until its length is a multiple of [`CHUNK_STEP`] or a power of
+/// two, so that there are few different statement texts, as in [`chunk_rows`].
 pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut values: Vec<T> = values.into_iter().collect();
     if let Some(last) = values.last().cloned() {
         let all = values.len();
-        let few_texts = (CHUNK_STEP..=MAX_CHUNK).contains(&all);
-        values
-            .resize(if few_texts { all.next_multiple_of(CHUNK_STEP) } else { all.next_power_of_two() }, last);
+        let has_step_size = (CHUNK_STEP..=MAX_CHUNK).contains(&all);
+        values.resize(
+            if has_step_size { all.next_multiple_of(CHUNK_STEP) } else { all.next_power_of_two() },
+            last,
+        );
     }
     values
 }
 
 /// Returns the first value of a query's first row; `None` without a row.
-pub(super) async fn value<T: TryGetable>(
+pub(super) async fn first_value<T: TryGetable>(
     db: &impl ConnectionTrait,
     sql: impl Into<String>,
 ) -> Result<Option<T>> {
@@ -59,12 +61,12 @@ pub(super) async fn values_of<E: EntityTrait, T: TryGetable, C: FromIterator<T>>
     Ok(rows.select_only().column(column).into_tuple::<T>().all(db).await?.into_iter().collect())
 }
 
-/// Escapes a text for LIKE, with `!` as the escape character.
+/// Escapes a string for LIKE, with `!` as the escape character.
 pub(super) fn like_literal(text: &str) -> String {
     text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 
-/// Builds a condition for rows of any of these hosts, by these columns of a table.
+/// Builds the condition that a row, by these columns of its table, belongs to one of these hosts.
 pub(super) fn any_host(
     company: impl IntoColumnRef,
     host: impl IntoColumnRef,
@@ -93,10 +95,10 @@ pub(super) fn insert<E: EntityTrait, const N: usize>(
     insert
 }
 
-/// Makes a SELECT lock its rows until the transaction ends, and skip rows that another session has locked.
-/// PostgreSQL's weaker lock still allows others to insert rows that reference them; SQLite's transaction
-/// already has the whole file.
-pub(super) fn lock_free_ones(select: &mut SelectStatement, backend: DbBackend) {
+/// Makes a SELECT lock its rows until the transaction ends, and skip rows that another session has locked. On
+/// PostgreSQL the lock is a weaker one, under which others can still insert rows that reference these. On
+/// SQLite the transaction has already locked the whole file.
+pub(super) fn for_update_skip_locked(select: &mut SelectStatement, backend: DbBackend) {
     let strength = if backend == DbBackend::Postgres { LockType::NoKeyUpdate } else { LockType::Update };
     select.lock_with_behavior(strength, LockBehavior::SkipLocked);
 }
@@ -108,15 +110,15 @@ pub(super) fn lock_free_ones(select: &mut SelectStatement, backend: DbBackend) {
 /// gateway's. A session that holds such a row but never waits cannot be part of a deadlock.
 pub(super) async fn set_nowait(tx: &impl ConnectionTrait, backend: DbBackend) -> Result<()> {
     let sql = match backend {
-        // This lasts until the connection is next taken from the pool. The shortest wait is 0 on MariaDB, but
-        // one second on MySQL.
+        // The setting lasts until the connection is next taken from the pool. The shortest wait is 0 on
+        // MariaDB, but one second on MySQL.
         DbBackend::MySql => {
             "SET SESSION lock_wait_timeout = 1 \
              /*M! , SESSION lock_wait_timeout = 0, SESSION innodb_lock_wait_timeout = 0 */ \
              /*!80000 , SESSION innodb_lock_wait_timeout = 1 */"
         }
-        // This lasts until the transaction ends; 0 would mean no limit. It is far below any deadlock_timeout
-        // in use.
+        // The setting lasts until the transaction ends; 0 would mean no limit. 2 ms is far below any
+        // deadlock_timeout in use.
         DbBackend::Postgres => "SET LOCAL lock_timeout = '2ms'",
         _ => return Ok(()),
     };
@@ -146,12 +148,12 @@ pub(super) fn upsert<E: EntityTrait, const N: usize>(
     let entity = E::default();
     let table = entity.table_name();
     let (mut names, mut set) = (String::new(), String::new());
-    for (column, _, then) in rows.first().into_iter().flatten() {
+    for (column, _, on_existing) in rows.first().into_iter().flatten() {
         let column = column.as_str();
         names.push_str(if names.is_empty() { "" } else { ", " });
         names.push_str(column);
         let new = if is_mysql { format!("VALUES({column})") } else { format!("excluded.{column}") };
-        let new = match then {
+        let new = match on_existing {
             OnExisting::Keep => continue,
             OnExisting::Update => new,
             OnExisting::Fill => format!("COALESCE({new}, {table}.{column})"),
@@ -191,14 +193,14 @@ mod tests {
     use super::{chunk_rows, pad_in_list};
 
     #[test]
-    fn lists_repeat_their_last_value() {
+    fn in_lists_are_padded_with_their_last_value() {
         let sizes = [0, 1, 3, 31, 32, 33, 200, 256, 257];
         assert_eq!(sizes.map(|count| pad_in_list(0..count).len()), [0, 1, 4, 32, 32, 64, 224, 256, 512]);
         assert_eq!(pad_in_list([1, 2, 3]), [1, 2, 3, 3]);
     }
 
     #[test]
-    fn a_handful_of_texts_is_enough_for_any_number_of_rows_and_no_row_is_left_out() {
+    fn chunks_have_few_different_sizes_and_contain_every_row() {
         let mut sizes = BTreeSet::new();
         for count in 0..1_000_u32 {
             let rows: Vec<u32> = (0..count).collect();

@@ -1,5 +1,5 @@
-//! Counts recently decided events by outcome, and reads their ages, for reports to people. Reads by an index,
-//! and only as far back as requested.
+//! Counts recently decided events by outcome, and reads their ages, for `hostmatch status`. The queries use
+//! an index, and read only as far back as requested.
 
 use std::collections::BTreeMap;
 
@@ -42,12 +42,12 @@ pub async fn outcomes_since<const N: usize>(
 
 /// Returns the ages in ms that events had when they were decided: measured from when they were published if
 /// that is known (`x-hostmatch-first-seen`), otherwise from when a worker first received them. Covers the
-/// last `most` events that were decided at `since_ms` or later, without dead letters.
+/// last `limit` events that were decided at `since_ms` or later, without dead letters.
 pub async fn ages_since(
     db: &impl ConnectionTrait,
     scope: &Scope,
     since_ms: i64,
-    most: u64,
+    limit: u64,
 ) -> Result<Vec<i64>> {
     let select = Entity::find()
         .select_only()
@@ -56,13 +56,13 @@ pub async fn ages_since(
         .filter(Column::DecidedMs.gte(since_ms))
         .filter(Column::Outcome.ne(DEAD_LETTER))
         .order_by_desc(Column::DecidedMs)
-        .limit(most);
+        .limit(limit);
     let rows: Vec<(i64, i64)> = select.into_tuple().all(db).await?;
     Ok(rows.into_iter().map(|(decided_ms, received_ms)| Ord::max(decided_ms - received_ms, 0)).collect())
 }
 
 /// Returns the time at which an event of any company was last decided, in ms since 1970.
-pub async fn decided_last(db: &impl ConnectionTrait) -> Result<Option<i64>> {
+pub async fn last_decided_ms(db: &impl ConnectionTrait) -> Result<Option<i64>> {
     let last = Entity::find().select_only().column(Column::DecidedMs).order_by_desc(Column::DecidedMs);
     Ok(last.limit(1).into_tuple().one(db).await?)
 }

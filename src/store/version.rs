@@ -4,7 +4,7 @@
 use sea_orm::DbBackend;
 
 use super::error::Result;
-use super::statement::value;
+use super::statement::first_value;
 use super::{Database, StoreError};
 
 /// Refuses a server that cannot run our transactions.
@@ -15,7 +15,8 @@ pub(super) async fn check(database: &Database) -> Result<()> {
     if database.backend() != DbBackend::MySql {
         return Ok(());
     }
-    let version: Option<String> = value(database.connection(), "SELECT CAST(VERSION() AS CHAR)").await?;
+    let version: Option<String> =
+        first_value(database.connection(), "SELECT CAST(VERSION() AS CHAR)").await?;
     version.as_deref().and_then(too_old).map_or(Ok(()), |why| Err(StoreError::Schema(why)))
 }
 
@@ -29,7 +30,7 @@ pub(crate) fn too_old(version: &str) -> Option<String> {
     (found < oldest).then(|| {
         format!(
             "the database server is {product} {}.{}.{}, and hostmatch needs {product} {}.{}.{} or newer: older \
-             ones cannot skip locked rows (SELECT … FOR UPDATE SKIP LOCKED)",
+             versions cannot skip locked rows (SELECT … FOR UPDATE SKIP LOCKED)",
             found.0, found.1, found.2, oldest.0, oldest.1, oldest.2
         )
     })

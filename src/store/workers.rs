@@ -14,13 +14,13 @@ use super::prelude::*;
 use super::statement::insert;
 use super::{Database, DbId};
 
-/// The column name of the database's current time next to a worker's columns.
+/// The alias of the database's current time in the query for workers.
 const NOW_MS: &str = "now_ms";
 
 /// The maximum number of rows to read: far more than there are workers.
 const MAX_ROWS: u64 = 500;
 
-/// Workers send a heartbeat every 10 s; a worker that has missed four counts as gone.
+/// Workers send a heartbeat every 10 s; a worker without one for this long counts as gone.
 const GONE_AFTER_SECONDS: u64 = 45;
 
 /// The properties of a worker that do not change while it runs.
@@ -64,7 +64,7 @@ pub struct WorkerRow {
     /// The worker.
     #[serde(flatten)]
     pub worker: Worker,
-    /// Whether its heartbeats stopped some time ago, although it has not deregistered.
+    /// Whether its heartbeats have stopped, although it has not deregistered.
     pub gone: bool,
     /// How many seconds ago it started.
     pub up_seconds: u64,
@@ -80,15 +80,15 @@ pub async fn record_heartbeat(database: &Database, worker: &Worker, up: Duration
     let now = || Expr::cust(now_in_ms(database.backend()));
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let ago = |seconds: u64| now().sub(count(seconds).saturating_mul(1000));
-    let cut = |text: &str, most| text.chars().take(most).collect::<String>();
+    let truncate = |text: &str, length| text.chars().take(length).collect::<String>();
     let settled = work.settled_seconds.map_or_else(|| Expr::from(Option::<i64>::None), ago);
     let row: [(Column, Expr); 14] = [
         (Column::Id, worker.id.to_string().into()),
-        (Column::Host, cut(&worker.host, 255).into()),
+        (Column::Host, truncate(&worker.host, 255).into()),
         (Column::Pid, i64::from(worker.pid).into()),
         (Column::Role, worker.role.as_str().into()),
-        (Column::Version, cut(&worker.version, 64).into()),
-        (Column::Revision, worker.revision.as_deref().map(|revision| cut(revision, 64)).into()),
+        (Column::Version, truncate(&worker.version, 64).into()),
+        (Column::Revision, worker.revision.as_deref().map(|revision| truncate(revision, 64)).into()),
         (Column::Mode, worker.mode.as_str().into()),
         (Column::Pipelines, i32::try_from(worker.pipelines).unwrap_or(i32::MAX).into()),
         (Column::StartedMs, ago(up.as_secs())),
@@ -105,7 +105,7 @@ pub async fn record_heartbeat(database: &Database, worker: &Worker, up: Duration
     Ok(())
 }
 
-/// Deletes the row of a worker that stopped.
+/// Deletes the row of a worker that has stopped.
 pub async fn remove_worker(db: &impl ConnectionTrait, id: Uuid) -> Result<()> {
     Entity::delete_many().filter(Column::Id.eq(id.to_string())).exec(db).await?;
     Ok(())

@@ -15,8 +15,8 @@ use crate::queue::{Level, QueueError, QueueRole};
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{
-    InboxKind, Scope, StoreError, StoreErrorKind, Unassigned, Waits, open_dead_letters, open_inbox,
-    sum_waits, unassigned,
+    InboxKind, Scope, StoreError, StoreErrorKind, Unassigned, WaitingCount, open_dead_letters, open_inbox,
+    sum_waiting, unassigned,
 };
 use crate::telemetry::metrics::Kind::Gauge;
 use crate::telemetry::metrics::Values::{Closed, Few};
@@ -59,7 +59,7 @@ series! {
 /// The dead letters, inbox items and bookings that wait for an operator.
 struct Backlogs {
     letters: i64,
-    inbox: BTreeMap<InboxKind, Waits>,
+    inbox: BTreeMap<InboxKind, WaitingCount>,
     unassigned: Unassigned,
 }
 
@@ -117,7 +117,7 @@ impl Sampler {
         let db = database.connection();
         let reads = async {
             Ok(Backlogs {
-                letters: sum_waits(open_dead_letters(db, &Scope::All).await?.values()).count,
+                letters: sum_waiting(open_dead_letters(db, &Scope::All).await?.values()).count,
                 inbox: open_inbox(db, &Scope::All, now_ms).await?,
                 unassigned: unassigned(db, &Scope::All, now_ms).await?,
             })
@@ -160,7 +160,7 @@ impl Sampler {
         for (kind, waits) in inbox {
             self.inbox.set([kind.as_str()], float(waits.count));
         }
-        let oldest_ms = sum_waits(inbox.values()).oldest_ms;
+        let oldest_ms = sum_waiting(inbox.values()).oldest_ms;
         let age_ms = oldest_ms.map_or(0, |since| (now_ms() - since).max(0));
         self.inbox_age.set([], float(age_ms) / 1000.0);
         let Unassigned { day, week, all, .. } = *unassigned;

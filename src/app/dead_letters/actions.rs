@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::app::{AppContext, AppError};
 use crate::store::{
     ActionResult, DeadLetterFilter, LetterAction, LetterState, NewLetterAction, RefusedLetter,
-    act_on_letters, dead_letter_ids, groups, record_note,
+    dead_letter_ids, groups, perform_letter_action, record_note,
 };
 
 /// The result for each letter.
@@ -32,7 +32,7 @@ pub(crate) async fn preview(
     action: LetterAction,
     filter: &DeadLetterFilter,
 ) -> Result<Vec<i64>, AppError> {
-    let required_state = action.change().map(|(from, _)| from);
+    let required_state = action.state_change().map(|(from, _)| from);
     let chosen = DeadLetterFilter { state: required_state, ..filter.clone() };
     let ids = dead_letter_ids(&context.database, &context.scope, &chosen);
     let mut ids = context.with_deadline(ids).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn change_state(
         ..NewLetterAction::new(action, context.author.as_str())
     };
     let ActionResult { done, refused } =
-        act_on_letters(&context.database, &context.scope, ids, &record).await?;
+        perform_letter_action(&context.database, &context.scope, ids, &record).await?;
     Ok(StateChangeView { done: [(past_participle(action), done)].into(), refused })
 }
 

@@ -12,8 +12,8 @@ use crate::matching::{HostKey, Outcome, Reason};
 use crate::queue::header;
 use crate::runtime::clock::rfc3339;
 use crate::store::{
-    DeadLetter, FAILED, LetterAction, LetterState, NewLetterAction, RecordedLetterAction, act_on_letters,
-    dead_letter, letter_actions,
+    DeadLetter, FAILED, LetterAction, LetterState, NewLetterAction, RecordedLetterAction, dead_letter,
+    letter_actions, perform_letter_action,
 };
 
 /// A dead letter. `docs/commands.md` describes it: its JSON is a contract.
@@ -79,7 +79,7 @@ pub(crate) async fn show(context: &AppContext, id: i64, reveal: bool) -> Result<
     let letter = found.ok_or_else(|| AppError::NotFound(format!("dead letter {id}")))?;
     if reveal {
         let action = NewLetterAction::new(LetterAction::Reveal, context.author.as_str());
-        act_on_letters(database, &context.scope, &[id], &action).await?;
+        perform_letter_action(database, &context.scope, &[id], &action).await?;
     }
     let actions =
         context.with_deadline(letter_actions(database, Some((id, &letter.fingerprint)), None)).await?;

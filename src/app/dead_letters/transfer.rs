@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::app::{AppContext, AppError};
 use crate::store::{
-    DeadLetter, DeadLetterFilter, LetterAction, NewDeadLetter, NewLetterAction, Scope, act_on_letters,
-    dead_letter_ids, dead_letters_of, insert_dead_letters, record_note,
+    DeadLetter, DeadLetterFilter, LetterAction, NewDeadLetter, NewLetterAction, Scope, dead_letter_ids,
+    dead_letters_of, insert_dead_letters, perform_letter_action, record_note,
 };
 
 /// The number of letters read or written at a time. Each may have the maximum size of a message.
@@ -27,7 +27,7 @@ pub(crate) async fn export<E: From<AppError>>(
         chosen: Some(filter.to_json(scope)),
         ..NewLetterAction::new(LetterAction::Export, context.author.as_str())
     };
-    act_on_letters(database, scope, &ids, &action).await.map_err(AppError::from)?;
+    perform_letter_action(database, scope, &ids, &action).await.map_err(AppError::from)?;
     for chunk in ids.chunks(CHUNK) {
         let rows = context.with_deadline(dead_letters_of(database, scope, chunk)).await;
         for row in rows.map_err(AppError::from)? {

@@ -6,7 +6,7 @@ use super::sheet::{Form, Writer};
 use super::{COLUMNS, MORE_COLUMNS};
 use crate::app::{AppContext, AppError};
 use crate::matching::InboxState;
-use crate::store::{InboxFilter, MappingFilter, inbox_entries, list_mappings};
+use crate::store::{InboxFilter, MappingFilter, inbox_hosts, list_mappings};
 
 const PAGE_ROWS: u64 = 1000;
 
@@ -55,7 +55,7 @@ pub(crate) async fn template(
     let mut sheet = Writer::new(out, form, &columns)?;
     let mut skip = 0;
     loop {
-        let page = inbox_entries(context.connection(), &context.scope, &filter, (skip, PAGE_ROWS));
+        let page = inbox_hosts(context.connection(), &context.scope, &filter, (skip, PAGE_ROWS));
         let page = context.with_deadline(page).await?;
         if page.is_empty() {
             return Ok(sheet.end()?);

@@ -92,7 +92,7 @@ async fn process_part(
     // An appointment that was not read is locked by another session, or was deleted.
     let missing: BTreeSet<AppointmentId> =
         items.iter().map(|item| item.appointment).filter(|id| !read.contains(id)).collect();
-    let existing = store::still_there(tx, &missing).await?;
+    let existing = store::existing_appointments(tx, &missing).await?;
     let state_if_deleted = if is_undo { ItemState::Kept } else { ItemState::Left };
     for item in items.iter_mut().filter(|item| missing.contains(&item.appointment)) {
         if !existing.contains(&item.appointment) {
@@ -169,7 +169,7 @@ async fn restore(
     items: &mut [RepairItem],
 ) -> Result<Changed, StoreError> {
     let ids = items.iter().map(|item| item.appointment).collect();
-    let appointments = store::free_appointments(tx, schema, &ids).await?;
+    let appointments = store::lock_appointments(tx, schema, &ids).await?;
     let mut changes = ChangeSet::default();
     for item in items.iter_mut() {
         let Some(appointment) = appointments.get(&item.appointment) else { continue };

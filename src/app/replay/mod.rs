@@ -28,7 +28,7 @@ use crate::store::entity::replay::Model;
 pub(crate) use crate::store::{FAILED, LEFT, LOST, REFUSED, ReplayStart, ReplayTerms};
 use crate::store::{
     ItemRow, LetterAction, NewLetterAction, RecordedLetterAction, ReplayItemState, ReplayState, StateChange,
-    give_up, letter_actions, oldest_in_flight_ms, replay, replay_items, replays, set_state,
+    give_up, letter_actions, oldest_in_flight_ms, replay, replay_items, replays, set_replay_state,
 };
 
 /// Dead letters that are in flight for longer than this may be lost.
@@ -190,8 +190,8 @@ async fn change_state(
     let row = find(context, id).await?;
     let record = new_action(&row, action, context);
     let now_ms = record.at_ms;
-    let change = StateChange { from, to, because: None, lease: None, act: Some(&record), now_ms };
-    if set_state(&context.database, id, change).await? {
+    let change = StateChange { from, to, because: None, lease: None, action: Some(&record), now_ms };
+    if set_replay_state(&context.database, id, change).await? {
         return Ok(());
     }
     let state = find(context, id).await?.state;

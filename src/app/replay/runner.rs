@@ -20,7 +20,7 @@ use crate::store::entity::replay::Model;
 use crate::store::{
     DeadLetter, LetterAction, NewLetterAction, ReplayItemState, ReplayStart, ReplayState, Scope, StateChange,
     StoreErrorKind, begin_replay, claim, dead_letters_of, item_counts, mark_sent, refuse, renew_lease,
-    replay_items, set_state,
+    replay_items, set_replay_state,
 };
 
 /// How long a lease is valid. If the process does not renew it, another may resume the replay.
@@ -338,8 +338,8 @@ impl Runner<'_> {
     async fn set_state(&self, to: ReplayState, because: Option<&str>) -> Result<bool, AppError> {
         let lease = Some(self.lease.as_str());
         let change =
-            StateChange { from: &[ReplayState::Running], to, because, lease, act: None, now_ms: now_ms() };
-        Ok(set_state(&self.context.database, self.replay, change).await?)
+            StateChange { from: &[ReplayState::Running], to, because, lease, action: None, now_ms: now_ms() };
+        Ok(set_replay_state(&self.context.database, self.replay, change).await?)
     }
 }
 

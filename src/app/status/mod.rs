@@ -15,7 +15,7 @@ use super::report::percent;
 use crate::event::CompanyId;
 use crate::matching::{DEAD_LETTER, Outcome};
 use crate::runtime::clock::as_rfc3339;
-use crate::store::{Unassigned, Waits, WorkerRow, sum_waits};
+use crate::store::{Unassigned, WaitingCount, WorkerRow, sum_waiting};
 use assess::Reason;
 
 /// The status, as JSON. A part that could not be read is null.
@@ -136,8 +136,8 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    fn of<K: ToString>(waits: BTreeMap<K, Waits>) -> Self {
-        let Waits { count: open, oldest_ms: oldest } = sum_waits(waits.values());
+    fn of<K: ToString>(waits: BTreeMap<K, WaitingCount>) -> Self {
+        let WaitingCount { count: open, oldest_ms: oldest } = sum_waiting(waits.values());
         let by_reason = waits.into_iter().map(|(reason, one)| (reason.to_string(), one.count)).collect();
         Self { open, oldest, by_reason }
     }

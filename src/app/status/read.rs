@@ -14,7 +14,7 @@ use crate::config::{Config, DatabaseConfig, QueueConfig, Topology};
 use crate::queue::{Queue, QueueError, QueueRole, Spool};
 use crate::runtime::clock::now_ms;
 use crate::store::{
-    self, Database, Scope, StoreError, StoreErrorKind, ages_since, decided_last, open_dead_letters,
+    self, Database, Scope, StoreError, StoreErrorKind, ages_since, last_decided_ms, open_dead_letters,
     open_inbox, outcomes_since, unassigned,
 };
 
@@ -219,6 +219,6 @@ async fn events(
         last_15_minutes: Window::of(in_window(1)),
         last_hour: Window::of(in_window(2)),
         last_day: Window::of(last_day),
-        last_decided: decided_last(db).await?,
+        last_decided: last_decided_ms(db).await?,
     })
 }

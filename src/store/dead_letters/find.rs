@@ -1,4 +1,4 @@
-//! Finds dead letters by any combination of filters: as pages, one by id, or grouped by cause.
+//! Finds dead letters by any combination of filters: page by page, one by id, or grouped by cause.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use super::{DeadLetter, DeadLetterSummary, LetterAction, LetterState};
 use crate::matching::Stored;
 use crate::runtime::clock::as_rfc3339;
 use crate::store::entity::dead_letter::{Column, Entity};
-use crate::store::entity::dead_letter_action::{Column as Acts, Entity as Act};
+use crate::store::entity::dead_letter_action::{Column as ActionColumn, Entity as Action};
 use crate::store::entity::event;
 use crate::store::prelude::*;
 use crate::store::statement::{like_literal, values_of};
 use crate::store::{Database, Scope};
 
-/// A filter for dead letters; an empty one matches all. All given conditions must match.
+/// A filter for dead letters; an empty one matches all. A row must meet every condition that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "most fields are columns")]
 pub struct DeadLetterFilter {
@@ -37,7 +37,7 @@ pub struct DeadLetterFilter {
     pub attempts: Option<(Compare, i32)>,
     /// A prefix of the group's fingerprint.
     pub fingerprint: Option<String>,
-    /// A text in the error, the event's id or the booking's reference, ignoring case.
+    /// A string in the error, the event's id or the booking's reference, ignoring case.
     pub text: Option<String>,
     /// Only rows older than this id: the last one of the previous page.
     #[serde(skip)]
@@ -74,9 +74,9 @@ impl DeadLetterFilter {
 
     /// Returns the filter as JSON, with the companies of the scope, as it is recorded with an action.
     pub fn to_json(&self, scope: &Scope) -> String {
-        let mut asked = serde_json::to_value(self).unwrap_or_default();
-        if let Some(asked) = asked.as_object_mut() {
-            asked.retain(|_, value: &mut Value| match value {
+        let mut filter = serde_json::to_value(self).unwrap_or_default();
+        if let Some(filter) = filter.as_object_mut() {
+            filter.retain(|_, value: &mut Value| match value {
                 Value::Null => false,
                 Value::Array(all) => !all.is_empty(),
                 _ => true,
@@ -84,12 +84,12 @@ impl DeadLetterFilter {
             match scope {
                 Scope::All => None,
                 Scope::Companies(companies) => match companies.as_slice() {
-                    [one] => asked.insert("company_id".to_owned(), one.0.into()),
-                    several => asked.insert("company_ids".to_owned(), json!(several)),
+                    [one] => filter.insert("company_id".to_owned(), one.0.into()),
+                    several => filter.insert("company_ids".to_owned(), json!(several)),
                 },
             };
         }
-        asked.to_string()
+        filter.to_string()
     }
 
     fn condition(&self, scope: &Scope) -> Cond {
@@ -112,14 +112,14 @@ impl DeadLetterFilter {
             .add_option(self.until_ms.map(|until| Column::LastFailedMs.lt(until)))
             .add_option(self.attempts.map(attempts))
             .add_option(self.fingerprint.as_ref().map(begins_with))
-            .add_option(self.text.as_deref().map(contains))
+            .add_option(self.text.as_deref().map(contains_text))
             .add_option(self.before_id.map(|before| Column::Id.lt(before)))
     }
 }
 
-/// Builds a condition for this text in one of the columns, ignoring case. The engine converts both sides to
-/// lower case (SQLite only ASCII letters).
-fn contains(text: &str) -> Cond {
+/// Builds a condition for rows that contain this string in one of the searched columns, ignoring case. The
+/// engine converts both sides to lower case (SQLite only ASCII letters).
+fn contains_text(text: &str) -> Cond {
     let pattern = Func::lower(Expr::val(format!("%{}%", like_literal(text))));
     let like = |column: Column| {
         Expr::expr(Func::lower(Expr::col(column))).binary(
@@ -131,7 +131,7 @@ fn contains(text: &str) -> Cond {
     columns.into_iter().fold(Cond::any(), |any, column| any.add(like(column)))
 }
 
-/// Returns the first text after all those that begin with this prefix, in byte order.
+/// Returns the first string after all those that begin with this prefix, in byte order.
 fn prefix_end(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
@@ -153,7 +153,8 @@ pub async fn dead_letters(
     Ok(newest_first(filter.condition(scope), limit).all(database.connection()).await?)
 }
 
-/// Returns the same list without the columns that may be large: for tables, and for long lists.
+/// Returns the same letters as [`dead_letters`] without the columns that may be large: for tables, and for
+/// long lists.
 pub async fn dead_letter_summaries(
     database: &Database,
     scope: &Scope,
@@ -181,15 +182,15 @@ pub async fn letters_of_event(
     event: &event::Model,
 ) -> Result<Vec<LetterOfEvent>> {
     // The search also uses the booking, because its column has an index.
-    let these = scope
+    let of_event = scope
         .condition(Column::CompanyId)
         .add(Column::EventId.eq(event.event_id.as_str()))
         .add_option(event.booking_ref.as_ref().map(|booking| Column::BookingRef.eq(booking)));
-    Ok(newest_first(these, 100).into_partial_model().all(database.connection()).await?)
+    Ok(newest_first(of_event, 100).into_partial_model().all(database.connection()).await?)
 }
 
-fn newest_first(these: Cond, limit: u64) -> Select<Entity> {
-    Entity::find().filter(these).order_by_desc(Column::Id).limit(limit)
+fn newest_first(condition: Cond, limit: u64) -> Select<Entity> {
+    Entity::find().filter(condition).order_by_desc(Column::Id).limit(limit)
 }
 
 /// Returns the ids of all matching letters, oldest first.
@@ -204,8 +205,8 @@ pub async fn dead_letter_ids(
 
 /// Returns those of these letters that exist, ordered by id.
 pub async fn dead_letters_of(database: &Database, scope: &Scope, ids: &[i64]) -> Result<Vec<DeadLetter>> {
-    let these = scope.condition(Column::CompanyId).add(Column::Id.is_in(ids.iter().copied()));
-    Ok(Entity::find().filter(these).order_by_asc(Column::Id).all(database.connection()).await?)
+    let with_id = scope.condition(Column::CompanyId).add(Column::Id.is_in(ids.iter().copied()));
+    Ok(Entity::find().filter(with_id).order_by_asc(Column::Id).all(database.connection()).await?)
 }
 
 /// Returns one dead letter by its id.
@@ -285,12 +286,12 @@ pub async fn groups(
         .all(db)
         .await?;
     let mut errors: BTreeMap<i64, String> = errors.into_iter().collect();
-    let notes: Vec<(String, Option<String>)> = Act::find()
+    let notes: Vec<(String, Option<String>)> = Action::find()
         .select_only()
-        .columns([Acts::Fingerprint, Acts::Why])
-        .filter(Acts::Fingerprint.is_in(groups.iter().map(|group| group.fingerprint.as_str())))
-        .filter(Acts::Action.eq(LetterAction::Note))
-        .order_by_asc(Acts::Id)
+        .columns([ActionColumn::Fingerprint, ActionColumn::Why])
+        .filter(ActionColumn::Fingerprint.is_in(groups.iter().map(|group| group.fingerprint.as_str())))
+        .filter(ActionColumn::Action.eq(LetterAction::Note))
+        .order_by_asc(ActionColumn::Id)
         .into_tuple()
         .all(db)
         .await?;
@@ -303,7 +304,7 @@ pub async fn groups(
     Ok(groups)
 }
 
-/// Finds letters by their text in a subquery. In a single query, MariaDB would sort the ids first and then
+/// Selects the matching letters, for a subquery. In a single query, MariaDB would sort the ids first and then
 /// read each row a second time for the grouped columns, in random order. The limit keeps it from merging the
 /// subquery.
 fn select_matching(scope: &Scope, filter: &DeadLetterFilter) -> SelectStatement {

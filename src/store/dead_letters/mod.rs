@@ -1,6 +1,6 @@
 //! Records, lists and reads dead letters, and records what operators do with them.
 
-mod acts;
+mod actions;
 mod find;
 mod purge;
 mod record;
@@ -14,10 +14,10 @@ use crate::matching::{Stored, string_values};
 use crate::runtime::clock::as_rfc3339;
 
 pub use super::entity::dead_letter::Model as DeadLetter;
-pub(super) use acts::insert_action;
-pub use acts::{
-    ActionResult, LetterAction, NewLetterAction, RecordedLetterAction, RefusedLetter, act_on_letters,
-    letter_actions, record_note,
+pub(super) use actions::insert_action;
+pub use actions::{
+    ActionResult, LetterAction, NewLetterAction, RecordedLetterAction, RefusedLetter, letter_actions,
+    perform_letter_action, record_note,
 };
 pub use find::{
     Compare, DeadLetterFilter, Group, LetterOfEvent, dead_letter, dead_letter_ids, dead_letter_summaries,
@@ -35,28 +35,28 @@ string_values!(LetterState, LetterAction);
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum LetterState {
-    /// It needs a person.
+    /// It waits for an operator.
     Open,
     /// Its copy is in flight.
     Replaying,
-    /// Its replay was decided.
+    /// Its replayed copy was decided.
     Resolved,
-    /// Its replay found nothing left to do.
+    /// Its replayed copy was decided, and nothing was left to do.
     Skipped,
-    /// A person discarded it.
+    /// An operator discarded it.
     Discarded,
 }
 
 /// A dead letter to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDeadLetter {
-    /// The row to store. Its number, its state and its later results are ignored.
+    /// The row to store. Its id, its state and its later results are ignored.
     pub letter: DeadLetter,
     /// The message's shape, if it was recognised.
     pub shape: Option<String>,
     /// Who published it, if known.
     pub publisher: Option<String>,
-    /// Set for the copy of a replay that failed again. (Stored with the replay, not here.)
+    /// Set if the letter is a replayed copy that failed again. (Stored with the replay, not with the letter.)
     pub replayed: Option<Replayed>,
 }
 

@@ -5,14 +5,14 @@ use sea_orm::{EntityTrait, Select};
 use super::{LetterAction, LetterState};
 use crate::store::Database;
 use crate::store::entity::{
-    dead_letter as letter, dead_letter_action as act, dead_letter_action_letter as act_letter, replay,
+    dead_letter as letter, dead_letter_action as action, dead_letter_action_letter as action_letter, replay,
     replay_item as item,
 };
 use crate::store::prelude::*;
 use crate::store::replays::ReplayState;
 use crate::store::retention::{delete, in_steps};
 
-/// The number of rows per step.
+/// The number of rows per statement.
 const STEP: u64 = 200;
 
 /// The states of open letters, and of closed ones.
@@ -43,8 +43,8 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
         .filter(Expr::exists(unfinished_items()).not());
     let old = first_step(old, replay::Column::Id);
     let purged = in_steps(database, old, replay::Column::Id, |replays: Vec<i64>| async move {
-        // Its letters are deleted first: after an error, the next purge finds a replay that still has
-        // letters.
+        // The letters of a replay are deleted before it: after an error, the next purge finds the replay
+        // again.
         for replay in &replays {
             delete_items(database, *replay).await?;
         }
@@ -55,18 +55,23 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
     replay
         .expr(Expr::val(1))
         .from(replay::Entity)
-        .and_where(replay::Column::Id.into_expr().eq(act::Column::ReplayId.into_expr()));
-    let old = act::Entity::find()
-        .filter(act::Column::AtMs.lt(before_ms))
+        .and_where(replay::Column::Id.into_expr().eq(action::Column::ReplayId.into_expr()));
+    let old = action::Entity::find()
+        .filter(action::Column::AtMs.lt(before_ms))
         // Notes stay with their group.
-        .filter(act::Column::Action.ne(LetterAction::Note))
+        .filter(action::Column::Action.ne(LetterAction::Note))
         .filter(Expr::exists(replay).not())
-        .filter(Expr::exists(open_letters_of_acts()).not());
-    in_steps(database, first_step(old, act::Column::Id), act::Column::Id, |acts: Vec<i64>| async move {
-        let letters = act_letter::Column::ActionId.is_in(acts.iter().copied());
-        delete::<act_letter::Entity>(database, letters).await?;
-        delete::<act::Entity>(database, act::Column::Id.is_in(acts)).await
-    })
+        .filter(Expr::exists(open_letters_of_action()).not());
+    in_steps(
+        database,
+        first_step(old, action::Column::Id),
+        action::Column::Id,
+        |actions: Vec<i64>| async move {
+            let letters = action_letter::Column::ActionId.is_in(actions.iter().copied());
+            delete::<action_letter::Entity>(database, letters).await?;
+            delete::<action::Entity>(database, action::Column::Id.is_in(actions)).await
+        },
+    )
     .await?;
     Ok(purged)
 }
@@ -89,14 +94,14 @@ fn unfinished_items() -> SelectStatement {
 }
 
 /// Selects the open letters of the outer query's action.
-fn open_letters_of_acts() -> SelectStatement {
-    let same_letter = letter::Column::Id.into_expr().eq(act_letter::Column::LetterId.into_expr());
+fn open_letters_of_action() -> SelectStatement {
+    let same_letter = letter::Column::Id.into_expr().eq(action_letter::Column::LetterId.into_expr());
     let mut select = Query::select();
     select
         .expr(Expr::val(1))
-        .from(act_letter::Entity)
+        .from(action_letter::Entity)
         .inner_join(letter::Entity, same_letter)
-        .and_where(act_letter::Column::ActionId.into_expr().eq(act::Column::Id.into_expr()))
+        .and_where(action_letter::Column::ActionId.into_expr().eq(action::Column::Id.into_expr()))
         .and_where(letter::Column::State.is_in(OPEN_STATES));
     select
 }

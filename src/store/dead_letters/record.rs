@@ -22,8 +22,8 @@ pub async fn insert_dead_letters(database: &Database, letters: &[NewDeadLetter])
 
     let transaction = database.begin().await?;
     let mut new = 0;
-    // They are recorded one by one: each may have the maximum size of a message, and the size of a statement
-    // is limited, too.
+    // They are recorded one by one, because each may have the maximum size of a message, and the size of a
+    // statement is limited.
     for letter in &letters {
         if record_failed_copy(&transaction, letter).await? {
             continue;
@@ -35,6 +35,7 @@ pub async fn insert_dead_letters(database: &Database, letters: &[NewDeadLetter])
             new += 1;
         }
     }
+    // The rows of events have their own key order.
     letters.sort_by(|a, b| a.letter.event_id.cmp(&b.letter.event_id));
     for letter in letters {
         if let Some(event_id) = &letter.letter.event_id {
@@ -53,7 +54,8 @@ async fn is_recorded(transaction: &DatabaseTransaction, dead_id: &str) -> Result
 }
 
 /// Ends the replay of this copy, and records the attempt in its letter. Returns false if the dead letter is
-/// not a copy in flight, or the copied letter is gone: it is then recorded like any other dead letter.
+/// not a copy in flight, or if the copied letter no longer exists: the caller then records it like any other
+/// dead letter.
 async fn record_failed_copy(transaction: &DatabaseTransaction, letter: &NewDeadLetter) -> Result<bool> {
     let Some(copy) = &letter.replayed else { return Ok(false) };
     let letter = &letter.letter;
@@ -67,8 +69,8 @@ async fn record_failed_copy(transaction: &DatabaseTransaction, letter: &NewDeadL
     Ok(update.exec(transaction).await?.rows_affected > 0)
 }
 
-/// Updates the row of a message that failed again: it was sent once more, or copied twice in a crash. A
-/// letter whose copy is in flight stays so; one that was closed after this attempt stays closed.
+/// Updates the row of a message that failed again: it was sent once more, or a crash left two copies of it. A
+/// letter whose copy is in flight stays in that state; one that was closed after this attempt stays closed.
 fn update_attempt(letter: &DeadLetter) -> UpdateMany<Entity> {
     let (replaying, open) = (LetterState::Replaying, LetterState::Open);
     let state = Expr::case(Column::State.eq(replaying), replaying).finally(open);
@@ -114,8 +116,8 @@ async fn insert(transaction: &DatabaseTransaction, letter: &DeadLetter) -> Resul
         ..attempt_columns(letter)
     };
     // It is not an error if another recorder has just inserted the same letter.
-    let same = OnConflict::column(Column::DeadId).do_nothing_on([Column::Id]).to_owned();
-    Entity::insert(row).on_conflict(same).exec_without_returning(transaction).await?;
+    let keep_existing = OnConflict::column(Column::DeadId).do_nothing_on([Column::Id]).to_owned();
+    Entity::insert(row).on_conflict(keep_existing).exec_without_returning(transaction).await?;
     Ok(())
 }
 
@@ -142,8 +144,8 @@ async fn record_event(
         decided_ms: letter.last_failed_ms,
     };
     let key = event::Column::EventId;
-    let known = OnConflict::column(key).do_nothing_on([key]).to_owned();
-    let insert = event::Entity::insert(row.into_active_model()).on_conflict(known);
+    let keep_existing = OnConflict::column(key).do_nothing_on([key]).to_owned();
+    let insert = event::Entity::insert(row.into_active_model()).on_conflict(keep_existing);
     insert.exec_without_returning(transaction).await?;
     let newest = event::ActiveModel {
         reason: Set(reason),
@@ -159,7 +161,7 @@ async fn record_event(
     Ok(())
 }
 
-/// Cuts a text to its column's length in characters, and replaces NUL, which PostgreSQL cannot store.
+/// Cuts a string to its column's length in characters, and replaces NUL, which PostgreSQL cannot store.
 fn truncate(text: &str, length: usize) -> String {
     text.chars().take(length).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }

@@ -20,7 +20,7 @@ use crate::store::row_reader::selected;
 use crate::store::statement::{like_literal, pad_in_list};
 use crate::store::{DbId, Document, GatewaySchema, Scope};
 
-/// A filter for audit rows. All given conditions must match.
+/// A filter for audit rows. A row must meet every condition that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "most fields are columns")]
 pub struct AuditFilter {
@@ -77,7 +77,7 @@ fn fields(document: Option<Document>) -> Option<Map<String, Value>> {
     }
 }
 
-/// One change, made by one decision of a person or of the machine; it may affect several rows.
+/// One change, made by one decision of a person or of the program; it may affect several rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Company and host.
@@ -96,7 +96,7 @@ pub async fn audits(
 ) -> Result<Vec<AuditRow>> {
     let ahead = audit_clock_offset(db, schema).await?;
     let at = || changed_at(schema.backend);
-    let mut wanted = scope
+    let mut condition = scope
         .condition(Column::CompanyId)
         .add_option(filter.mapping.map(|id| Column::MappingId.eq(id)))
         .add_option(filter.host.map(|id| Column::CalcomHostId.eq(id)))
@@ -107,16 +107,16 @@ pub async fn audits(
     if let Some(staff) = &filter.staff {
         // An id of the wrong kind belongs to no staff.
         let Ok(staff) = staff.of_kind(schema.staff_key) else { return Ok(Vec::new()) };
-        wanted = wanted.add(Expr::col(Column::StaffId).eq(staff));
+        condition = condition.add(Expr::col(Column::StaffId).eq(staff));
     }
     if let Some(actor) = &filter.actor {
         let column = Expr::col(Column::Actor);
-        wanted = wanted.add(match actor.strip_suffix('*') {
+        condition = condition.add(match actor.strip_suffix('*') {
             Some(start) => column.like(LikeExpr::new(format!("{}%", like_literal(start))).escape('!')),
             None => column.eq(actor.as_str()),
         });
     }
-    let mut select = select(schema, wanted);
+    let mut select = select(schema, condition);
     select.order_by(Column::Id, Order::Desc).limit(limit);
     read(db, &select, ahead).await
 }
@@ -134,8 +134,8 @@ pub async fn change_of(
     let Some(key) = row.host_key() else { return Ok(None) };
     let rows = match row.decision() {
         None => vec![row],
-        Some((act, number)) => {
-            let range = change_key(act, number, 0)..=change_key(act, number, u16::MAX);
+        Some((action, number)) => {
+            let range = change_key(action, number, 0)..=change_key(action, number, u16::MAX);
             in_range(db, schema, range).await?
         }
     };
@@ -146,9 +146,9 @@ pub async fn change_of(
 pub async fn changes_of_batch(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
-    act: Uuid,
+    action: Uuid,
 ) -> Result<Vec<Change>> {
-    let range = change_key(act, 0, 0)..=change_key(act, u32::MAX, u16::MAX);
+    let range = change_key(action, 0, 0)..=change_key(action, u32::MAX, u16::MAX);
     let mut changes: Vec<Change> = Vec::new();
     for row in in_range(db, schema, range).await? {
         let Some(key) = row.host_key() else { continue };
@@ -162,7 +162,7 @@ pub async fn changes_of_batch(
     Ok(changes)
 }
 
-/// Returns the audit rows of the same mappings that are newer than the oldest of these, oldest first.
+/// Returns the audit rows of the same mappings that are newer than the oldest of these rows, oldest first.
 pub(crate) async fn audits_since(
     db: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -171,8 +171,8 @@ pub(crate) async fn audits_since(
     let (ids, mappings): (Vec<i64>, BTreeSet<Option<i64>>) =
         rows.into_iter().map(|row| (row.id, row.mapping)).unzip();
     let Some(oldest) = ids.into_iter().min() else { return Ok(Vec::new()) };
-    let of_them = Column::MappingId.is_in(pad_in_list(mappings.into_iter().flatten()));
-    all(db, schema, Cond::all().add(of_them).add(Column::Id.gt(oldest))).await
+    let of_mappings = Column::MappingId.is_in(pad_in_list(mappings.into_iter().flatten()));
+    all(db, schema, Cond::all().add(of_mappings).add(Column::Id.gt(oldest))).await
 }
 
 async fn in_range(
@@ -193,8 +193,8 @@ impl AuditRow {
         Some(HostKey::new(self.company?, self.host?))
     }
 
-    /// Returns the person's action that it belongs to, and the number of the decision within it. `None` for a
-    /// row of the machine or the gateway, which stands alone.
+    /// Returns the person's action that the row belongs to, and the number of the decision within it. `None`
+    /// for a row that the program or the gateway wrote: it belongs to no action.
     pub fn decision(&self) -> Option<(Uuid, u32)> {
         let key = self.change_key.filter(|key| key.get_version_num() == 8)?;
         let bytes = key.as_bytes();
@@ -202,16 +202,16 @@ impl AuditRow {
         Some((change_key(key, 0, 0), number))
     }
 
-    /// Returns whether this row undid that one, on the same mapping and with nothing in between. The values
-    /// alone are not enough: a person may have made a new decision with the earlier values.
-    pub fn takes_back(&self, other: &Self) -> bool {
+    /// Returns whether this row undid the other one, which must be the preceding row of the same mapping.
+    /// Equal values are not enough: a person may have made a new decision with the earlier values.
+    pub fn undoes(&self, other: &Self) -> bool {
         let key = self.change_key.filter(|key| key.get_version_num() == 8);
         if key.is_none_or(|key| u16::from_be_bytes([key.as_bytes()[14], key.as_bytes()[15]]) & REVERT == 0) {
             return false;
         }
         let (Some(from), Some(to), Some(new)) = (&self.old, &self.new, &other.new) else { return false };
         let Some(old) = &other.old else {
-            // That row created the mapping, and mappings are never deleted: undoing that row deactivates the
+            // The other row created the mapping, and mappings are never deleted: undoing it deactivates the
             // mapping.
             return to.len() == 1 && to.get("is_active") == Some(&Value::Bool(false));
         };
@@ -223,7 +223,7 @@ impl AuditRow {
 }
 
 /// Returns a value to compare `change_key` with. The column is a CHAR, so PostgreSQL would not use its index
-/// for a text.
+/// for a value of type text.
 pub(in crate::store) fn key_value(backend: DbBackend, key: &str) -> Expr {
     let value = Expr::val(key);
     if backend == DbBackend::Postgres { value.cast_as("bpchar") } else { value }

@@ -19,9 +19,9 @@ use crate::store::{DbId, GatewaySchema, HostLockMode, hosts, mappings, rows};
 /// The number of hosts per statement.
 const HOSTS_CHUNK: usize = 256;
 
-/// Locks these hosts for the rest of the transaction, and waits for other sessions that hold them: workers
-/// that decide on one of them, and other people. From then on the transaction does not wait for locks.
-pub(crate) async fn begin_deciding(
+/// Locks these hosts until the transaction ends, after waiting for sessions that have locked them: workers
+/// that decide about one of them, and other people. After that the transaction does not wait for locks.
+pub(crate) async fn lock_hosts_for_decision(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     keys: &BTreeSet<HostKey>,
@@ -37,8 +37,8 @@ pub async fn facts(
     keys: &BTreeSet<HostKey>,
 ) -> Result<BTreeMap<HostKey, HostFacts>> {
     let mut all = BTreeMap::new();
-    let asked: Vec<HostKey> = keys.iter().copied().collect();
-    for some in asked.chunks(HOSTS_CHUNK) {
+    let keys: Vec<HostKey> = keys.iter().copied().collect();
+    for some in keys.chunks(HOSTS_CHUNK) {
         let some: BTreeSet<HostKey> = some.iter().copied().collect();
         let mut select = select_mappings(schema);
         let hosts: BTreeSet<HostId> = some.iter().map(|key| key.host).collect();
@@ -53,7 +53,7 @@ pub async fn facts(
         }
         let last_audits = mappings::last_audits_of(tx, &some).await?;
         let mut inbox = rows::inbox(tx, &some).await?;
-        let booked = booked(tx, &some).await?;
+        let booked = hosts_with_bookings(tx, &some).await?;
         for key in some {
             let mappings = by_host.get(&key.host).cloned().unwrap_or_default();
             let inbox = inbox.remove(&key);
@@ -67,7 +67,10 @@ pub async fn facts(
 }
 
 /// Returns those of these hosts that have occurred in a booking.
-async fn booked(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<BTreeSet<HostKey>> {
+async fn hosts_with_bookings(
+    tx: &impl ConnectionTrait,
+    keys: &BTreeSet<HostKey>,
+) -> Result<BTreeSet<HostKey>> {
     use assignment::Column;
     let hosts: Vec<(CompanyId, HostId)> = assignment::Entity::find()
         .select_only()
@@ -81,7 +84,7 @@ async fn booked(tx: &impl ConnectionTrait, keys: &BTreeSet<HostKey>) -> Result<B
 }
 
 /// Returns those of these companies that exist.
-pub(crate) async fn companies(
+pub(crate) async fn existing_companies(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<CompanyId>,
 ) -> Result<BTreeSet<CompanyId>> {
@@ -94,7 +97,7 @@ pub(crate) async fn companies(
 }
 
 selected! {
-    /// A mapping as people see it. An adopted table may hold NULL where ours cannot.
+    /// A mapping as it is shown. An adopted table may hold NULL where ours cannot.
     struct Row of () {
         id: DbId = Expr::col((M, Column::Id)),
         company: Option<CompanyId> = Expr::col((M, Column::CompanyId)),

@@ -12,7 +12,7 @@ use crate::store::prelude::*;
 use crate::store::row_reader::select_as;
 use crate::store::{Compare, GatewaySchema, Scope, mappings};
 
-/// A filter for mappings. All given conditions must match.
+/// A filter for mappings. A row must meet every condition that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "most fields are columns")]
 pub struct MappingFilter {
@@ -63,7 +63,7 @@ pub async fn list_mappings(
     select.and_where_option(filter.is_active.map(|active| col(Column::IsActive).eq(active)));
     select.and_where_option(filter.before.map(|before| col(Column::Id).lt(before)));
     if filter.in_conflict {
-        select.and_where(col(Column::IsActive).eq(true)).cond_where(another());
+        select.and_where(col(Column::IsActive).eq(true)).cond_where(has_conflicting_mapping());
     }
     if filter.staff_inactive {
         let valid = CaseStatement::new().case(mappings::has_valid_staff(schema), 1).finally(0);
@@ -97,9 +97,9 @@ fn bookings() -> SelectStatement {
     select
 }
 
-/// Builds a condition for another active mapping in the same company, of the host or the member of staff of
-/// [`M`].
-fn another() -> Cond {
+/// Builds the condition that the host or the member of staff of [`M`] has another active mapping in the same
+/// company.
+fn has_conflicting_mapping() -> Cond {
     let o = "o";
     let is_same = |column: Column| Expr::col((o, column)).equals((M, column));
     let is_in_company = is_same(Column::CompanyId)

@@ -1,8 +1,8 @@
 //! Reads everything that a person's decision about mappings depends on, under the lock of its host, and
 //! writes decisions: many at once, with one audit row for each changed row.
 //!
-//! Rows are never deleted. The audit rows contain their values field by field, so they show how the table got
-//! its content, and any change can be undone by another one.
+//! Mappings are never deleted. The audit rows contain the changed values field by field, so they show how the
+//! table got its content, and any change can be undone by another one.
 
 mod staff;
 mod facts;
@@ -20,7 +20,7 @@ pub(crate) use audits::audits_since;
 pub(super) use audits::key_value;
 pub use audits::{AuditFilter, AuditRow, Change, audits, change_of, changes_of_batch};
 pub use facts::facts;
-pub(crate) use facts::{begin_deciding, companies};
+pub(crate) use facts::{existing_companies, lock_hosts_for_decision};
 pub use list::{MappingFilter, list_mappings};
 pub use staff::StaffFact;
 pub(crate) use staff::staff_facts;
@@ -91,7 +91,7 @@ pub struct MappingRow {
 }
 
 impl MappingRow {
-    /// Returns the company for which the mapping counts: its own, or that of its member of staff.
+    /// Returns the company that the mapping belongs to: its own, or that of its member of staff.
     pub fn company(&self) -> Option<CompanyId> {
         self.state.company.or(self.staff.company)
     }
@@ -124,7 +124,7 @@ pub struct HostFacts {
     pub inbox: Option<InboxRow>,
 }
 
-/// A change of one row, with the content of its audit row.
+/// A change of one mapping, with the content of its audit row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RowChange {
     /// The row to change, or the host of a new one.

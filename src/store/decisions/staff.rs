@@ -33,16 +33,16 @@ impl StaffFact {
     }
 }
 
-/// Returns the members of staff with these ids, by the requested id. An id of the wrong kind (a text where
-/// ids are numbers) does not match anybody.
+/// Returns the members of staff with these ids, by the requested id. An id of the wrong kind (a string where
+/// ids are integers) does not match any row.
 pub(crate) async fn staff_facts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     ids: &BTreeSet<StaffId>,
 ) -> Result<BTreeMap<StaffId, StaffFact>> {
-    let asked: Vec<&StaffId> = ids.iter().collect();
+    let ids: Vec<&StaffId> = ids.iter().collect();
     let mut facts = BTreeMap::new();
-    for some in asked.chunks(256) {
+    for some in ids.chunks(256) {
         let values = some.iter().filter_map(|id| id.of_kind(schema.staff_key).ok()).collect::<Vec<_>>();
         if values.is_empty() {
             continue;
@@ -56,8 +56,8 @@ pub(crate) async fn staff_facts(
             let text = id.to_string();
             // The database may ignore case, so an exact match comes first.
             let exact = found.iter().find(|one| one.id.to_string() == text);
-            let alike = || found.iter().find(|one| one.id.to_string().eq_ignore_ascii_case(&text));
-            if let Some(fact) = exact.or_else(alike) {
+            let ignoring_case = || found.iter().find(|one| one.id.to_string().eq_ignore_ascii_case(&text));
+            if let Some(fact) = exact.or_else(ignoring_case) {
                 facts.insert((*id).clone(), fact.clone());
             }
         }
@@ -97,14 +97,14 @@ pub(super) fn select_staff(select: &mut SelectStatement, schema: &GatewaySchema)
 /// Reads what [`select_staff`] selected.
 pub(super) fn read_staff(row: &QueryResult) -> Result<StaffFact> {
     let text = |column: Column| row.try_get::<Option<String>>(PREFIX, column.as_str());
-    let is_so = |column: Column| row.try_get::<DbId>(PREFIX, column.as_str()).map(|one| one.0 == 1);
+    let flag = |column: Column| row.try_get::<DbId>(PREFIX, column.as_str()).map(|one| one.0 == 1);
     let parts = [text(Column::FirstName)?, text(Column::LastName)?];
     let parts = parts.into_iter().flatten().map(|part| part.trim().to_owned());
     Ok(StaffFact {
         id: row.try_get(PREFIX, Column::Id.as_str())?,
         company: row.try_get(PREFIX, Column::CompanyId.as_str())?,
         name: parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "),
-        is_active: is_so(Column::IsActive)?,
-        is_deleted: is_so(Column::DeletedAt)?,
+        is_active: flag(Column::IsActive)?,
+        is_deleted: flag(Column::DeletedAt)?,
     })
 }

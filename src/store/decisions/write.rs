@@ -12,7 +12,7 @@ use crate::matching::{Actor, Audit, HostKey, InboxState, MappingChange, MappingR
 use crate::store::commit::{insert_audits, mapping_rows, row_of};
 use crate::store::entity::mapping::{Column, Entity};
 use crate::store::entity::{inbox, mapping_audit};
-use crate::store::mappings::made;
+use crate::store::mappings::read_inserted;
 use crate::store::prelude::*;
 use crate::store::statement::{any_host, chunk_rows, pad_in_list};
 use crate::store::{DbId, GatewaySchema, StoreError};
@@ -22,48 +22,50 @@ use crate::store::{DbId, GatewaySchema, StoreError};
 pub(crate) async fn write_changes(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
-    (act, actor): (Uuid, &Actor),
+    (action, actor): (Uuid, &Actor),
     changes: &[HostChange],
     now_ms: i64,
 ) -> Result<Vec<Vec<(i64, i64)>>> {
     let rows: Vec<&RowChange> = changes.iter().flat_map(|change| &change.rows).collect();
-    let audits: Vec<Audit> = changes.iter().flat_map(|change| audits_of(act, change)).collect();
+    let audits: Vec<Audit> = changes.iter().flat_map(|change| audits_of(action, change)).collect();
     let audits: Vec<&Audit> = audits.iter().collect();
     for is_active in [false, true] {
-        let rewritten = rows.iter().filter_map(|row| match row.row {
+        let changed = rows.iter().filter_map(|row| match row.row {
             RowTarget::Row(id) if row.to.is_active == is_active => Some((id, &row.to)),
             _ => None,
         });
-        for some in chunk_rows(&rewritten.collect::<Vec<_>>()) {
-            rewrite(tx, schema, some).await?;
+        for some in chunk_rows(&changed.collect::<Vec<_>>()) {
+            update_mappings(tx, schema, some).await?;
         }
     }
     let new: Vec<MappingChange> =
-        rows.iter().zip(&audits).filter_map(|(row, audit)| insert_of(row, audit, now_ms)).collect();
+        rows.iter().zip(&audits).filter_map(|(row, audit)| new_mapping(row, audit, now_ms)).collect();
     for some in chunk_rows(&new.iter().collect::<Vec<_>>()) {
         tx.execute(&mapping_rows(schema, some, Expr::null())?).await?;
     }
-    let made = made(tx, schema, &new).await?;
+    let inserted = read_inserted(tx, schema, &new).await?;
     for some in chunk_rows(&audits) {
-        insert_audits(tx, schema, some, &made, actor).await?;
+        insert_audits(tx, schema, some, &inserted, actor).await?;
     }
     let ids = audit_ids(tx, schema.backend, &audits).await?;
-    set_inbox(tx, changes, now_ms).await?;
+    update_inbox(tx, changes, now_ms).await?;
     let mut written = audits.iter().map(|audit| {
         let id = ids.get(&audit.change_key.to_string()).copied();
-        let lost = || StoreError::Rejected("a row that was just written is missing".into());
-        row_of(audit.mapping, &made).zip(id).ok_or_else(lost)
+        let missing = || {
+            StoreError::Rejected("a mapping or audit row that was just written cannot be read back".into())
+        };
+        row_of(audit.mapping, &inserted).zip(id).ok_or_else(missing)
     });
     changes.iter().map(|change| written.by_ref().take(change.rows.len()).collect()).collect()
 }
 
 /// Returns the audit rows of one decision.
-fn audits_of(act: Uuid, change: &HostChange) -> impl Iterator<Item = Audit> {
+fn audits_of(action: Uuid, change: &HostChange) -> impl Iterator<Item = Audit> {
     let first = if change.is_revert { REVERT } else { 0 };
     change.rows.iter().zip(first..).map(move |(row, position)| {
         let (old_values, new_values) = values(change.key, row);
         Audit {
-            change_key: change_key(act, change.number, position),
+            change_key: change_key(action, change.number, position),
             mapping: match row.row {
                 RowTarget::Row(id) => MappingRef::Row(id),
                 RowTarget::New(_) => MappingRef::New(change.key),
@@ -78,7 +80,7 @@ fn audits_of(act: Uuid, change: &HostChange) -> impl Iterator<Item = Audit> {
     })
 }
 
-/// Returns the fields before and after; for a new row all of them.
+/// Returns the changed fields, before and after; for a new row, all fields after.
 fn values(key: HostKey, change: &RowChange) -> (Option<serde_json::Value>, serde_json::Value) {
     let RowChange { row, staff, from, to, .. } = change;
     if let Some(from) = from {
@@ -99,7 +101,7 @@ fn values(key: HostKey, change: &RowChange) -> (Option<serde_json::Value>, serde
     (None, fields.into())
 }
 
-fn insert_of(change: &RowChange, audit: &Audit, now_ms: i64) -> Option<MappingChange> {
+fn new_mapping(change: &RowChange, audit: &Audit, now_ms: i64) -> Option<MappingChange> {
     let RowTarget::New(host) = &change.row else { return None };
     let write = MappingWrite::Insert {
         host: host.clone(),
@@ -114,15 +116,15 @@ fn insert_of(change: &RowChange, audit: &Audit, now_ms: i64) -> Option<MappingCh
 pub(super) const REVERT: u16 = 1 << 15;
 
 /// Builds the key of a change of one row: the action, the number of the decision within it, and the row's
-/// position within the decision. So the rows of an action, or of a decision, have a range of keys.
-pub(super) fn change_key(act: Uuid, number: u32, position: u16) -> Uuid {
-    let mut bytes = *act.as_bytes();
+/// position within the decision. So the rows of an action, or of a decision, have consecutive keys.
+pub(super) fn change_key(action: Uuid, number: u32, position: u16) -> Uuid {
+    let mut bytes = *action.as_bytes();
     bytes[10..14].copy_from_slice(&number.to_be_bytes());
     bytes[14..].copy_from_slice(&position.to_be_bytes());
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-async fn rewrite(
+async fn update_mappings(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     rows: &[(i64, &MappingState)],
@@ -168,7 +170,7 @@ async fn audit_ids(
 
 /// Resolves the inbox rows of hosts that are now mapped, and reopens those that need a person again. A host
 /// that a person ignores stays ignored, unless it is mapped.
-async fn set_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i64) -> Result<()> {
+async fn update_inbox(tx: &impl ConnectionTrait, changes: &[HostChange], now_ms: i64) -> Result<()> {
     for (needs_person, from, to) in [
         (false, &[InboxState::Open, InboxState::Ignored][..], InboxState::Resolved),
         (true, &[InboxState::Resolved][..], InboxState::Open),

@@ -1,4 +1,4 @@
-//! The gateway's `appointments`. We write `staff_id`, `calcom_host_id` and `updated_at`.
+//! The gateway's `appointments`. We write only `staff_id`, `calcom_host_id` and `updated_at`.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `hostmatch_dead_letters`: deliveries that were given up, with everything needed to replay them.
+//! `hostmatch_dead_letters`: deliveries that could not be processed, with everything needed to replay them.
 
 use sea_orm::entity::prelude::*;
 use serde::de::Error as _;
@@ -21,7 +21,7 @@ pub struct Model {
     pub id: i64,
     /// Identifies the delivery, so that recording it twice leaves one row.
     pub dead_id: String,
-    /// The event's id, as the sender gave it, even if it is invalid.
+    /// The event's id, as the sender wrote it, even if it is invalid.
     pub event_id: Option<String>,
     pub event_type: Option<String>,
     #[serde(rename = "booking")]

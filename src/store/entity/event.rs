@@ -8,7 +8,7 @@ use crate::event::{AppointmentId, CompanyId};
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, DeriveActiveModelBehavior)]
 #[sea_orm(table_name = "hostmatch_events")]
 pub struct Model {
-    /// The event's id, as it was written.
+    /// The event's id, as the sender wrote it.
     #[sea_orm(primary_key, auto_increment = false)]
     pub event_id: String,
     pub event_type: String,

@@ -12,12 +12,11 @@ use crate::store::{DbId, Document, Moment};
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: DbId,
-    /// The company. `None` if a gateway wrote the row, which then counts for the company of its member of
-    /// staff.
+    /// The company. `None` if a gateway wrote the row: then it belongs to the company of its member of staff.
     pub company_id: Option<CompanyId>,
     pub staff_id: StaffId,
     pub calcom_host_id: HostId,
-    /// The host's name when the mapping was made.
+    /// The host's name when the mapping was created.
     pub calcom_name: Option<String>,
     /// The host's e-mail address at that time.
     pub calcom_email: Option<String>,

@@ -5,7 +5,7 @@
 //!
 //! Columns whose names end in `_ms` are times in ms since 1970 (UTC).
 
-#![expect(missing_docs, reason = "columns say by name and type what they are; comments, what these do not")]
+#![expect(missing_docs, reason = "the names and types of columns explain them; comments add the rest")]
 
 /// Implements the relations of a module's entity to others.
 macro_rules! related {
@@ -55,10 +55,10 @@ use sea_orm::{
 use super::GatewaySchema;
 use crate::event::StaffId;
 
-/// A key or reference of the gateway that may be an integer, a text or a UUID, like [`StaffId`].
+/// A key or reference of the gateway that may be an integer, a string or a UUID, like [`StaffId`].
 pub type OpaqueId = StaffId;
 
-/// The relations of a table without any.
+/// The relations of a table that has none.
 #[derive(Clone, Copy, Debug, EnumIter)]
 pub enum NoRelation {}
 

@@ -1,4 +1,5 @@
-//! `hostmatch_repairs`: repairs of the appointments that waited for a host.
+//! `hostmatch_repairs`: repairs: after a person has mapped a host, the appointments that waited for it are
+//! assigned.
 
 use sea_orm::entity::prelude::*;
 

@@ -16,7 +16,7 @@ pub struct Model {
     pub appointment_id: AppointmentId,
     pub starts_ms: Option<i64>,
     pub state: Stored<ItemState>,
-    /// Why it was left out.
+    /// Why it was not assigned or not restored.
     pub reason: Option<String>,
     /// Our row before, as JSON.
     pub prior: Option<String>,

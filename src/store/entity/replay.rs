@@ -23,10 +23,10 @@ pub struct Model {
     pub rate: Option<String>,
     /// The number of letters that are replayed first.
     pub canary: Option<i32>,
-    /// The percentage of failures at which it stops.
+    /// The replay stops when more than this percentage of letters has failed.
     pub stop_percent: Option<i32>,
     pub ended_because: Option<String>,
-    /// The process that works on it.
+    /// The process that publishes its letters.
     pub lease: Option<String>,
     /// When the lease expires, unless renewed.
     pub lease_until_ms: Option<i64>,

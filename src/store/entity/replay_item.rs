@@ -17,7 +17,7 @@ pub struct Model {
     pub digest: String,
     /// The time at which the letter had last failed when it was planned.
     pub seen_ms: i64,
-    /// Letters of one lane are never in flight at the same time.
+    /// The appointment: two letters of one appointment are never in flight at the same time.
     pub lane: Option<i64>,
     pub state: Stored<ReplayItemState>,
     /// The predicted outcome.

@@ -1,4 +1,4 @@
-//! The gateway's `staff`. Its key is an integer, a text or a UUID; a name is one column or two.
+//! The gateway's `staff`. Its key is an integer, a string or a UUID; a name has one column or two.
 
 use sea_orm::entity::prelude::*;
 

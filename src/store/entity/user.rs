@@ -1,4 +1,4 @@
-//! The gateway's `users`: the people who work with it.
+//! The gateway's `users`: the people who use it.
 
 use sea_orm::entity::prelude::*;
 

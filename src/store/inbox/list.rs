@@ -1,10 +1,10 @@
-//! Lists hosts that need a person page by page, with their waiting bookings.
+//! Lists the hosts that need a person, page by page, with their waiting bookings.
 
 use sea_orm::sea_query::{Func, JoinType, NullOrdering};
 use sea_orm::{DeriveIden, FromQueryResult, QueryResult};
 use serde::Serialize;
 
-use super::{InboxEntry, InboxFilter, InboxKind};
+use super::{InboxFilter, InboxHost, InboxKind};
 use crate::matching::{InboxState, Outcome};
 use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::entity::inbox::{Column, Entity, Model};
@@ -38,12 +38,12 @@ enum Counted {
 
 /// Returns hosts, those with the soonest booking first, then the most recently seen ones; at most `limit`,
 /// after the first `skip`.
-pub async fn inbox_entries(
+pub async fn inbox_hosts(
     db: &impl ConnectionTrait,
     scope: &Scope,
     filter: &InboxFilter,
     (skip, limit): (u64, u64),
-) -> Result<Vec<InboxEntry>> {
+) -> Result<Vec<InboxHost>> {
     let u = "u";
     let same_host = Expr::col((W, Column::CompanyId))
         .equals((u, Column::CompanyId))
@@ -66,7 +66,7 @@ pub async fn inbox_entries(
         .order_by((u, Column::HostId), Order::Asc)
         .limit(limit)
         .offset(skip);
-    db.query_all(&select).await?.iter().map(entry).collect()
+    db.query_all(&select).await?.iter().map(read_host).collect()
 }
 
 /// Counts the bookings of each host that the filter selects.
@@ -107,27 +107,28 @@ fn condition(scope: &Scope, filter: &InboxFilter, table: &'static str, now_ms: i
     let state = |state: InboxState| col(Column::State).eq(state.as_str());
     // A row whose `ignored_until_ms` has passed counts as open; its state is updated only with the next
     // write.
-    let over = || col(Column::IgnoredUntilMs).is_not_null().and(col(Column::IgnoredUntilMs).lte(now_ms));
+    let ignore_has_ended =
+        || col(Column::IgnoredUntilMs).is_not_null().and(col(Column::IgnoredUntilMs).lte(now_ms));
     let all = Cond::all()
         .add(scope.condition_of(col(Column::CompanyId)))
         .add_option(filter.host.map(|host| col(Column::HostId).eq(host)))
         .add_option(filter.state.map(|wanted| match wanted {
-            InboxState::Open => state(wanted).or(state(InboxState::Ignored).and(over())),
-            InboxState::Ignored => state(wanted).and(over().not()),
+            InboxState::Open => state(wanted).or(state(InboxState::Ignored).and(ignore_has_ended())),
+            InboxState::Ignored => state(wanted).and(ignore_has_ended().not()),
             InboxState::Resolved => state(wanted),
         }));
     all.add_option(filter.kind.map(|wanted| wanted.condition(table)))
 }
 
-fn entry(row: &QueryResult) -> Result<InboxEntry> {
+fn read_host(row: &QueryResult) -> Result<InboxHost> {
     let bookings = Bookings::from_query_result(row, "")?;
     let row = Model::from_query_result(row, "")?;
     let ignored_until_ms = row.ignored_until_ms;
-    let host = rows::inbox_row(row);
-    Ok(InboxEntry {
-        kind: InboxKind::of(&host),
-        ignored_until_ms: ignored_until_ms.filter(|_| host.state == InboxState::Ignored),
-        row: host,
+    let row = rows::inbox_row(row);
+    Ok(InboxHost {
+        kind: InboxKind::of(&row),
+        ignored_until_ms: ignored_until_ms.filter(|_| row.state == InboxState::Ignored),
+        row,
         bookings,
     })
 }

@@ -1,7 +1,7 @@
-//! Lists the inbox, the hosts that need a person, and records what people do with them besides mapping them.
+//! Lists the inbox, the hosts that need a person, and records what people do with them, except mapping.
 
 mod list;
-mod acts;
+mod actions;
 
 use sea_orm::sea_query::IntoIden;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
@@ -12,9 +12,9 @@ use crate::event::HostId;
 use crate::matching::{InboxRow, InboxState, Review, string_values};
 use crate::store::prelude::*;
 
-pub use acts::{HostAction, RecordedHostAction, host_actions};
-pub(crate) use acts::{act_on_host, last_host_actions};
-pub use list::{Bookings, inbox_entries};
+pub use actions::{HostAction, RecordedHostAction, host_actions};
+pub(crate) use actions::{last_host_actions, perform_host_action};
+pub use list::{Bookings, inbox_hosts};
 
 string_values!(InboxKind);
 
@@ -65,10 +65,10 @@ impl InboxKind {
 /// The evidence field for a mapping.
 const MAPPING: &str = "mapping";
 
-/// A filter for hosts. All given conditions must match.
+/// A filter for hosts. A row must meet every condition that is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InboxFilter {
-    /// The Cal.com user.
+    /// The host: a Cal.com user.
     pub host: Option<HostId>,
     /// `open`, `ignored` or `resolved`; none means any.
     pub state: Option<InboxState>,
@@ -78,13 +78,13 @@ pub struct InboxFilter {
 
 /// A host that needs, or needed, a person.
 #[derive(Clone, Debug, PartialEq)]
-pub struct InboxEntry {
+pub struct InboxHost {
     /// The row, with its current state.
     pub row: InboxRow,
     /// Why it needs a person.
     pub kind: InboxKind,
     /// Until when it is ignored, in ms since 1970; none means until it is reopened.
     pub ignored_until_ms: Option<i64>,
-    /// Its bookings, counted.
+    /// The numbers of its bookings.
     pub bookings: Bookings,
 }

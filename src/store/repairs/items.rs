@@ -1,4 +1,4 @@
-//! Freezes a repair's appointments, and records the result of each.
+//! Stores the list of a repair's appointments, and records the result of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,7 +53,7 @@ pub(crate) async fn begin_repair(
     Ok(id)
 }
 
-/// Locks these hosts for the rest of the transaction, and waits for other sessions that hold them.
+/// Locks these hosts until the transaction ends, after waiting for sessions that have locked them.
 pub async fn lock_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
@@ -82,8 +82,8 @@ pub(crate) async fn repair_items(
 }
 
 /// Reads these appointments with our own rows and locks them, except those that another session has locked.
-/// From then on the transaction does not wait for locks.
-pub(crate) async fn free_appointments(
+/// After that the transaction does not wait for locks.
+pub(crate) async fn lock_appointments(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     ids: &BTreeSet<AppointmentId>,
@@ -92,17 +92,17 @@ pub(crate) async fn free_appointments(
 }
 
 /// Returns those of these appointments that exist and belong to a company, locked or not.
-pub(crate) async fn still_there(
+pub(crate) async fn existing_appointments(
     tx: &impl ConnectionTrait,
     ids: &BTreeSet<AppointmentId>,
 ) -> Result<BTreeSet<AppointmentId>> {
     if ids.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let there = appointment::Entity::find()
+    let existing = appointment::Entity::find()
         .filter(appointment::Column::CompanyId.is_not_null())
         .filter(appointment::Column::Id.is_in(pad_in_list(ids.iter().copied())));
-    values_of(tx, there, appointment::Column::Id).await
+    values_of(tx, existing, appointment::Column::Id).await
 }
 
 /// Records the current state of these appointments, in the transaction that changes them.
@@ -143,8 +143,8 @@ pub(crate) async fn set_repair_state(
     update_repair(tx, repair, &[from], row).await
 }
 
-/// Starts to undo a repair; appointments not yet assigned are left alone. Returns false if it has already
-/// been undone.
+/// Starts to undo a repair; appointments that are not yet assigned stay unassigned. Returns false if it is
+/// being undone or was undone.
 pub(crate) async fn start_undoing(
     tx: &impl ConnectionTrait,
     repair: i64,
@@ -161,13 +161,13 @@ pub(crate) async fn start_undoing(
     if !update_repair(tx, repair, &from, row).await? {
         return Ok(false);
     }
-    let left = repair_item::ActiveModel {
+    let not_assigned = repair_item::ActiveModel {
         state: Set(ItemState::Left.into()),
         reason: Set(Some("undone_before".to_owned())),
         ..Default::default()
     };
     Entity::update_many()
-        .set(left)
+        .set(not_assigned)
         .filter(Column::RepairId.eq(repair))
         .filter(Column::State.eq(Stored::from(ItemState::Pending)))
         .exec(tx)

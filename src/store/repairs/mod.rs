@@ -1,5 +1,6 @@
-//! Reads and writes repairs: after a person's decision the waiting appointments of a host get their member of
-//! staff, in batches; a repair can be undone. One row per repair, with its appointments frozen in items.
+//! Reads and writes repairs: after a person has mapped a host, its waiting appointments get their member of
+//! staff, in batches; a repair can be undone. There is one row per repair, and one item for each of the
+//! appointments that waited when it started.
 //!
 //! An item is `pending` until its appointment is assigned (`done`) or no longer waits (`left`, with a
 //! reason); the state is set in the transaction that assigns it. Undoing turns `done` items into `undone`
@@ -21,20 +22,21 @@ use crate::runtime::clock::as_rfc3339;
 
 pub use items::lock_hosts;
 pub(crate) use items::{
-    begin_repair, free_appointments, mark_items, repair_items, set_repair_state, start_undoing, still_there,
+    begin_repair, existing_appointments, lock_appointments, mark_items, repair_items, set_repair_state,
+    start_undoing,
 };
 pub use read::{RepairFilter, Tally, Waiting, repairs};
 pub(crate) use read::{repair, tallies, waiting_of};
 
 string_values!(RepairScope, RepairState, ItemState);
 
-/// The waiting appointments that are to be repaired.
+/// Which of the waiting appointments are assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum RepairScope {
-    /// Those that have not begun.
+    /// Those that start in the future.
     Future,
     /// All of them.
     All,
@@ -46,8 +48,8 @@ pub enum RepairScope {
 #[derive(AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum RepairState {
-    /// Some appointments are still to be assigned: a process is assigning them, or it died, or they were
-    /// locked.
+    /// Some appointments are still to be assigned: a process is assigning them, or it died, or another
+    /// session had locked them.
     Running,
     /// Each appointment has its result.
     Done,
@@ -69,7 +71,7 @@ pub enum ItemState {
     Pending,
     /// Assigned.
     Done,
-    /// It no longer waited, or not for this host.
+    /// Not assigned: it no longer waited for this host.
     Left,
     /// Restored.
     Undone,

@@ -30,7 +30,7 @@ pub struct Waiting {
 }
 
 /// Returns the appointments that wait for this host: their newest event has this host, no staff was found,
-/// and they have not been assigned since. The result comes from the decisions, not from a counter.
+/// and they have not been assigned since. They are read from the recorded decisions.
 pub(crate) async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Result<Vec<Waiting>> {
     use assignment::Column;
     let is_in_company = appointment::Column::CompanyId.into_expr().eq(Column::CompanyId.into_expr());
@@ -46,10 +46,10 @@ pub(crate) async fn waiting_of(db: &impl ConnectionTrait, key: HostKey) -> Resul
     Ok(waiting.into_partial_model().all(db).await?)
 }
 
-/// A filter for repairs. All given conditions must match.
+/// A filter for repairs. A row must meet every condition that is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RepairFilter {
-    /// The Cal.com user.
+    /// The host: a Cal.com user.
     pub host: Option<HostId>,
     /// Only repairs older than this id.
     pub before: Option<i64>,
@@ -84,7 +84,7 @@ pub struct Tally {
     pub pending: i64,
     /// Assigned.
     pub done: i64,
-    /// They no longer waited.
+    /// Not assigned: they no longer waited.
     pub left: i64,
     /// Restored.
     pub undone: i64,
@@ -112,7 +112,7 @@ pub(crate) async fn tallies(
     let mut tallies = BTreeMap::<i64, Tally>::new();
     for (repair, state, count) in counts {
         let tally = tallies.entry(repair).or_default();
-        // This build cannot restore an item in an unknown state.
+        // An item in a state that this version does not know counts as left.
         *match state.known().unwrap_or(ItemState::Left) {
             ItemState::Pending => &mut tally.pending,
             ItemState::Done => &mut tally.done,

@@ -1,4 +1,4 @@
-//! Claims letters for replay: each is read again before its copy is published.
+//! Claims letters for a replay: each is checked again before its copy is published.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,8 +34,8 @@ pub(in crate::store) async fn lock_letters(
 
 /// Claims these pending letters of a replay, if they have not changed since the plan, and returns the claimed
 /// ones. The others end with a code: `gone`, `changed`, `not_open`, `being_replayed`. If another process
-/// holds the replay, no letter is touched. `ids` holds each letter with its last failure as of the plan, a
-/// few hundred at most. After an error no letter is claimed.
+/// holds the lease, nothing is changed. `ids` contains each letter with the time of its last failure as of
+/// the plan, a few hundred at most. After an error no letter is claimed.
 pub async fn claim(
     database: &Database,
     replay: i64,
@@ -44,7 +44,7 @@ pub async fn claim(
     now_ms: i64,
 ) -> Result<Vec<i64>> {
     let work = async |tx: &DatabaseTransaction| {
-        if !lock_if_held(tx, replay, lease).await? {
+        if !lock_if_leased(tx, replay, lease).await? {
             return Ok(Vec::new());
         }
         let all: Vec<i64> = ids.iter().map(|(id, _)| *id).collect();
@@ -52,56 +52,56 @@ pub async fn claim(
         let still_pending = still_pending(tx, replay, &all).await?;
         let outstanding = Entity::find().filter(Column::Outstanding.is_in(all));
         let outstanding: BTreeSet<i64> = values_of(tx, outstanding, Column::LetterId).await?;
-        let (mut taken, mut left) = (Vec::new(), Vec::new());
-        // The others were left when a person cancelled the replay a moment ago.
+        let (mut claimed, mut refused) = (Vec::new(), Vec::new());
+        // The others are no longer pending: an operator has just cancelled the replay.
         for (id, seen_ms) in ids.iter().filter(|(id, _)| still_pending.contains(id)) {
             match letters.get(id).map(|(state, last_failed_ms)| (state.known(), *last_failed_ms)) {
-                None => left.push((*id, "gone")),
-                Some(_) if outstanding.contains(id) => left.push((*id, "being_replayed")),
-                Some((Some(LetterState::Replaying), _)) => left.push((*id, "being_replayed")),
-                Some((state, _)) if state != Some(LetterState::Open) => left.push((*id, "not_open")),
-                Some((_, last_failed_ms)) if last_failed_ms != *seen_ms => left.push((*id, "changed")),
-                Some(_) => taken.push(*id),
+                None => refused.push((*id, "gone")),
+                Some(_) if outstanding.contains(id) => refused.push((*id, "being_replayed")),
+                Some((Some(LetterState::Replaying), _)) => refused.push((*id, "being_replayed")),
+                Some((state, _)) if state != Some(LetterState::Open) => refused.push((*id, "not_open")),
+                Some((_, last_failed_ms)) if last_failed_ms != *seen_ms => refused.push((*id, "changed")),
+                Some(_) => claimed.push(*id),
             }
         }
         dead_letter::Entity::update_many()
             .col_expr(dead_letter::Column::State, LetterState::Replaying.into())
             .col_expr(dead_letter::Column::Replays, Expr::col(dead_letter::Column::Replays).add(1))
-            .filter(dead_letter::Column::Id.is_in(taken.iter().copied()))
+            .filter(dead_letter::Column::Id.is_in(claimed.iter().copied()))
             .exec(tx)
             .await?;
-        let claimed = ActiveModel {
+        let claimed_columns = ActiveModel {
             state: Set(ReplayItemState::Claimed.into()),
             sent_ms: Set(Some(now_ms)),
             ..Default::default()
         };
         Entity::update_many()
-            .set(claimed)
+            .set(claimed_columns)
             .col_expr(Column::Outstanding, Expr::col(Column::LetterId))
             .filter(Column::ReplayId.eq(replay))
-            .filter(Column::LetterId.is_in(taken.iter().copied()))
+            .filter(Column::LetterId.is_in(claimed.iter().copied()))
             .exec(tx)
             .await?;
-        for (id, code) in &left {
+        for (id, code) in &refused {
             let item = Entity::update_many()
                 .set(ended_columns(REFUSED, Some(code), now_ms))
                 .filter(Column::ReplayId.eq(replay))
                 .filter(Column::LetterId.eq(*id));
             item.exec(tx).await?;
         }
-        Ok(taken)
+        Ok(claimed)
     };
     database.transact(work).await
 }
 
-/// Locks the replay until the transaction ends, and returns whether this process holds it.
-async fn lock_if_held(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool> {
-    let held = replay::Entity::find_by_id(replay)
+/// Locks the replay until the transaction ends, and returns whether this process holds its lease.
+async fn lock_if_leased(tx: &impl ConnectionTrait, replay: i64, lease: &str) -> Result<bool> {
+    let leased = replay::Entity::find_by_id(replay)
         .filter(replay::Column::State.eq(ReplayState::Running))
         .filter(replay::Column::Lease.eq(lease))
         .lock_exclusive();
-    let held: Vec<i64> = values_of(tx, held, replay::Column::Id).await?;
-    Ok(!held.is_empty())
+    let leased: Vec<i64> = values_of(tx, leased, replay::Column::Id).await?;
+    Ok(!leased.is_empty())
 }
 
 async fn still_pending(tx: &impl ConnectionTrait, replay: i64, ids: &[i64]) -> Result<BTreeSet<i64>> {

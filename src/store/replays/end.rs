@@ -1,4 +1,5 @@
-//! Ends the replay of a letter, in the transaction that commits its effect, records it again, or gives it up.
+//! Ends the replay of a letter, in the transaction that decides its copy, records the copy as a dead letter,
+//! or gives it up.
 
 use sea_orm::DatabaseTransaction;
 
@@ -11,14 +12,14 @@ use crate::store::prelude::*;
 use crate::store::statement::{chunk_rows, values_of};
 use crate::store::{Database, LetterState};
 
-/// The identity of a replayed copy: the letter and the replay that it claims to come from.
+/// The identity of a replayed copy: the letter and the replay that its headers name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replayed {
     /// The replay.
     pub replay: i64,
     /// The letter.
     pub letter: i64,
-    /// Identifies its message. It is computed from the delivery itself, because headers can be forged.
+    /// The hash of its message, computed from the delivery itself, because headers can be forged.
     pub digest: String,
 }
 
@@ -78,11 +79,11 @@ pub async fn end_decided(
 /// Gives up the letters of a replay that are in flight: their copies count as lost, and the letters are open
 /// again. If a copy arrives after all, it is handled like any other message. Records the action and returns
 /// the number of letters. After an error nothing is given up.
-pub async fn give_up(database: &Database, replay: i64, act: &NewLetterAction) -> Result<usize> {
+pub async fn give_up(database: &Database, replay: i64, action: &NewLetterAction) -> Result<usize> {
     let work = async |tx: &DatabaseTransaction| {
-        let letters = end_in_flight(tx, replay, None, (LOST, None), act.at_ms).await?;
+        let letters = end_in_flight(tx, replay, None, (LOST, None), action.at_ms).await?;
         if letters > 0 {
-            insert_action(tx, &NewLetterAction { letters, ..act.clone() }).await?;
+            insert_action(tx, &NewLetterAction { letters, ..action.clone() }).await?;
         }
         Ok(letters)
     };
@@ -110,13 +111,13 @@ async fn end_in_flight(
     (result, reason): (&'static str, Option<&'static str>),
     now_ms: i64,
 ) -> Result<usize> {
-    let on_the_way = Entity::find()
+    let in_flight = Entity::find()
         .filter(Column::ReplayId.eq(replay))
         .filter(Column::State.is_in(ReplayItemState::IN_FLIGHT))
         .filter(Cond::all().add_option(only.map(|letter| Column::LetterId.eq(letter))))
         .order_by_asc(Column::LetterId)
         .lock_exclusive();
-    let ids: Vec<i64> = values_of(tx, on_the_way, Column::LetterId).await?;
+    let ids: Vec<i64> = values_of(tx, in_flight, Column::LetterId).await?;
     for ids in chunk_rows(&ids) {
         Entity::update_many()
             .set(ended_columns(result, reason, now_ms))

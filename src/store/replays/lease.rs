@@ -1,5 +1,5 @@
-//! Runs a replay from its plan to its end. One process works on it, as long as it renews its lease; others
-//! control it by changing its state.
+//! Stores replays and changes their state, from the plan to the end. One process works on a replay, as long
+//! as it renews its lease; others control the replay by changing its state.
 
 use sea_orm::{DatabaseTransaction, NotSet, UpdateMany};
 
@@ -34,9 +34,9 @@ pub struct NewReplay {
 pub struct NewItem {
     /// The letter.
     pub letter: i64,
-    /// When it last failed: after a later failure it no longer matches the plan.
+    /// When it last failed. A letter that has failed again since then no longer matches the plan.
     pub seen_ms: i64,
-    /// Identifies its message.
+    /// The hash of its message.
     pub digest: String,
     /// The appointment: two letters of one appointment are never in flight at the same time.
     pub lane: Option<i64>,
@@ -77,14 +77,14 @@ pub async fn insert_replay(database: &Database, plan: &NewReplay) -> Result<i64>
             });
             replay_item::Entity::insert_many(rows).exec_without_returning(tx).await?;
         }
-        let act = NewLetterAction {
+        let action = NewLetterAction {
             at_ms: plan.created_ms,
             chosen: Some(plan.chosen.clone()),
             replay: Some(id),
             letters: plan.items.len(),
             ..NewLetterAction::new(LetterAction::Plan, &plan.made_by)
         };
-        insert_action(tx, &act).await?;
+        insert_action(tx, &action).await?;
         Ok(id)
     };
     database.transact(work).await
@@ -103,10 +103,10 @@ pub struct ReplayTerms {
     pub skip_failing: bool,
 }
 
-/// The way in which a process starts to work on a replay.
+/// How a process starts to work on a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplayStart {
-    /// It starts the replay.
+    /// It starts a planned replay.
     First(ReplayTerms),
     /// It continues where an earlier process stopped.
     Again {
@@ -124,10 +124,10 @@ pub struct StateChange<'a> {
     pub to: ReplayState,
     /// The reason, if it ends early.
     pub because: Option<&'a str>,
-    /// If given, the change is allowed only while this process holds the lease.
+    /// If set, the change is allowed only while this process holds the lease.
     pub lease: Option<&'a str>,
     /// The action to record.
-    pub act: Option<&'a NewLetterAction>,
+    pub action: Option<&'a NewLetterAction>,
     /// The time of the change, in ms since 1970 (UTC).
     pub now_ms: i64,
 }
@@ -138,8 +138,8 @@ pub async fn begin_replay(
     database: &Database,
     replay: i64,
     lease: (&str, i64),
-    beginning: &ReplayStart,
-    act: &NewLetterAction,
+    start: &ReplayStart,
+    action: &NewLetterAction,
 ) -> Result<bool> {
     let work = async |tx: &DatabaseTransaction| {
         let running = ActiveModel {
@@ -147,33 +147,33 @@ pub async fn begin_replay(
             ended_because: Set(None),
             ..Default::default()
         };
-        let update = set_lease(replay, lease, act.at_ms).set(running);
-        let update = match beginning {
+        let update = set_lease(replay, lease, action.at_ms).set(running);
+        let update = match start {
             ReplayStart::First(terms) => {
                 let first = ActiveModel {
                     rate: Set(Some(terms.rate.clone())),
                     canary: Set(Some(terms.canary)),
                     stop_percent: Set(Some(terms.stop_percent)),
-                    why: Set(act.why.clone()),
-                    started_ms: Set(Some(act.at_ms)),
+                    why: Set(action.why.clone()),
+                    started_ms: Set(Some(action.at_ms)),
                     ..Default::default()
                 };
                 let planned = update.set(first).filter(Column::State.eq(ReplayState::Planned));
-                planned.filter(Column::ExpiresMs.gt(act.at_ms))
+                planned.filter(Column::ExpiresMs.gt(action.at_ms))
             }
             ReplayStart::Again { .. } => update.filter(Column::State.is_in(ReplayState::LIVE)),
         };
         if update.exec(tx).await?.rows_affected == 0 {
             return Ok(false);
         }
-        match beginning {
+        match start {
             ReplayStart::First(terms) if terms.skip_failing => {
-                leave_pending(tx, replay, true, act.at_ms).await?;
+                end_pending(tx, replay, true, action.at_ms).await?;
             }
             ReplayStart::Again { resend: true } => {
                 let claimed = replay_item::ActiveModel {
                     state: Set(ReplayItemState::Claimed.into()),
-                    sent_ms: Set(Some(act.at_ms)),
+                    sent_ms: Set(Some(action.at_ms)),
                     ..Default::default()
                 };
                 replay_item::Entity::update_many()
@@ -185,7 +185,7 @@ pub async fn begin_replay(
             }
             _ => {}
         }
-        insert_action(tx, act).await?;
+        insert_action(tx, action).await?;
         Ok(true)
     };
     database.transact(work).await
@@ -199,7 +199,7 @@ pub async fn renew_lease(database: &Database, replay: i64, lease: (&str, i64), n
 
 /// Sets the lease, unless another process holds it.
 fn set_lease(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> UpdateMany<Entity> {
-    let held = ActiveModel {
+    let columns = ActiveModel {
         lease: Set(Some(lease.to_owned())),
         lease_until_ms: Set(Some(until_ms)),
         ..Default::default()
@@ -208,16 +208,16 @@ fn set_lease(replay: i64, (lease, until_ms): (&str, i64), now_ms: i64) -> Update
         .add(Column::Lease.is_null())
         .add(Column::Lease.eq(lease))
         .add(Column::LeaseUntilMs.lt(now_ms));
-    Entity::update_many().set(held).filter(Column::Id.eq(replay)).filter(free)
+    Entity::update_many().set(columns).filter(Column::Id.eq(replay)).filter(free)
 }
 
 /// Changes the state of a replay, records the action, and releases the lease. If the replay ends early,
 /// unclaimed letters stay as they are. Returns false if it was not in one of the states `from`, or another
-/// process holds it.
-pub async fn set_state(database: &Database, replay: i64, turn: StateChange<'_>) -> Result<bool> {
-    let StateChange { from, to, because, lease, act, now_ms } = turn;
+/// process holds its lease.
+pub async fn set_replay_state(database: &Database, replay: i64, change: StateChange<'_>) -> Result<bool> {
+    let StateChange { from, to, because, lease, action, now_ms } = change;
     let work = async |tx: &DatabaseTransaction| {
-        let left = ActiveModel {
+        let columns = ActiveModel {
             state: Set(to.into()),
             ended_because: Set(because.map(str::to_owned)),
             lease: Set(None),
@@ -226,7 +226,7 @@ pub async fn set_state(database: &Database, replay: i64, turn: StateChange<'_>) 
             ..Default::default()
         };
         let update = Entity::update_many()
-            .set(left)
+            .set(columns)
             .filter(Column::Id.eq(replay))
             .filter(Column::State.is_in(from.iter().copied()))
             .filter(Cond::all().add_option(lease.map(|lease| Column::Lease.eq(lease))));
@@ -234,10 +234,10 @@ pub async fn set_state(database: &Database, replay: i64, turn: StateChange<'_>) 
             return Ok(false);
         }
         if matches!(to, ReplayState::Stopped | ReplayState::Cancelled) {
-            leave_pending(tx, replay, false, now_ms).await?;
+            end_pending(tx, replay, false, now_ms).await?;
         }
-        if let Some(act) = act {
-            insert_action(tx, act).await?;
+        if let Some(action) = action {
+            insert_action(tx, action).await?;
         }
         Ok(true)
     };
@@ -246,12 +246,7 @@ pub async fn set_state(database: &Database, replay: i64, turn: StateChange<'_>) 
 
 /// Ends the unclaimed letters of a replay, all or only those that were predicted to fail. The letters stay as
 /// they are.
-async fn leave_pending(
-    tx: &impl ConnectionTrait,
-    replay: i64,
-    only_failing: bool,
-    now_ms: i64,
-) -> Result<()> {
+async fn end_pending(tx: &impl ConnectionTrait, replay: i64, only_failing: bool, now_ms: i64) -> Result<()> {
     let failing = only_failing.then(|| replay_item::Column::Predicted.eq(FAILED));
     replay_item::Entity::update_many()
         .set(ended_columns(LEFT, None, now_ms))

@@ -1,4 +1,4 @@
-//! Plans and replays of dead letters: one row each, with their letters frozen in items.
+//! Plans and replays of dead letters: one row each, with an item for each of the chosen letters.
 //!
 //! A letter is `pending` until its copy is claimed, `claimed` until the copy is confirmed in the queue, and
 //! `sent` until the worker has committed its effect or the recorder has recorded it again. Then it has
@@ -19,7 +19,7 @@ pub(super) use end::end_replayed;
 pub use end::{Replayed, end_decided, give_up, refuse};
 pub use lease::{
     NewItem, NewReplay, ReplayStart, ReplayTerms, StateChange, begin_replay, insert_replay, renew_lease,
-    set_state,
+    set_replay_state,
 };
 pub use read::{
     ItemGroup, ItemRow, item_counts, item_groups, oldest_in_flight_ms, replay, replay_items, replays,
@@ -39,7 +39,7 @@ pub enum ReplayState {
     Paused,
     /// Every letter has its result.
     Done,
-    /// A person ended it early.
+    /// An operator ended it early.
     Cancelled,
     /// It stopped early, because too many letters failed.
     Stopped,
@@ -72,11 +72,11 @@ impl ReplayItemState {
 /// The result of a letter whose copy became a dead letter again; also used as a prediction.
 pub const FAILED: &str = "failed";
 
-/// The result of a letter that no longer matched the plan, or whose copy no queue accepts.
+/// The result of a letter that no longer matched the plan, or whose copy could not be published.
 pub const REFUSED: &str = "refused";
 
 /// The result of a letter that was never claimed: it stays as it is.
 pub const LEFT: &str = "left";
 
-/// The result of a letter whose copy a person gave up.
+/// The result of a letter whose copy an operator gave up.
 pub const LOST: &str = "lost";

@@ -45,7 +45,7 @@ pub struct ItemGroup {
 
 /// Returns one plan or replay.
 pub async fn replay(database: &Database, scope: &Scope, id: i64) -> Result<Option<replay::Model>> {
-    Ok(replay::Entity::find_by_id(id).filter(within(scope)).one(database.connection()).await?)
+    Ok(replay::Entity::find_by_id(id).filter(visible_in(scope)).one(database.connection()).await?)
 }
 
 /// Returns plans and replays, newest first, at most `limit` of those older than `before`.
@@ -56,22 +56,22 @@ pub async fn replays(
     limit: u64,
 ) -> Result<Vec<replay::Model>> {
     let replays = replay::Entity::find()
-        .filter(within(scope).add_option(before.map(|before| replay::Column::Id.lt(before))))
+        .filter(visible_in(scope).add_option(before.map(|before| replay::Column::Id.lt(before))))
         .order_by_desc(replay::Column::Id)
         .limit(limit);
     Ok(replays.all(database.connection()).await?)
 }
 
-/// Limits replays to those whose existing letters are all within this scope.
-fn within(scope: &Scope) -> Cond {
+/// Limits replays to those whose existing letters all belong to this scope.
+fn visible_in(scope: &Scope) -> Cond {
     if *scope == Scope::All {
         return Cond::all();
     }
-    let ours = scope.condition(dead_letter::Column::CompanyId);
+    let in_scope = scope.condition(dead_letter::Column::CompanyId);
     let others = dead_letter::Entity::find()
         .select_only()
         .column(dead_letter::Column::Id)
-        .filter(Cond::any().add(ours.not()).add(dead_letter::Column::CompanyId.is_null()));
+        .filter(Cond::any().add(in_scope.not()).add(dead_letter::Column::CompanyId.is_null()));
     let with_others = Entity::find()
         .select_only()
         .column(Column::ReplayId)
@@ -83,8 +83,8 @@ fn of_replay(replay: i64) -> Select<Entity> {
     Entity::find().filter(Column::ReplayId.eq(replay))
 }
 
-/// Returns the letters of a replay in one of these states, ordered by letter; if a result is given, only
-/// those with it.
+/// Returns the letters of a replay in one of these states, ordered by letter; with a `result`, only those
+/// with that result.
 pub async fn replay_items(
     database: &Database,
     replay: i64,

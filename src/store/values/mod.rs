@@ -9,9 +9,9 @@
 
 mod integer;
 mod staff;
-mod kept;
+mod newtypes;
 mod text;
 
 pub use integer::DbId;
-pub use kept::{Document, Moment};
+pub use newtypes::{Document, Moment};
 pub use staff::bind_staff;

@@ -60,8 +60,8 @@ impl ValueType for StaffId {
     }
 }
 
-/// NULL as a text. PostgreSQL requires the column's type: there, leave the column out of an INSERT, or bind
-/// [`bind_staff`].
+/// NULL of type text. PostgreSQL requires the column's type: there, leave the column out of an INSERT, or
+/// bind [`bind_staff`].
 impl Nullable for StaffId {
     fn null() -> Value {
         Value::String(None)
@@ -75,11 +75,11 @@ impl TryFromU64 for StaffId {
 }
 
 impl StaffId {
-    /// Converts this id to the kind of `staff.id`. Refuses an id that cannot be of this kind (a text for an
-    /// integer key, or not a UUID): it cannot belong to any member of staff.
+    /// Converts this id to the kind of `staff.id`. Refuses an id that cannot be of this kind (not an integer
+    /// for an integer key, or not a UUID): it cannot belong to any member of staff.
     pub fn of_kind(&self, kind: KeyKind) -> Result<Self, DbErr> {
         let misfit =
-            |wanted: &'static str| DbErr::Type(format!("the staff id is not {wanted}, unlike staff.id"));
+            |wanted: &'static str| DbErr::Type(format!("the staff id is not {wanted}, but staff.id is"));
         match (kind, self) {
             (KeyKind::Integer, Self::Integer(id)) => Ok(Self::Integer(*id)),
             (KeyKind::Integer, Self::Text(id)) => {

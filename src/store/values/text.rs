@@ -1,6 +1,6 @@
 //! Stores text values, most of them from closed lists, in text columns.
 //!
-//! A newer program, or a gateway, may have written a value that this build does not know. So a value of a
+//! A newer program, or a gateway, may have written a value that this version does not know. So a value of a
 //! closed list is read as [`Stored`], which keeps unknown ones.
 
 use std::str::FromStr;
@@ -64,7 +64,7 @@ impl<T> Nullable for Stored<T> {
     }
 }
 
-/// Makes the members of these lists values that can be written and compared.
+/// Makes the members of these closed lists bindable as SQL values.
 macro_rules! text_values {
     ($($name:ident),+) => {$(
         impl From<$name> for Value {

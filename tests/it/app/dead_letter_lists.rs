@@ -5,8 +5,8 @@ use std::process::Output;
 use hostmatch::event::CompanyId;
 use hostmatch::store::{
     Compare, DeadLetter, DeadLetterFilter, LetterAction, LetterState, NewDeadLetter, NewItem,
-    NewLetterAction, NewReplay, Scope, act_on_letters, dead_letter_ids, dead_letters, groups,
-    insert_dead_letters, insert_replay, purge_closed_letters, purge_replays,
+    NewLetterAction, NewReplay, Scope, dead_letter_ids, dead_letters, groups, insert_dead_letters,
+    insert_replay, perform_letter_action, purge_closed_letters, purge_replays,
 };
 
 use crate::support::program::{command, json, stderr, stdout};
@@ -224,7 +224,7 @@ async fn any_number_of_letters_is_closed_by_one_action(backend: Backend) {
     let test = record_letters(backend).await;
     let action = NewLetterAction { at_ms: 1, ..NewLetterAction::new(LetterAction::Discard, "cli:me@here") };
     let ids: Vec<i64> = (1..=2_500).collect();
-    let result = act_on_letters(&test.db, &Scope::All, &ids, &action).await.unwrap();
+    let result = perform_letter_action(&test.db, &Scope::All, &ids, &action).await.unwrap();
     assert_eq!((result.done.len(), result.refused.len()), (6, 2_494), "{backend:?}");
     assert_eq!(test.count("hostmatch_dead_letter_actions").await, 1);
     assert_eq!(test.count("hostmatch_dead_letter_action_letters").await, 6);
@@ -235,8 +235,8 @@ async fn closed_letters_are_purged_after_their_retention_and_open_ones_never(bac
     let test = record_letters(backend).await;
     let action =
         |at_ms| NewLetterAction { at_ms, ..NewLetterAction::new(LetterAction::Discard, "cli:me@here") };
-    act_on_letters(&test.db, &Scope::All, &[1, 2], &action(1_000)).await.unwrap();
-    act_on_letters(&test.db, &Scope::All, &[3], &action(2_000)).await.unwrap();
+    perform_letter_action(&test.db, &Scope::All, &[1, 2], &action(1_000)).await.unwrap();
+    perform_letter_action(&test.db, &Scope::All, &[3], &action(2_000)).await.unwrap();
     let plan = NewReplay {
         chosen: "{}".into(),
         made_by: "cli:me@here".into(),
@@ -271,8 +271,8 @@ async fn closed_letters_are_purged_after_their_retention_and_open_ones_never(bac
 
     // The history of an open letter is kept, and so is a replay that still waits for a result.
     let old = action(1_500);
-    act_on_letters(&test.db, &Scope::All, &[5], &old).await.unwrap();
-    act_on_letters(
+    perform_letter_action(&test.db, &Scope::All, &[5], &old).await.unwrap();
+    perform_letter_action(
         &test.db,
         &Scope::All,
         &[5],

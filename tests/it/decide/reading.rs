@@ -6,7 +6,7 @@
 
 use hostmatch::config::DatabaseConfig;
 use hostmatch::decide::Processor;
-use hostmatch::store::{Database, Scope, open_dead_letters, open_inbox, sum_waits, unassigned};
+use hostmatch::store::{Database, Scope, open_dead_letters, open_inbox, sum_waiting, unassigned};
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 
@@ -151,8 +151,8 @@ async fn count_backlog(database: &Database) {
     const NOW_MS: i64 = 1_000_000;
     let db = database.connection();
     let count = || async {
-        let letters = sum_waits(open_dead_letters(db, &Scope::All).await.unwrap().values()).count;
-        let hosts = sum_waits(open_inbox(db, &Scope::All, NOW_MS).await.unwrap().values()).count;
+        let letters = sum_waiting(open_dead_letters(db, &Scope::All).await.unwrap().values()).count;
+        let hosts = sum_waiting(open_inbox(db, &Scope::All, NOW_MS).await.unwrap().values()).count;
         (letters, hosts, unassigned(db, &Scope::All, NOW_MS).await.unwrap().all)
     };
     count().await;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use hostmatch::config::DatabaseConfig;
 use hostmatch::event::CompanyId;
 use hostmatch::store::{
-    Database, InboxKind, Scope, StoreError, Unassigned, Waits, Work, Worker, ages_since, decided_last,
-    open_dead_letters, open_inbox, outcomes_since, purge_workers, record_heartbeat, remove_worker, sum_waits,
-    unassigned, workers,
+    Database, InboxKind, Scope, StoreError, Unassigned, WaitingCount, Work, Worker, ages_since,
+    last_decided_ms, open_dead_letters, open_inbox, outcomes_since, purge_workers, record_heartbeat,
+    remove_worker, sum_waiting, unassigned, workers,
 };
 use serde_json::{Value, json};
 
@@ -106,7 +106,7 @@ async fn inbox_items_are_counted_by_kind(backend: Backend) {
         world.run(&format!("UPDATE hostmatch_inbox SET {change}")).await;
     }
     let db = world.test.db.connection();
-    let waits = |count, oldest_ms: i64| Waits { count, oldest_ms: (count > 0).then_some(oldest_ms) };
+    let waits = |count, oldest_ms: i64| WaitingCount { count, oldest_ms: (count > 0).then_some(oldest_ms) };
     let found = open_inbox(db, &Scope::of(Some(CompanyId(15))), NOW_MS).await.unwrap();
     let expected = BTreeMap::from([
         (InboxKind::Suggestion, waits(1, 1_513)),
@@ -115,12 +115,15 @@ async fn inbox_items_are_counted_by_kind(backend: Backend) {
         (InboxKind::Conflict, waits(1, 7)),
     ]);
     assert_eq!(found, expected, "{backend:?}");
-    assert_eq!(sum_waits(found.values()), waits(3, 7));
+    assert_eq!(sum_waiting(found.values()), waits(3, 7));
     let found = open_inbox(db, &Scope::All, 6).await.unwrap();
     assert_eq!(found[&InboxKind::Unknown], waits(2, 1_514), "{backend:?}");
     assert_eq!(found[&InboxKind::Conflict], waits(0, 0), "not yet: {backend:?}");
     world.run("UPDATE hostmatch_inbox SET state = 'resolved'").await;
-    assert_eq!(sum_waits(open_inbox(db, &Scope::All, NOW_MS).await.unwrap().values()), Waits::default());
+    assert_eq!(
+        sum_waiting(open_inbox(db, &Scope::All, NOW_MS).await.unwrap().values()),
+        WaitingCount::default()
+    );
 }
 
 on_engines!(dead_letters_are_counted_by_reason_while_they_are_open);
@@ -138,8 +141,9 @@ async fn dead_letters_are_counted_by_reason_while_they_are_open(backend: Backend
         world.test.insert_letter(Letter { id: &id, reason, state, company, times_ms: (n, 100) }).await;
     }
     let db = world.test.db.connection();
-    let waits =
-        |reason: &str, count, oldest_ms| (reason.to_owned(), Waits { count, oldest_ms: Some(oldest_ms) });
+    let waits = |reason: &str, count, oldest_ms| {
+        (reason.to_owned(), WaitingCount { count, oldest_ms: Some(oldest_ms) })
+    };
     let all = open_dead_letters(db, &Scope::All).await.unwrap();
     assert_eq!(all, BTreeMap::from([waits("malformed", 3, 3), waits("poison", 1, 9)]), "{backend:?}");
     let one = open_dead_letters(db, &Scope::of(Some(CompanyId(15)))).await.unwrap();
@@ -180,7 +184,7 @@ async fn read(database: &Database, scope: &Scope) -> Result<(), StoreError> {
     open_dead_letters(db, scope).await?;
     outcomes_since(db, scope, [NOW_MS - HOUR_MS, NOW_MS]).await?;
     ages_since(db, scope, NOW_MS - HOUR_MS, 100).await?;
-    decided_last(db).await?;
+    last_decided_ms(db).await?;
     workers(database).await?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use hostmatch::event::{CompanyId, HostId, StaffId};
 use hostmatch::matching::HostKey;
 use hostmatch::store::{
     AuditFilter, Database, GatewaySchema, InboxFilter, MappingFilter, RepairFilter, RepairScope, Scope,
-    StoreError, audits, begin_import, change_of, entity, hand_over, host_actions, imports, inbox_entries,
+    StoreError, audits, begin_import, change_of, entity, hand_over, host_actions, imports, inbox_hosts,
     insert_hand_over, list_mappings, record_hand_over_undone, record_import, record_import_undone, repairs,
 };
 use sea_orm::Set;
@@ -26,7 +26,7 @@ pub(crate) async fn run_every_statement(
     let rejected = |error: &dyn std::fmt::Display| StoreError::Rejected(error.to_string());
     inbox::ignore(&context, key, "test", None).await.map_err(|error| rejected(&error))?;
     inbox::reopen(&context, key, None).await.map_err(|error| rejected(&error))?;
-    inbox_entries(database.connection(), &Scope::All, &InboxFilter::default(), (0, 1)).await?;
+    inbox_hosts(database.connection(), &Scope::All, &InboxFilter::default(), (0, 1)).await?;
     host_actions(database.connection(), key).await?;
     let [from, to] = both.clone();
     let mut last = 0;

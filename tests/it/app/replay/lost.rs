@@ -7,7 +7,7 @@ use hostmatch::queue::{BatchLimits, Disposition, Gathered, Source};
 use hostmatch::runtime::shutdown::Shutdown;
 use hostmatch::store::{
     LetterAction, NewLetterAction, ReplayStart, ReplayState, ReplayTerms, StateChange, begin_replay, claim,
-    renew_lease, set_state,
+    renew_lease, set_replay_state,
 };
 use serde_json::json;
 
@@ -149,12 +149,12 @@ async fn a_process_that_lost_its_replay_changes_nothing_and_omitted_letters_stay
         to,
         because: None,
         lease: Some(lease),
-        act: None,
+        action: None,
         now_ms: 35,
     };
-    assert!(!set_state(db, id, change("a", ReplayState::Done)).await.unwrap());
+    assert!(!set_replay_state(db, id, change("a", ReplayState::Done)).await.unwrap());
     assert_eq!(claim(db, id, "b", &letter, 35).await.unwrap(), [letter[0].0]);
-    assert!(set_state(db, id, change("b", ReplayState::Stopped)).await.unwrap());
+    assert!(set_replay_state(db, id, change("b", ReplayState::Stopped)).await.unwrap());
     assert_eq!(letters(&stack).await.iter().filter(|letter| letter.ends_with("|replaying|1")).count(), 1);
 }
 
@@ -163,7 +163,7 @@ async fn a_replay_that_ends_early_releases_the_rest_in_the_same_transaction() {
     let stack = create_salon(Backend::Sqlite).await;
     let id = plan_replay(&stack, 2).await.parse().unwrap();
     let (from, to) = (&[ReplayState::Planned][..], ReplayState::Cancelled);
-    let change = StateChange { from, to, because: None, lease: None, act: None, now_ms: 1 };
-    assert!(set_state(&stack.world.test.db, id, change).await.unwrap());
+    let change = StateChange { from, to, because: None, lease: None, action: None, now_ms: 1 };
+    assert!(set_replay_state(&stack.world.test.db, id, change).await.unwrap());
     assert_eq!(stack.world.rows("hostmatch_replay_items", &["result"]).await, ["left", "left"]);
 }

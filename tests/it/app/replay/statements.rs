@@ -2,9 +2,9 @@
 
 use hostmatch::store::{
     Database, DeadLetterFilter, LetterAction, NewItem, NewLetterAction, NewReplay, ReplayStart, ReplayState,
-    ReplayTerms, Scope, StateChange, StoreError, act_on_letters, begin_replay, claim, dead_letter_ids,
-    dead_letters_of, give_up, groups, insert_replay, letter_actions, mark_sent, purge_closed_letters,
-    purge_replays, refuse, set_state,
+    ReplayTerms, Scope, StateChange, StoreError, begin_replay, claim, dead_letter_ids, dead_letters_of,
+    give_up, groups, insert_replay, letter_actions, mark_sent, perform_letter_action, purge_closed_letters,
+    purge_replays, refuse, set_replay_state,
 };
 use sea_orm::ConnectionTrait as _;
 
@@ -14,7 +14,7 @@ pub(crate) async fn run_every_statement(database: &Database) -> Result<(), Store
     // The newest letter: older ones may be incomplete after a run with missing privileges.
     let ids = dead_letter_ids(database, &Scope::All, &DeadLetterFilter::default()).await?;
     let ids = &ids[ids.len() - 1..];
-    act_on_letters(
+    perform_letter_action(
         database,
         &Scope::All,
         ids,
@@ -22,7 +22,7 @@ pub(crate) async fn run_every_statement(database: &Database) -> Result<(), Store
     )
     .await?;
     letter_actions(database, Some((ids[0], "f")), None).await?;
-    act_on_letters(
+    perform_letter_action(
         database,
         &Scope::All,
         ids,
@@ -56,12 +56,12 @@ pub(crate) async fn run_every_statement(database: &Database) -> Result<(), Store
     assert!(begin_replay(database, id, ("lease", 2), &again, &act).await?);
     refuse(database, id, ids[0], "unfit", 1).await?;
     let (from, to) = (&[ReplayState::Running][..], ReplayState::Cancelled);
-    let change = StateChange { from, to, because: None, lease: Some("lease"), act: Some(&act), now_ms: 1 };
-    assert!(set_state(database, id, change).await?);
+    let change = StateChange { from, to, because: None, lease: Some("lease"), action: Some(&act), now_ms: 1 };
+    assert!(set_replay_state(database, id, change).await?);
     give_up(database, id, &act).await?;
     purge_replays(database, i64::MAX).await?;
     database.connection().execute_unprepared("UPDATE hostmatch_dead_letters SET state = 'open'").await?;
-    act_on_letters(
+    perform_letter_action(
         database,
         &Scope::All,
         ids,

@@ -65,7 +65,9 @@ async fn two_conflicting_mappings_need_a_person_and_no_other_company_sees_them(b
         [JANA, OMAR].map(|n| inbox[0].find(staff(n).trim_matches('\'')).or(inbox[0].find(&n.to_string())));
     assert!(places[0].is_some() && places[0] < places[1], "{backend:?}: {inbox:?}");
     // The appointment is not read again while nothing has changed.
-    let waiting = store::waiting(world.test.db.connection(), &world.test.schema().await, 10).await.unwrap();
+    let waiting = store::waiting_appointments(world.test.db.connection(), &world.test.schema().await, 10)
+        .await
+        .unwrap();
     assert_eq!(waiting, [], "{backend:?}");
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "-/5001", "{backend:?}");

@@ -15,13 +15,13 @@ use crate::store::statement::any_host;
 
 string_values!(HostAction);
 
-/// What a person can do with a host, besides mapping it.
+/// What a person can do with a host, except mapping it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum HostAction {
-    /// Stop asking people about it.
+    /// Remove it from the list of hosts that need a person.
     Ignore,
-    /// Ask people about it again.
+    /// Add it to that list again.
     Reopen,
 }
 
@@ -50,9 +50,9 @@ pub struct RecordedHostAction {
     pub(crate) until: Option<i64>,
 }
 
-/// Ignores a host (until a given time, or until it is reopened), or reopens it. The caller must have locked
+/// Ignores a host (until `until_ms`, or until it is reopened), or reopens it. The caller must have locked
 /// the host.
-pub(crate) async fn act_on_host(
+pub(crate) async fn perform_host_action(
     tx: &impl ConnectionTrait,
     key: HostKey,
     (action, until_ms): (HostAction, Option<i64>),
@@ -105,10 +105,10 @@ pub(crate) async fn last_host_actions(
             .from(Entity)
             .cond_where(any_host(Column::CompanyId, Column::HostId, some.iter().copied()))
             .group_by_columns([Column::CompanyId, Column::HostId]);
-        let acts =
+        let actions =
             Entity::find().filter(Column::Id.in_subquery(newest)).into_partial_model::<RecordedHostAction>();
-        let acts = acts.all(db).await?.into_iter();
-        last.extend(acts.map(|act| (HostKey::new(act.company, act.host), act)));
+        let actions = actions.all(db).await?.into_iter();
+        last.extend(actions.map(|action| (HostKey::new(action.company, action.host), action)));
     }
     Ok(last)
 }

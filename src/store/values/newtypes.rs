@@ -1,4 +1,4 @@
-//! Stores newtypes as simpler column types: keys, validated texts, scores, times, JSON.
+//! Stores newtypes as simpler column types: keys, validated strings, scores, times, JSON.
 
 use sea_orm::prelude::{TimeDateTime, TimeDateTimeWithTimeZone};
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr};
@@ -10,19 +10,19 @@ use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, HostId};
 use crate::matching::{Actor, Confidence};
 
 /// Makes a newtype storable as a simpler type, with a conversion in each direction.
-macro_rules! kept_as {
-    ($($name:ident as $kept:ty: $keep:expr, $made_of:expr;)+) => {$(
+macro_rules! stored_as {
+    ($($name:ident as $stored:ty: $encode:expr, $decode:expr;)+) => {$(
         impl From<$name> for Value {
             fn from(value: $name) -> Self {
-                let keep: fn($name) -> $kept = $keep;
-                keep(value).into()
+                let encode: fn($name) -> $stored = $encode;
+                encode(value).into()
             }
         }
 
         impl ValueType for $name {
             fn try_from(value: Value) -> Result<Self, ValueTypeErr> {
-                let made_of: fn($kept) -> Option<Self> = $made_of;
-                made_of(<$kept as ValueType>::try_from(value)?).ok_or(ValueTypeErr)
+                let decode: fn($stored) -> Option<Self> = $decode;
+                decode(<$stored as ValueType>::try_from(value)?).ok_or(ValueTypeErr)
             }
 
             fn type_name() -> String {
@@ -30,23 +30,23 @@ macro_rules! kept_as {
             }
 
             fn array_type() -> ArrayType {
-                <$kept as ValueType>::array_type()
+                <$stored as ValueType>::array_type()
             }
 
             fn column_type() -> ColumnType {
-                <$kept as ValueType>::column_type()
+                <$stored as ValueType>::column_type()
             }
         }
 
         impl Nullable for $name {
             fn null() -> Value {
-                <$kept as Nullable>::null()
+                <$stored as Nullable>::null()
             }
         }
     )+};
 }
 
-kept_as! {
+stored_as! {
     DbId as i64: |id| id.0, |id| Some(Self(id));
     CompanyId as i64: |id| id.0, |id| Some(Self(id));
     AppointmentId as i64: |id| id.0, |id| Some(Self(id));
@@ -54,7 +54,7 @@ kept_as! {
     EventId as String: |id| id.as_str().to_owned(), |text| Some(Self::new(&text));
     BookingRef as String: |reference| reference.as_str().to_owned(), |text| Self::new(&text);
     Actor as String: |actor| actor.as_str().to_owned(), |name| Some(name.as_str().into());
-    Confidence as i16: |confidence| confidence.0.into(), |score| Some(within(score.into()));
+    Confidence as i16: |confidence| confidence.0.into(), |score| Some(clamp_score(score.into()));
     Moment as TimeDateTime: |moment| moment.0, |time| Some(Self(time));
     Document as serde_json::Value: |document| document.0, |value| Some(Self(value));
 }
@@ -72,7 +72,7 @@ impl TryFromU64 for EventId {
 }
 
 impl TryGetable for BookingRef {
-    /// Reads a text that is not a valid reference as NULL.
+    /// Reads a string that is not a valid reference as NULL.
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
         let text = String::try_get_by(row, index)?;
         Self::new(&text).ok_or_else(|| TryGetError::Null(format!("{index:?}")))
@@ -81,16 +81,16 @@ impl TryGetable for BookingRef {
 
 impl TryGetable for Confidence {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
-        DbId::try_get_by(row, index).map(|score| within(score.0))
+        DbId::try_get_by(row, index).map(|score| clamp_score(score.0))
     }
 }
 
 /// Clamps a score: adopted rows may contain any number.
-fn within(score: i64) -> Confidence {
+fn clamp_score(score: i64) -> Confidence {
     Confidence(score.clamp(0, 100).try_into().unwrap_or(100))
 }
 
-/// A time as its column shows it: in UTC if the column has a zone, otherwise in its writer's local time.
+/// A time as stored in its column: in UTC if the column has a zone, otherwise in its writer's local time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub TimeDateTime);
 
@@ -106,7 +106,7 @@ impl TryGetable for Moment {
     }
 }
 
-/// A JSON document, in a column of JSON or of text. A text that is not JSON is read as a JSON string.
+/// A JSON document, in a column of type JSON or text. Text that is not JSON is read as a JSON string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document(pub serde_json::Value);
 

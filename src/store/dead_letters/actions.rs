@@ -9,16 +9,16 @@ use super::LetterState;
 use crate::matching::Stored;
 use crate::runtime::clock::{as_rfc3339, now_ms};
 use crate::store::entity::dead_letter_action::{ActiveModel, Column, Entity};
-use crate::store::entity::{dead_letter, dead_letter_action_letter as act_letter, replay_item};
+use crate::store::entity::{dead_letter, dead_letter_action_letter as action_letter, replay_item};
 use crate::store::prelude::*;
 use crate::store::replays::lock_letters;
 use crate::store::statement::chunk_rows;
 use crate::store::{Database, Scope};
 
-/// The number of letters per step.
+/// The number of letters per transaction.
 const STEP: usize = 1_000;
 
-/// What a person can do with dead letters, plans and replays.
+/// What an operator can do with dead letters, plans and replays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, AsRefStr, Display, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum LetterAction {
@@ -30,7 +30,7 @@ pub enum LetterAction {
     Resume,
     /// Continue a replay, and publish the letters in flight once more.
     Resend,
-    /// Stop publishing for now.
+    /// Pause a replay: publish no more letters until it is resumed.
     Pause,
     /// End a replay, or discard a plan.
     Cancel,
@@ -52,7 +52,7 @@ pub enum LetterAction {
 
 impl LetterAction {
     /// Returns the states before and after, if the action changes a letter's state.
-    pub fn change(self) -> Option<(LetterState, LetterState)> {
+    pub fn state_change(self) -> Option<(LetterState, LetterState)> {
         match self {
             Self::Discard => Some((LetterState::Open, LetterState::Discarded)),
             Self::Restore => Some((LetterState::Discarded, LetterState::Open)),
@@ -70,7 +70,7 @@ pub struct NewLetterAction {
     pub made_by: String,
     /// The time of the action, in ms since 1970 (UTC).
     pub at_ms: i64,
-    /// The reason, in the person's own words.
+    /// The reason, in the operator's own words.
     pub why: Option<String>,
     /// How the letters were chosen, as JSON.
     pub chosen: Option<String>,
@@ -83,7 +83,7 @@ pub struct NewLetterAction {
 }
 
 impl NewLetterAction {
-    /// Creates an action that a person performs now.
+    /// Creates an action that an operator performs now.
     pub fn new(action: LetterAction, made_by: &str) -> Self {
         let (made_by, at_ms) = (made_by.to_owned(), now_ms());
         let (why, chosen, replay, fingerprint) = (None, None, None, None);
@@ -122,37 +122,39 @@ pub struct ActionResult {
     pub refused: Vec<RefusedLetter>,
 }
 
-/// Performs an action on letters, step by step, since there may be very many. [`LetterAction::Discard`]
-/// discards open letters, [`LetterAction::Restore`] opens discarded ones again; any other action is only
-/// recorded. After an error, the completed steps remain performed and recorded.
-pub async fn act_on_letters(
+/// Performs an action on letters, a limited number per transaction, since there may be very many.
+/// [`LetterAction::Discard`] discards open letters, [`LetterAction::Restore`] opens discarded ones again; any
+/// other action is only recorded. After an error, the completed steps remain performed and recorded.
+pub async fn perform_letter_action(
     database: &Database,
     scope: &Scope,
     ids: &[i64],
-    act: &NewLetterAction,
+    action: &NewLetterAction,
 ) -> Result<ActionResult> {
-    let (mut all, mut number) = (ActionResult::default(), None);
+    let (mut all, mut action_id) = (ActionResult::default(), None);
     for some in ids.chunks(STEP) {
         let work = async |tx: &DatabaseTransaction| {
-            let number = match number {
-                Some(number) => number,
-                None => insert_action(tx, &NewLetterAction { letters: ids.len(), ..act.clone() }).await?,
+            let id = match action_id {
+                Some(id) => id,
+                None => insert_action(tx, &NewLetterAction { letters: ids.len(), ..action.clone() }).await?,
             };
-            let mut acted = ActionResult::default();
+            let mut result = ActionResult::default();
             for ids in chunk_rows(some) {
-                change_state(tx, scope, ids, act, &mut acted).await?;
+                change_state(tx, scope, ids, action, &mut result).await?;
             }
-            for ids in chunk_rows(&acted.done) {
-                let of_act =
-                    |id: &i64| act_letter::ActiveModel { action_id: Set(number), letter_id: Set(*id) };
-                act_letter::Entity::insert_many(ids.iter().map(of_act)).exec_without_returning(tx).await?;
+            for ids in chunk_rows(&result.done) {
+                let action_row =
+                    |letter: &i64| action_letter::ActiveModel { action_id: Set(id), letter_id: Set(*letter) };
+                action_letter::Entity::insert_many(ids.iter().map(action_row))
+                    .exec_without_returning(tx)
+                    .await?;
             }
-            Ok((number, acted))
+            Ok((id, result))
         };
-        let (known, acted) = database.with_deadline(database.transact(work)).await?;
-        number = Some(known);
-        all.done.extend(acted.done);
-        all.refused.extend(acted.refused);
+        let (id, result) = database.with_deadline(database.transact(work)).await?;
+        action_id = Some(id);
+        all.done.extend(result.done);
+        all.refused.extend(result.refused);
     }
     Ok(all)
 }
@@ -161,14 +163,14 @@ async fn change_state(
     tx: &impl ConnectionTrait,
     scope: &Scope,
     ids: &[i64],
-    act: &NewLetterAction,
-    acted: &mut ActionResult,
+    action: &NewLetterAction,
+    result: &mut ActionResult,
 ) -> Result<()> {
-    let Some((from, to)) = act.action.change() else {
-        acted.done.extend(ids);
+    let Some((from, to)) = action.action.state_change() else {
+        result.done.extend(ids);
         return Ok(());
     };
-    let closed_ms = (to == LetterState::Discarded).then_some(act.at_ms);
+    let closed_ms = (to == LetterState::Discarded).then_some(action.at_ms);
     let states = lock_letters(tx, scope, ids).await?;
     let mut chosen = Vec::new();
     for id in ids {
@@ -180,36 +182,39 @@ async fn change_state(
             Some(state) => format!("the letter is {state}, not {from}"),
             None => "there is no such dead letter".to_owned(),
         };
-        acted.refused.push(RefusedLetter { id: *id, why });
+        result.refused.push(RefusedLetter { id: *id, why });
     }
     let changed =
         dead_letter::ActiveModel { state: Set(to.into()), closed_ms: Set(closed_ms), ..Default::default() };
-    let these = dead_letter::Column::Id.is_in(chosen.iter().copied());
-    dead_letter::Entity::update_many().set(changed).filter(these).exec(tx).await?;
-    acted.done.extend(chosen);
+    let is_chosen = dead_letter::Column::Id.is_in(chosen.iter().copied());
+    dead_letter::Entity::update_many().set(changed).filter(is_chosen).exec(tx).await?;
+    result.done.extend(chosen);
     Ok(())
 }
 
 /// Records an action that changes no letters, such as a note on a group.
-pub async fn record_note(database: &Database, act: &NewLetterAction) -> Result<()> {
-    let work = async |tx: &DatabaseTransaction| insert_action(tx, act).await;
+pub async fn record_note(database: &Database, action: &NewLetterAction) -> Result<()> {
+    let work = async |tx: &DatabaseTransaction| insert_action(tx, action).await;
     database.transact(work).await.map(drop)
 }
 
 /// Records an action, in the transaction that performs it, and returns the row's id.
-pub(in crate::store) async fn insert_action(tx: &impl ConnectionTrait, act: &NewLetterAction) -> Result<i64> {
+pub(in crate::store) async fn insert_action(
+    tx: &impl ConnectionTrait,
+    action: &NewLetterAction,
+) -> Result<i64> {
     let truncate =
         |text: &str, length: usize| text.chars().filter(|c| *c != '\0').take(length).collect::<String>();
     let row = ActiveModel {
         token: Set(Uuid::new_v4().to_string()),
-        action: Set(act.action.into()),
-        made_by: Set(truncate(&act.made_by, 255)),
-        at_ms: Set(act.at_ms),
-        why: Set(act.why.as_deref().map(|why| truncate(why, 8_000))),
-        chosen: Set(act.chosen.clone()),
-        replay_id: Set(act.replay),
-        fingerprint: Set(act.fingerprint.clone()),
-        letters: Set(i32::try_from(act.letters).unwrap_or(i32::MAX)),
+        action: Set(action.action.into()),
+        made_by: Set(truncate(&action.made_by, 255)),
+        at_ms: Set(action.at_ms),
+        why: Set(action.why.as_deref().map(|why| truncate(why, 8_000))),
+        chosen: Set(action.chosen.clone()),
+        replay_id: Set(action.replay),
+        fingerprint: Set(action.fingerprint.clone()),
+        letters: Set(i32::try_from(action.letters).unwrap_or(i32::MAX)),
         ..Default::default()
     };
     Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
@@ -223,10 +228,10 @@ pub async fn letter_actions(
 ) -> Result<Vec<RecordedLetterAction>> {
     let mut any = Cond::any().add_option(replay.map(|replay| Column::ReplayId.eq(replay)));
     if let Some((id, fingerprint)) = letter {
-        let own = act_letter::Entity::find()
+        let own = action_letter::Entity::find()
             .select_only()
-            .column(act_letter::Column::ActionId)
-            .filter(act_letter::Column::LetterId.eq(id));
+            .column(action_letter::Column::ActionId)
+            .filter(action_letter::Column::LetterId.eq(id));
         let replays = replay_item::Entity::find()
             .select_only()
             .column(replay_item::Column::ReplayId)
@@ -236,6 +241,6 @@ pub async fn letter_actions(
             .add(Column::Fingerprint.eq(fingerprint))
             .add(Column::ReplayId.in_subquery(replays.into_query()));
     }
-    let acts = Entity::find().filter(any).order_by_asc(Column::Id).into_partial_model();
-    Ok(acts.all(database.connection()).await?)
+    let actions = Entity::find().filter(any).order_by_asc(Column::Id).into_partial_model();
+    Ok(actions.all(database.connection()).await?)
 }
