@@ -28,18 +28,18 @@ pub(crate) struct Definition {
     name: &'static str,
     table: TableCreateStatement,
     indexes: Vec<PlannedIndex>,
-    /// The collation of its texts on MySQL.
+    /// The collation of its text columns on MySQL.
     collation: &'static str,
 }
 
 impl Definition {
-    /// Creates a table whose texts are compared by their bytes, on every engine.
+    /// Creates a table whose text columns are compared by their bytes, on every engine.
     pub(crate) fn new(name: &'static str) -> Self {
         let table = Table::create().table(name).take();
         Self { name, table, indexes: Vec::new(), collation: "utf8mb4_bin" }
     }
 
-    /// Uses the collation of the gateway's texts on MySQL.
+    /// Uses the collation of the gateway's text columns on MySQL.
     pub(crate) fn gateway_collation(self) -> Self {
         Self { collation: "utf8mb4_unicode_ci", ..self }
     }

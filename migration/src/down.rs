@@ -129,8 +129,8 @@ fn is_interrupted(journal: &[Entry]) -> bool {
 }
 
 /// Finds rows of the gateway that the restored shape cannot hold. After an interruption the exclusions are
-/// dropped: call this only after a statement has failed on such a row, because the excluded rows are gone by
-/// then.
+/// dropped: call this only after a statement has failed on such a row, because by then the excluded rows no
+/// longer exist.
 async fn find_misfits(
     connection: &DatabaseConnection,
     chosen: &[String],

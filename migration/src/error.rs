@@ -25,24 +25,24 @@ pub enum MigrateError {
     #[error(
         "nothing was changed: hostmatch's tables exist already, and hostmatch did not create them\n{}\n\
          To bring them to hostmatch's shape and keep every row: hostmatch migrate up --adopt \
-         (hostmatch migrate sql --adopt shows the statements; hostmatch migrate down restores what was found)",
+         (hostmatch migrate sql --adopt shows the statements; hostmatch migrate down restores the original tables)",
         .0.render()
     )]
     NotAdopted(Box<Examination>),
     #[error("nothing was changed: there are obstacles\n{}", .0.render())]
     Obstacles(Box<Examination>),
-    /// Like `Obstacles`, but the gateway wrote the rows after they were checked. On MySQL, where nothing can
-    /// be rolled back, the migration is half done.
+    /// Like `Obstacles`, but the gateway wrote the rows after they were checked. On MySQL, where DDL cannot
+    /// be rolled back, the migration is partly done.
     #[error(
-        "migrating stopped half-way: obstacles have appeared since it began\n{}\n\
-         Fix these and run the same command again: it continues where it stopped. Or restore what was \
-         found: hostmatch migrate down --all",
+        "the migration is only partly done: obstacles have appeared since it began\n{}\n\
+         Fix these and run the same command again: it continues where it stopped. Or restore the original \
+         tables: hostmatch migrate down --all",
         .0.render()
     )]
     Raced(Box<Examination>),
     #[error(
         "nothing was changed: the gateway's tables lack what hostmatch needs: {}. Is this the \
-         gateway's database? (For a new installation without one: hostmatch migrate baseline)",
+         gateway's database? (For a new installation without a gateway, run hostmatch migrate baseline.)",
         .0.join("; ")
     )]
     Gateway(Vec<String>),
@@ -61,8 +61,8 @@ pub enum MigrateError {
     /// The migrations are applied, but another user owns the sequences that lag behind, so they could not be
     /// set.
     #[error(
-        "{}; the database user may not set the sequences that lag behind: {}. Ask a user with the right to do so to \
-         run this, then run the same command again:\n{}",
+        "{}; the database user may not set the sequences that lag behind: {}. Have a user who may set them run \
+         these statements, then run the same command again:\n{}",
         if made.is_empty() { "nothing was changed".to_owned() } else { format!("applied: {}", made.join(", ")) },
         join(lagging, "; ", Lagging::to_string),
         join(lagging, "\n", |one| one.reset() + ";")
@@ -70,14 +70,14 @@ pub enum MigrateError {
     Sequences { made: Vec<String>, lagging: Vec<Lagging> },
     #[error(
         "nothing was changed: {BOOKKEEPING} lists migrations as applied whose tables or columns are missing: {}. \
-         Can this user see them? MariaDB and MySQL hide a table on which a user has no rights: `hostmatch gateway \
-         grants` prints what to grant. Only if an administrator cannot see the table either: restore it from a \
-         backup; or, to create it again, empty, drop what is left of it, delete these rows from {BOOKKEEPING}, and \
+         Can this user see them? MariaDB and MySQL hide a table on which a user has no privileges: `hostmatch gateway \
+         grants` prints what to grant. If an administrator cannot see the table either, restore it from a \
+         backup. Or create it again, empty: drop what is left of it, delete these rows from {BOOKKEEPING}, and \
          run `hostmatch migrate up`",
         .0.join("; ")
     )]
     Drift(Vec<String>),
-    #[error("nothing was changed: an earlier `hostmatch migrate down` was interrupted; run that again first")]
+    #[error("nothing was changed: an earlier `hostmatch migrate down` was interrupted; run it again first")]
     Interrupted,
     #[error(
         "nothing was changed: a build of hostmatch from before its first release has migrated this database \

@@ -167,7 +167,7 @@ impl Columns {
             let Some(column) = self.get(table, name) else { continue };
             let kind = column.key_kind(self.backend);
             if kind.is_none() || (integer_only && kind != Some(KeyKind::Integer)) {
-                let wanted = if integer_only { "an integer" } else { "an integer, a text or a UUID" };
+                let wanted = if integer_only { "an integer" } else { "an integer, a string or a UUID" };
                 problems.push(format!("{table}.{name} is {} and must be {wanted}", column.full_type));
             }
         }

@@ -159,7 +159,7 @@ impl Probe {
         self.query(table, "statistics", &format!(" AND index_name = '{index}'"))
     }
 
-    /// Checks for a key of this name. (MariaDB hides `table_constraints` from users whose rights are on
+    /// Checks for a key of this name. (MariaDB hides `table_constraints` from users whose privileges are on
     /// single tables.)
     pub(crate) fn constraint(self, table: &str, name: &str) -> Option<String> {
         self.query(table, "key_column_usage", &format!(" AND constraint_name = '{name}'"))

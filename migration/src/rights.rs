@@ -1,5 +1,6 @@
-//! Checks which rights a run of statements needs, and whether this server and this user allow it. The check
-//! comes before the first statement, because MySQL cannot roll back the statements before a refused one.
+//! Checks which privileges a run of statements needs, and whether this server and this user allow it. The
+//! check comes before the first statement, because MySQL cannot roll back the statements before a refused
+//! one.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +45,7 @@ pub(crate) async fn may_run(
 }
 
 fn failed(source: DbErr) -> MigrateError {
-    MigrateError::of("reading the rights of this user", source)
+    MigrateError::of("reading the privileges of this user", source)
 }
 
 /// A privilege, under MySQL's name, and its table.
@@ -86,8 +87,8 @@ pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>
     }
 }
 
-/// Returns the rights that this user lacks to see the gateway's tables at all. MySQL shows a table only to
-/// users who have a right on it: without this check, a hidden table would be reported as missing.
+/// Returns the privileges that this user lacks to see the gateway's tables at all. MySQL shows a table only
+/// to users who have a privilege on it: without this check, a hidden table would be reported as missing.
 async fn hidden_tables(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     if connection.get_database_backend() != DbBackend::MySql {
         return Ok(Vec::new());
@@ -98,10 +99,10 @@ async fn hidden_tables(connection: &DatabaseConnection) -> Result<Vec<String>, D
     Ok(hidden.map(|table| format!("REFERENCES on {table}")).collect())
 }
 
-/// With any of these rights on a table, MySQL shows its columns.
+/// With any of these privileges on a table, MySQL shows its columns.
 const SHOWS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "REFERENCES"];
 
-/// Returns the rights that this user lacks to run these statements, one line each.
+/// Returns the privileges that this user lacks to run these statements, one line each.
 pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> Result<Vec<String>, DbErr> {
     let needs: BTreeSet<Need> = statements.iter().flat_map(|statement| needs(statement)).collect();
     match connection.get_database_backend() {
@@ -122,11 +123,11 @@ pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> 
     }
 }
 
-const HIDDEN: &str = " (it is granted, but MariaDB ignores it if the user also has rights on single columns of the \
+const HIDDEN: &str = " (it is granted, but MariaDB ignores it if the user also has privileges on single columns of the \
                       table: migrate as a separate user)";
 
-/// Returns whether a user may reference a table. MariaDB allows it with any of these rights, but it checks
-/// them in this order and stops at the first that exists, which must then cover the whole table.
+/// Returns whether a user may reference a table. MariaDB allows it with any of these privileges, but it
+/// checks them in this order and stops at the first that exists, which must then cover the whole table.
 fn may_refer(granted: &Granted, table: &str) -> bool {
     let in_its_order = ["SELECT", "INSERT", "UPDATE", "DELETE", "REFERENCES"];
     let first = in_its_order.into_iter().find(|privilege| granted.any(&[privilege], table));
@@ -172,8 +173,8 @@ async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Re
     Ok(missing.into_iter().collect())
 }
 
-/// Returns the rights that one of our statements needs. All our statements are written in the same form, so
-/// the first words are enough.
+/// Returns the privileges that one of our statements needs. All our statements are written in the same form,
+/// so the first words are enough.
 fn needs(statement: &str) -> Vec<Need> {
     let words: Vec<&str> = statement
         .split(|c: char| c.is_whitespace() || c == '(')

@@ -1,11 +1,11 @@
-//! Reads the rights of a MySQL or MariaDB user from `SHOW GRANTS`. It is the only source that includes rights
-//! granted through a role, and every user may run it for their own account.
+//! Reads the privileges of a MySQL or MariaDB user from `SHOW GRANTS`. It is the only source that includes
+//! privileges granted through a role, and every user may run it for their own account.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
 
 use crate::catalog::rows;
 
-/// The rights of the connected user in the connected database.
+/// The privileges of the connected user in the connected database.
 #[derive(Clone, Debug)]
 pub struct Granted {
     database: String,
@@ -127,7 +127,7 @@ fn name(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// Matches a LIKE pattern: `%` is any text, `_` any character, `\` escapes the next one.
+/// Matches a LIKE pattern: `%` is any string, `_` any character, `\` escapes the next one.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut rest = pattern.chars();
     let after_any = |pattern: &str| {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_are_read_on_every_level() {
+    fn privileges_are_read_on_every_level() {
         for (text, privilege, table, expected) in [
             ("GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION", "ALTER", "staff", true),
             ("GRANT USAGE ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '*0'", "SELECT", "staff", false),

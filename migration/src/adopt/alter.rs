@@ -1,4 +1,4 @@
-//! Builds one ALTER TABLE and its undo statement part by part, with a line for people about each part. It
+//! Builds one ALTER TABLE and its undo statement part by part, with one line that describes each part. It
 //! removes only what prevents our rows from being inserted.
 
 use sea_orm_migration::sea_orm::DbBackend;
@@ -119,7 +119,7 @@ impl<'a> Alter<'a> {
         let collation = old.find(" COLLATE ").map_or("", |at| &old[at..]);
         let collation = if new.contains(" COLLATE ") { "" } else { collation };
         let mut parts = vec![format!("ALTER COLUMN {name} TYPE {new}{collation} USING {name}::text::{new}")];
-        // A cast to a text of limited length truncates longer values; without the cast they are refused.
+        // A cast to a type of limited length truncates longer values; without the cast they are refused.
         let cast = if width(old).is_some() { String::new() } else { format!("::{old}") };
         let mut undo = vec![format!("ALTER COLUMN {name} TYPE {old} USING {name}::text{cast}")];
         if let Some(default) = column.default.as_ref().filter(|_| column.is_enum) {
@@ -136,7 +136,8 @@ impl<'a> Alter<'a> {
         self.part(parts.join(", "), undo.join(", "), None);
     }
 
-    /// Changes an enumeration to text, or lengthens a text that is too short, and describes the change.
+    /// Changes an enumeration to text, or lengthens a text column that is too short, and describes the
+    /// change.
     pub(super) fn widen_text(&mut self, name: &str, wanted: u32) -> Option<String> {
         let column = self.found.column(name)?;
         if column.is_enum {
@@ -156,7 +157,7 @@ impl<'a> Alter<'a> {
         said.or(Some(format!("{name} holds {width} characters: it becomes VARCHAR({wanted})")))
     }
 
-    /// Changes a text of limited length to TEXT.
+    /// Changes a text column of limited length to TEXT.
     pub(super) fn lengthen_to_text(&mut self, name: &str) -> Option<String> {
         let column = self.found.column(name)?;
         let width = width(&column.definition)?;

@@ -13,7 +13,7 @@ pub(super) const TABLE: &str = names::AUDITS;
 /// The key of the one row that records the adoption.
 const RECORD: &str = "a0d0b7ed-0000-4000-8000-000000000001";
 
-/// Returns the changes that the table needs, and a text for each difference.
+/// Returns the changes that the table needs, and a description of each difference.
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![found.keep(d, &["mapping_id"])];

@@ -11,7 +11,7 @@ use crate::names;
 pub(super) const TABLE: &str = names::MAPPINGS;
 /// The columns that this program may change, and must be able to restore.
 const CHANGED: [&str; 5] = ["company_id", "is_active", "mapping_source", "confidence_score", "updated_at"];
-/// Texts that may be shorter than ours, or enumerations, and the length that we need.
+/// Text columns that may be shorter than ours, or enumerations, and the length that we need.
 const TEXTS: [(&str, u32); 5] = [
     ("mapping_source", 32),
     ("calcom_name", 255),
@@ -20,7 +20,7 @@ const TEXTS: [(&str, u32); 5] = [
     ("calcom_timezone", 50),
 ];
 
-/// Returns the changes that the table needs, and a text for each difference.
+/// Returns the changes that the table needs, and a description of each difference.
 pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Vec<Op>, Vec<String>) {
     let mut said = Vec::new();
     let mut ops = vec![found.keep(d, &CHANGED)];
@@ -42,13 +42,13 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
     said.extend(alter.index_missing(&keys::MAPPINGS[..3]));
     if !found.has_unique(&["calcom_host_id", "staff_id"]) {
         alter.index(true, "unique_host_staff", "calcom_host_id, staff_id", "");
-        said.push("(calcom_host_id, staff_id) is not kept unique: unique_host_staff will be added".into());
+        said.push("(calcom_host_id, staff_id) is not unique: unique_host_staff will be added".into());
     }
     ops.extend(alter.ops());
 
     if found.column("company_id").is_none_or(|column| column.nullable) {
         ops.push(fill_company(found, d));
-        let why = "company_id is filled from the staff where it is missing; the column stays NULL-able, so that the \
+        let why = "company_id is filled from the staff where it is missing; the column stays nullable, so that the \
                    gateway's own INSERTs work";
         said.push(why.into());
     }

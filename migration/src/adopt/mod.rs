@@ -155,7 +155,7 @@ async fn find<C: ConnectionTrait>(
             *place = Some(ExistingTable::read(connection, &name).await?);
             continue;
         }
-        let kind = if is_table { "the table" } else { "a view, or a table outside InnoDB," };
+        let kind = if is_table { "the table" } else { "a view, or a table that does not use InnoDB," };
         examination.obstacles.push(Obstacle::new(
             format!("{kind} {name} exists, and hostmatch did not create it"),
             "rename it (RENAME TABLE), and prevent its creator from creating it again",
@@ -171,7 +171,8 @@ async fn adopt_column<C: ConnectionTrait>(
     connection: &C,
     d: &Dialect,
 ) -> Result<(Vec<Op>, Vec<String>), DbErr> {
-    // Even with nothing to do there is an entry: otherwise `down` would treat the column as ours and drop it.
+    // Even if nothing has to be done, the journal gets an entry: otherwise `down` would treat the column as
+    // ours and drop it.
     let mut ops = vec![Op::default()];
     let is_indexed = if d.is_mysql() {
         // The catalogue shows the index to every user who may read the column; SHOW CREATE TABLE needs more.

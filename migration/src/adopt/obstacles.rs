@@ -43,7 +43,7 @@ impl Kind {
             }
             Self::Text => {
                 let is_text = base.ends_with("text") || ["char", "varchar", "bpchar"].contains(&base);
-                ("a text or an enumeration", is_enum || is_text)
+                ("text or an enumeration", is_enum || is_text)
             }
             Self::Flag => ("a boolean", ["tinyint", "bool"].contains(&base)),
             Self::Staff => {
@@ -52,7 +52,7 @@ impl Kind {
             }
             Self::Json => {
                 let kinds = ["json", "jsonb", "longtext", "mediumtext", "text"];
-                ("JSON, or a long text", kinds.contains(&base))
+                ("JSON or long text", kinds.contains(&base))
             }
             Self::Moment => ("a timestamp", ["timestamp", "timestamptz", "datetime"].contains(&base)),
             Self::Any => ("anything", true),
@@ -248,7 +248,7 @@ pub(super) async fn of_audits<C: ConnectionTrait>(
 }
 
 /// Finds obstacles that appeared after the first check: rows that our constraints refuse, in tables that may
-/// be half adopted. The gateway keeps writing during a migration.
+/// be partly adopted. The gateway keeps writing during a migration.
 pub(crate) async fn find_late<C: ConnectionTrait>(connection: &C) -> Result<Vec<Obstacle>, DbErr> {
     let columns = Columns::read(connection).await?;
     let d = Dialect::of(&columns);

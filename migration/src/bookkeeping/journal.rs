@@ -1,7 +1,7 @@
 //! Keeps the journal. It contains the statements of a run, written before the first of them is executed, and
 //! those that `down` needs.
 //!
-//! MySQL commits every DDL statement at once, so an interrupted migration stays half done. Before the first
+//! MySQL commits every DDL statement at once, so an interrupted migration stays partly done. Before the first
 //! of its statements runs, the journal stores each statement, its undo statement and the query that checks
 //! whether it was executed. The next run continues from there, up or down. On every engine the statements of
 //! an adoption stay in the journal until `down`: they are the only record of the shape that was found.

@@ -64,7 +64,7 @@ async fn a_row_is_not_truncated_on_a_mariadb_without_strict_mode() {
 
 on_engines!(a_row_written_after_the_check_is_not_truncated: mariadb, postgres);
 async fn a_row_written_after_the_check_is_not_truncated(backend: Backend) {
-    let said = if backend == Backend::MariaDb { "half-way" } else { "nothing was changed" };
+    let said = if backend == Backend::MariaDb { "only partly done" } else { "nothing was changed" };
     let test = gateway(backend, Variant::Bare).await;
     migration::adopt(test.db.connection()).await.unwrap();
     let (breakpoint, mut child) =

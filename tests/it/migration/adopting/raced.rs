@@ -47,7 +47,7 @@ async fn adopt_during_write(test: &TestDatabase) -> String {
 async fn on_mariadb_a_stopped_adoption_continues_after_the_row_is_corrected() {
     let test = gateway(Backend::MariaDb, Variant::Live).await;
     let text = adopt_during_write(&test).await;
-    assert!(text.contains("half-way") && text.contains("migrate down --all"), "{text}");
+    assert!(text.contains("only partly done") && text.contains("migrate down --all"), "{text}");
     for _ in 0..2 {
         let again = migration::adopt(test.db.connection()).await.unwrap_err();
         assert!(matches!(again, MigrateError::Raced(_)), "{again}");

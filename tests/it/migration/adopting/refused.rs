@@ -155,7 +155,7 @@ async fn each_obstacle_to_adoption_is_named(backend: Backend) {
     if maria {
         let latin = "MODIFY calcom_name VARCHAR(100) CHARACTER SET latin1 NOT NULL";
         cases.push((vec![format!("{maps} {latin}")], "calcom_name is in latin1"));
-        cases.push((vec![format!("{maps} ENGINE=MyISAM")], "a table outside InnoDB"));
+        cases.push((vec![format!("{maps} ENGINE=MyISAM")], "a table that does not use InnoDB"));
     }
     for (statements, word) in cases {
         let test = gateway(backend, Variant::Bare).await;
