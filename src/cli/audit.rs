@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::arguments::{self, OfHost, PageArgs, moment};
+use super::arguments::{self, HostFilter, PageArgs, moment};
 use super::{Exit, Failure, Global, Output, output, output::dash};
 use crate::app::{self, AppContext, AuditFilter, AuditRow};
 use crate::event::StaffId;
 
-/// Rows in one read.
-const PAGE: u64 = 1000;
+/// Rows per query.
+const PAGE_ROWS: u64 = 1000;
 
 /// The audit trail: who changed which mapping, when and why
 #[derive(Debug, clap::Subcommand)]
@@ -26,29 +26,29 @@ pub(super) struct Filter {
     #[arg(long, value_name = "ID")]
     mapping: Option<i64>,
     #[command(flatten)]
-    of: OfHost,
+    scope: HostFilter,
     /// Of this member of staff
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
-    /// By this actor, such as worker, or 'cli:*' for all whose name begins with cli:
+    /// By this actor, such as worker, or 'cli:*' for all names that begin with cli:
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
     /// With this action: created, updated, deleted, auto_matched, manual_override
     #[arg(long, value_name = "NAME")]
     action: Option<String>,
-    /// At this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    /// At this time or later: 24h (ago), 2026-03-01 or 2026-03-01T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<i64>,
-    /// Before this moment
+    /// Before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<i64>,
 }
 
 impl Filter {
-    fn chosen(&self, before: Option<i64>) -> AuditFilter {
+    fn to_filter(&self, before: Option<i64>) -> AuditFilter {
         AuditFilter {
             mapping: self.mapping,
-            host: self.of.host,
+            host: self.scope.host,
             staff: self.staff.clone(),
             actor: self.actor.clone(),
             action: self.action.clone(),
@@ -94,11 +94,11 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::List(args) => list(context, global.output, args).await,
         Command::Export(args) => export(context, args).await,
     };
-    global.with_context(None, filter.of.company, work).await
+    global.with_context(None, filter.scope.company, work).await
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
-    let filter = args.filter.chosen(args.page.before);
+    let filter = args.filter.to_filter(args.page.before);
     let page = app::mappings::audits(context, &filter, args.page.limit).await?;
     output.list(&page, &page.audits, "No changes.", |audits| {
         table(audits)?;
@@ -109,7 +109,7 @@ async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<E
 async fn export(context: &AppContext, args: &ExportArgs) -> Result<Exit, Failure> {
     let (mut before, mut first) = (None, true);
     loop {
-        let page = app::mappings::audits(context, &args.filter.chosen(before), PAGE).await?;
+        let page = app::mappings::audits(context, &args.filter.to_filter(before), PAGE_ROWS).await?;
         match args.format {
             Format::Ndjson => output::ndjson(&page.audits)?,
             Format::Csv => output::csv(&page.audits, first)?,
@@ -121,13 +121,13 @@ async fn export(context: &AppContext, args: &ExportArgs) -> Result<Exit, Failure
     }
 }
 
-/// The fields shown of a new mapping; the others repeat the host's data.
-const MADE: [&str; 4] = ["staff_id", "mapping_source", "confidence_score", "is_active"];
+/// The fields of a new mapping that are shown; the others repeat the host's data.
+const NEW_MAPPING_FIELDS: [&str; 4] = ["staff_id", "mapping_source", "confidence_score", "is_active"];
 
 /// Renders `is_active true → false` for each changed field, and for a new row the fields of the mapping.
 fn changes(row: &AuditRow) -> String {
     let Some(new) = &row.new else { return "-".to_owned() };
-    let shown = |value: Option<&Value>| match value {
+    let render = |value: Option<&Value>| match value {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
@@ -135,9 +135,11 @@ fn changes(row: &AuditRow) -> String {
     let changes = new.iter().filter_map(|(name, after)| match &row.old {
         Some(old) => {
             let before = old.get(name);
-            (before != Some(after)).then(|| format!("{name} {} → {}", shown(before), shown(Some(after))))
+            (before != Some(after)).then(|| format!("{name} {} → {}", render(before), render(Some(after))))
         }
-        None => MADE.contains(&name.as_str()).then(|| format!("{name} {}", shown(Some(after)))),
+        None => {
+            NEW_MAPPING_FIELDS.contains(&name.as_str()).then(|| format!("{name} {}", render(Some(after))))
+        }
     });
     changes.collect::<Vec<_>>().join(", ")
 }

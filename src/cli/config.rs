@@ -7,14 +7,14 @@ use super::{Exit, Failure, Global, output};
 /// Show or check the configuration
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Show every key, its value in force and its origin; secrets are hidden
+    /// Show every key, its effective value and its origin; secrets are hidden
     Show {
-        /// Only keys that begin with this, such as `queue` or `queue.url`
+        /// Only keys that begin with this prefix, such as `queue` or `queue.url`
         #[arg(value_name = "PREFIX")]
         prefix: Option<String>,
     },
-    /// Check the configuration without connecting to anything, and list all problems; exit code 10 for
-    /// warnings only
+    /// Check the configuration without connecting to anything, and list all problems; exit code 10 if
+    /// there are only warnings
     Validate,
 }
 
@@ -40,17 +40,18 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
                     return Err(Failure::new(Exit::NotFound, text));
                 }
             }
-            let rows =
-                shown.iter().map(|entry| [entry.key.clone(), text(&entry.value), entry.origin.clone()]);
+            let rows = shown
+                .iter()
+                .map(|entry| [entry.key.clone(), render_value(&entry.value), entry.origin.clone()]);
             global.output.show(&shown, || output::table(&["KEY", "VALUE", "FROM"], rows))
         }
     }
 }
 
-fn text(value: &Value) -> String {
+fn render_value(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Array(items) => items.iter().map(render_value).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
 }

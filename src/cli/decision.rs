@@ -1,7 +1,7 @@
 //! Carries out one decision: previews it, asks for a confirmation if it replaces a mapping, decides, and
 //! offers a repair.
 
-use super::{Exit, Failure, Output, global::Acting, output, repair};
+use super::{Exit, Failure, Output, global::ActorArgs, output, repair};
 use crate::app::decisions::{self, DecisionView};
 use crate::app::repair::Counts;
 use crate::app::{AppContext, Decided, Decision, Effect, PreviousMapping, RepairRow, RepairScope};
@@ -11,7 +11,7 @@ use crate::matching::HostKey;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct CommonArgs {
     #[command(flatten)]
-    pub(super) acting: Acting,
+    pub(super) actor: ActorArgs,
     /// The reason to record
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
@@ -21,8 +21,8 @@ pub(super) struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// Adds the given reason to the decision, if there is one.
-    pub(super) fn give_reason(&self, decision: Decision) -> Decision {
+    /// Adds the reason of the command line to the decision, if there is one.
+    pub(super) fn with_reason(&self, decision: Decision) -> Decision {
         Decision { reason: self.reason.clone().or(decision.reason), ..decision }
     }
 }
@@ -31,12 +31,12 @@ impl CommonArgs {
 pub(super) struct RepairArgs {
     /// The appointments to assign, of those that wait for this host [default: ask on a terminal, else none]
     #[arg(long, value_enum)]
-    repair: Option<Repairing>,
+    repair: Option<RepairChoice>,
 }
 
 /// The appointments to assign after a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Repairing {
+enum RepairChoice {
     /// Nothing
     None,
     /// Appointments that have not started
@@ -68,7 +68,7 @@ pub(super) async fn carry_out(
 }
 
 /// Renders `Mara Lind (staff 31)`.
-pub(super) fn who(staff: &StaffId, name: Option<&str>) -> String {
+pub(super) fn staff_label(staff: &StaffId, name: Option<&str>) -> String {
     match name.filter(|name| !name.is_empty()) {
         Some(name) => format!("{name} (staff {staff})"),
         None => format!("staff {staff}"),
@@ -76,8 +76,8 @@ pub(super) fn who(staff: &StaffId, name: Option<&str>) -> String {
 }
 
 /// Renders the member of staff of a decision; empty for nobody.
-fn whom(decided: &Decided) -> String {
-    decided.staff.as_ref().map(|staff| who(staff, decided.staff_name.as_deref())).unwrap_or_default()
+fn decided_staff_label(decided: &Decided) -> String {
+    decided.staff.as_ref().map(|staff| staff_label(staff, decided.staff_name.as_deref())).unwrap_or_default()
 }
 
 /// Asks for a confirmation if the decision replaces a mapping.
@@ -86,37 +86,38 @@ fn confirm(predicted: &Decided, yes: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let host = predicted.key.host;
-    let is_now = |it: &PreviousMapping| {
-        format!("{}, by {} ({})", who(&it.staff, Some(&it.staff_name)), it.source, it.confidence.0)
+    let label = |it: &PreviousMapping| {
+        format!("{}, by {} ({})", staff_label(&it.staff, Some(&it.staff_name)), it.source, it.confidence.0)
     };
-    let is_now = predicted.before.iter().map(is_now).collect::<Vec<_>>().join(" and to ");
-    let question = format!("host {host} is mapped to {is_now}. Replace it with {}?", whom(predicted));
+    let current = predicted.before.iter().map(label).collect::<Vec<_>>().join(" and to ");
+    let question =
+        format!("host {host} is mapped to {current}. Map it to {} instead?", decided_staff_label(predicted));
     // No names here: this text may end up in a log.
     let mappings: Vec<String> = predicted.before.iter().map(|it| it.mapping.to_string()).collect();
     output::confirm(yes, &question, |_| {
         format!(
-            "nothing was changed: host {host} is mapped already (mapping {}); replacing that needs a \
+            "nothing was changed: host {host} is already mapped (mapping {}); replacing that needs a \
              confirmation, on a terminal or with --yes",
             mappings.join(", ")
         )
     })
 }
 
-/// Repairs after a decision, as `--repair` or the answer on the terminal says. Returns `None` if no
-/// appointment waits, or none is to be assigned.
+/// Repairs after a decision, as `--repair` or the answer on the terminal requests. Returns `None` if no
+/// appointment waits, or if none should be assigned.
 async fn repair_waiting(
     context: &AppContext,
     view: &DecisionView,
-    asked: Option<Repairing>,
+    requested: Option<RepairChoice>,
     why: Option<&str>,
 ) -> Result<Option<RepairRow>, Failure> {
     let key = view.decided.key;
-    let Some(waiting) = waiting(view.waiting) else { return Ok(None) };
+    let Some(waiting) = waiting_summary(view.waiting) else { return Ok(None) };
     let question = format!("{waiting} for host {}. Assign them now: [f]uture, [a]ll, [n]one? [n]", key.host);
-    let answer = if asked.is_none() { output::ask(&question)? } else { None };
-    let scope = match (asked, answer.as_deref()) {
-        (Some(Repairing::Future), _) | (None, Some("f" | "future")) => RepairScope::Future,
-        (Some(Repairing::All), _) | (None, Some("a" | "all")) => RepairScope::All,
+    let answer = if requested.is_none() { output::ask(&question)? } else { None };
+    let scope = match (requested, answer.as_deref()) {
+        (Some(RepairChoice::Future), _) | (None, Some("f" | "future")) => RepairScope::Future,
+        (Some(RepairChoice::All), _) | (None, Some("a" | "all")) => RepairScope::All,
         _ => return Ok(None),
     };
     repair::begin(context, key, scope, why).await
@@ -125,11 +126,11 @@ async fn repair_waiting(
 fn render(view: &DecisionView, may_repair: bool) -> Result<(), Failure> {
     let decided = &view.decided;
     let HostKey { company, host } = decided.key;
-    output::print_line(&sentence(decided))?;
+    output::print_line(&summary(decided))?;
     if let Some(last) = decided.audits.iter().max() {
         output::print_line(&format!("Undo it with: hostmatch mappings revert {last} --company {company}"))?;
     }
-    match (&view.repair, waiting(view.waiting)) {
+    match (&view.repair, waiting_summary(view.waiting)) {
         (Some(repair), _) => repair::print(repair),
         (None, Some(waiting)) if may_repair => output::print_line(&format!(
             "{waiting} for this host: hostmatch repair preview --company {company} --host {host}"
@@ -138,30 +139,34 @@ fn render(view: &DecisionView, may_repair: bool) -> Result<(), Failure> {
     }
 }
 
-fn sentence(decided: &Decided) -> String {
-    let (host, who) = (decided.key.host, whom(decided));
+fn summary(decided: &Decided) -> String {
+    let (host, staff) = (decided.key.host, decided_staff_label(decided));
     let mapping = decided.mapping.map(|id| format!("mapping {id}")).unwrap_or_default();
-    let before = decided.before.iter().map(|it| self::who(&it.staff, Some(&it.staff_name)));
+    let before = decided.before.iter().map(|it| staff_label(&it.staff, Some(&it.staff_name)));
     let before = before.collect::<Vec<_>>().join(" and ");
     match decided.effect {
-        Effect::Made => format!("Host {host} is {who} from now on ({mapping})."),
-        Effect::Replaced => format!("Host {host} is {who} from now on ({mapping}), and no longer {before}."),
+        Effect::Made => format!("Host {host} is {staff} from now on ({mapping})."),
+        Effect::Replaced => {
+            format!("Host {host} is {staff} from now on ({mapping}), and no longer {before}.")
+        }
         Effect::Confirmed => {
-            format!("Host {host} is {who}, as a match had found: a person has confirmed it ({mapping}).")
+            format!("Host {host} is {staff}, as matched before; now confirmed by a person ({mapping}).")
         }
-        Effect::SwitchedOff => format!("Switched off: host {host} is no longer {who} ({mapping})."),
-        Effect::SwitchedOn => format!("Switched on: host {host} is {who} again ({mapping})."),
-        Effect::Reverted if who.is_empty() => format!("Reverted: host {host} has no mapping in force again."),
-        Effect::Reverted => format!("Reverted: host {host} is {who} again ({mapping})."),
-        Effect::Unchanged if who.is_empty() => {
-            format!("Nothing to do: host {host} has no mapping in force already.")
+        Effect::SwitchedOff => format!("Switched off: host {host} is no longer {staff} ({mapping})."),
+        Effect::SwitchedOn => format!("Switched on: host {host} is {staff} again ({mapping})."),
+        Effect::Reverted if staff.is_empty() => {
+            format!("Reverted: host {host} has no mapping in force, as before.")
         }
-        Effect::Unchanged => format!("Nothing to do: host {host} is {who} already ({mapping})."),
+        Effect::Reverted => format!("Reverted: host {host} is {staff} again ({mapping})."),
+        Effect::Unchanged if staff.is_empty() => {
+            format!("Nothing to do: host {host} already has no mapping in force.")
+        }
+        Effect::Unchanged => format!("Nothing to do: host {host} is already {staff} ({mapping})."),
     }
 }
 
 /// Describes how many appointments wait. Returns `None` if none does.
-pub(super) fn waiting(counts: Counts) -> Option<String> {
+pub(super) fn waiting_summary(counts: Counts) -> Option<String> {
     let Counts { future, past, unknown } = counts;
     let parts: Vec<String> = [(future, "future"), (past, "past"), (unknown, "without a known start")]
         .into_iter()
@@ -178,9 +183,12 @@ mod tests {
 
     #[test]
     fn waiting_appointments_are_counted_by_time() {
-        assert_eq!(waiting(Counts::default()), None);
+        assert_eq!(waiting_summary(Counts::default()), None);
         let some = Counts { future: 2, past: 1, unknown: 0 };
-        assert_eq!(waiting(some).unwrap(), "2 future, 1 past appointments wait");
-        assert_eq!(waiting(Counts { past: 1, ..Counts::default() }).unwrap(), "1 past appointment waits");
+        assert_eq!(waiting_summary(some).unwrap(), "2 future, 1 past appointments wait");
+        assert_eq!(
+            waiting_summary(Counts { past: 1, ..Counts::default() }).unwrap(),
+            "1 past appointment waits"
+        );
     }
 }

@@ -14,10 +14,10 @@ pub(super) struct Args {
     /// The roles that run here: an edge (which never opens the database), a worker, or both
     #[arg(long, value_parser = one_of::<Role>(), default_value = "all")]
     role: Role,
-    /// Also check this edge, which runs somewhere else
+    /// Also check the edge at this URL, which runs somewhere else
     #[arg(long, value_name = "URL")]
     edge: Option<String>,
-    /// A code that is known and intended: it is shown, but does not count (repeatable)
+    /// A code to accept: its findings are shown, but do not affect the exit code (repeatable)
     #[arg(long, value_name = "CODE", value_parser = code)]
     accept: Vec<Code>,
     /// Also show the passed checks
@@ -26,7 +26,7 @@ pub(super) struct Args {
 }
 
 fn code(text: &str) -> Result<Code, String> {
-    text.parse().map_err(|_| "there is no such code; docs/doctor.md lists them".to_owned())
+    text.parse().map_err(|_| "unknown code; docs/doctor.md lists all codes".to_owned())
 }
 
 /// Runs the command; fails when the command line is wrong, or stdout cannot be written. Findings are not
@@ -71,13 +71,13 @@ fn describe((errors, warnings): (usize, usize), all: bool, report: &Report) -> R
         (0, 0) => format!("OK: {checks} checks passed{facts}"),
         _ => format!(
             "{}, {}, {checks} checks passed{facts}",
-            counted(errors, "error"),
-            counted(warnings, "warning")
+            pluralize(errors, "error"),
+            pluralize(warnings, "warning")
         ),
     })
 }
 
-fn counted(n: usize, what: &str) -> String {
+fn pluralize(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 

@@ -1,9 +1,9 @@
-//! `hostmatch events`: lists, follows and shows recorded events.
+//! `hostmatch events`: lists and shows recorded events, and prints new ones as they are decided.
 
 use clap::builder::PossibleValuesParser;
 use strum::VariantArray as _;
 
-use super::arguments::{OfCompany, OnlyOf, moment};
+use super::arguments::{CompanyFilter, ExpectedCompany, moment};
 use super::{Exit, Failure, Global, Output, next_action::command, output, output::dash};
 use crate::app::bookings::{self, EventDetails, EventFilter, EventView};
 use crate::app::{AppContext, ErrorCode};
@@ -16,20 +16,20 @@ use crate::runtime::shutdown;
 /// A request that the edge refused is not an event: the edge log has a line for each request.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// The last events: first the rejected ones, then the others, each newest first
+    /// The latest events: first the rejected ones, then the others, each newest first
     List {
         #[command(flatten)]
         filter: Filter,
         #[command(flatten)]
-        time: Time,
-        /// At most this many of each
+        period: Period,
+        /// At most this many rejected and this many other events
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
         limit: u64,
-        /// The next page, without rejected events: next_before of the previous page
+        /// The next page, without rejected events: the value of next_before on the previous page
         #[arg(long, value_name = "CURSOR", value_parser = cursor)]
         before: Option<(i64, String)>,
     },
-    /// The last events, and then each event as it is decided, until interrupted
+    /// The latest events, and then each event as it is decided, until interrupted
     Tail {
         #[command(flatten)]
         filter: Filter,
@@ -42,7 +42,7 @@ pub(super) enum Command {
         /// The event's id
         id: String,
         #[command(flatten)]
-        only: OnlyOf,
+        expected: ExpectedCompany,
     },
 }
 
@@ -50,7 +50,7 @@ pub(super) enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Filter {
     #[command(flatten)]
-    of: OfCompany,
+    scope: CompanyFilter,
     /// With this outcome, such as assigned; dead_letter means rejected
     #[arg(long, value_name = "OUTCOME", value_parser = PossibleValuesParser::new(recorded_outcomes()))]
     outcome: Option<String>,
@@ -72,17 +72,17 @@ pub(super) struct Filter {
 }
 
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Time {
-    /// Decided at this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+pub(super) struct Period {
+    /// Decided at this time or later: 24h (ago), 2026-03-01 or 2026-03-01T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<i64>,
-    /// Decided before this moment
+    /// Decided before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<i64>,
 }
 
 impl Filter {
-    fn chosen(&self, time: Option<&Time>) -> EventFilter {
+    fn to_filter(&self, period: Option<&Period>) -> EventFilter {
         EventFilter {
             outcome: self.outcome.clone(),
             event_type: self.event_type.clone(),
@@ -90,8 +90,8 @@ impl Filter {
             publisher: self.publisher.clone(),
             booking_ref: self.booking.clone(),
             appointment_id: self.appointment,
-            since_ms: time.and_then(|time| time.since),
-            until_ms: time.and_then(|time| time.until),
+            since_ms: period.and_then(|period| period.since),
+            until_ms: period.and_then(|period| period.until),
             ..EventFilter::default()
         }
     }
@@ -105,22 +105,22 @@ fn shapes() -> PossibleValuesParser {
 fn cursor(text: &str) -> Result<(i64, String), String> {
     text.split_once(':')
         .and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())))
-        .ok_or_else(|| "expected next_before of a page".to_owned())
+        .ok_or_else(|| "expected the value of next_before on the previous page".to_owned())
 }
 
 /// Runs the command. It only reads. Fails when the database cannot be reached, or there is no such event.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let company = match command {
-        Command::List { filter, .. } | Command::Tail { filter, .. } => filter.of.company,
-        Command::Show { only, .. } => only.company,
+        Command::List { filter, .. } | Command::Tail { filter, .. } => filter.scope.company,
+        Command::Show { expected, .. } => expected.company,
     };
     let output = global.output;
     let work = async |context: &AppContext| match command {
-        Command::List { filter, time, limit, before } => {
-            let filter = EventFilter { before: before.clone(), ..filter.chosen(Some(time)) };
+        Command::List { filter, period, limit, before } => {
+            let filter = EventFilter { before: before.clone(), ..filter.to_filter(Some(period)) };
             list(output, filter, *limit, context).await
         }
-        Command::Tail { filter, lines } => tail(output, filter.chosen(None), *lines, context).await,
+        Command::Tail { filter, lines } => tail(output, filter.to_filter(None), *lines, context).await,
         Command::Show { id, .. } => show(output, id, context).await,
     };
     global.with_context(None, company, work).await
@@ -190,7 +190,7 @@ async fn show(output: Output, id: &str, context: &AppContext) -> Result<Exit, Fa
             Exit::NotFound,
             format!(
                 "{error}: the event was refused (the edge log has all requests), waits for its appointment, \
-                 or is older than retention.events; `hostmatch events list` shows the last events"
+                 or is older than retention.events; `hostmatch events list` shows the latest events"
             ),
         ),
         _ => error.into(),

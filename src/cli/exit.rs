@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// How the program ends.
+/// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Exit {
@@ -16,7 +16,7 @@ pub enum Exit {
     NotFound = 3,
     /// 4: the command needs a confirmation: run it on a terminal, or with `--yes`.
     NeedsConfirmation = 4,
-    /// 5: only a part was done; the output says which.
+    /// 5: only a part was done; the output shows which.
     Partial = 5,
     /// 6: not allowed.
     NotAllowed = 6,

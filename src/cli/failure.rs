@@ -29,14 +29,14 @@ impl Failure {
         Self { exit, message: message.to_string() }
     }
 
-    /// Appends a sentence.
-    pub(super) fn with_hint(mut self, sentence: &str) -> Self {
-        self.message = format!("{}; {sentence}", self.message);
+    /// Appends a hint.
+    pub(super) fn with_hint(mut self, hint: &str) -> Self {
+        self.message = format!("{}; {hint}", self.message);
         self
     }
 
-    /// Converts an error of a use case. If the thing does not exist, names the command that lists all.
-    pub(super) fn with_list(error: AppError, list: &str) -> Self {
+    /// Converts an error of a use case. If an object does not exist, appends the command that lists all.
+    pub(super) fn with_list_hint(error: AppError, list: &str) -> Self {
         let is_missing = error.code() == ErrorCode::NotFound;
         let failure = Self::from(error);
         if is_missing { failure.with_hint(&format!("`{list}` shows all")) } else { failure }
@@ -53,7 +53,7 @@ impl Failure {
                 json!({ "error": error }).to_string()
             }
         };
-        // If stderr is closed, only the exit code is left.
+        // If stderr is closed, only the exit code remains.
         let _unwritten = writeln!(std::io::stderr().lock(), "{text}");
         self.exit
     }
@@ -84,14 +84,14 @@ impl From<AppError> for Failure {
             ErrorCode::DatabaseUnreachable => Exit::DatabaseUnreachable,
             ErrorCode::Failed => Exit::Failed,
         };
-        let how = error.next().map(|next| match next {
+        let next_step = error.next().map(|next| match next {
             NextAction::ChooseSuggestion(_, staff) => {
                 let all = staff.iter().map(ToString::to_string).collect::<Vec<_>>();
                 format!("choose one with --staff ({})", all.join(", "))
             }
             next => command(&next),
         });
-        match how {
+        match next_step {
             Some(next) => Self::new(exit, format!("{error}: {next}")),
             None => Self::new(exit, error),
         }
@@ -124,7 +124,7 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-/// Converts an error that a command gets without a use case.
+/// For commands that use the queue without a use case.
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         AppError::from(error).into()

@@ -50,22 +50,22 @@ impl Global {
     }
 
     /// Opens the context of a command's use cases, runs `work`, and closes the context. `work` may write only
-    /// with `acting`. `company` limits its scope to one company. Fails like [`Global::start`], and if the
+    /// with `actor`. `company` limits its scope to one company. Fails like [`Global::start`], and if the
     /// database cannot be reached, the actor's name is not allowed, or `work` fails.
     pub(super) async fn with_context<T>(
         &self,
-        acting: Option<&Acting>,
+        actor: Option<&ActorArgs>,
         company: Option<CompanyId>,
         work: impl AsyncFnOnce(&AppContext) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let access = if acting.is_some() { Access::Write } else { Access::ReadOnly };
-        let author = acting.cloned().unwrap_or_default().author()?;
+        let access = if actor.is_some() { Access::Write } else { Access::ReadOnly };
+        let author = actor.cloned().unwrap_or_default().author()?;
         let config = Arc::new(self.start(&[])?.config);
         let context = AppContext::open(&config, access, author, Scope::of(company)).await?;
         // On the heap, because some commands' futures are large.
-        let done = Box::pin(work(&context)).await;
+        let result = Box::pin(work(&context)).await;
         context.close().await;
-        done
+        result
     }
 
     /// Loads the configuration without setting up logging. Fails like [`Global::start`].
@@ -87,24 +87,24 @@ impl Global {
         Ok(loaded)
     }
 
-    /// Loads the configuration of this file only, for a command that brings its own: ignores the environment
-    /// and other files. Sets up logging at `level`, unless `-v` or `-q` is given. Fails if the file is
+    /// Loads only this configuration file, and ignores the environment and other files: for a command that has
+    /// its own configuration. Sets up logging at `level`, unless `-v` or `-q` is given. Fails if the file is
     /// invalid.
-    pub(super) fn start_alone(&self, file: &Path, level: &str) -> Result<Effective, Failure> {
+    pub(super) fn start_with_own_file(&self, file: &Path, level: &str) -> Result<Effective, Failure> {
         let mut overrides = Overrides::default();
-        overrides.set("this command's own", "log.level", level);
-        self.verbosity(&mut overrides);
+        overrides.set("the command's default", "log.level", level);
+        self.apply_verbosity(&mut overrides);
         let effective = config::load_from(Some(file), std::iter::empty(), &overrides)?;
         telemetry::init(&effective.config.log)?;
         Ok(effective)
     }
 
-    /// Fails when `--config` or `--set` was given, for a command that brings its own configuration.
+    /// Fails when `--config` or `--set` was given, for a command that has its own configuration.
     pub(super) fn refuse_settings(&self, command: &str) -> Result<(), Failure> {
         if self.config.is_none() && self.set.is_empty() {
             return Ok(());
         }
-        let text = format!("{command} brings its own configuration: leave out --config and --set");
+        let text = format!("{command} has its own configuration: leave out --config and --set");
         Err(Failure::new(Exit::Usage, text))
     }
 
@@ -112,7 +112,7 @@ impl Global {
         self.verbose > 0
     }
 
-    fn verbosity(&self, overrides: &mut Overrides) {
+    fn apply_verbosity(&self, overrides: &mut Overrides) {
         match self.verbose {
             _ if self.quiet => overrides.set("-q", "log.level", "error"),
             0 => {}
@@ -123,7 +123,7 @@ impl Global {
 
     fn overrides(&self, flags: &[(&str, &str, Option<&str>)]) -> Result<Overrides, Failure> {
         let mut overrides = Overrides::default();
-        self.verbosity(&mut overrides);
+        self.apply_verbosity(&mut overrides);
         for pair in &self.set {
             let Some((key, value)) = pair.split_once('=') else {
                 let text = "--set requires KEY=VALUE, such as --set worker.pipelines=4";
@@ -140,24 +140,24 @@ impl Global {
     }
 }
 
-/// The person who decides
+/// The author of a decision.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(super) struct Acting {
-    /// The person who decides, as recorded [default: the logged-in user]
+pub(super) struct ActorArgs {
+    /// The name to record as the author of the decision [default: the logged-in user]
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
 }
 
-impl Acting {
-    /// Returns the person. Fails with [`Exit::Usage`] if the name is not allowed.
+impl ActorArgs {
+    /// Returns the author. Fails with [`Exit::Usage`] if the name is not allowed.
     pub(super) fn author(&self) -> Result<Author, Failure> {
-        let name = self.actor.clone().unwrap_or_else(|| logged_in().to_string());
+        let name = self.actor.clone().unwrap_or_else(|| logged_in_user().to_string());
         Author::new(&name).ok_or_else(|| {
-            let machines = ActorKind::VARIANTS.iter().copied().filter(|kind| kind.is_own_process());
-            let machines = machines.map(ActorKind::as_str).collect::<Vec<_>>().join(", ");
+            let programs = ActorKind::VARIANTS.iter().copied().filter(|kind| kind.is_own_process());
+            let programs = programs.map(ActorKind::as_str).collect::<Vec<_>>().join(", ");
             let max = Actor::MAX_CHARS;
             let text = format!(
-                "--actor requires a name of 1 to {max} characters that is not a machine's ({machines})"
+                "--actor requires a name of 1 to {max} characters that does not belong to a program ({programs})"
             );
             Failure::new(Exit::Usage, text)
         })
@@ -165,7 +165,7 @@ impl Acting {
 }
 
 /// Returns the logged-in user as `cli:user@host`.
-fn logged_in() -> Actor {
+fn logged_in_user() -> Actor {
     let unknown = || "unknown".to_owned();
     let user = whoami::username().unwrap_or_else(|_| unknown());
     let host = whoami::hostname().unwrap_or_else(|_| unknown());

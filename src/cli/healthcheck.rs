@@ -19,7 +19,7 @@ pub(super) struct Args {
     /// Check only this role's address
     #[arg(value_enum)]
     role: Option<Role>,
-    /// Check whether it does its work; the default
+    /// Check whether the process does its work; the default
     #[arg(long, conflicts_with = "live")]
     ready: bool,
     /// Check whether the process responds and is not stuck
@@ -43,18 +43,18 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Some(url) => vec![url.clone()],
         None => bases(&global.load(&[])?.config, args.role)?,
     };
-    let mut asked = Vec::new();
+    let mut checked = Vec::new();
     for base in bases {
         let health = health::get_health(&base, path, TIMEOUT).await;
-        asked.push(health.map_err(|error| Failure::new(Exit::Failed, format!("--url: {error}")))?);
+        checked.push(health.map_err(|error| Failure::new(Exit::Failed, format!("--url: {error}")))?);
     }
     // One of two addresses may belong to a role that does not run here.
-    if asked.iter().any(|one| one.answered) {
-        asked.retain(|one| one.answered);
+    if checked.iter().any(|one| one.answered) {
+        checked.retain(|one| one.answered);
     }
-    let well = asked.iter().all(|one| one.well);
-    global.output.show(&serde_json::json!({ "well": well, "asked": asked }), || {
-        output::print_line(&asked.iter().map(Health::summary).collect::<Vec<_>>().join("; "))
+    let well = checked.iter().all(|one| one.well);
+    global.output.show(&serde_json::json!({ "well": well, "asked": checked }), || {
+        output::print_line(&checked.iter().map(Health::summary).collect::<Vec<_>>().join("; "))
     })?;
     Ok(if well { Exit::Done } else { Exit::Failed })
 }
@@ -64,10 +64,10 @@ fn bases(config: &Config, role: Option<Role>) -> Result<Vec<String>, Failure> {
     let (edge, worker) = (&config.edge.listen, &config.worker.health_listen);
     let mut found = Vec::new();
     if role != Some(Role::Worker) {
-        found.push(reachable("edge.listen", edge)?);
+        found.push(url_of("edge.listen", edge)?);
     }
     if role != Some(Role::Edge) && !worker.is_empty() {
-        found.push(reachable("worker.health_listen", worker)?);
+        found.push(url_of("worker.health_listen", worker)?);
     }
     if found.is_empty() {
         let text = "the worker has no health address: set worker.health_listen, such as \"127.0.0.1:8081\"";
@@ -77,10 +77,12 @@ fn bases(config: &Config, role: Option<Role>) -> Result<Vec<String>, Failure> {
 }
 
 /// Returns the URL for a listening address. A wildcard address becomes the loopback address.
-fn reachable(key: &str, address: &str) -> Result<String, Failure> {
+fn url_of(key: &str, address: &str) -> Result<String, Failure> {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     if port == "0" {
-        let text = format!("{key} is {address}: the port is chosen at the start; give it with --url");
+        let text = format!(
+            "{key} is {address}: the port is chosen when the process starts; name the address with --url"
+        );
         return Err(Failure::new(Exit::Failed, text));
     }
     let host = match host {

@@ -4,10 +4,10 @@ use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use strum::VariantArray as _;
 
-use super::arguments::{self, OfHost, OneHost, future_moment, one_of};
-use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
+use super::arguments::{self, HostArgs, HostFilter, future_moment, one_of};
+use super::decision::{CommonArgs, RepairArgs, carry_out, waiting_summary};
 use super::{
-    Exit, Failure, Global, Output, audit, global::Acting, mappings, next_action::command, output,
+    Exit, Failure, Global, Output, audit, global::ActorArgs, mappings, next_action::command, output,
     output::dash,
 };
 use crate::app::inbox::{self, InboxDetails, InboxView};
@@ -25,7 +25,7 @@ fn states() -> PossibleValuesParser {
 pub(super) enum Command {
     List(ListArgs),
     /// One host: its problem, the suggestions with reasons, the waiting appointments and the history
-    Show(OneHost),
+    Show(HostArgs),
     Accept(AcceptArgs),
     Assign(AssignArgs),
     Ignore(IgnoreArgs),
@@ -36,7 +36,7 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    of: OfHost,
+    scope: HostFilter,
     /// Of this kind
     #[arg(long, value_name = "KIND", value_parser = one_of::<InboxKind>())]
     kind: Option<InboxKind>,
@@ -55,7 +55,7 @@ pub(super) struct ListArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct AcceptArgs {
     #[command(flatten)]
-    host: OneHost,
+    host: HostArgs,
     /// The suggestion to accept, if there are several
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
@@ -69,7 +69,7 @@ pub(super) struct AcceptArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct AssignArgs {
     #[command(flatten)]
-    host: OneHost,
+    host: HostArgs,
     /// The member of staff
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: StaffId,
@@ -79,44 +79,43 @@ pub(super) struct AssignArgs {
     repair: RepairArgs,
 }
 
-/// Ignore this host, until a moment or until it is reopened
+/// Ignore this host, until a given time or until it is reopened
 #[derive(Debug, clap::Args)]
 pub(super) struct IgnoreArgs {
     #[command(flatten)]
-    host: OneHost,
-    /// Why, for the record
+    host: HostArgs,
+    /// The reason to record
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// When the host is open again: 14d, or 2026-03-01, or 2026-03-01T08:00:00Z [default: when it is
-    /// reopened]
+    /// Reopen the host at this time: 14d (from now), 2026-03-01 or 2026-03-01T08:00:00Z [default: never]
     #[arg(long, value_name = "TIME", value_parser = future_moment)]
     until: Option<i64>,
     #[command(flatten)]
-    acting: Acting,
+    actor: ActorArgs,
 }
 
 /// Reopen an ignored host
 #[derive(Debug, clap::Args)]
 pub(super) struct ReopenArgs {
     #[command(flatten)]
-    host: OneHost,
-    /// Why, for the record
+    host: HostArgs,
+    /// The reason to record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
-    acting: Acting,
+    actor: ActorArgs,
 }
 
 /// Runs the command; fails if the change is refused, the host does not exist, or the database cannot be
 /// reached.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    let (acting, company) = match command {
-        Command::List(args) => (None, args.of.company),
+    let (actor, company) = match command {
+        Command::List(args) => (None, args.scope.company),
         Command::Show(host) => (None, Some(host.company)),
-        Command::Accept(args) => (Some(&args.common.acting), Some(args.host.company)),
-        Command::Assign(args) => (Some(&args.common.acting), Some(args.host.company)),
-        Command::Ignore(args) => (Some(&args.acting), Some(args.host.company)),
-        Command::Reopen(args) => (Some(&args.acting), Some(args.host.company)),
+        Command::Accept(args) => (Some(&args.common.actor), Some(args.host.company)),
+        Command::Assign(args) => (Some(&args.common.actor), Some(args.host.company)),
+        Command::Ignore(args) => (Some(&args.actor), Some(args.host.company)),
+        Command::Reopen(args) => (Some(&args.actor), Some(args.host.company)),
     };
     let output = global.output;
     let work = async |context: &AppContext| match command {
@@ -124,20 +123,20 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::Show(host) => show(context, output, host.key()).await,
         Command::Accept(AcceptArgs { host, staff, common, repair }) => {
             let decision = inbox::accept_decision(context, host.key(), staff.as_ref()).await?;
-            carry_out(context, output, common.give_reason(decision), common, Some(repair)).await
+            carry_out(context, output, common.with_reason(decision), common, Some(repair)).await
         }
         Command::Assign(AssignArgs { host, staff, common, repair }) => {
             let decision = inbox::assign_decision(context, host.key(), staff).await?;
-            carry_out(context, output, common.give_reason(decision), common, Some(repair)).await
+            carry_out(context, output, common.with_reason(decision), common, Some(repair)).await
         }
         Command::Ignore(args) => ignore(context, output, args).await,
         Command::Reopen(args) => reopen(context, output, args).await,
     };
-    global.with_context(acting, company, work).await
+    global.with_context(actor, company, work).await
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
-    let filter = InboxFilter { host: args.of.host, state: args.state.parse().ok(), kind: args.kind };
+    let filter = InboxFilter { host: args.scope.host, state: args.state.parse().ok(), kind: args.kind };
     let page = inbox::list(context, &filter, (args.skip, args.limit)).await?;
     output.list(&page, &page.hosts, "No hosts need a person.", |hosts| {
         table(hosts)?;
@@ -145,9 +144,9 @@ async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<E
     })
 }
 
-/// A host and the command that decides it.
+/// A host, and the command that decides about it.
 #[derive(Serialize)]
-struct Shown {
+struct DetailsWithCommand {
     #[serde(flatten)]
     details: InboxDetails,
     next: Option<String>,
@@ -156,16 +155,16 @@ struct Shown {
 async fn show(context: &AppContext, output: Output, key: HostKey) -> Result<Exit, Failure> {
     let details = inbox::show(context, key).await?;
     let next = details.host.next().map(|next| command(&next));
-    let shown = Shown { details, next };
+    let shown = DetailsWithCommand { details, next };
     output.show(&shown, || describe(&shown))
 }
 
-fn describe(Shown { details, next }: &Shown) -> Result<(), Failure> {
+fn describe(DetailsWithCommand { details, next }: &DetailsWithCommand) -> Result<(), Failure> {
     let host = &details.host;
     let key = host.key;
     output::print_line(&format!("Host {} of company {} ({})", key.host, key.company, host.state))?;
-    output::pairs(lines(host))?;
-    if let Some(waiting) = waiting(details.waiting) {
+    output::pairs(host_rows(host))?;
+    if let Some(waiting) = waiting_summary(details.waiting) {
         output::print_line(&waiting)?;
     }
     if !details.mappings.is_empty() {
@@ -193,13 +192,13 @@ async fn reopen(context: &AppContext, output: Output, args: &ReopenArgs) -> Resu
     let text = if view.is_new {
         format!("Host {host} is open again.")
     } else {
-        format!("Nothing to do: host {host} is open already.")
+        format!("Nothing to do: host {host} is already open.")
     };
     output.show(&view, || output::print_line(&text))
 }
 
 /// Returns names and values that describe a host.
-fn lines(host: &InboxView) -> Vec<(&'static str, String)> {
+fn host_rows(host: &InboxView) -> Vec<(&'static str, String)> {
     let bookings = &host.bookings;
     let mut rows = vec![
         ("name", dash(host.name.as_deref())),

@@ -59,7 +59,7 @@ pub(super) fn split_file<'a>(file: &Path, input: &'a [u8]) -> Result<Vec<(Place,
     split(input).map_err(|problem| Failure::new(Exit::Failed, format!("{} {problem}", file.display())))
 }
 
-/// Returns the events in `input`, in order, without validating them. Fails if `input` is empty or in no known
+/// Returns the events in `input`, in order, without validating them. Fails if `input` is empty or has no known
 /// form; the error says where.
 pub(super) fn split(input: &[u8]) -> Result<Vec<(Place, &[u8])>, String> {
     let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input).trim_ascii();
@@ -93,9 +93,9 @@ fn elements(mut rest: &[u8]) -> Vec<(Place, &[u8])> {
         }
         let mut values = Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
         let _valid = values.next();
-        let (element, behind) = rest.split_at(values.byte_offset());
+        let (element, remaining) = rest.split_at(values.byte_offset());
         elements.push((Place::Index(elements.len()), element));
-        rest = behind.trim_ascii_start();
+        rest = remaining.trim_ascii_start();
         rest = rest.strip_prefix(b",").unwrap_or(rest);
     }
 }
@@ -104,16 +104,16 @@ fn elements(mut rest: &[u8]) -> Vec<(Place, &[u8])> {
 mod tests {
     use super::*;
 
-    fn found(input: &str) -> Vec<(Place, &str)> {
+    fn split_text(input: &str) -> Vec<(Place, &str)> {
         let items = split(input.as_bytes()).unwrap();
         items.into_iter().map(|(place, bytes)| (place, std::str::from_utf8(bytes).unwrap())).collect()
     }
 
     #[test]
     fn each_form_is_detected_and_bytes_stay_unchanged() {
-        assert_eq!(found(" {\n \"a\": 1.50 }\n"), [(Place::Whole, "{\n \"a\": 1.50 }")]);
+        assert_eq!(split_text(" {\n \"a\": 1.50 }\n"), [(Place::Whole, "{\n \"a\": 1.50 }")]);
         assert_eq!(
-            found("[ {\"a\":[1,{}]} ,7, \"x]\",{ } ]"),
+            split_text("[ {\"a\":[1,{}]} ,7, \"x]\",{ } ]"),
             [
                 (Place::Index(0), "{\"a\":[1,{}]}"),
                 (Place::Index(1), "7"),
@@ -121,9 +121,9 @@ mod tests {
                 (Place::Index(3), "{ }")
             ]
         );
-        assert_eq!(found("[]"), []);
+        assert_eq!(split_text("[]"), []);
         assert_eq!(
-            found("\u{feff}{\"a\":1}\r\n\n{\"b\":\n{\"c\":2}\n"),
+            split_text("\u{feff}{\"a\":1}\r\n\n{\"b\":\n{\"c\":2}\n"),
             [(Place::Line(1), "{\"a\":1}"), (Place::Line(3), "{\"b\":"), (Place::Line(4), "{\"c\":2}")]
         );
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::arguments::{self, OfCompany};
+use super::arguments::{self, CompanyFilter};
 use super::{Exit, Failure, Global, Output, decision::CommonArgs, items, output};
 use crate::app::mapping_files::{self, Form, ImportFile, ImportView};
 use crate::app::{AppContext, Progress, Scope};
@@ -39,7 +39,7 @@ pub(super) struct Export {
 #[derive(Debug, clap::Args)]
 struct Csv {
     #[command(flatten)]
-    of: OfCompany,
+    scope: CompanyFilter,
     /// Write semicolons and a byte order mark, for a German Excel
     #[arg(long)]
     excel: bool,
@@ -82,7 +82,7 @@ pub(super) struct Import {
     /// Write lines that cannot be imported, with their errors, to this new file
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
-    /// Refuse hosts that no booking has named yet
+    /// Refuse hosts that no booking has had yet
     #[arg(long)]
     known_hosts: bool,
     #[command(flatten)]
@@ -92,7 +92,7 @@ pub(super) struct Import {
 /// Imports, newest first
 #[derive(Debug, clap::Args)]
 pub(super) struct Imports {
-    /// Only imports of this company (import --company)
+    /// Only imports that were made with this --company
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
     /// At most this many
@@ -103,9 +103,9 @@ pub(super) struct Imports {
 /// Undo an import: restore every mapping that has not been changed since
 #[derive(Debug, clap::Args)]
 pub(super) struct Undo {
-    /// The number of the import (see `mappings imports`)
+    /// The id of the import (see `mappings imports`)
     id: i64,
-    /// Fail unless it was an import of this company (import --company)
+    /// Fail unless the import was made with this --company
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: Option<CompanyId>,
     #[command(flatten)]
@@ -114,12 +114,12 @@ pub(super) struct Undo {
 
 /// Runs the command; fails when the database cannot be reached, or a file cannot be read or written.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    let (acting, company) = match command {
+    let (actor, company) = match command {
         Command::Export(Export { csv, .. }) | Command::Template(Template { csv, .. }) => {
-            (None, csv.of.company)
+            (None, csv.scope.company)
         }
         Command::Imports(args) => (None, args.company),
-        Command::ImportUndo(args) => (Some(&args.common.acting), args.company),
+        Command::ImportUndo(args) => (Some(&args.common.actor), args.company),
         Command::Import(args) => return import(global, args).await,
     };
     let work = async |context: &AppContext| {
@@ -138,18 +138,18 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         out.flush()?;
         Ok(Exit::Done)
     };
-    global.with_context(acting, company, work).await
+    global.with_context(actor, company, work).await
 }
 
 async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
     // A dry run refuses an actor's name as the real run would.
-    args.common.acting.author()?;
-    let acting = (!args.dry_run).then_some(&args.common.acting);
+    args.common.actor.author()?;
+    let actor = (!args.dry_run).then_some(&args.common.actor);
     // Reads the file next, because this does not need the database.
     let scope = Scope::of(args.company);
     let file = ImportFile::read(&items::read(&args.file)?, &scope, args.known_hosts).map_err(|why| {
-        let or = if why.contains("no column company_id") { "; or give it with --company N" } else { "" };
-        Failure::new(Exit::Failed, format!("{} {why}{or}; nothing was imported", args.file.display()))
+        let hint = if why.contains("no column company_id") { "; add it, or specify --company N" } else { "" };
+        Failure::new(Exit::Failed, format!("{} {why}{hint}; nothing was imported", args.file.display()))
     })?;
     let failed = args.failed.as_ref().map(|path| {
         File::options().write(true).create_new(true).open(path).map_err(|error| {
@@ -160,7 +160,7 @@ async fn import(global: &Global, args: &Import) -> Result<Exit, Failure> {
     });
     let failed = failed.transpose()?;
     let work = async |context: &AppContext| import_file(context, args, file, failed.as_ref()).await;
-    let done = global.with_context(acting, args.company, work).await;
+    let done = global.with_context(actor, args.company, work).await;
     // Removes the empty file if no line failed.
     if let (Some(path), Ok((ImportView { failed: 0, .. }, _)) | Err(_)) = (&args.failed, &done) {
         let _empty = std::fs::remove_file(path);
@@ -183,7 +183,7 @@ async fn import_file(
     let view = import.view();
     let mut exit = Exit::Done;
     if !args.dry_run && view.changed() > 0 {
-        let question = format!("{}: {}. Import?", args.file.display(), sentence(&view));
+        let question = format!("{}: {}. Import?", args.file.display(), summary(&view));
         if output::ask_confirmation(args.common.yes, &question, ", or preview it with --dry-run")? {
             let name = args.file.file_name().unwrap_or_default().to_string_lossy();
             let write = async |progress: Progress<'_>| {
@@ -201,7 +201,7 @@ async fn import_file(
     Ok((view, exit))
 }
 
-fn sentence(view: &ImportView) -> String {
+fn summary(view: &ImportView) -> String {
     let ImportView { made, replaced, confirmed, unchanged, skipped, failed, .. } = view;
     format!(
         "{made} created, {replaced} replaced, {confirmed} confirmed, {unchanged} unchanged, \
@@ -217,8 +217,8 @@ fn show_import(output: Output, args: &Import, view: &ImportView) -> Result<(), F
         document["failed_lines"] = file.into();
         return output::json(&document);
     }
-    let would = if view.import.is_none() { "Not imported. Preview: " } else { "" };
-    output::print_line(&format!("{would}{}", sentence(view)))?;
+    let prefix = if view.import.is_none() { "Not imported. Preview: " } else { "" };
+    output::print_line(&format!("{prefix}{}", summary(view)))?;
     for error in &view.errors {
         output::print_line(&format!("line {}: {}", error.line, error.error))?;
     }
@@ -265,7 +265,7 @@ async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit,
         async |progress: Progress<'_>| mapping_files::undo_import(context, undo, reason, progress).await;
     let undone = output::with_progress("undoing", undo_import).await?;
     output.show(&undone, || {
-        output::print_line(&format!("{} undone, {} left", undone.reverted, undone.unrestored.len()))?;
+        output::print_line(&format!("{} undone, {} not undone", undone.reverted, undone.unrestored.len()))?;
         undone
             .unrestored
             .iter()

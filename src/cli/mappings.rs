@@ -1,10 +1,10 @@
 //! `hostmatch mappings`: lists, shows, sets, switches and reverts mappings.
 
-use super::arguments::{self, OfHost, OneHost, OnlyOf, PageArgs, compared, moment};
-use super::decision::{CommonArgs, RepairArgs, carry_out, waiting};
+use super::arguments::{self, ExpectedCompany, HostArgs, HostFilter, PageArgs, comparison, moment};
+use super::decision::{CommonArgs, RepairArgs, carry_out, waiting_summary};
 use super::{Exit, Failure, Global, Output, audit, mapping_files, output, output::dash};
 use crate::app::mappings::{self, MappingDetails, MappingView};
-use crate::app::{AppContext, Command as Wanted, Compare, Decision, MappingFilter};
+use crate::app::{AppContext, Command as DecisionCommand, Compare, Decision, MappingFilter};
 use crate::event::StaffId;
 
 /// Mappings: which host is which member of staff
@@ -12,14 +12,14 @@ use crate::event::StaffId;
 pub(super) enum Command {
     List(ListArgs),
     /// One mapping, with its history and the appointments that wait for its host
-    Show(One),
+    Show(MappingArgs),
     /// The changes to a mapping, newest first: who, from what to what, and why
     History(HistoryArgs),
     Set(SetArgs),
     /// Switch a mapping off: no match switches it on again, but a person can
-    Deactivate(Switch),
+    Deactivate(ToggleArgs),
     /// Switch a mapping on again
-    Reactivate(Switch),
+    Reactivate(ToggleArgs),
     /// Revert one change, as a new change
     Revert(RevertArgs),
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    of: OfHost,
+    scope: HostFilter,
     /// Of this member of staff
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: Option<StaffId>,
@@ -49,7 +49,8 @@ pub(super) struct ListArgs {
     /// For a member of staff who is inactive, deleted or in another company: such a mapping has no effect
     #[arg(long)]
     staff_inactive: bool,
-    /// Whose host has had no decided booking since this time: 90d ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    /// Whose host has had no decided booking since this time: 90d (ago), 2026-03-01 or
+    /// 2026-03-01T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     unused_since: Option<i64>,
     #[command(flatten)]
@@ -58,17 +59,17 @@ pub(super) struct ListArgs {
 
 /// A mapping
 #[derive(Debug, clap::Args)]
-pub(super) struct One {
-    /// Its id
+pub(super) struct MappingArgs {
+    /// The id of the mapping
     mapping: i64,
     #[command(flatten)]
-    only: OnlyOf,
+    expected: ExpectedCompany,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HistoryArgs {
     #[command(flatten)]
-    one: One,
+    one: MappingArgs,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     limit: u64,
@@ -76,15 +77,16 @@ pub(super) struct HistoryArgs {
 
 /// Map a host to a member of staff
 ///
-/// Replaces the host's mapping to somebody else, after confirmation on the terminal or with --yes.
+/// If the host is mapped to somebody else, that mapping is replaced, after confirmation on the terminal or
+/// with --yes.
 #[derive(Debug, clap::Args)]
 pub(super) struct SetArgs {
     #[command(flatten)]
-    host: OneHost,
+    host: HostArgs,
     /// The member of staff
     #[arg(long, value_name = "ID", value_parser = arguments::staff)]
     staff: StaffId,
-    /// Accept a host that no booking has named yet
+    /// Accept a host that no booking has had yet
     #[arg(long)]
     unseen: bool,
     #[command(flatten)]
@@ -94,9 +96,9 @@ pub(super) struct SetArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Switch {
+pub(super) struct ToggleArgs {
     #[command(flatten)]
-    one: One,
+    one: MappingArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -106,7 +108,7 @@ pub(super) struct RevertArgs {
     /// The id of an audit row (see `mappings history`, `audit list`)
     audit: i64,
     #[command(flatten)]
-    only: OnlyOf,
+    expected: ExpectedCompany,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -114,15 +116,15 @@ pub(super) struct RevertArgs {
 /// Runs the command; fails if the change is refused, the mapping does not exist, or the database cannot be
 /// reached.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    let (acting, company) = match command {
-        Command::List(args) => (None, args.of.company),
-        Command::Show(args) => (None, args.only.company),
-        Command::History(args) => (None, args.one.only.company),
-        Command::Set(args) => (Some(&args.common.acting), Some(args.host.company)),
-        Command::Deactivate(Switch { one, common }) | Command::Reactivate(Switch { one, common }) => {
-            (Some(&common.acting), one.only.company)
+    let (actor, company) = match command {
+        Command::List(args) => (None, args.scope.company),
+        Command::Show(args) => (None, args.expected.company),
+        Command::History(args) => (None, args.one.expected.company),
+        Command::Set(args) => (Some(&args.common.actor), Some(args.host.company)),
+        Command::Deactivate(ToggleArgs { one, common }) | Command::Reactivate(ToggleArgs { one, common }) => {
+            (Some(&common.actor), one.expected.company)
         }
-        Command::Revert(args) => (Some(&args.common.acting), args.only.company),
+        Command::Revert(args) => (Some(&args.common.actor), args.expected.company),
         Command::Files(command) => return mapping_files::run(global, command).await,
     };
     let output = global.output;
@@ -130,28 +132,28 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::List(args) => list(context, output, args).await,
         Command::Show(args) => show(context, output, args.mapping).await,
         Command::History(args) => history(context, output, args).await,
-        Command::Set(SetArgs { host: OneHost { company, host }, staff, unseen, common, repair }) => {
+        Command::Set(SetArgs { host: HostArgs { company, host }, staff, unseen, common, repair }) => {
             let decision = Decision {
                 allow_unseen_host: *unseen,
-                ..Decision::new(*company, *host, Wanted::Set(staff.clone()))
+                ..Decision::new(*company, *host, DecisionCommand::Set(staff.clone()))
             };
-            carry_out(context, output, common.give_reason(decision), common, Some(repair)).await
+            carry_out(context, output, common.with_reason(decision), common, Some(repair)).await
         }
-        Command::Deactivate(args) => switch(context, output, args, Wanted::SwitchOff).await,
-        Command::Reactivate(args) => switch(context, output, args, Wanted::SwitchOn).await,
+        Command::Deactivate(args) => toggle(context, output, args, DecisionCommand::SwitchOff).await,
+        Command::Reactivate(args) => toggle(context, output, args, DecisionCommand::SwitchOn).await,
         Command::Revert(RevertArgs { audit, common, .. }) => {
             let decision = mappings::revert_decision(context, *audit, common.reason.as_deref()).await?;
             carry_out(context, output, decision, common, None).await
         }
         Command::Files(_) => Ok(Exit::Usage),
     };
-    global.with_context(acting, company, work).await
+    global.with_context(actor, company, work).await
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
     let filter = MappingFilter {
         id: None,
-        host: args.of.host,
+        host: args.scope.host,
         staff: args.staff.clone(),
         source: args.source.clone(),
         confidence: args.confidence,
@@ -186,7 +188,7 @@ fn describe(details: &MappingDetails) -> Result<(), Failure> {
         ("last used", dash(mapping.last_used.map(output::moment))),
     ];
     output::pairs(rows)?;
-    if let Some(waiting) = waiting(details.waiting) {
+    if let Some(waiting) = waiting_summary(details.waiting) {
         output::print_line(&format!("{waiting} for this host"))?;
     }
     audit::table(&details.history)
@@ -198,14 +200,14 @@ async fn history(context: &AppContext, output: Output, args: &HistoryArgs) -> Re
     output.list(&view, &view.history, none, audit::table)
 }
 
-async fn switch(
+async fn toggle(
     context: &AppContext,
     output: Output,
-    args: &Switch,
-    command: fn(i64) -> Wanted,
+    args: &ToggleArgs,
+    command: fn(i64) -> DecisionCommand,
 ) -> Result<Exit, Failure> {
     let decision = mappings::switch_decision(context, args.one.mapping, command).await?;
-    carry_out(context, output, args.common.give_reason(decision), &args.common, None).await
+    carry_out(context, output, args.common.with_reason(decision), &args.common, None).await
 }
 
 /// Describes the state of a mapping.
@@ -238,6 +240,6 @@ pub(super) fn table(mappings: &[MappingView]) -> Result<(), Failure> {
 }
 
 fn confidence(text: &str) -> Result<(Compare, i32), String> {
-    let score = compared(text).filter(|(_, score)| (0..=100).contains(score));
-    score.ok_or_else(|| "write 95, '>=80' or '<=75'".to_owned())
+    let score = comparison(text).filter(|(_, score)| (0..=100).contains(score));
+    score.ok_or_else(|| "expected 95, '>=80' or '<=75'".to_owned())
 }

@@ -18,10 +18,10 @@ pub(super) enum Command {
     },
     /// Undo the last migration, or more, and delete the rows in its tables
     Down {
-        /// The number of migrations
+        /// The number of migrations to undo
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         steps: u32,
-        /// Undo all: the tables are then as they were before hostmatch (a staff_id that it set stays)
+        /// Undo all: the gateway's tables are then as they were before hostmatch (each staff_id that it set stays)
         #[arg(long, conflicts_with = "steps")]
         all: bool,
         /// Do not ask for confirmation
@@ -58,9 +58,9 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
             Database::connect_for_migrations(&config.database).await?
         }
     };
-    let done = with_database(global.output, command, &config, &database).await;
+    let result = with_database(global.output, command, &config, &database).await;
     database.close().await;
-    done
+    result
 }
 
 async fn with_database(
@@ -72,37 +72,47 @@ async fn with_database(
     let connection = database.connection();
     match command {
         Command::Up { adopt } => {
-            notes(database).await?;
+            print_notes(database).await?;
             let applied =
                 if *adopt { migration::adopt(connection).await } else { migration::up(connection).await };
-            print_names(output, "applied", &applied.or_else(|error| report_obstacles(output, error))?)
+            print_names(
+                output,
+                ("applied", "applied"),
+                &applied.or_else(|error| report_obstacles(output, error))?,
+            )
         }
         Command::Down { steps, all, yes } => {
             let steps = (!all).then_some(*steps);
-            let going = async { Ok(migration::migrations_to_undo(connection, steps).await) };
-            let going = database.with_deadline(going).await??;
-            if !going.is_empty() {
-                confirm_down(config, &going, *yes)?;
+            let names = async { Ok(migration::migrations_to_undo(connection, steps).await) };
+            let names = database.with_deadline(names).await??;
+            if !names.is_empty() {
+                confirm_down(config, &names, *yes)?;
             }
             let done = migration::down(connection, steps).await;
-            print_names(output, "taken_back", &done.or_else(|error| report_obstacles(output, error))?)
+            print_names(
+                output,
+                ("taken_back", "reverted"),
+                &done.or_else(|error| report_obstacles(output, error))?,
+            )
         }
         Command::Status => {
             let states = async { Ok(migration::status(connection).await) };
             status(output, &database.with_deadline(states).await??)
         }
         Command::Sql { adopt, .. } => {
-            notes(database).await?;
+            print_notes(database).await?;
             let sql = async { Ok(migration::sql(connection, *adopt).await) };
             let sql = database.with_deadline(sql).await?;
             statements(output, &sql.or_else(|error| report_obstacles(output, error))?)
         }
-        Command::Baseline => print_names(output, "created", &migration::baseline(connection).await?),
+        Command::Baseline => {
+            print_names(output, ("created", "created"), &migration::baseline(connection).await?)
+        }
     }
 }
 
-/// Writes to stderr what will be different in this database.
-async fn notes(database: &Database) -> Result<(), Failure> {
+/// Writes to stderr how the migrated tables will differ in this database.
+async fn print_notes(database: &Database) -> Result<(), Failure> {
     let examining = async { Ok(migration::examine(database.connection()).await) };
     let examined = database.with_deadline(examining).await??;
     let lagging = examined.lagging.into_iter().map(|one| format!("{one}; migrating sets it"));
@@ -128,17 +138,20 @@ fn confirm_down(config: &Config, names: &[String], yes: bool) -> Result<(), Fail
         names.join("\n  ")
     );
     output::confirm(yes, &question, |was_asked| {
-        let why = ": undoing migrations deletes rows and needs a confirmation; run it on a terminal, or with \
-                   --yes";
+        let why = ": undoing migrations deletes rows and needs a confirmation; run the command on a \
+                   terminal, or with --yes";
         format!("nothing was changed{}", if was_asked { "" } else { why })
     })
 }
 
-fn print_names(output: Output, what: &str, names: &[impl AsRef<str>]) -> Result<Exit, Failure> {
+fn print_names(
+    output: Output,
+    (key, verb): (&str, &str),
+    names: &[impl AsRef<str>],
+) -> Result<Exit, Failure> {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    output.list(&json!({ what: names }), &names, "Nothing to do.", |names| {
-        let what = what.replace('_', " ");
-        names.iter().try_for_each(|name| output::print_line(&format!("{what} {name}")))
+    output.list(&json!({ key: names }), &names, "Nothing to do.", |names| {
+        names.iter().try_for_each(|name| output::print_line(&format!("{verb} {name}")))
     })
 }
 
@@ -175,8 +188,8 @@ impl From<MigrateError> for Failure {
             MigrateError::Gateway(_) | MigrateError::Drift(_) | MigrateError::Busy { .. } => {
                 Self::new(Exit::Failed, error)
             }
-            // The store knows which of a server's messages may be shown, and which mean that it is
-            // unreachable.
+            // The store knows which of a server's messages may be shown, and which of them mean that the
+            // server is unreachable.
             MigrateError::Database { doing, source } => {
                 Self::from(StoreError::from(source)).with_hint(&format!("this happened while {doing}"))
             }

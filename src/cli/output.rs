@@ -53,7 +53,7 @@ impl Output {
 
 /// Writes one or more lines of text to stdout. Shows control characters instead of sending them.
 pub(super) fn print_line(text: &str) -> Result<(), Failure> {
-    Ok(writeln!(std::io::stdout().lock(), "{}", visible(text))?)
+    Ok(writeln!(std::io::stdout().lock(), "{}", escape_controls(text))?)
 }
 
 /// Writes a note to stderr.
@@ -61,21 +61,21 @@ pub(super) fn note(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stderr().lock(), "note: {text}")?)
 }
 
-/// Escapes control characters and those that change the direction of writing: senders' texts must not control
+/// Escapes control characters and those that change the direction of writing: text from senders must not control
 /// the terminal. Line breaks stay.
-fn visible(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| c.escape_unicode().to_string())
+fn escape_controls(text: &str) -> Cow<'_, str> {
+    escape_with(text, |c| c.escape_unicode().to_string())
 }
 
-fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
-    let commands = |c: char| {
+fn escape_with(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
+    let is_unsafe = |c: char| {
         (c.is_control() && c != '\n')
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if !text.contains(commands) {
+    if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(|c| if commands(c) { escape(c) } else { c.to_string() }).collect())
+    Cow::Owned(text.chars().map(|c| if is_unsafe(c) { escape(c) } else { c.to_string() }).collect())
 }
 
 /// Writes `value` to stdout as one JSON document.
@@ -90,7 +90,7 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Escapes the control characters that serde_json does not.
 fn json_text(text: &str) -> Result<(), Failure> {
-    print_line(&escaped(text, |c| format!("\\u{:04x}", u32::from(c))))
+    print_line(&escape_with(text, |c| format!("\\u{:04x}", u32::from(c))))
 }
 
 /// Writes a table without borders to stdout: easy to read, and to process with cut. `head` may be empty.
@@ -102,7 +102,7 @@ pub(super) fn table(
 }
 
 /// Writes a table no wider than `width` columns to stdout; longer cells are wrapped.
-pub(super) fn table_within(
+pub(super) fn table_with_width(
     width: u16,
     head: &[&str],
     rows: impl IntoIterator<Item: IntoIterator<Item = String>>,
@@ -147,15 +147,15 @@ pub(super) enum Format {
 
 impl Format {
     /// Returns the requested format, or else that of `--output`.
-    pub(super) fn of(asked: Option<Self>, output: Output) -> Self {
-        asked.unwrap_or(match output {
+    pub(super) fn of(requested: Option<Self>, output: Output) -> Self {
+        requested.unwrap_or(match output {
             Output::Table => Self::Table,
             Output::Json => Self::Json,
         })
     }
 
     /// Returns whether rows are written one by one, so that their number need not be limited.
-    pub(super) fn is_endless(self) -> bool {
+    pub(super) fn is_streamed(self) -> bool {
         matches!(self, Self::Ndjson | Self::Csv)
     }
 }
@@ -203,7 +203,7 @@ pub(super) fn print_older_flag(next_before: Option<impl Display>) -> Result<(), 
     next_before.map_or(Ok(()), |next| print_line(&format!("There are older rows: --before {next}")))
 }
 
-/// Shortens a text to one line of at most `max_chars` characters.
+/// Shortens text to one line of at most `max_chars` characters.
 pub(super) fn shortened(text: &str, max_chars: usize) -> String {
     let text = text.replace('\n', " ");
     if text.chars().count() <= max_chars {
@@ -243,15 +243,17 @@ fn ask_yes_no(question: &str) -> Result<Option<bool>, Failure> {
     Ok(answer.map(|answer| matches!(answer.as_str(), "y" | "yes")))
 }
 
-/// Returns whether `yes` was given or the person confirms the question on the terminal. Without a terminal it
-/// fails with [`Exit::NeedsConfirmation`], the question, and the alternative `or`.
-pub(super) fn ask_confirmation(yes: bool, question: &str, or: &str) -> Result<bool, Failure> {
+/// Returns whether `yes` was given or the user confirms on the terminal. Without a terminal it
+/// fails with [`Exit::NeedsConfirmation`], the question, and the alternative `or_else`.
+pub(super) fn ask_confirmation(yes: bool, question: &str, or_else: &str) -> Result<bool, Failure> {
     let answer = if yes { Some(true) } else { ask_yes_no(question)? };
-    answer.ok_or_else(|| Failure::new(Exit::NeedsConfirmation, format!("{question} Confirm with --yes{or}")))
+    answer.ok_or_else(|| {
+        Failure::new(Exit::NeedsConfirmation, format!("{question} Confirm with --yes{or_else}"))
+    })
 }
 
 /// Fails with [`Exit::NeedsConfirmation`] unless `yes` was given or the question was confirmed on the
-/// terminal. `refusal` returns what was not done; its argument is whether the question was asked.
+/// terminal. `refusal` returns the error text; its argument is whether the question was asked.
 pub(super) fn confirm(
     yes: bool,
     question: &str,
@@ -264,9 +266,9 @@ pub(super) fn confirm(
     Err(Failure::new(Exit::NeedsConfirmation, refusal(answer.is_some())))
 }
 
-/// Like [`confirm`], with a refusal that says that nothing was `done`.
-pub(super) fn confirm_or_nothing(yes: bool, question: &str, done: &str) -> Result<(), Failure> {
-    let text = format!("nothing was {done}: it needs a confirmation, on a terminal or with --yes");
+/// Like [`confirm`]; the error is that nothing was `done`.
+pub(super) fn confirm_change(yes: bool, question: &str, done: &str) -> Result<(), Failure> {
+    let text = format!("nothing was {done}: this needs a confirmation, on a terminal or with --yes");
     confirm(yes, question, |_| text)
 }
 
@@ -276,7 +278,7 @@ pub(super) fn ask(question: &str) -> Result<Option<String>, Failure> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Ok(None);
     }
-    write!(std::io::stderr().lock(), "{} ", visible(question))?;
+    write!(std::io::stderr().lock(), "{} ", escape_controls(question))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(Some(answer.trim().to_ascii_lowercase()))
@@ -288,8 +290,8 @@ mod tests {
 
     #[test]
     fn control_characters_are_shown_and_not_sent() {
-        assert_eq!(visible("Zoë\n\u{1b}[2J\u{9b}\u{202e}"), "Zoë\n\\u{1b}[2J\\u{9b}\\u{202e}");
-        assert_eq!(visible("plain"), "plain");
+        assert_eq!(escape_controls("Zoë\n\u{1b}[2J\u{9b}\u{202e}"), "Zoë\n\\u{1b}[2J\\u{9b}\\u{202e}");
+        assert_eq!(escape_controls("plain"), "plain");
     }
 
     #[test]

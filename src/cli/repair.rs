@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::arguments::{self, OfHost, OneHost, OnlyOf, PageArgs, one_of};
-use super::decision::{CommonArgs, waiting, who};
+use super::arguments::{self, ExpectedCompany, HostArgs, HostFilter, PageArgs, one_of};
+use super::decision::{CommonArgs, staff_label, waiting_summary};
 use super::{Exit, Failure, Global, Output, output, output::dash};
 use crate::app::repair::{self, RepairPreview};
 use crate::app::{AppContext, Progress, RepairFilter, RepairRow, RepairScope, RepairState};
@@ -14,7 +14,7 @@ use crate::matching::HostKey;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Show which future and past appointments would be assigned; changes nothing
-    Preview(OneHost),
+    Preview(HostArgs),
     Apply(ApplyArgs),
     Undo(UndoArgs),
     List(ListArgs),
@@ -46,7 +46,7 @@ pub(super) struct UndoArgs {
     /// The repair
     repair: i64,
     #[command(flatten)]
-    only: OnlyOf,
+    expected: ExpectedCompany,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -55,7 +55,7 @@ pub(super) struct UndoArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    of: OfHost,
+    scope: HostFilter,
     #[command(flatten)]
     page: PageArgs,
 }
@@ -66,7 +66,7 @@ pub(super) struct ShowArgs {
     /// The repair
     repair: i64,
     #[command(flatten)]
-    only: OnlyOf,
+    expected: ExpectedCompany,
     /// At most this many appointments
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     limit: u64,
@@ -77,12 +77,12 @@ pub(super) struct ShowArgs {
 
 /// Runs the command; fails if the repair is refused or does not exist, or if the database cannot be reached.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    let (acting, company) = match command {
+    let (actor, company) = match command {
         Command::Preview(host) => (None, Some(host.company)),
-        Command::Apply(args) => (Some(&args.common.acting), args.company),
-        Command::Undo(args) => (Some(&args.common.acting), args.only.company),
-        Command::List(args) => (None, args.of.company),
-        Command::Show(args) => (None, args.only.company),
+        Command::Apply(args) => (Some(&args.common.actor), args.company),
+        Command::Undo(args) => (Some(&args.common.actor), args.expected.company),
+        Command::List(args) => (None, args.scope.company),
+        Command::Show(args) => (None, args.expected.company),
     };
     let output = global.output;
     let work = async |context: &AppContext| match command {
@@ -92,7 +92,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::List(args) => list(context, output, args).await,
         Command::Show(args) => show(context, output, args).await,
     };
-    global.with_context(acting, company, work).await
+    global.with_context(actor, company, work).await
 }
 
 async fn preview(context: &AppContext, output: Output, key: HostKey) -> Result<Exit, Failure> {
@@ -102,14 +102,14 @@ async fn preview(context: &AppContext, output: Output, key: HostKey) -> Result<E
 
 fn describe(key: HostKey, preview: &RepairPreview) -> Result<(), Failure> {
     let HostKey { company, host } = key;
-    let staff = preview.staff.as_ref().map(|staff| who(staff, preview.staff_name.as_deref()));
+    let staff = preview.staff.as_ref().map(|staff| staff_label(staff, preview.staff_name.as_deref()));
     let staff_text = staff.as_deref().unwrap_or("nobody yet");
-    let waiting = waiting(preview.counts());
+    let waiting = waiting_summary(preview.counts());
     let waiting_text = waiting.as_deref().unwrap_or("no appointment waits");
     output::print_line(&format!("Host {host} of company {company} is {staff_text}; {waiting_text}"))?;
     let parts = [("future", &preview.future), ("past", &preview.past), ("start unknown", &preview.unknown)];
-    for (what, some) in parts.into_iter().filter(|(_, some)| !some.is_empty()) {
-        let rows = some.iter().map(|one| {
+    for (what, appointments) in parts.into_iter().filter(|(_, appointments)| !appointments.is_empty()) {
+        let rows = appointments.iter().map(|one| {
             [
                 format!("  {what}"),
                 format!("appointment {}", one.appointment),
@@ -134,15 +134,15 @@ async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result
         return render(output, Some(carry_out(context, &repair).await?));
     }
     let (Some(company), Some(host)) = (args.company, args.host) else {
-        return Err(Failure::new(Exit::Usage, "give the number of a repair, or --company N --host ID"));
+        return Err(Failure::new(Exit::Usage, "give the id of a repair, or --company N --host ID"));
     };
     let (key, scope) = (HostKey::new(company, host), args.scope);
     let preview = repair::preview(context, key).await?;
-    let chosen = preview.counts().of(scope);
-    if let Some(staff) = preview.staff.as_ref().filter(|_| chosen > 0) {
-        let staff = who(staff, preview.staff_name.as_deref());
-        let question = format!("assign {chosen} appointments ({scope}) to {staff}?");
-        output::confirm_or_nothing(args.common.yes, &question, "assigned")?;
+    let count = preview.counts().of(scope);
+    if let Some(staff) = preview.staff.as_ref().filter(|_| count > 0) {
+        let staff = staff_label(staff, preview.staff_name.as_deref());
+        let question = format!("assign {count} appointments ({scope}) to {staff}?");
+        output::confirm_change(args.common.yes, &question, "assigned")?;
     }
     render(output, begin(context, key, scope, args.common.reason.as_deref()).await?)
 }
@@ -150,7 +150,7 @@ async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result
 async fn undo(context: &AppContext, output: Output, args: &UndoArgs) -> Result<Exit, Failure> {
     let repair = repair::find_repair(context, args.repair).await?;
     let question = format!("undo up to {} appointments of repair {}?", repair.appointments, repair.id);
-    output::confirm_or_nothing(args.common.yes, &question, "undone")?;
+    output::confirm_change(args.common.yes, &question, "undone")?;
     let all = usize::try_from(repair.counts.done).unwrap_or_default();
     let why = args.common.reason.as_deref();
     let undo = async |progress: Progress<'_>| {
@@ -172,10 +172,10 @@ pub(super) async fn begin(
 }
 
 /// Carries out or resumes a repair, with progress on stderr.
-async fn carry_out(context: &AppContext, begun: &RepairRow) -> Result<RepairRow, Failure> {
-    let all = usize::try_from(begun.counts.pending).unwrap_or_default();
+async fn carry_out(context: &AppContext, repair: &RepairRow) -> Result<RepairRow, Failure> {
+    let all = usize::try_from(repair.counts.pending).unwrap_or_default();
     let apply =
-        async |progress: Progress<'_>| repair::apply(context, begun.id, |seen| progress(seen, all)).await;
+        async |progress: Progress<'_>| repair::apply(context, repair.id, |seen| progress(seen, all)).await;
     Ok(output::with_progress("assigning", apply).await?)
 }
 
@@ -188,7 +188,7 @@ fn render(output: Output, repair: Option<RepairRow>) -> Result<Exit, Failure> {
 }
 
 async fn list(context: &AppContext, output: Output, args: &ListArgs) -> Result<Exit, Failure> {
-    let filter = RepairFilter { host: args.of.host, before: args.page.before };
+    let filter = RepairFilter { host: args.scope.host, before: args.page.before };
     let page = repair::list(context, &filter, args.page.limit).await?;
     output.list(&page, &page.repairs, "No repairs.", |repairs| {
         repairs.iter().try_for_each(print)?;
@@ -223,7 +223,7 @@ pub(super) fn print(repair: &RepairRow) -> Result<(), Failure> {
     output::print_line(title.trim_end())?;
     for (count, what) in [
         (counts.done, "assigned"),
-        (counts.left, "left: they no longer waited"),
+        (counts.left, "left unchanged: they no longer waited"),
         (counts.undone, "undone"),
         (counts.kept, "kept: somebody else has changed them since"),
         (counts.pending, "still to be assigned"),
@@ -232,15 +232,16 @@ pub(super) fn print(repair: &RepairRow) -> Result<(), Failure> {
             output::print_line(&format!("  {count} {what}"))?;
         }
     }
-    let resume = "Some are locked by another session, or it was interrupted; resume with: hostmatch repair";
+    let resume = "Some appointments are locked by another session, or the repair was interrupted; resume it with: \
+                  hostmatch repair";
     match repair.state.known() {
         Some(RepairState::Running) if counts.pending > 0 => {
             output::print_line(&format!("{resume} apply {id}"))
         }
         Some(RepairState::Undoing) => output::print_line(&format!("{resume} undo {id}")),
-        Some(RepairState::Stopped) => {
-            output::print_line("The host is mapped to somebody else now: the other appointments were left.")
-        }
+        Some(RepairState::Stopped) => output::print_line(
+            "The host is mapped to somebody else now: the other appointments were left unchanged.",
+        ),
         Some(RepairState::Running | RepairState::Done) if counts.done > 0 => {
             output::print_line(&format!("Undo it with: hostmatch repair undo {id} --company {company}"))
         }
@@ -248,7 +249,7 @@ pub(super) fn print(repair: &RepairRow) -> Result<(), Failure> {
     }
 }
 
-/// Returns the exit code: whether the repair is complete.
+/// Returns the exit code, which depends on whether the repair is complete.
 pub(super) fn exit(repair: &RepairRow) -> Exit {
     match repair.state.known() {
         Some(RepairState::Done) => Exit::Done,

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Exit, Failure, Global, arguments::DecidedArgs, output, output::dash};
+use super::{Exit, Failure, Global, arguments::PeriodArgs, output, output::dash};
 use crate::app::report::{Appointments, Comparison, ReportView, report};
 use crate::app::{AppContext, Period};
 use crate::matching::Confidence;
@@ -16,7 +16,7 @@ use crate::runtime::clock::now_ms;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    of: DecidedArgs,
+    period: PeriodArgs,
     /// List at most this many appointments whose staff differs from the match
     #[arg(long, value_name = "N", default_value_t = 0)]
     differences: usize,
@@ -24,9 +24,9 @@ pub(super) struct Args {
 
 /// Runs the command; fails when the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let period = Period { since_ms: args.of.since, until_ms: args.of.until.unwrap_or_else(now_ms) };
+    let period = Period { since_ms: args.period.since, until_ms: args.period.until.unwrap_or_else(now_ms) };
     let work = async |context: &AppContext| Ok(report(context, period, args.differences).await?);
-    let report = global.with_context(None, args.of.company, work).await?;
+    let report = global.with_context(None, args.period.company, work).await?;
     global.output.show(&json!({ "report": report }), || show(&report))
 }
 
@@ -50,17 +50,18 @@ fn show(report: &ReportView) -> Result<(), Failure> {
     output::print_line(&format!("Failed matches: {} ({share}; target below 10 %)", failed.appointments))?;
     output::print_line("")?;
     let head = ["FOUND BY", "CONF", "DECISIONS", "SAME", "BY OTHERS", "DIFFERENT", "ONLY OURS", "AGREEMENT"];
-    let line = |name: &str, confidence: Option<Confidence>, decisions: u64, it: &Comparison| {
-        let counts = [decisions, it.same, it.same_by_others, it.different, it.only_ours];
+    let row = |name: &str, confidence: Option<Confidence>, decisions: u64, comparison: &Comparison| {
+        let Comparison { same, same_by_others, different, only_ours, .. } = *comparison;
+        let counts = [decisions, same, same_by_others, different, only_ours];
         let mut cells = vec![name.to_owned(), dash(confidence.map(|it| it.0))];
         cells.extend(counts.iter().map(ToString::to_string));
-        cells.push(share_of(it.agreement_percent));
+        cells.push(share_of(comparison.agreement_percent));
         cells
     };
     let rows = report.strategies.iter();
     let mut rows: Vec<_> =
-        rows.map(|one| line(&one.strategy, one.confidence, one.appointments, &one.comparison)).collect();
-    rows.push(line("all", None, decided, &report.comparison));
+        rows.map(|one| row(&one.strategy, one.confidence, one.appointments, &one.comparison)).collect();
+    rows.push(row("all", None, decided, &report.comparison));
     output::table(&head, rows)?;
     let Comparison { only_theirs, neither, not_compared, .. } = report.comparison;
     output::print_line(&format!(

@@ -21,7 +21,7 @@ use crate::worker::{self, Tally, Worker, WorkerHealth};
 /// Run the edge, a worker, or both
 ///
 /// SIGINT or SIGTERM stops gracefully: accepts nothing new and finishes what is in progress. A second
-/// signal ends at once; unfinished events are then delivered again.
+/// signal ends the process at once; unfinished events are then delivered again.
 #[derive(Debug, clap::Subcommand, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Role {
@@ -70,9 +70,9 @@ pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
     let config = Arc::new(global.start(&flags)?.config);
     let trace_export = telemetry::start_export(&config.traces, role.into())?;
     let stop = shutdown::on_signals()?;
-    count(edge.is_some(), worker.is_some())?;
+    install_metrics(edge.is_some(), worker.is_some())?;
     let queue = Queue::open(&config.queue).await?;
-    // Shows a person who mistyped a variable that the defaults are in force.
+    // Shows an operator who mistyped a variable that the defaults are used.
     tracing::info!(
         queue = config.queue.url.shown_as_url(),
         database = config.database.url.shown_as_url(),
@@ -98,7 +98,7 @@ pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
 }
 
 /// Installs the metrics of these roles, starting at 0.
-fn count(with_edge: bool, with_worker: bool) -> Result<(), Failure> {
+fn install_metrics(with_edge: bool, with_worker: bool) -> Result<(), Failure> {
     let (mut roles, mut lists): (Vec<&str>, Vec<&[Series]>) = (Vec::new(), vec![&queue::metrics::SERIES]);
     if with_edge {
         roles.push("edge");
@@ -111,7 +111,7 @@ fn count(with_edge: bool, with_worker: bool) -> Result<(), Failure> {
     Ok(metrics::install(&roles, &lists)?)
 }
 
-/// Runs the roles until they are asked to stop. If one fails, the other stops too.
+/// Runs the roles until `stop` is cancelled. If one fails, the other stops too.
 async fn serve(
     config: &Arc<Config>,
     queue: &Queue,
@@ -128,9 +128,10 @@ async fn serve(
     let report: health::Report = Arc::new(move || record.checks(worker_health.findings()));
     let edge = async {
         if with_edge {
-            let listener = listen(&config.edge.listen, "choose another with --listen or edge.listen").await?;
-            let alongside = with_worker.then(|| report.clone());
-            edge::serve(&config.edge, queue.publisher(), listener, alongside, stop_roles.clone()).await?;
+            let listener =
+                listen(&config.edge.listen, "choose another address with --listen or edge.listen").await?;
+            let worker_report = with_worker.then(|| report.clone());
+            edge::serve(&config.edge, queue.publisher(), listener, worker_report, stop_roles.clone()).await?;
         }
         Ok::<_, Failure>(())
     };
@@ -149,10 +150,10 @@ async fn serve(
         }
         let tally = worker.tally();
         tracing::info!(pipelines = config.worker.pipelines, "the worker is running");
-        let watched = watch(queue, &tally, until_empty, &stop_roles);
+        let progress = show_progress(queue, &tally, until_empty, &stop_roles);
         let ended = tokio::select! {
             ended = worker.run(stop_roles.clone(), until_empty) => ended,
-            () = watched => Ok(()),
+            () = progress => Ok(()),
         };
         database.close().await;
         tracing::info!(counts = ?tally.counts(), "the worker has stopped");
@@ -194,7 +195,7 @@ async fn health_listener(address: &str, key: &str) -> Result<Option<TcpListener>
     if address.is_empty() {
         return Ok(None);
     }
-    let listener = listen(address, &format!("choose another with {key}")).await?;
+    let listener = listen(address, &format!("choose another address with {key}")).await?;
     let address = listener.local_addr()?;
     match key {
         "metrics.listen" => tracing::info!(%address, "serving metrics"),
@@ -211,7 +212,7 @@ async fn listen(address: &str, hint: &str) -> Result<TcpListener, Failure> {
 }
 
 /// Connects to the database and reads the shape of the gateway's tables. With `may_wait` it waits for an
-/// unreachable server and for pending migrations. Returns `None` if it is asked to stop in the meantime.
+/// unreachable server and for pending migrations. Returns `None` if `stop` is cancelled in the meantime.
 async fn connect(
     config: &Config,
     stop: &Shutdown,
@@ -248,7 +249,7 @@ async fn connect(
 }
 
 /// Shows the progress on a terminal. The future never completes.
-async fn watch(queue: &Queue, tally: &Tally, until_empty: bool, stop: &Shutdown) {
+async fn show_progress(queue: &Queue, tally: &Tally, until_empty: bool, stop: &Shutdown) {
     if until_empty {
         let depth = queue.depth().await.unwrap_or_default();
         let waiting = usize::try_from(depth.ready + depth.waiting).unwrap_or(usize::MAX);

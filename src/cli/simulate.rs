@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Exit, Failure, Global, arguments::DecidedArgs, output, output::dash};
+use super::{Exit, Failure, Global, arguments::PeriodArgs, output, output::dash};
 use crate::app::simulate::{Counts, SimulationInput, SimulationView, simulate};
 use crate::app::{AppContext, AppError};
 
@@ -15,8 +15,8 @@ use crate::app::{AppContext, AppError};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    of: DecidedArgs,
-    /// Accept a new match from this confidence on [default: matching.auto_accept]
+    period: PeriodArgs,
+    /// Accept a new match with at least this confidence [default: matching.auto_accept]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=100))]
     auto_accept: Option<u8>,
     /// Use only these strategies, in this order, such as manual,existing,name,email [default: all]
@@ -30,8 +30,8 @@ pub(super) struct Args {
 /// Runs the command; fails when a strategy is unknown, or the database cannot be reached.
 pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let input = SimulationInput {
-        since_ms: args.of.since,
-        until_ms: args.of.until,
+        since_ms: args.period.since,
+        until_ms: args.period.until,
         auto_accept: args.auto_accept,
         order: args.order.clone(),
         max_differences: args.differences,
@@ -42,7 +42,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             error => error.into(),
         })
     };
-    let view = global.with_context(None, args.of.company, work).await?;
+    let view = global.with_context(None, args.period.company, work).await?;
     global.output.show(&json!({ "simulation": view }), || show(&view))
 }
 

@@ -11,16 +11,16 @@ use crate::runtime::clock::now_ms;
 /// Members of staff: hand over from one to another
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    HandOver(Over),
-    HandOverUndo(Undo),
+    HandOver(HandOverArgs),
+    HandOverUndo(UndoArgs),
 }
 
 /// Hand over the hosts and future appointments of a member of staff to another
 ///
 /// Hands over everything or nothing. Appointments that a person assigned are listed and stay. The hosts
-/// change at once, whatever --from-date says. The hand-over can be undone.
+/// change at once, whatever --from-date is. The hand-over can be undone.
 #[derive(Debug, clap::Args)]
-pub(super) struct Over {
+pub(super) struct HandOverArgs {
     /// The company of both members of staff
     #[arg(long, value_name = "N", value_parser = arguments::company)]
     company: CompanyId,
@@ -30,7 +30,7 @@ pub(super) struct Over {
     /// The member of staff who takes over (staff.id)
     #[arg(long, value_name = "STAFF")]
     to: String,
-    /// The first start of an appointment: 2026-03-01, or 2026-03-01T08:00:00Z [default: now]
+    /// Hand over appointments that start at this time or later: 2026-03-01, or 2026-03-01T08:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = arguments::moment)]
     from_date: Option<i64>,
     /// Only show what would be handed over
@@ -42,8 +42,8 @@ pub(super) struct Over {
 
 /// Undo a hand-over for everything that nobody else has changed since
 #[derive(Debug, clap::Args)]
-pub(super) struct Undo {
-    /// The number of the hand-over
+pub(super) struct UndoArgs {
+    /// The id of the hand-over
     id: i64,
     /// The company of the hand-over
     #[arg(long, value_name = "N", value_parser = arguments::company)]
@@ -55,12 +55,12 @@ pub(super) struct Undo {
 /// Runs the command; fails when the database cannot be reached, or nothing can be handed over.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     match command {
-        Command::HandOver(over) => {
+        Command::HandOver(args) => {
             // A dry run refuses an actor's name as the real run would.
-            over.common.acting.author()?;
-            let acting = (!over.dry_run).then_some(&over.common.acting);
-            let work = async |context: &AppContext| carry_out(context, global.output, over).await;
-            global.with_context(acting, Some(over.company), work).await
+            args.common.actor.author()?;
+            let actor = (!args.dry_run).then_some(&args.common.actor);
+            let work = async |context: &AppContext| carry_out(context, global.output, args).await;
+            global.with_context(actor, Some(args.company), work).await
         }
         Command::HandOverUndo(undo) => {
             let question = format!("Undo hand-over {}?", undo.id);
@@ -71,30 +71,30 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
                 let undone = undo_hand_over(context, undo.id, undo.common.reason.as_deref()).await?;
                 show_undone(global.output, &undone)
             };
-            global.with_context(Some(&undo.common.acting), Some(undo.company), work).await
+            global.with_context(Some(&undo.common.actor), Some(undo.company), work).await
         }
     }
 }
 
-async fn carry_out(context: &AppContext, output: Output, args: &Over) -> Result<Exit, Failure> {
-    let order = HandOver {
+async fn carry_out(context: &AppContext, output: Output, args: &HandOverArgs) -> Result<Exit, Failure> {
+    let request = HandOver {
         company: args.company,
         from: args.from.as_str().into(),
         to: args.to.as_str().into(),
         from_ms: args.from_date.unwrap_or_else(now_ms),
         reason: args.common.reason.clone(),
     };
-    let mut view = preview_hand_over(context, &order).await?;
+    let mut view = preview_hand_over(context, &request).await?;
     if !args.dry_run {
         let (hosts, appointments) = (view.hosts.len(), view.appointments.len());
-        let Over { from, to, .. } = args;
+        let HandOverArgs { from, to, .. } = args;
         let question = format!(
             "Hand over {hosts} hosts and {appointments} appointments from staff {from} to staff {to}?"
         );
         if !output::ask_confirmation(args.common.yes, &question, ", or preview it with --dry-run")? {
             return Ok(Exit::NeedsConfirmation);
         }
-        view = hand_over(context, &order).await?;
+        view = hand_over(context, &request).await?;
     }
     output.show(&view, || show(args.company, &view))
 }

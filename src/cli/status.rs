@@ -20,7 +20,7 @@ const DEFAULT_LINES: usize = 24;
 
 const WIDTH: usize = 80;
 
-/// The maximum number of lines of reasons, without the line that there are more.
+/// The maximum number of lines of reasons, not counting the line that says how many more there are.
 const REASON_LINES: usize = 4;
 
 /// The name of a row of events, and the count that it shows.
@@ -94,7 +94,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 /// Writes as many lines as fit; the last line of a terminal is left for the cursor.
 fn show(view: &StatusView) -> Result<(), Failure> {
     let rows = Term::stdout().size_checked().map(|(rows, _)| usize::from(rows).saturating_sub(1));
-    output::print_line(&text(view, rows.unwrap_or(DEFAULT_LINES)))
+    output::print_line(&render(view, rows.unwrap_or(DEFAULT_LINES)))
 }
 
 fn exit(view: &StatusView) -> Exit {
@@ -111,7 +111,7 @@ fn exit(view: &StatusView) -> Exit {
 }
 
 /// Renders the status in at most `max_lines` lines if possible, but never leaves out the important parts.
-pub(super) fn text(view: &StatusView, max_lines: usize) -> String {
+fn render(view: &StatusView, max_lines: usize) -> String {
     let mut lines = head(view);
     lines.extend(view.events.as_ref().map(events).unwrap_or_default());
     lines.extend(details(view));
@@ -200,13 +200,13 @@ fn details(view: &StatusView) -> Vec<String> {
         let (day, week, all) = (bookings.day, bookings.week, bookings.all);
         add("NO STAFF", format!("{day} start within 24 h, {week} within 7 d, {all} in all{next}"));
     }
-    for (name, some) in [("INBOX", &view.inbox), ("DEAD LETTERS", &view.dead_letters)] {
-        some.iter().for_each(|some| add(name, waiting(some, now_ms)));
+    for (name, part) in [("INBOX", &view.inbox), ("DEAD LETTERS", &view.dead_letters)] {
+        part.iter().for_each(|waiting| add(name, waiting_summary(waiting, now_ms)));
     }
     lines
 }
 
-fn waiting(waiting: &Waiting, now_ms: i64) -> String {
+fn waiting_summary(waiting: &Waiting, now_ms: i64) -> String {
     let mut reasons: Vec<_> = waiting.by_reason.iter().filter(|(_, count)| **count > 0).collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let oldest = waiting.oldest.map(|ms| format!(", oldest {}", span(now_ms - ms))).unwrap_or_default();
@@ -244,7 +244,7 @@ fn table(workers: &[WorkerRow], room: usize) -> Vec<String> {
     }
     let cells = |cells: [&str; 7]| {
         let [name, version, mode, up, seen, done, failed] = cells;
-        let name = end_of(name, 25);
+        let name = keep_end(name, 25);
         format!("  {name:<25} {version:<9} {mode:<8}{up:>10}{seen:>8}{done:>9}{failed:>7}")
     };
     lines.push(cells(["HOST:PID", "VERSION", "MODE", "UP", "SEEN", "DONE", "DEAD"]));
@@ -282,7 +282,7 @@ fn wrapped(reason: &str) -> Vec<String> {
 }
 
 /// Shortens a name to its end, which is more distinctive than its beginning.
-fn end_of(name: &str, max_chars: usize) -> String {
+fn keep_end(name: &str, max_chars: usize) -> String {
     let count = name.chars().count();
     if count <= max_chars {
         name.to_owned()

@@ -110,14 +110,14 @@ fn create(output: Output, args: &Create, path: &Path) -> Result<Exit, Failure> {
     let secret = format!("hm_{}{}", half(), half());
     let token = Token::new(&secret, terms);
     let line = token.to_line()?;
-    changed(change(path, |text| {
+    into_failure(change(path, |text| {
         let is_used = tokens(text).iter().any(|known| known.terms.name == args.name);
         if is_used {
             let text = "a token with this name exists: choose another name, or revoke that token first";
             return Err(Failure::new(Exit::Failed, text));
         }
-        let begun = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        Ok((format!("{text}{begun}{line}\n"), ()))
+        let line_break = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        Ok((format!("{text}{line_break}{line}\n"), ()))
     }))?;
     let view = TokenView::of(&token);
     let mut document = json!(view);
@@ -126,7 +126,9 @@ fn create(output: Output, args: &Create, path: &Path) -> Result<Exit, Failure> {
     output.show(&document, || output::print_line(&secret))?;
     let TokenView { id, name, expires, .. } = view;
     let (path, expires) = (path.display(), expires.as_deref().unwrap_or("never"));
-    output::note(&format!("token {id} ({name}) is in {path}, expires: {expires}; its secret is shown once"))?;
+    output::note(&format!(
+        "token {id} ({name}) is in {path}, expires: {expires}; its secret is shown only once"
+    ))?;
     Ok(Exit::Done)
 }
 
@@ -150,7 +152,7 @@ fn list(output: Output, path: &Path) -> Result<Exit, Failure> {
 }
 
 fn columns(view: &TokenView) -> [String; 7] {
-    let scopes: Vec<&str> = view.scopes.iter().map(name_of).collect();
+    let scopes: Vec<&str> = view.scopes.iter().map(scope_name).collect();
     let companies: Vec<String> = view.companies.iter().map(ToString::to_string).collect();
     let or = |list: String, all: &str| if list.is_empty() { all.to_owned() } else { list };
     [
@@ -164,37 +166,41 @@ fn columns(view: &TokenView) -> [String; 7] {
     ]
 }
 
-/// Revokes all named tokens, or none if a name is unknown or ambiguous.
+/// Revokes all specified tokens, or none if a name is unknown or ambiguous.
 fn revoke(output: Output, wanted: &[String], path: &Path) -> Result<Exit, Failure> {
-    let gone: Vec<TokenView> = changed(change(path, |text| {
+    let revoked: Vec<TokenView> = into_failure(change(path, |text| {
         let known = tokens(text);
-        let mut gone: Vec<Token> = Vec::new();
+        let mut revoked: Vec<Token> = Vec::new();
         for id_or_name in wanted {
-            let meant: Vec<&Token> = known
+            let matching: Vec<&Token> = known
                 .iter()
                 .filter(|token| token.id() == *id_or_name || token.terms.name == *id_or_name)
                 .collect();
-            match meant[..] {
+            match matching[..] {
                 [] => {
                     let text = format!("there is no token {id_or_name:?}; `hostmatch token list` shows all");
                     return Err(Failure::new(Exit::NotFound, text));
                 }
                 // A person may have written the same token on several lines, of which each is valid.
                 [one, ref others @ ..] if others.iter().all(|other| other.id() == one.id()) => {
-                    gone.extend(meant.into_iter().cloned());
+                    revoked.extend(matching.into_iter().cloned());
                 }
                 _ => {
-                    let text = format!("{id_or_name:?} is the name of {} tokens: give an id", meant.len());
+                    let text =
+                        format!("{id_or_name:?} is the name of {} tokens: specify an id", matching.len());
                     return Err(Failure::new(Exit::Usage, text));
                 }
             }
         }
-        let stays = |line: &&str| !read_line(line).ok().flatten().is_some_and(|token| gone.contains(&token));
-        let left: String = text.split_inclusive('\n').filter(stays).collect();
-        Ok((left, gone.iter().map(TokenView::of).collect()))
+        let is_kept =
+            |line: &&str| !read_line(line).ok().flatten().is_some_and(|token| revoked.contains(&token));
+        let rest: String = text.split_inclusive('\n').filter(is_kept).collect();
+        Ok((rest, revoked.iter().map(TokenView::of).collect()))
     }))?;
-    output.show(&json!({ "revoked": gone }), || {
-        gone.iter().try_for_each(|view| output::print_line(&format!("revoked {} ({})", view.id, view.name)))
+    output.show(&json!({ "revoked": revoked }), || {
+        revoked
+            .iter()
+            .try_for_each(|view| output::print_line(&format!("revoked {} ({})", view.id, view.name)))
     })
 }
 
@@ -203,7 +209,7 @@ fn tokens(text: &str) -> Vec<Token> {
     text.lines().filter_map(|line| read_line(line).ok().flatten()).collect()
 }
 
-fn changed<T>(done: Result<T, ChangeError<Failure>>) -> Result<T, Failure> {
+fn into_failure<T>(done: Result<T, ChangeError<Failure>>) -> Result<T, Failure> {
     done.map_err(|error| match error {
         ChangeError::Refused(failure) => failure,
         error @ ChangeError::File { .. } => Failure::new(Exit::Failed, error),
@@ -211,11 +217,12 @@ fn changed<T>(done: Result<T, ChangeError<Failure>>) -> Result<T, Failure> {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let plain = !text.trim().is_empty() && text.chars().count() <= 64 && !text.chars().any(char::is_control);
-    plain.then(|| text.trim().to_owned()).ok_or_else(|| "a name has 1 to 64 characters".to_owned())
+    let is_valid =
+        !text.trim().is_empty() && text.chars().count() <= 64 && !text.chars().any(char::is_control);
+    is_valid.then(|| text.trim().to_owned()).ok_or_else(|| "a name has 1 to 64 characters".to_owned())
 }
 
-fn name_of(scope: &Scope) -> &'static str {
+fn scope_name(scope: &Scope) -> &'static str {
     match scope {
         Scope::Events => "events",
         Scope::Retell => "retell",
@@ -223,8 +230,8 @@ fn name_of(scope: &Scope) -> &'static str {
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
-    let known = [Scope::Events, Scope::Retell].into_iter().find(|scope| name_of(scope) == text);
-    known.ok_or_else(|| "write events or retell".to_owned())
+    let known = [Scope::Events, Scope::Retell].into_iter().find(|scope| scope_name(scope) == text);
+    known.ok_or_else(|| "expected events or retell".to_owned())
 }
 
 fn expiry(text: &str) -> Result<Expiry, String> {
@@ -240,5 +247,5 @@ fn expiry(text: &str) -> Result<Expiry, String> {
     let expires = expires.filter(|expires| (1970..=9999).contains(&expires.year()));
     expires
         .map(|expires| Expiry(Some(expires)))
-        .ok_or_else(|| "write 90d, 2027-03-01T00:00:00Z or never".to_owned())
+        .ok_or_else(|| "expected 90d, 2027-03-01T00:00:00Z or never".to_owned())
 }

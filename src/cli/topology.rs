@@ -12,16 +12,16 @@ use crate::install::topology::{self, Applied, Change, Comparison, EVERYTHING, Ob
 pub(super) enum Command {
     /// Show what hostmatch needs, without connecting to the broker
     Show,
-    /// Compare that with the broker; exit code 10 if they differ
+    /// Compare what hostmatch needs with what the broker has; exit code 10 if they differ
     ///
     /// Bindings and all arguments are compared only if queue.management_url is set.
     Diff,
     /// Create what is missing, whatever queue.topology says; deletes nothing and purges nothing
     ///
-    /// Needs the right to configure. An object with other arguments stays as it is: the exit code is then 10,
-    /// and the output says what to do.
+    /// Needs the configure permission. An object with other arguments stays as it is: the exit code is then
+    /// 10, and the output says what to do.
     Apply,
-    /// Print it as definitions, for `rabbitmqctl import_definitions`
+    /// Print the topology as definitions, for `rabbitmqctl import_definitions`
     Export {
         /// The virtual host [default: that of queue.url]
         #[arg(long, value_name = "NAME")]
@@ -45,8 +45,8 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
             Ok(Exit::Done)
         }
         Command::Diff | Command::Apply => {
-            let makes = matches!(command, Command::Apply);
-            let (comparison, applied) = topology::diff(&config, makes).await?;
+            let apply = matches!(command, Command::Apply);
+            let (comparison, applied) = topology::diff(&config, apply).await?;
             differences(global.output, &comparison, applied.as_ref())
         }
     }
@@ -72,13 +72,13 @@ fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
             QueueRole::Retry => "wait queue",
             QueueRole::Dead => "dead letters",
         };
-        let arguments = queue.arguments.iter().map(|(name, value)| format!("{name}={}", plain(value)));
+        let arguments = queue.arguments.iter().map(|(name, value)| format!("{name}={}", render_value(value)));
         [role.to_owned(), queue.name.clone(), arguments.collect::<Vec<_>>().join("\n")]
     });
     let route = format!("{} -> {}", topology.exchange, topology.work);
     let binding = ["binding".to_owned(), route, format!("routing key {EVERYTHING}")];
     let rows = std::iter::once(exchange).chain(queues).chain([binding]);
-    output.show(&document, || output::table(&["WHAT", "NAME", "AS"], rows))
+    output.show(&document, || output::table(&["WHAT", "NAME", "DETAILS"], rows))
 }
 
 fn differences(output: Output, found: &Comparison, applied: Option<&Applied>) -> Result<Exit, Failure> {
@@ -112,7 +112,7 @@ fn document(found: &Comparison, applied: Option<&Applied>) -> Result<Value, Fail
 fn describe(found: &Comparison, applied: Option<&Applied>) -> Result<(), Failure> {
     if let Some(Applied { made, problems }) = applied {
         for object in made {
-            output::print_line(&format!("created {}", described(object)))?;
+            output::print_line(&format!("created {}", describe_object(object)))?;
         }
         for problem in problems {
             output::print_line(&format!("not created: {problem}"))?;
@@ -122,11 +122,11 @@ fn describe(found: &Comparison, applied: Option<&Applied>) -> Result<(), Failure
         let what = match &difference.change {
             Change::Missing => "is missing".to_owned(),
             Change::Argument { argument, wanted, found } => {
-                format!("has {argument} {} instead of {}", plain(found), plain(wanted))
+                format!("has {argument} {} instead of {}", render_value(found), render_value(wanted))
             }
             Change::Other { said } => format!("differs: {said}"),
         };
-        let object = described(&difference.object);
+        let object = describe_object(&difference.object);
         output::print_line(&format!("{object} {what}\n  what to do: {}", one.remedy))?;
     }
     for one in &found.not_checked {
@@ -134,13 +134,13 @@ fn describe(found: &Comparison, applied: Option<&Applied>) -> Result<(), Failure
     }
     match (found.findings.is_empty(), found.not_checked.is_empty()) {
         (true, true) => output::print_line("The broker has what hostmatch needs."),
-        (true, false) => output::print_line("Everything that could be compared is as needed."),
+        (true, false) => output::print_line("Everything that could be compared is as hostmatch needs it."),
         (false, _) => Ok(()),
     }
 }
 
 /// Describes an object of the topology.
-fn described(object: &Object) -> String {
+fn describe_object(object: &Object) -> String {
     match object {
         Object::Exchange { name } => format!("exchange {name}"),
         Object::Queue { name } => format!("queue {name}"),
@@ -150,7 +150,7 @@ fn described(object: &Object) -> String {
     }
 }
 
-fn plain(value: &Value) -> String {
+fn render_value(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
         Value::String(text) if text.is_empty() => "\"\"".to_owned(),

@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// The file; - is standard input
     file: PathBuf,
     #[command(flatten)]
-    outside: Outside,
+    envelope: EnvelopeArgs,
 }
 
 /// Runs the command; fails when the file cannot be read.
@@ -36,7 +36,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     // A file that is not JSON is one invalid message.
     let items = items::split(&input).unwrap_or_else(|_| vec![(Place::Whole, &input[..])]);
     let readings: Vec<Reading> =
-        items.into_iter().map(|(place, body)| Reading::of(place, body, &args.outside)).collect();
+        items.into_iter().map(|(place, body)| Reading::of(place, body, &args.envelope)).collect();
     global.output.show(&json!({ "messages": readings }), || readings.iter().try_for_each(Reading::print))?;
     let is_wrong =
         readings.is_empty() || readings.iter().any(|reading| reading.verdict == Verdict::Malformed);
@@ -45,9 +45,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 
 /// The parts of a message outside the body.
 #[derive(Debug, clap::Args)]
-struct Outside {
+struct EnvelopeArgs {
     /// A header, such as ce-type=appointment.created (repeatable)
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
     /// The routing key
     #[arg(long, value_name = "KEY", default_value = "")]
@@ -69,19 +69,19 @@ struct Outside {
     timestamp: Option<i64>,
 }
 
-impl Outside {
+impl EnvelopeArgs {
     /// Returns whether `POST /v1/events` refuses this content type.
     fn is_refused_by_the_edge(&self) -> bool {
-        self.content_type.as_ref().is_some_and(|given| {
-            let given = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            !CONTENT_TYPES.contains(&given.as_str())
+        self.content_type.as_ref().is_some_and(|content_type| {
+            let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            !CONTENT_TYPES.contains(&content_type.as_str())
         })
     }
 
-    /// Calls `with` with the envelope of this body, as if it arrived now.
-    fn around<T>(&self, body: &[u8], with: impl FnOnce(&Envelope<'_>) -> T) -> T {
+    /// Calls `work` with the envelope of this body, as if it arrived now.
+    fn with_envelope<T>(&self, body: &[u8], work: impl FnOnce(&Envelope<'_>) -> T) -> T {
         let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();
-        with(&Envelope {
+        work(&Envelope {
             headers: &headers,
             routing_key: &self.routing_key,
             message_type: self.message_type.as_deref(),
@@ -94,8 +94,8 @@ impl Outside {
 }
 
 // The error does not repeat the value, which may be secret.
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| "write NAME=VALUE".to_owned())?;
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| "expected NAME=VALUE".to_owned())?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -124,14 +124,14 @@ struct Reading {
     appointment: Option<i64>,
     /// Whether it may assign staff. Otherwise it is only recorded.
     may_assign: Option<bool>,
-    bookings: Vec<OneBooking>,
+    bookings: Vec<BookingView>,
     problem: Option<Problem>,
     /// Notes about valid parts that may not be what the sender intended.
     notes: Vec<Note>,
 }
 
 #[derive(Debug, Serialize)]
-struct OneBooking {
+struct BookingView {
     uid: Option<String>,
     id: Option<String>,
     replaces: Option<String>,
@@ -141,12 +141,12 @@ struct OneBooking {
     starts: Option<String>,
     /// Whether its status is cancelled or rejected.
     off: bool,
-    host: Option<OneHost>,
+    host: Option<HostView>,
 }
 
 /// The host of a booking. Personal data is masked, so that only its presence is shown.
 #[derive(Debug, Serialize)]
-struct OneHost {
+struct HostView {
     found_in: &'static str,
     id: Option<i64>,
     name: Option<&'static str>,
@@ -169,9 +169,9 @@ struct Note {
 }
 
 impl Reading {
-    fn of(place: Place, body: &[u8], outside: &Outside) -> Self {
+    fn of(place: Place, body: &[u8], envelope: &EnvelopeArgs) -> Self {
         let empty = Self { place: place.to_string(), ..Self::default() };
-        match outside.around(body, decode) {
+        match envelope.with_envelope(body, decode) {
             Ok(Decoded::Event(event)) => Self {
                 verdict: Verdict::Valid,
                 shape: Some(event.shape.as_str()),
@@ -180,8 +180,8 @@ impl Reading {
                 company: event.company.map(|id| id.0),
                 appointment: event.appointment.map(|id| id.0),
                 may_assign: Some(event.kind == EventKind::Assigns),
-                bookings: event.bookings.iter().map(OneBooking::of).collect(),
-                notes: notes(&event, outside),
+                bookings: event.bookings.iter().map(BookingView::of).collect(),
+                notes: notes(&event, envelope),
                 ..empty
             },
             Ok(Decoded::Ignored(ignored)) => Self {
@@ -220,7 +220,10 @@ impl Reading {
             add("reason", Some(problem.reason.to_owned()));
         }
         add("type", self.event_type.clone());
-        add("does", self.may_assign.map(|it| if it { "may assign" } else { "is recorded" }.to_owned()));
+        add(
+            "effect",
+            self.may_assign.map(|it| if it { "may assign staff" } else { "is only recorded" }.to_owned()),
+        );
         add("id", self.id.clone());
         add("company", self.company.map(|id| id.to_string()));
         add("appointment", self.appointment.map(|id| id.to_string()));
@@ -235,7 +238,7 @@ impl Reading {
     }
 }
 
-impl OneBooking {
+impl BookingView {
     fn of(booking: &Booking) -> Self {
         let text = |reference: &Option<BookingRef>| reference.as_ref().map(ToString::to_string);
         Self {
@@ -246,7 +249,7 @@ impl OneBooking {
             stamped: booking.time.is_inferred,
             starts: booking.starts_ms.map(output::moment),
             off: booking.is_off,
-            host: booking.host.as_ref().map(|(host, source)| OneHost {
+            host: booking.host.as_ref().map(|(host, source)| HostView {
                 found_in: source.as_str(),
                 id: host.id.map(|id| id.0),
                 name: host.name.as_ref().map(|_| MASK),
@@ -262,7 +265,7 @@ impl OneBooking {
         let replaces = self.replaces.as_deref().map(|it| format!(", replaces {it}")).unwrap_or_default();
         let off = if self.off { ", cancelled or rejected" } else { "" };
         add("booking", Some(format!("uid {uid}{id}{replaces}{off}")));
-        let stamped = if self.stamped { " (stamped)" } else { "" };
+        let stamped = if self.stamped { " (of the message: the booking has no time of its own)" } else { "" };
         add("  time", Some(format!("{}{stamped}", self.time)));
         add("  starts", self.starts.clone());
         let host = self.host.as_ref().map(|host| {
@@ -275,7 +278,7 @@ impl OneBooking {
 }
 
 /// Returns notes about missing or unusable parts that the sender may have intended to send.
-fn notes(event: &BookingEvent, outside: &Outside) -> Vec<Note> {
+fn notes(event: &BookingEvent, envelope: &EnvelopeArgs) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |booking, message| notes.push(Note { booking, message });
     if event.id.as_str().starts_with("sha256:") {
@@ -285,7 +288,7 @@ fn notes(event: &BookingEvent, outside: &Outside) -> Vec<Note> {
         );
     }
     if event.company.is_none() && event.appointment.is_none() {
-        note(None, "there is no company_id: the appointment's own company is used, unchecked");
+        note(None, "there is no company_id: the appointment's own company is used without a check");
     }
     for (number, booking) in event.bookings.iter().enumerate() {
         let mut note = |message| note(Some(number), message);
@@ -300,12 +303,14 @@ fn notes(event: &BookingEvent, outside: &Outside) -> Vec<Note> {
                 note("the booking has no usable host (hosts[0], organizer, user): nobody can be assigned")
             }
             Some((host, _)) if host.id.is_none() => {
-                note("the host has no id: the match is used for this appointment, and not remembered");
+                note(
+                    "the host has no id: the match is used for this appointment, and not stored as a mapping",
+                );
             }
             _ => {}
         }
     }
-    if outside.is_refused_by_the_edge() {
+    if envelope.is_refused_by_the_edge() {
         note(None, "POST /v1/events refuses this content type with 415; over AMQP it is ignored");
     }
     notes

@@ -1,10 +1,11 @@
-//! `deadletters discard|restore|note|export|import`: changes the state of letters, notes and moves them.
+//! `deadletters discard|restore|note|export|import`: changes the state of letters, adds notes, and moves letters to
+//! another installation.
 
 use std::io::{BufReader, Cursor};
 use std::path::{Path, PathBuf};
 
-use super::filter::Choosing;
-use super::left_out;
+use super::filter::Selection;
+use super::print_left_out;
 use crate::app::AppContext;
 use crate::app::dead_letters::{self, LetterAction, past_participle};
 use crate::cli::{Exit, Failure, Output, items, output};
@@ -12,7 +13,7 @@ use crate::cli::{Exit, Failure, Output, items, output};
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Change {
     #[command(flatten)]
-    pub(super) which: Choosing,
+    pub(super) selection: Selection,
     /// The reason to record
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -30,7 +31,7 @@ pub(in crate::cli) struct Note {
     text: String,
 }
 
-/// Import the dead letters of an export as open ones
+/// Import exported dead letters as open ones
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Import {
     /// The file; - is standard input
@@ -43,15 +44,15 @@ pub(super) async fn run(
     args: &Change,
     context: &AppContext,
 ) -> Result<Exit, Failure> {
-    let filter = args.which.chosen()?;
+    let filter = args.selection.to_filter()?;
     let ids = dead_letters::preview(context, action, &filter).await?;
     let question = format!("{} {} dead letters?", action.as_str(), ids.len());
-    output::confirm_or_nothing(args.yes, &question, past_participle(action))?;
+    output::confirm_change(args.yes, &question, past_participle(action))?;
     let view = dead_letters::change_state(context, action, &filter, &ids, &args.reason).await?;
     let done: usize = view.done.values().map(Vec::len).sum();
     output.show(&view, || {
         output::print_line(&format!("{done} {}", past_participle(action)))?;
-        left_out(&view.refused)
+        print_left_out(&view.refused)
     })?;
     Ok(match (done, view.refused.is_empty()) {
         (_, true) => Exit::Done,
@@ -65,8 +66,8 @@ pub(super) async fn note(output: Output, args: &Note, context: &AppContext) -> R
     output.show(&note, || output::print_line(&format!("Wrote the note on group {}", note.group)))
 }
 
-pub(super) async fn export(which: &Choosing, context: &AppContext) -> Result<Exit, Failure> {
-    let letters = dead_letters::export(context, &which.chosen()?, output::json_line).await?;
+pub(super) async fn export(selection: &Selection, context: &AppContext) -> Result<Exit, Failure> {
+    let letters = dead_letters::export(context, &selection.to_filter()?, output::json_line).await?;
     Ok(if letters == 0 { Exit::NotFound } else { Exit::Done })
 }
 

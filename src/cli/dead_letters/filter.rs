@@ -1,9 +1,9 @@
-//! The flags that choose dead letters.
+//! The flags that select dead letters.
 
 use strum::VariantArray as _;
 
 use crate::app::dead_letters::{Compare, DeadLetterFilter, LetterState};
-use crate::cli::arguments::{OfCompany, compared, moment, one_of};
+use crate::cli::arguments::{CompanyFilter, comparison, moment, one_of};
 use crate::cli::{Exit, Failure};
 use crate::matching::Reason;
 
@@ -13,14 +13,14 @@ pub(super) struct Filter {
     /// These dead letters
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     ids: Vec<i64>,
-    /// Of one group: its fingerprint, or the beginning of it (see `deadletters groups`)
+    /// Of the group with this fingerprint, or beginning of a fingerprint (see `deadletters groups`)
     #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint)]
     group: Option<String>,
     /// With this reason code, such as appointment_not_found
     #[arg(long, value_name = "CODE", value_parser = code)]
     code: Option<String>,
     #[command(flatten)]
-    pub(super) of: OfCompany,
+    pub(super) scope: CompanyFilter,
     /// Of this event type, such as appointment.created
     #[arg(long, value_name = "TYPE")]
     event: Option<String>,
@@ -30,10 +30,10 @@ pub(super) struct Filter {
     /// With this Cal.com user
     #[arg(long, value_name = "ID")]
     host: Option<i64>,
-    /// Last failed at this moment or later: 24h ago, or 2026-03-01, or 2026-03-01T08:00:00Z
+    /// Last failed at this time or later: 24h (ago), 2026-03-01 or 2026-03-01T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<i64>,
-    /// Last failed before this moment
+    /// Last failed before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<i64>,
     /// With this number of attempts: 6, '>=6' or '<=1'
@@ -45,7 +45,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn chosen(&self) -> DeadLetterFilter {
+    pub(super) fn to_filter(&self) -> DeadLetterFilter {
         DeadLetterFilter {
             ids: self.ids.clone(),
             reason: self.code.clone(),
@@ -62,7 +62,7 @@ impl Filter {
     }
 }
 
-/// Filters for commands that read: no filter chooses all letters, in any state.
+/// Filters for commands that read: without a filter, all letters in any state are selected.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ReadFilter {
     #[command(flatten)]
@@ -76,15 +76,15 @@ pub(super) struct ReadFilter {
 }
 
 impl ReadFilter {
-    pub(super) fn chosen(&self) -> DeadLetterFilter {
-        let chosen = self.filter.chosen();
-        DeadLetterFilter { reason: self.reason.clone().or(chosen.reason), state: self.state, ..chosen }
+    pub(super) fn to_filter(&self) -> DeadLetterFilter {
+        let filter = self.filter.to_filter();
+        DeadLetterFilter { reason: self.reason.clone().or(filter.reason), state: self.state, ..filter }
     }
 }
 
-/// Filters for commands that change something: choosing all letters needs `--all`.
+/// Filters for commands that change something: selecting all letters requires `--all`.
 #[derive(Clone, Debug, clap::Args)]
-pub(in crate::cli) struct Choosing {
+pub(in crate::cli) struct Selection {
     #[command(flatten)]
     pub(super) filter: Filter,
     /// All dead letters
@@ -92,11 +92,11 @@ pub(in crate::cli) struct Choosing {
     all: bool,
 }
 
-impl Choosing {
-    /// Returns the filter. Fails with [`Exit::Usage`] when no letters were chosen.
-    pub(super) fn chosen(&self) -> Result<DeadLetterFilter, Failure> {
-        let names_some = !self.filter.chosen().is_empty() || self.filter.of.company.is_some();
-        match (names_some, self.all) {
+impl Selection {
+    /// Returns the filter. Fails with [`Exit::Usage`] when no letters were selected.
+    pub(super) fn to_filter(&self) -> Result<DeadLetterFilter, Failure> {
+        let has_filter = !self.filter.to_filter().is_empty() || self.filter.scope.company.is_some();
+        match (has_filter, self.all) {
             (false, false) => {
                 let text = "choose dead letters with --ids, --group, --code, another filter, or --all";
                 Err(Failure::new(Exit::Usage, text))
@@ -104,17 +104,17 @@ impl Choosing {
             (true, true) => {
                 Err(Failure::new(Exit::Usage, "--all chooses every dead letter: give --all or filters"))
             }
-            _ => Ok(self.filter.chosen()),
+            _ => Ok(self.filter.to_filter()),
         }
     }
 
     /// Returns whether neither a filter nor `--all` was given.
     pub(super) fn is_empty(&self) -> bool {
-        self.filter.chosen().is_empty() && self.filter.of.company.is_none() && !self.all
+        self.filter.to_filter().is_empty() && self.filter.scope.company.is_none() && !self.all
     }
 }
 
-/// Parses a reason code: one of hostmatch's, or one that the broker gives the messages that it dead-letters.
+/// Parses a reason code: one of hostmatch's, or one with which the broker dead-letters messages.
 fn code(text: &str) -> Result<String, String> {
     const BROKERS: [&str; 3] = ["expired", "maxlen", "rejected"];
     let codes = Reason::VARIANTS.iter().copied().map(Reason::as_str).collect::<Vec<_>>();
@@ -126,11 +126,13 @@ fn code(text: &str) -> Result<String, String> {
 
 fn fingerprint(text: &str) -> Result<String, String> {
     let is_one = (4..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
-    is_one.then(|| text.to_owned()).ok_or_else(|| "a fingerprint has 4 or more letters and digits".to_owned())
+    is_one
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected a fingerprint, or its first 4 or more characters".to_owned())
 }
 
 fn attempts(text: &str) -> Result<(Compare, i32), String> {
-    compared(text).ok_or_else(|| "write 6, '>=6' or '<=1'".to_owned())
+    comparison(text).ok_or_else(|| "expected 6, '>=6' or '<=1'".to_owned())
 }
 
 #[cfg(test)]
@@ -138,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attempts_and_codes_are_read() {
+    fn attempts_and_codes_are_parsed() {
         assert_eq!(attempts(">=6"), Ok((Compare::AtLeast, 6)));
         assert_eq!(attempts("1"), Ok((Compare::Exactly, 1)));
         assert!(attempts("many").is_err());

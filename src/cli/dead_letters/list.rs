@@ -5,13 +5,13 @@ use crate::app::AppContext;
 use crate::app::dead_letters::{self, DeadLetterFilter, DeadLetterSummary, Group, LettersView};
 use crate::cli::{Exit, Failure, Output, output, output::Format, output::dash, output::shortened};
 
-/// Rows in one read.
-const PAGE: u64 = 1000;
+/// Rows per query.
+const PAGE_ROWS: u64 = 1000;
 
 /// The default number of rows of a table or a document.
-const USUAL: u64 = 50;
+const DEFAULT_LIMIT: u64 = 50;
 
-/// The maximum number of characters of an error in a cell; `show` has all of it.
+/// The maximum number of characters of an error in a cell; `show` has the whole error.
 const ERROR_CHARS: usize = 60;
 
 /// Dead letters, newest first
@@ -22,7 +22,7 @@ pub(in crate::cli) struct List {
     /// At most this many [default: 50; with ndjson and csv all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Only older than this id: the last id of the previous page
+    /// Only letters older than this id: the last id of the previous page
     #[arg(long, value_name = "ID")]
     before: Option<i64>,
     /// The format [default: as --output]
@@ -32,7 +32,7 @@ pub(in crate::cli) struct List {
 
 /// Dead letters grouped by cause, the largest group first
 ///
-/// Only open ones, unless --state says otherwise.
+/// Only open ones, unless --state is given.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Groups {
     #[command(flatten)]
@@ -50,12 +50,12 @@ pub(in crate::cli) struct Groups {
 
 pub(super) async fn run(output: Output, args: &List, context: &AppContext) -> Result<Exit, Failure> {
     let format = Format::of(args.format, output);
-    let limit = args.limit.unwrap_or(if format.is_endless() { u64::MAX } else { USUAL });
-    let mut filter = DeadLetterFilter { before_id: args.before, ..args.filter.chosen() };
+    let limit = args.limit.unwrap_or(if format.is_streamed() { u64::MAX } else { DEFAULT_LIMIT });
+    let mut filter = DeadLetterFilter { before_id: args.before, ..args.filter.to_filter() };
     let mut all = LettersView { dead_letters: Vec::new(), next_before: None };
     let mut shown = 0;
     loop {
-        let page = dead_letters::list(context, &filter, PAGE.min(limit - shown)).await?;
+        let page = dead_letters::list(context, &filter, PAGE_ROWS.min(limit - shown)).await?;
         match format {
             Format::Ndjson => output::ndjson(&page.dead_letters)?,
             Format::Csv => output::csv(&page.dead_letters, shown == 0)?,
@@ -63,7 +63,7 @@ pub(super) async fn run(output: Output, args: &List, context: &AppContext) -> Re
         }
         shown += page.dead_letters.len() as u64;
         (filter.before_id, all.next_before) = (page.next_before, page.next_before);
-        if !format.is_endless() {
+        if !format.is_streamed() {
             all.dead_letters.extend(page.dead_letters);
         }
         if all.next_before.is_none() || shown >= limit {
@@ -99,7 +99,7 @@ fn letter_cells(letter: DeadLetterSummary) -> [String; 9] {
 }
 
 pub(super) async fn groups(output: Output, args: &Groups, context: &AppContext) -> Result<Exit, Failure> {
-    let view = dead_letters::groups(context, &args.filter.chosen(), args.skip, args.limit).await?;
+    let view = dead_letters::groups(context, &args.filter.to_filter(), args.skip, args.limit).await?;
     match Format::of(args.format, output) {
         Format::Json => output::json(&view)?,
         Format::Ndjson => output::ndjson(&view.groups)?,

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::filter::Choosing;
-use super::left_out;
+use super::filter::Selection;
+use super::print_left_out;
 use crate::app::replay::{
     self, EndReason, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayStart, ReplayTerms, Report,
 };
@@ -12,9 +12,9 @@ use crate::app::{self, AppContext};
 use crate::cli::{Exit, Failure, Output, output};
 use crate::runtime::shutdown;
 
-/// Replay dead letters: those of a plan, or those that a filter chooses, which are planned first
+/// Replay dead letters: those of a plan, or those that a filter selects, which are planned first
 ///
-/// Publishes their messages to the work queue again, with the same ids, and ends when each has an
+/// Publishes their messages to the work queue again, with the same ids. The command ends when each has an
 /// outcome. Ctrl-C detaches: the worker finishes the letters in flight, the others wait for
 /// `replays resume`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Replay {
     #[arg(long, value_name = "ID")]
     plan: Option<i64>,
     #[command(flatten)]
-    pub(super) which: Choosing,
+    pub(super) selection: Selection,
     /// The rate: letters per second, minute or hour
     #[arg(long, value_name = "N/s|m|h", default_value = "20/s")]
     rate: Rate,
@@ -46,11 +46,15 @@ pub(in crate::cli) struct Replay {
 
 fn percent(text: &str) -> Result<i32, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim().parse().ok();
-    number.filter(|number| (0..=100).contains(number)).ok_or_else(|| "write 0% to 100%".to_owned())
+    number.filter(|number| (0..=100).contains(number)).ok_or_else(|| "expected 0% to 100%".to_owned())
 }
 
-pub(super) async fn plan(output: Output, which: &Choosing, context: &AppContext) -> Result<Exit, Failure> {
-    let view = freeze(which, context).await?;
+pub(super) async fn plan(
+    output: Output,
+    selection: &Selection,
+    context: &AppContext,
+) -> Result<Exit, Failure> {
+    let view = freeze(selection, context).await?;
     let (Some(id), Some(report)) = (view.plan, &view.report) else {
         return print_nothing_planned(output, &view);
     };
@@ -58,22 +62,22 @@ pub(super) async fn plan(output: Output, which: &Choosing, context: &AppContext)
         let letters = report.letters;
         output::print_line(&format!("Plan {id}: {letters} dead letters, frozen; nothing else was changed"))?;
         print_predictions(report)?;
-        left_out(&view.left_out)?;
+        print_left_out(&view.left_out)?;
         let expires = view.expires.as_deref().unwrap_or_default();
         output::print_line(&format!("Start it before {expires}: hostmatch deadletters replay --plan {id}"))
     })?;
     Ok(if view.left_out.is_empty() { Exit::Done } else { Exit::Partial })
 }
 
-async fn freeze(which: &Choosing, context: &AppContext) -> Result<PlanView, Failure> {
-    let filter = which.chosen()?;
+async fn freeze(selection: &Selection, context: &AppContext) -> Result<PlanView, Failure> {
+    let filter = selection.to_filter()?;
     let plan = async |progress: app::Progress<'_>| replay::plan(context, &filter, progress).await;
     Ok(output::with_progress("planning", plan).await?)
 }
 
 fn print_nothing_planned(output: Output, view: &PlanView) -> Result<Exit, Failure> {
     output.show(view, || {
-        left_out(&view.left_out)?;
+        print_left_out(&view.left_out)?;
         output::print_line("No open dead letter matches the filter: there is nothing to plan.")
     })?;
     Ok(Exit::NotFound)
@@ -81,21 +85,21 @@ fn print_nothing_planned(output: Output, view: &PlanView) -> Result<Exit, Failur
 
 pub(super) async fn run(output: Output, args: &Replay, context: &AppContext) -> Result<Exit, Failure> {
     let (id, report, is_whole) = match args.plan {
-        Some(_) if !args.which.is_empty() => {
+        Some(_) if !args.selection.is_empty() => {
             let text = "a plan has a fixed set of letters: give --plan, or filters, not both";
             return Err(Failure::new(Exit::Usage, text));
         }
         Some(id) => {
             let report = replay::read_predictions(context, id).await;
-            (id, report.map_err(|error| Failure::with_list(error, super::replays::LIST))?, true)
+            (id, report.map_err(|error| Failure::with_list_hint(error, super::replays::LIST))?, true)
         }
         None => {
-            let view = freeze(&args.which, context).await?;
+            let view = freeze(&args.selection, context).await?;
             let (Some(id), Some(report)) = (view.plan, &view.report) else {
                 return print_nothing_planned(output, &view);
             };
             if output == Output::Table {
-                left_out(&view.left_out)?;
+                print_left_out(&view.left_out)?;
             }
             (id, report.clone(), view.left_out.is_empty())
         }
@@ -131,7 +135,9 @@ fn confirm(args: &Replay, id: i64, report: &Report, context: &AppContext) -> Res
     );
     output::confirm(args.yes, &question, |was_asked| {
         let why = if was_asked { "" } else { ": it needs a confirmation" };
-        format!("plan {id} was not started{why}; hostmatch deadletters replay --plan {id} --yes starts it")
+        format!(
+            "plan {id} was not started{why}; start it with: hostmatch deadletters replay --plan {id} --yes"
+        )
     })
 }
 
@@ -145,25 +151,25 @@ pub(super) async fn carry_out(
 ) -> Result<Exit, Failure> {
     let stop = shutdown::on_signals()?;
     let bar = output::progress(0, "replaying");
-    let watch = |letters: i64, progress: Progress| {
+    let show_progress = |letters: i64, progress: Progress| {
         bar.set_length(u64::try_from(letters).unwrap_or_default());
         bar.set_position(u64::try_from(progress.ended).unwrap_or_default());
         let Progress { failed, in_flight, .. } = progress;
         bar.set_message(if progress.is_stuck {
-            format!("replaying: waiting for {in_flight}; {}", super::replays::stuck(id))
+            format!("replaying: waiting for {in_flight}; {}", super::replays::stuck_hint(id))
         } else if progress.all_sent {
             format!("replaying: {failed} failed again, waiting for {in_flight}")
         } else {
             format!("replaying: {failed} failed again, {in_flight} in flight")
         });
     };
-    let end = replay::carry_out(context, id, (start, why), &stop, watch).await;
+    let end = replay::carry_out(context, id, (start, why), &stop, show_progress).await;
     bar.finish_and_clear();
-    let mut end = end.map_err(|error| Failure::with_list(error, super::replays::LIST))?;
+    let mut end = end.map_err(|error| Failure::with_list_hint(error, super::replays::LIST))?;
     let resume = format!("resume it with: hostmatch deadletters replays resume {id}");
-    let went_wrong = [FAILED, REFUSED, LOST].iter().any(|result| end.report.count_of(result) > 0);
+    let has_failures = [FAILED, REFUSED, LOST].iter().any(|result| end.report.count_of(result) > 0);
     let (message, exit) = match &end.reason {
-        EndReason::Done if went_wrong => {
+        EndReason::Done if has_failures => {
             ("is done; some failed again or were refused".to_owned(), Exit::Partial)
         }
         EndReason::Done => ("is done".to_owned(), Exit::Done),
@@ -176,7 +182,7 @@ pub(super) async fn carry_out(
             let text = "was detached; the worker finishes the letters in flight";
             (format!("{text}; {resume}"), Exit::Interrupted)
         }
-        EndReason::LeaseLost => ("is run by another process now".to_owned(), Exit::Partial),
+        EndReason::LeaseLost => ("was taken over by another process".to_owned(), Exit::Partial),
     };
     end.message = message;
     output.show(&end, || {
@@ -188,17 +194,17 @@ pub(super) async fn carry_out(
 
 /// Writes the predictions for people.
 pub(super) fn print_predictions(report: &Report) -> Result<(), Failure> {
-    let more = |outcome: &str| match outcome {
+    let detail = |outcome: &str| match outcome {
         "assigned" => counts(&report.strategies),
         FAILED => counts(&report.predicted_failures),
         "stale" => "a newer event has been decided".to_owned(),
-        "unchanged" => "is already assigned to that person".to_owned(),
+        "unchanged" => "is already assigned to that member of staff".to_owned(),
         "kept" => "somebody else decided".to_owned(),
         _ => String::new(),
     };
     let rows = report.predicted.iter().map(|(outcome, count)| {
         let name = if outcome == FAILED { "would fail again" } else { outcome };
-        [format!("  {name}"), count.to_string(), more(outcome)]
+        [format!("  {name}"), count.to_string(), detail(outcome)]
     });
     output::table(&[], rows)
 }

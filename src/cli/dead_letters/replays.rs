@@ -19,7 +19,7 @@ pub(in crate::cli) enum Command {
         /// At most this many
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
         limit: u64,
-        /// Only older than this id
+        /// Only plans and replays older than this id
         #[arg(long, value_name = "ID")]
         before: Option<i64>,
     },
@@ -46,15 +46,15 @@ pub(in crate::cli) enum Command {
     /// End a replay: letters in flight are finished, the others stay as they are
     Cancel {
         id: i64,
-        /// Give up the letters in flight, because their copies are lost: they are open again. Works for
-        /// a replay that has ended, too
+        /// Give up the letters in flight, because their copies are lost: they are open again. Also works
+        /// for a replay that has ended
         #[arg(long)]
         give_up: bool,
     },
 }
 
 impl Command {
-    pub(super) fn only_reads(&self) -> bool {
+    pub(super) fn is_read_only(&self) -> bool {
         matches!(self, Self::List { .. } | Self::Show { .. })
     }
 }
@@ -70,7 +70,7 @@ pub(super) async fn run(output: Output, command: &Command, context: &AppContext)
         }
         Command::Show { id, items, result } => {
             let shown = replay::show(context, *id, *items, result.as_deref()).await;
-            let shown = shown.map_err(|error| Failure::with_list(error, LIST))?;
+            let shown = shown.map_err(|error| Failure::with_list_hint(error, LIST))?;
             return output.show(&shown, || describe(*id, &shown));
         }
         Command::Pause { id } => {
@@ -79,7 +79,8 @@ pub(super) async fn run(output: Output, command: &Command, context: &AppContext)
         }
         Command::Cancel { id, give_up: true } => {
             let done = replay::cancel_and_give_up(context, *id).await;
-            let said = |letters| format!("over; {letters} in flight were given up and are open again");
+            let said =
+                |letters| format!("over; {letters} letters in flight were given up and are open again");
             done.map(|letters| (*id, said(letters)))
         }
         Command::Cancel { id, give_up: false } => {
@@ -87,7 +88,7 @@ pub(super) async fn run(output: Output, command: &Command, context: &AppContext)
             done.map(|()| (*id, "cancelled; the worker finishes the letters in flight".to_owned()))
         }
     };
-    let (id, said) = done.map_err(|error| Failure::with_list(error, LIST))?;
+    let (id, said) = done.map_err(|error| Failure::with_list_hint(error, LIST))?;
     let shown = json!({ "replay": id, "said": said });
     output.show(&shown, || output::print_line(&format!("Replay {id} is {said}")))
 }
@@ -116,7 +117,7 @@ fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
         print_results(report)?;
     }
     if let Some(since) = shown.in_flight_since_ms.filter(|_| shown.is_stuck()) {
-        output::print_line(&format!("Since {}: {}", output::moment(since), stuck(id)))?;
+        output::print_line(&format!("Since {}: {}", output::moment(since), stuck_hint(id)))?;
     }
     output::print_line("History:")?;
     output::table(&[], shown.actions.iter().map(action_columns))?;
@@ -134,8 +135,8 @@ fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Describes what to do about letters without a result.
-pub(super) fn stuck(id: i64) -> String {
+/// Describes what to do about letters that have had no result for a while.
+pub(super) fn stuck_hint(id: i64) -> String {
     format!(
         "no result for a while. Is a worker running, or is the retry schedule long? If the copies are lost: \
          `hostmatch deadletters replays resume {id} --resend` sends them again, `hostmatch deadletters \

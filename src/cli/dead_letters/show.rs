@@ -17,7 +17,7 @@ pub(in crate::cli) struct Args {
 
 pub(super) async fn run(output: Output, args: &Args, context: &AppContext) -> Result<Exit, Failure> {
     let shown = dead_letters::show(context, args.id, args.reveal).await;
-    let mut letter = shown.map_err(|error| Failure::with_list(error, "hostmatch deadletters list"))?;
+    let mut letter = shown.map_err(|error| Failure::with_list_hint(error, "hostmatch deadletters list"))?;
     if let Some(forecast) = &mut letter.forecast {
         forecast.commands = forecast.next.iter().map(command).collect();
     }

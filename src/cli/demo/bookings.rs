@@ -19,8 +19,8 @@ const DAY_MS: i64 = 1440 * MINUTE_MS;
 #[derive(Debug, Deserialize)]
 pub(super) struct Script {
     pub(super) postings: Vec<Posting>,
-    /// The event left for the reader: a host known only by name now has the work address, which also settles
-    /// the booking that waits for this host.
+    /// The event that the user publishes: a host known only by name now has the work address, so that the
+    /// booking that waits for this host is decided too.
     pub(super) next: Posting,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Posting {
     id: String,
     /// How many minutes ago the booking was last changed.
     minutes: i64,
-    pub(super) host: Person,
+    pub(super) host: Host,
     without_hosts: bool,
     /// Whether only half of the body is posted.
     cut_off: bool,
@@ -49,10 +49,10 @@ pub(super) struct Posting {
 
 /// A Cal.com user, as a booking shows it.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Person {
+pub(super) struct Host {
     pub(super) id: i64,
     pub(super) name: String,
-    /// The address, which need not be the one that the salon knows.
+    /// The address, which may differ from the one in the salon's data.
     pub(super) email: String,
 }
 

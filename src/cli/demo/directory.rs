@@ -1,4 +1,4 @@
-//! The demo's directory: writes into and removes files from directories of a demo only.
+//! The demo's directory. Writes and removes files only in a directory that a demo created.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Seek as _, Write as _};
@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 
 /// The first line of the configuration file, which marks a demo's directory.
-pub(super) const MARK: &str = "# Made by `hostmatch demo`, and made anew by its next run.";
+pub(super) const MARKER: &str = "# Made by `hostmatch demo`, and made anew by its next run.";
 
 /// The configuration with which other commands work on the demo's files. It marks the directory.
 pub(super) const CONFIGURATION: &str = "hostmatch.toml";
@@ -18,13 +18,13 @@ pub(super) const QUEUE: &str = "queue.db";
 /// The gateway's bearer token, and the file with its hash for the edge.
 pub(super) const TOKEN: &str = "token";
 pub(super) const TOKENS: &str = "tokens";
-/// The event left for the reader to publish.
+/// The event for the user to publish.
 pub(super) const NEXT_BOOKING: &str = "next-booking.json";
 
 /// The mode of files with a secret: only the user who runs the demo may read them.
 pub(super) const OWNER_ONLY: u32 = 0o600;
 /// The mode of other files, subject to the umask.
-pub(super) const USUAL: u32 = 0o666;
+pub(super) const DEFAULT_MODE: u32 = 0o666;
 
 /// A directory that this demo has locked until the value is dropped.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Directory {
     /// # Errors
     /// Fails if the directory contains anything else, if a demo is running there, or if it cannot be written.
     pub(super) fn claim(path: &Path) -> Result<Self, Failure> {
-        let known = is_a_demos(path)?;
+        let is_demo = is_demo_directory(path)?;
         let full = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
         // Both database URLs contain the path, and each library reads these characters differently.
         if full.to_str().is_none_or(|text| text.contains(['?', '%', '#']) || text.contains(char::is_control))
@@ -57,13 +57,13 @@ impl Directory {
         std::fs::create_dir_all(&full).map_err(|error| unusable(path, &error))?;
         let file = full.join(CONFIGURATION);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(OWNER_ONLY).create_new(!known);
+        options.read(true).write(true).mode(OWNER_ONLY).create_new(!is_demo);
         let configuration = options.open(&file).map_err(|error| unusable(&file, &error))?;
         lock(path, &configuration)?;
         let mut directory = Self { shown: path.to_owned(), full, configuration };
         // Written first, so that the next run recognizes the directory even if this one ends early.
-        directory.configure(&format!("{MARK}\n"))?;
-        directory.empty()?;
+        directory.configure(&format!("{MARKER}\n"))?;
+        directory.remove_files()?;
         Ok(directory)
     }
 
@@ -73,14 +73,14 @@ impl Directory {
     /// # Errors
     /// Fails like [`Directory::claim`].
     pub(super) fn remove(path: &Path) -> Result<bool, Failure> {
-        if !is_a_demos(path)? {
+        if !is_demo_directory(path)? {
             return Ok(false);
         }
         let file = path.join(CONFIGURATION);
         let configuration = File::open(&file).map_err(|error| unusable(&file, &error))?;
         lock(path, &configuration)?;
         let directory = Self { shown: path.to_owned(), full: path.to_owned(), configuration };
-        directory.empty()?;
+        directory.remove_files()?;
         std::fs::remove_file(&file).map_err(|error| unusable(&file, &error))?;
         match std::fs::remove_dir(path) {
             // Other files stay, and so does the directory.
@@ -116,7 +116,7 @@ impl Directory {
     }
 
     /// Removes everything that a demo creates, except the configuration.
-    fn empty(&self) -> Result<(), Failure> {
+    fn remove_files(&self) -> Result<(), Failure> {
         let databases =
             [SALON, QUEUE].iter().flat_map(|name| ["", "-wal", "-shm"].map(|end| format!("{name}{end}")));
         for name in databases.chain([TOKEN, TOKENS, NEXT_BOOKING].map(str::to_owned)) {
@@ -131,7 +131,7 @@ impl Directory {
 }
 
 /// Returns whether an earlier demo created this directory. False if it is empty or does not exist.
-fn is_a_demos(path: &Path) -> Result<bool, Failure> {
+fn is_demo_directory(path: &Path) -> Result<bool, Failure> {
     match std::fs::read_dir(path).map(|mut entries| entries.next()) {
         Ok(None) => return Ok(false),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -139,11 +139,11 @@ fn is_a_demos(path: &Path) -> Result<bool, Failure> {
         Err(error) => return Err(unusable(path, &error)),
     }
     let configuration = std::fs::read(path.join(CONFIGURATION)).unwrap_or_default();
-    if configuration.split(|byte| *byte == b'\n').next() == Some(MARK.as_bytes()) {
+    if configuration.split(|byte| *byte == b'\n').next() == Some(MARKER.as_bytes()) {
         return Ok(true);
     }
     let text = format!(
-        "{} is not empty and not a demo's directory; nothing was changed. Choose another one with --dir",
+        "{} is not empty and not a demo's directory; nothing was changed. Choose another directory with --dir",
         path.display()
     );
     Err(Failure::new(Exit::NotAllowed, text))

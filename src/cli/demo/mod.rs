@@ -26,7 +26,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use self::bookings::Script;
-use self::directory::{CONFIGURATION, Directory, NEXT_BOOKING, USUAL};
+use self::directory::{CONFIGURATION, DEFAULT_MODE, Directory, NEXT_BOOKING};
 use self::findings::Findings;
 use self::play::Stage;
 use self::report::Report;
@@ -74,16 +74,16 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     }
     // Bound first, so that nothing has changed if the port is in use.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await.map_err(|error| {
-        let text = format!("cannot listen on port {}: {error}; choose another with --port", args.port);
+        let text = format!("cannot listen on port {}: {error}; choose another port with --port", args.port);
         Failure::new(Exit::Failed, text)
     })?;
     let address = listener.local_addr()?.to_string();
     let mut directory = Directory::claim(&args.dir)?;
     let secrets = settings::write(&mut directory, &address)?;
     let script = bookings::script()?;
-    directory.write(NEXT_BOOKING, &serde_json::to_string_pretty(&script.next.event())?, USUAL)?;
+    directory.write(NEXT_BOOKING, &serde_json::to_string_pretty(&script.next.event())?, DEFAULT_MODE)?;
     // The demo's problems are intended and appear in its report, so warnings are not logged.
-    let config = Arc::new(global.start_alone(&directory.shown.join(CONFIGURATION), "error")?.config);
+    let config = Arc::new(global.start_with_own_file(&directory.shown.join(CONFIGURATION), "error")?.config);
     let stop = shutdown::on_signals()?;
 
     let database = salon::open(&config).await?;
@@ -93,13 +93,13 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let stage = Stage { url: &url, secrets: &secrets, database: &database, tally: &tally };
     let ended = tokio::select! {
         ended = show(global, args, &directory, &config, &stage, script) => ended,
-        failure = servers.failed() => Err(failure),
+        failure = servers.wait_for_failure() => Err(failure),
         () = stop.cancelled() => Ok(Exit::Interrupted),
     };
     let ended = match ended {
         Ok(Exit::Done) if args.keep => tokio::select! {
             () = stop.cancelled() => Ok(Exit::Done),
-            failure = servers.failed() => Err(failure),
+            failure = servers.wait_for_failure() => Err(failure),
             ended = watch(&tally) => ended,
         },
         ended => ended,
@@ -123,8 +123,8 @@ async fn show(
     let played = stage.play(script.postings, global.is_verbose()).await?;
 
     let findings = Findings::read(stage.database).await?;
-    let became = |one| verdict::became(one, &findings, config.matching.auto_accept);
-    let bookings: Vec<_> = played.iter().map(became).collect();
+    let result_of = |one| verdict::result_of(one, &findings, config.matching.auto_accept);
+    let bookings: Vec<_> = played.iter().map(result_of).collect();
     let differences = verdict::differences(&played, &bookings, &findings);
     let listening = args.keep.then_some(stage.url);
     let report = Report {
@@ -146,7 +146,7 @@ async fn show(
         Output::Json => output::json(&json!(report))?,
         Output::Table => report.tables()?,
     }
-    for name in settings::in_environment() {
+    for name in settings::overriding_variables() {
         note(&format!(
             "note: {name} is set and overrides the demo's file in these commands; unset it first"
         ))?;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::bookings::Person;
+use super::bookings::Host;
 use super::directory::{CONFIGURATION, Directory, NEXT_BOOKING, TOKEN};
 use super::salon::SALON;
 
@@ -22,7 +22,7 @@ pub(super) struct Next {
 pub(super) fn commands(
     directory: &Directory,
     url: Option<&str>,
-    host: &Person,
+    host: &Host,
     dead_letter: Option<i64>,
 ) -> Vec<Next> {
     let program = std::env::args().next().unwrap_or_else(|| "hostmatch".to_owned());
@@ -41,7 +41,7 @@ pub(super) fn commands(
 
     let mut all = vec![
         hostmatch("why the name alone is not enough for ABC125", &explain),
-        hostmatch("and what the host's work address would change", &with_address),
+        hostmatch("what the host's work address would change", &with_address),
         hostmatch("which hosts need a person to accept, assign or ignore them", &["inbox", "list"]),
         hostmatch("the outcome of each event", &["events", "list"]),
         hostmatch("what could not be decided, and why", &["deadletters", "list"]),
@@ -49,7 +49,7 @@ pub(super) fn commands(
     all.extend(letter.map(|id| {
         hostmatch("one of them with its original bytes", &["deadletters", "show", &id, "--reveal"])
     }));
-    let why = "one more booking of that host, with the work address: it settles ABC125 too";
+    let why = "another booking with that host and the work address: it also decides ABC125";
     match url {
         Some(url) => {
             let token = in_directory(TOKEN);
@@ -62,10 +62,10 @@ pub(super) fn commands(
         }
         None => {
             all.push(hostmatch(why, &["publish", &next_booking]));
-            all.push(hostmatch("and a worker to decide both", &["serve", "worker", "--until-empty"]));
+            all.push(hostmatch("a worker, to decide both", &["serve", "worker", "--until-empty"]));
         }
     }
-    all.push(hostmatch("what is set for this demo, and what has its default", &["config", "show"]));
+    all.push(hostmatch("this demo's settings, and the defaults", &["config", "show"]));
     all.push(hostmatch("hostmatch's tables in the salon's database", &["migrate", "status"]));
     if url.is_none() {
         let shown = directory.shown.display().to_string();
@@ -98,7 +98,7 @@ pub(super) fn wrapped(command: &str, indent: &str) -> String {
     lines.iter().map(|line| format!("{indent}{line}")).collect::<Vec<_>>().join(" \\\n")
 }
 
-/// Splits a command into words; a quoted text with blanks is one word.
+/// Splits a command into words; a quoted string with blanks is one word.
 fn words(command: &str) -> Vec<&str> {
     let (mut quote, mut start, mut all) = (None, 0, Vec::new());
     for (at, c) in command.char_indices() {

@@ -47,7 +47,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Creates a progress of `steps` steps. `plain`: always write lines.
+    /// Creates a progress display for `steps` steps. `plain`: always write lines.
     fn new(steps: usize, plain: bool) -> Self {
         let bar = output::progress(steps, "");
         let plain = plain || bar.is_hidden();
@@ -58,13 +58,13 @@ impl Progress {
     }
 
     /// Shows the current step.
-    fn begins(&self, what: String) {
+    fn start_step(&self, what: String) {
         self.bar.set_message(what);
         self.bar.tick();
     }
 
     /// Counts one step as done.
-    fn ended(&self, what: &str) {
+    fn finish_step(&self, what: &str) {
         self.bar.inc(1);
         if self.plain {
             let (at, of) = (self.bar.position(), self.bar.length().unwrap_or_default());
@@ -84,27 +84,28 @@ pub(super) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Posts the bookings one after another, each when the one before has been decided. `verbose`: log lines
-    /// are written.
+    /// Posts the bookings one after another, each after the previous one has been decided. `verbose`: log
+    /// lines are written.
     ///
     /// # Errors
     /// Fails if the edge refuses a booking, or if a booking is not decided in time.
     pub(super) async fn play(&self, postings: Vec<Posting>, verbose: bool) -> Result<Vec<Played>, Failure> {
         let progress = Progress::new(postings.len(), verbose);
-        let client = Client::new(self.url, DEADLINE).map_err(|error| failed(&error))?;
+        let client = Client::new(self.url, DEADLINE).map_err(|error| post_failure(&error))?;
         let mut played = Vec::new();
         for posting in postings {
-            progress.begins(format!("{} posted to {}", posting.booking, posting.route));
+            progress.start_step(format!("{} posted to {}", posting.booking, posting.route));
             let before = self.retries();
             let (status, event_id) = self.post(&client, &posting).await?;
             if posting.appointment_is_late {
-                until("the first attempt", async || Ok((self.retries() > before).then_some(()))).await?;
-                progress.begins(format!("{} waits for its appointment", posting.booking));
+                poll_until("the first attempt", async || Ok((self.retries() > before).then_some(()))).await?;
+                progress.start_step(format!("{} waits for its appointment", posting.booking));
                 salon::add_appointment(self.database, &posting.booking).await?;
             }
-            let decision = until("a decision", async || findings::outcome(self.database, &event_id).await);
+            let decision =
+                poll_until("a decision", async || findings::outcome(self.database, &event_id).await);
             let outcome = decision.await?;
-            progress.ended(&format!("{} became {outcome}", posting.booking));
+            progress.finish_step(&format!("{} became {outcome}", posting.booking));
             played.push(Played { posting, status, event_id, retries: self.retries() - before });
         }
         progress.bar.finish_and_clear();
@@ -126,9 +127,9 @@ impl Stage<'_> {
             request.bearer_auth(&self.secrets.token)
         };
         let request = request.body(body);
-        let answer = client.send(request).await.map_err(|error| failed(&error))?;
+        let answer = client.send(request).await.map_err(|error| post_failure(&error))?;
         let (status, body) = (answer.status(), answer.body());
-        let id = id_in(status.is_success(), body).map_err(|said| {
+        let id = event_id_in(status.is_success(), body).map_err(|said| {
             let text = format!("the edge responded with {status} to booking {}: {said}", posting.booking);
             Failure::new(Exit::Failed, text)
         })?;
@@ -145,7 +146,7 @@ impl Stage<'_> {
 }
 
 /// Returns the event's id in a response, or else the response's problem or its beginning.
-fn id_in(is_success: bool, body: &[u8]) -> Result<String, String> {
+fn event_id_in(is_success: bool, body: &[u8]) -> Result<String, String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let id = answer.get("id").or_else(|| answer.pointer("/events/0/id")).and_then(Value::as_str);
     let detail = answer.get("detail").and_then(Value::as_str);
@@ -157,8 +158,8 @@ fn id_in(is_success: bool, body: &[u8]) -> Result<String, String> {
     }
 }
 
-/// Checks again and again until there is a result.
-async fn until<T>(
+/// Polls `check` until it returns a result.
+async fn poll_until<T>(
     what: &str,
     mut check: impl AsyncFnMut() -> Result<Option<T>, Failure>,
 ) -> Result<T, Failure> {
@@ -169,7 +170,7 @@ async fn until<T>(
         }
         if Instant::now() >= deadline {
             let text = format!(
-                "{what} did not happen within {} s; run it again with -v to see why",
+                "{what} did not happen within {} s; run the demo again with -v to see why",
                 DEADLINE.as_secs()
             );
             return Err(Failure::new(Exit::Failed, text));
@@ -178,22 +179,22 @@ async fn until<T>(
     }
 }
 
-fn failed(error: &ClientError) -> Failure {
+fn post_failure(error: &ClientError) -> Failure {
     Failure::new(Exit::Failed, format!("posting to the demo's edge failed: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_SHOWN, id_in};
+    use super::{MAX_SHOWN, event_id_in};
 
     #[test]
     fn a_response_without_an_id_is_shown_as_received() {
         let refused = |said: &str| Err(said.to_owned());
-        assert_eq!(id_in(true, br#"{"events": [{"id": "e-1"}]}"#), Ok("e-1".to_owned()));
-        assert_eq!(id_in(false, br#"{"id": "e-1", "detail": "too large"}"#), refused("too large"));
-        assert_eq!(id_in(true, br#"{"ok": true}"#), refused(r#"{"ok": true}"#));
-        assert_eq!(id_in(false, b"<h1>Bad Gateway</h1>"), refused("<h1>Bad Gateway</h1>"));
-        assert_eq!(id_in(false, &[b'x'; 2 * MAX_SHOWN]), refused(&"x".repeat(MAX_SHOWN)));
-        assert_eq!(id_in(false, b""), refused("nothing"));
+        assert_eq!(event_id_in(true, br#"{"events": [{"id": "e-1"}]}"#), Ok("e-1".to_owned()));
+        assert_eq!(event_id_in(false, br#"{"id": "e-1", "detail": "too large"}"#), refused("too large"));
+        assert_eq!(event_id_in(true, br#"{"ok": true}"#), refused(r#"{"ok": true}"#));
+        assert_eq!(event_id_in(false, b"<h1>Bad Gateway</h1>"), refused("<h1>Bad Gateway</h1>"));
+        assert_eq!(event_id_in(false, &[b'x'; 2 * MAX_SHOWN]), refused(&"x".repeat(MAX_SHOWN)));
+        assert_eq!(event_id_in(false, b""), refused("nothing"));
     }
 }

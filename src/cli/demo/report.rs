@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::findings::Findings;
 use super::next::{Next, wrapped};
-use super::verdict::Became;
+use super::verdict::BookingResult;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, dash};
 
@@ -23,7 +23,7 @@ pub(super) struct Report<'a> {
     pub(super) configuration: PathBuf,
     /// The address of the edge, if it keeps running.
     pub(super) listening: Option<&'a str>,
-    pub(super) bookings: Vec<Became>,
+    pub(super) bookings: Vec<BookingResult>,
     /// The other results.
     #[serde(flatten)]
     pub(super) findings: Findings,
@@ -90,5 +90,5 @@ fn section(title: &str) -> Result<(), Failure> {
 }
 
 fn table<const N: usize>(head: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> Result<(), Failure> {
-    output::table_within(WIDTH, head, rows)
+    output::table_with_width(WIDTH, head, rows)
 }

@@ -11,7 +11,7 @@ INSERT INTO staff (company_id, first_name, last_name, email) VALUES
     (1, 'Mira', 'Aydin', 'mira.aydin@salon.example'),
     (2, 'Tom', 'Berger', 'tom@barber.example');
 
--- The appointments that exist from the start; ABC132 is left for the reader.
+-- The appointments that exist from the start; ABC132 is for the event that the user publishes.
 INSERT INTO appointments (company_id, calcom_v2_booking_id, starts_at) VALUES
     (1, 'ABC123', datetime('now', '+3 days', 'start of day', '+9 hours')),
     (1, 'ABC124', datetime('now', '+3 days', 'start of day', '+9 hours')),

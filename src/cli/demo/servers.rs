@@ -44,9 +44,9 @@ impl Servers {
         Ok(Self { tasks, stop, queue, tally })
     }
 
-    /// Waits until one of them ends by itself, which neither should, and returns the reason.
-    pub(super) async fn failed(&mut self) -> Failure {
-        let early = "the edge or the worker stopped unexpectedly; run it again with -v to see why";
+    /// Waits until the edge or the worker stops unexpectedly, and returns the reason.
+    pub(super) async fn wait_for_failure(&mut self) -> Failure {
+        let early = "the edge or the worker stopped unexpectedly; run the demo again with -v to see why";
         match self.tasks.join_next().await {
             Some(Ok(Err(failure))) => failure,
             _ => Failure::new(crate::cli::exit::Exit::Failed, early),

@@ -4,7 +4,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::directory::{Directory, MARK, OWNER_ONLY, QUEUE, SALON, TOKEN, TOKENS, USUAL};
+use super::directory::{DEFAULT_MODE, Directory, MARKER, OWNER_ONLY, QUEUE, SALON, TOKEN, TOKENS};
 use crate::cli::failure::Failure;
 
 /// The secrets of one demo.
@@ -25,7 +25,7 @@ pub(super) fn write(directory: &mut Directory, listen: &str) -> Result<Secrets, 
     let secrets = Secrets { calcom: secret(), token: secret() };
     let hash = hex::encode(Sha256::digest(secrets.token.as_bytes()));
     directory.write(TOKEN, &format!("{}\n", secrets.token), OWNER_ONLY)?;
-    directory.write(TOKENS, &format!("{hash}  the demo's gateway\n"), USUAL)?;
+    directory.write(TOKENS, &format!("{hash}  the demo's gateway\n"), DEFAULT_MODE)?;
     directory.configure(&text(directory, listen, &secrets.calcom))?;
     Ok(secrets)
 }
@@ -36,7 +36,7 @@ fn text(directory: &Directory, listen: &str, calcom: &str) -> String {
     // TOML reads quoted strings with JSON's escapes.
     format!(
         include_str!("hostmatch.toml"),
-        mark = MARK,
+        mark = MARKER,
         salon = url(SALON),
         queue = url(QUEUE),
         listen = json!(listen),
@@ -47,7 +47,7 @@ fn text(directory: &Directory, listen: &str, calcom: &str) -> String {
 
 /// Returns the environment variables that set a key of the configuration, and so override the demo's file in
 /// every command except the demo itself.
-pub(super) fn in_environment() -> Vec<String> {
+pub(super) fn overriding_variables() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     names.filter(|name| name.to_ascii_uppercase().starts_with("HOSTMATCH_") && name.contains("__")).collect()
 }

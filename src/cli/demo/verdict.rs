@@ -9,7 +9,7 @@ use crate::matching::Outcome;
 
 /// The outcome of one booking.
 #[derive(Debug, Serialize)]
-pub(super) struct Became {
+pub(super) struct BookingResult {
     pub(super) booking: String,
     pub(super) posted: String,
     route: String,
@@ -22,10 +22,10 @@ pub(super) struct Became {
 }
 
 /// Returns the outcome of a booking. `auto_accept`: the confidence from which a match is accepted.
-pub(super) fn became(played: &Played, findings: &Findings, auto_accept: u8) -> Became {
+pub(super) fn result_of(played: &Played, findings: &Findings, auto_accept: u8) -> BookingResult {
     let decided = findings.decided.get(&played.event_id);
     let undecided = || Decided { outcome: "undecided".to_owned(), ..Decided::default() };
-    Became {
+    BookingResult {
         booking: played.posting.booking.clone(),
         posted: played.posting.what.clone(),
         route: played.posting.route.clone(),
@@ -40,7 +40,7 @@ pub(super) fn became(played: &Played, findings: &Findings, auto_accept: u8) -> B
 fn why(played: &Played, decided: &Decided, findings: &Findings, auto_accept: u8) -> String {
     let people = decided.suggestions.clone().unwrap_or_default();
     let names = findings.names(&people);
-    let best = how(people[0]["strategy"].as_str(), people[0]["confidence"].as_i64());
+    let best = strategy_label(people[0]["strategy"].as_str(), people[0]["confidence"].as_i64());
     let Ok(outcome) = decided.outcome.parse() else {
         return decided.error.clone().unwrap_or_else(|| "not recorded".to_owned());
     };
@@ -52,7 +52,7 @@ fn why(played: &Played, decided: &Decided, findings: &Findings, auto_accept: u8)
         (Outcome::NeedsReview, _) => format!("{best} is below {auto_accept}, so it only suggests {names}"),
         (Outcome::Unmatched, _) => "nobody in this company has the host's address or name".to_owned(),
         (Outcome::NoHost, _) => "the booking names no host".to_owned(),
-        (Outcome::Stale, _) => "a newer event was decided before, and stays in force".to_owned(),
+        (Outcome::Stale, _) => "a newer event was decided first, and stays in force".to_owned(),
         (_, reason) => reason.unwrap_or_default().to_owned(),
     }
 }
@@ -69,21 +69,21 @@ fn assigned(played: &Played, decided: &Decided) -> String {
         0 => String::new(),
         n => format!("; at attempt {}", n + 1),
     };
-    format!("{}: {evidence}{attempts}", how(decided.strategy.as_deref(), decided.confidence))
+    format!("{}: {evidence}{attempts}", strategy_label(decided.strategy.as_deref(), decided.confidence))
 }
 
-fn how(strategy: Option<&str>, confidence: Option<i64>) -> String {
+fn strategy_label(strategy: Option<&str>, confidence: Option<i64>) -> String {
     let strategy = strategy.map_or("?", |strategy| if strategy == "email" { "e-mail" } else { strategy });
     format!("{strategy} ({})", confidence.unwrap_or_default())
 }
 
 /// Describes the differences from the expected results; empty if there are none.
-pub(super) fn differences(played: &[Played], became: &[Became], findings: &Findings) -> Vec<String> {
+pub(super) fn differences(played: &[Played], results: &[BookingResult], findings: &Findings) -> Vec<String> {
     let mut found = Vec::new();
-    for (played, became) in played.iter().zip(became) {
-        let (expected, actual) = (&played.posting.expected, shown(became));
+    for (played, result) in played.iter().zip(results) {
+        let (expected, actual) = (&played.posting.expected, describe(result));
         if actual != *expected {
-            found.push(format!("{}: {actual} instead of {expected}", became.booking));
+            found.push(format!("{}: {actual} instead of {expected}", result.booking));
         }
     }
     // One mapping each for the two hosts with a known address; three hosts wait; two events are dead letters.
@@ -100,8 +100,8 @@ pub(super) fn differences(played: &[Played], became: &[Became], findings: &Findi
 }
 
 /// Describes the outcome of a booking in the words of `expected`.
-fn shown(became: &Became) -> String {
-    let Decided { outcome, reason, staff, strategy, confidence, .. } = &became.decided;
+fn describe(result: &BookingResult) -> String {
+    let Decided { outcome, reason, staff, strategy, confidence, .. } = &result.decided;
     let mut text = outcome.clone();
     if let Some(reason) = reason {
         text += &format!(" ({reason})");
@@ -112,7 +112,7 @@ fn shown(became: &Became) -> String {
     if let Some((strategy, confidence)) = strategy.as_ref().zip(*confidence) {
         text += &format!(", by {strategy} {confidence}");
     }
-    if became.retries > 0 {
+    if result.retries > 0 {
         text += ", after a retry";
     }
     text

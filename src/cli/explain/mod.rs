@@ -16,8 +16,7 @@ use crate::matching::HostKey;
 use crate::runtime::clock::now_ms;
 
 /// An object with one of these keys is an event of some shape; any other object is a bare booking.
-const MARKS_OF_EVENTS: [&str; 6] =
-    ["event", "calcom_booking", "triggerEvent", "specversion", "job", "event_id"];
+const EVENT_KEYS: [&str; 6] = ["event", "calcom_booking", "triggerEvent", "specversion", "job", "event_id"];
 
 /// Explain how hosts are matched
 #[derive(Debug, clap::Subcommand)]
@@ -76,7 +75,7 @@ fn subjects_of(question: &Question) -> Result<Vec<Subject>, Failure> {
     if let Some(file) = &question.booking {
         let input = items::read(file)?;
         let items = items::split_file(file, &input)?.into_iter();
-        return Ok(items.map(|(_, bytes)| from_bytes(bytes, company)).collect());
+        return Ok(items.map(|(_, bytes)| subject_of(bytes, company)).collect());
     }
     if let Some(reference) = &question.uid {
         let reference = BookingRef::new(reference)
@@ -85,10 +84,10 @@ fn subjects_of(question: &Question) -> Result<Vec<Subject>, Failure> {
     }
     match (question.host.and_then(HostId::new), company) {
         (Some(id), Some(company)) => {
-            let given = |text: &Option<String>| {
+            let non_empty = |text: &Option<String>| {
                 text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
             };
-            let (name, email) = (given(&question.name), given(&question.email));
+            let (name, email) = (non_empty(&question.name), non_empty(&question.email));
             let host = Host { id: Some(id), name, email, ..Host::default() };
             Ok(vec![Subject::Host(Box::new(host), company)])
         }
@@ -96,9 +95,9 @@ fn subjects_of(question: &Question) -> Result<Vec<Subject>, Failure> {
     }
 }
 
-fn from_bytes(bytes: &[u8], company: Option<CompanyId>) -> Subject {
+fn subject_of(bytes: &[u8], company: Option<CompanyId>) -> Subject {
     let bare = serde_json::from_slice::<Value>(bytes).ok().filter(|value| {
-        value.as_object().is_some_and(|object| !MARKS_OF_EVENTS.iter().any(|key| object.contains_key(*key)))
+        value.as_object().is_some_and(|object| !EVENT_KEYS.iter().any(|key| object.contains_key(*key)))
     });
     let decoded = match &bare {
         Some(booking) => decode(&Envelope::new(wrapped(booking).to_string().as_bytes(), now_ms())),

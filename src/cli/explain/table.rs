@@ -111,7 +111,10 @@ fn effect_lines(effect: &EffectView) -> Vec<String> {
         format!("  A mapping of this host to staff {} would be {change}.", mapped.staff)
     }));
     if effect.also_decided > 0 {
-        lines.push(format!("  {} more waiting for this host would be decided too.", effect.also_decided));
+        lines.push(format!(
+            "  {} more appointments that wait for this host would be decided too.",
+            effect.also_decided
+        ));
     }
     lines
 }

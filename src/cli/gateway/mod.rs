@@ -1,4 +1,4 @@
-//! `hostmatch gateway`: inspects the gateway's database, and prints the rights that hostmatch needs there.
+//! `hostmatch gateway`: inspects the gateway's database, and prints the privileges that hostmatch needs there.
 
 mod report;
 
@@ -14,7 +14,7 @@ use crate::install::privileges::{Account, Grants, Role, grants, grants_for};
 pub(super) enum Command {
     /// Show what exists, what hostmatch would use and do, and what prevents it; changes nothing
     ///
-    /// Needs only the right to read, and works before any migration. The exit code is 0 when there is
+    /// Needs only read privileges, and works before any migration. The exit code is 0 when there is
     /// nothing to report, 10 when there are problems or notes.
     Inspect,
     Grants(GrantsArgs),
@@ -32,7 +32,7 @@ pub(super) struct GrantsArgs {
     /// With --for: the name of the gateway's database
     #[arg(long, value_name = "NAME", requires = "engine", default_value = "gateway")]
     database: String,
-    /// The user that gets the rights [default: hostmatch, hostmatch_migrate, hostmatch_inspect]
+    /// The user who gets the privileges [default: hostmatch, hostmatch_migrate, hostmatch_inspect]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// MySQL and MariaDB: the host from which that user connects

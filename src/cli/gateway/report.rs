@@ -6,7 +6,7 @@ use crate::cli::{Failure, output, output::dash};
 use crate::install::inspection::{ColumnFacts, Inspection, Level, Verdict};
 
 /// The maximum number of shown rows of one finding; the JSON has all of them.
-const KEYS_SHOWN: usize = 20;
+const MAX_ROWS_SHOWN: usize = 20;
 
 pub(super) fn show(found: &Inspection) -> Result<(), Failure> {
     print_verdict(found)?;
@@ -35,8 +35,8 @@ fn print_verdict(found: &Inspection) -> Result<(), Failure> {
         };
         output::print_line(&format!("\n  {level}: {}", finding.what))?;
         if !finding.rows.is_empty() {
-            let more = finding.rows.len().saturating_sub(KEYS_SHOWN);
-            let rows = finding.rows.iter().take(KEYS_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+            let more = finding.rows.len().saturating_sub(MAX_ROWS_SHOWN);
+            let rows = finding.rows.iter().take(MAX_ROWS_SHOWN).cloned().collect::<Vec<_>>().join(", ");
             let more = if more > 0 { format!(", and {more} more (--output json)") } else { String::new() };
             output::print_line(&format!("  rows: {rows}{more}"))?;
         }
@@ -90,8 +90,8 @@ fn tables(found: &Inspection) -> Result<(), Failure> {
             None => "not visible to this user".to_owned(),
             Some(all) if all.is_empty() => "-".to_owned(),
             Some(all) => {
-                let one = all.iter().map(|it| format!("{} ({} {})", it.name, it.timing, it.event));
-                one.collect::<Vec<_>>().join(", ")
+                let names = all.iter().map(|it| format!("{} ({} {})", it.name, it.timing, it.event));
+                names.collect::<Vec<_>>().join(", ")
             }
         };
         [
@@ -189,7 +189,7 @@ fn print_migration(found: &Inspection) -> Result<(), Failure> {
     output::print_line(&format!("  in {count} statements (hostmatch migrate sql)"))?;
     if !found.migration.rights_missing.is_empty() {
         let missing = found.migration.rights_missing.join("; ");
-        output::print_line(&format!("  this user is not allowed to: it lacks {missing}"))?;
+        output::print_line(&format!("  this user may not do that: it lacks {missing}"))?;
     }
     Ok(())
 }
