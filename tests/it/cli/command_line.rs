@@ -1,4 +1,4 @@
-//! Runs the real binary: results go to stdout, everything else to stderr; exit codes.
+//! Runs the real binary, and checks stdout, stderr and exit codes.
 
 use std::process::Stdio;
 

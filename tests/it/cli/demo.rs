@@ -16,7 +16,7 @@ fn demo(directory: &TempDir, arguments: &[&str]) -> Output {
     command(&["demo"]).args(arguments).current_dir(directory).output().unwrap()
 }
 
-/// Returns the commands under "What to type next", as a person copies them.
+/// Returns the commands under "What to type next", as a user copies them.
 fn commands(text: &str) -> Vec<String> {
     let (_, next) = text.split_once("What to type next\n").unwrap();
     // Long commands continue on the next line, indented; where they break depends on the program's path.
@@ -36,9 +36,9 @@ fn shell(directory: &TempDir, line: &str) -> Output {
 }
 
 /// A demo that keeps running until this is dropped, so that a failing test does not leave it behind.
-struct Kept(Child);
+struct RunningDemo(Child);
 
-impl Drop for Kept {
+impl Drop for RunningDemo {
     fn drop(&mut self) {
         // The process may already have ended.
         let _ended = self.0.kill().and_then(|()| self.0.wait());
@@ -115,8 +115,8 @@ async fn the_suggested_commands_work() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
     // The length of the program's path depends on the machine.
-    let short = text.replace(env!("CARGO_BIN_EXE_hostmatch"), "hostmatch");
-    assert!(short.lines().all(|line| line.chars().count() <= 100), "{short}");
+    let shortened = text.replace(env!("CARGO_BIN_EXE_hostmatch"), "hostmatch");
+    assert!(shortened.lines().all(|line| line.chars().count() <= 100), "{shortened}");
     assert!(text.contains("All 10 bookings have the expected outcome."));
 
     let all = commands(text);
@@ -127,36 +127,40 @@ async fn the_suggested_commands_work() {
     }
     assert_eq!(staff_of(&directory, "ABC125").await, None);
     for command in &all {
-        let is = |word: &str| command.split(' ').any(|part| part == word);
-        if is("--keep") {
+        let has_word = |word: &str| command.split(' ').any(|part| part == word);
+        if has_word("--keep") {
             continue;
         }
-        if is("--reset") {
-            let settled = (staff_of(&directory, "ABC125").await, staff_of(&directory, "ABC132").await);
-            assert_eq!(settled, (Some(2), Some(2)), "the published booking resolves both");
+        if has_word("--reset") {
+            let staff = (staff_of(&directory, "ABC125").await, staff_of(&directory, "ABC132").await);
+            assert_eq!(staff, (Some(2), Some(2)), "the published booking decides both appointments");
         }
         let output = shell(&directory, command);
         assert_eq!(output.status.code(), Some(0), "{command}\n{}", stderr(&output));
     }
     assert!(!directory.path().join("hostmatch-demo").exists(), "the last command is --reset");
-    assert_eq!(demo(&directory, &["--reset"]).status.code(), Some(0), "again, with nothing left to remove");
+    assert_eq!(
+        demo(&directory, &["--reset"]).status.code(),
+        Some(0),
+        "--reset succeeds when there is nothing to remove"
+    );
 }
 
 #[test]
-fn a_directory_of_something_else_is_left_alone() {
+fn a_directory_with_other_files_is_refused_and_unchanged() {
     let directory = tempfile::tempdir().unwrap();
-    let theirs = directory.path().join("hostmatch-demo");
-    std::fs::create_dir(&theirs).unwrap();
+    let other_directory = directory.path().join("hostmatch-demo");
+    std::fs::create_dir(&other_directory).unwrap();
     for (name, text) in [("salon.db", "a stranger's"), ("hostmatch.toml", "[log]\nlevel = \"info\"\n")] {
-        std::fs::write(theirs.join(name), text).unwrap();
+        std::fs::write(other_directory.join(name), text).unwrap();
         for arguments in [&[][..], &["--reset"]] {
             let output = demo(&directory, arguments);
             assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
             assert!(stderr(&output).contains("--dir"), "{}", stderr(&output));
         }
-        assert_eq!(std::fs::read_to_string(theirs.join(name)).unwrap(), text);
+        assert_eq!(std::fs::read_to_string(other_directory.join(name)).unwrap(), text);
     }
-    assert_eq!(theirs.read_dir().unwrap().count(), 2);
+    assert_eq!(other_directory.read_dir().unwrap().count(), 2);
 
     // A path that a URL cannot contain is refused before anything is created.
     assert_eq!(demo(&directory, &["--dir", "a?b"]).status.code(), Some(2));
@@ -172,7 +176,7 @@ fn a_directory_of_something_else_is_left_alone() {
 }
 
 #[test]
-fn it_uses_its_own_configuration_and_reports_conflicting_variables() {
+fn the_demo_uses_its_own_configuration_and_reports_conflicting_variables() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [["--set", "matching.auto_accept=75"], ["--config", "other.toml"]] {
         let output = demo(&directory, &arguments);
@@ -190,10 +194,10 @@ fn it_uses_its_own_configuration_and_reports_conflicting_variables() {
 }
 
 #[test]
-fn a_taken_port_is_reported_before_anything_changes() {
+fn a_port_in_use_is_reported_before_anything_changes() {
     let directory = tempfile::tempdir().unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
     let output = demo(&directory, &["--port", &port]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--port"), "{}", stderr(&output));
@@ -201,7 +205,7 @@ fn a_taken_port_is_reported_before_anything_changes() {
 }
 
 #[test]
-fn its_secret_files_are_readable_by_the_owner_only() {
+fn secret_files_are_readable_by_the_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(demo(&directory, &[]).status.code(), Some(0));
@@ -212,9 +216,9 @@ fn its_secret_files_are_readable_by_the_owner_only() {
 }
 
 #[tokio::test]
-async fn servers_that_keep_running_run_until_they_are_stopped() {
+async fn with_keep_the_servers_run_until_they_are_stopped() {
     let directory = tempfile::tempdir().unwrap();
-    let mut kept = Kept(
+    let mut running_demo = RunningDemo(
         command(&["demo", "--keep", "--output", "json"])
             .current_dir(&directory)
             .stdout(Stdio::piped())
@@ -222,7 +226,7 @@ async fn servers_that_keep_running_run_until_they_are_stopped() {
             .spawn()
             .unwrap(),
     );
-    let mut lines = BufReader::new(kept.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = BufReader::new(running_demo.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     let running = lines.find(|line| line.contains("keep running")).unwrap();
     let url = running.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
 
@@ -232,20 +236,20 @@ async fn servers_that_keep_running_run_until_they_are_stopped() {
     let files = directory.path().join("hostmatch-demo");
     let text = |name: &str| std::fs::read_to_string(Path::new(&files).join(name)).unwrap();
     let event = client.post(format!("{url}/v1/events")).bearer_auth(text("token").trim());
-    let answer = event.body(text("next-booking.json")).send().await.unwrap();
-    assert_eq!(answer.status().as_u16(), 202);
+    let response = event.body(text("next-booking.json")).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 202);
     // The recorder may count the demo's own dead letters late.
     let decided = lines.find(|line| !line.ends_with(": recorded_dead_letter"));
     assert_eq!(decided.as_deref(), Some("1 more: assigned"));
-    assert_eq!(staff_of(&directory, "ABC125").await, Some(2), "the appointment was waiting for this host");
+    assert_eq!(staff_of(&directory, "ABC125").await, Some(2), "this appointment waited for the host");
 
     let second = demo(&directory, &[]);
-    assert_eq!(second.status.code(), Some(6), "two demos in one directory");
+    assert_eq!(second.status.code(), Some(6), "a second demo in the same directory is refused");
     assert!(stderr(&second).contains("is running"), "{}", stderr(&second));
 
-    kill(Pid::from_raw(i32::try_from(kept.0.id()).unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(kept.0.wait().unwrap().code(), Some(0));
-    let report: Value = serde_json::from_reader(kept.0.stdout.take().unwrap()).unwrap();
+    kill(Pid::from_raw(i32::try_from(running_demo.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(running_demo.0.wait().unwrap().code(), Some(0));
+    let report: Value = serde_json::from_reader(running_demo.0.stdout.take().unwrap()).unwrap();
     assert_eq!(report["listening"], url);
     let next = report["next"].as_array().unwrap();
     assert!(next.iter().any(|next| next["command"].as_str().unwrap().starts_with("curl ")), "{next:?}");

@@ -22,10 +22,10 @@ fn names(report: &Value, key: &str) -> Vec<String> {
 }
 
 #[test]
-fn up_and_down_report_what_they_did_and_down_asks_for_confirmation() {
+fn up_and_down_report_their_migrations_and_down_needs_confirmation() {
     let directory = tempfile::tempdir().unwrap();
     let output = migrate(&directory, &["up"]);
-    assert_eq!(output.status.code(), Some(1), "there is no gateway yet");
+    assert_eq!(output.status.code(), Some(1), "the gateway's tables do not exist yet");
     assert!(stderr(&output).contains("migrate baseline"), "{}", stderr(&output));
 
     let created = names(&json(&migrate(&directory, &["baseline"])), "created");
@@ -40,7 +40,7 @@ fn up_and_down_report_what_they_did_and_down_asks_for_confirmation() {
     assert_eq!(migrate(&directory, &["status"]).status.code(), Some(0));
 
     let output = migrate(&directory, &["down"]);
-    assert_eq!(output.status.code(), Some(4), "no terminal, no --yes");
+    assert_eq!(output.status.code(), Some(4), "neither a terminal nor --yes");
     assert!(stderr(&output).contains("--yes"));
     let last = names(&json(&migrate(&directory, &["down", "--yes"])), "taken_back");
     assert_eq!(last, applied[applied.len() - 1..]);

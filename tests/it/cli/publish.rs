@@ -58,32 +58,32 @@ async fn an_object_an_array_and_lines_are_published() {
         (format!("{}\n\n{}\n{}\n", event("a"), event("b"), event("c")), 3),
         ("[]".to_owned(), 0),
     ] {
-        let desk = Installation::new(&events);
-        let output = desk.publish(&["--output", "json"]);
+        let installation = Installation::new(&events);
+        let output = installation.publish(&["--output", "json"]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let report = json(&output);
         assert_eq!((&report["published"], &report["valid"]), (&json!(count), &json!(count)));
-        assert_eq!(desk.queued_messages().await, count);
+        assert_eq!(installation.queued_messages().await, count);
     }
 }
 
 #[tokio::test]
-async fn a_dry_run_checks_and_publishes_nothing() {
-    let desk = Installation::new(&format!("{}\n{}", event("a"), json!({ "triggerEvent": "PING" })));
-    let output = desk.publish(&["--dry-run"]);
+async fn a_dry_run_checks_events_and_publishes_none() {
+    let installation = Installation::new(&format!("{}\n{}", event("a"), json!({ "triggerEvent": "PING" })));
+    let output = installation.publish(&["--dry-run"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let row = |start: &str| stdout(&output).lines().find(|line| line.starts_with(start)).unwrap().to_owned();
     assert!(row("line 1").contains("appointment.created") && row("line 1").contains("valid"));
     assert!(row("line 2").contains("nothing to act on"));
     assert!(stdout(&output).contains("1 valid, 1 with nothing to act on, 0 invalid"));
-    assert_eq!(desk.queued_messages().await, 0);
+    assert_eq!(installation.queued_messages().await, 0);
 }
 
 #[tokio::test]
-async fn one_invalid_event_stops_all_unless_it_is_skipped() {
+async fn an_invalid_event_prevents_publishing_unless_it_is_skipped() {
     let broken = json!({ "event": "appointment.created", "calcom_booking": { "title": "no reference" } });
-    let desk = Installation::new(&format!("{}\n{broken}\n{}\n", event("a"), event("b")));
-    let output = desk.publish(&["--output", "json"]);
+    let installation = Installation::new(&format!("{}\n{broken}\n{}\n", event("a"), event("b")));
+    let output = installation.publish(&["--output", "json"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("nothing was published: 1 of 3"), "{}", stderr(&output));
     let report = json(&output);
@@ -91,12 +91,12 @@ async fn one_invalid_event_stops_all_unless_it_is_skipped() {
     assert_eq!(report["events"][1]["status"], "invalid");
     assert_eq!(report["events"][1]["place"], "line 2");
     assert!(report["events"][1]["pointer"].as_str().unwrap().starts_with("/calcom_booking"));
-    assert_eq!(desk.queued_messages().await, 0);
+    assert_eq!(installation.queued_messages().await, 0);
 
-    let output = desk.publish(&["--skip-invalid"]);
+    let output = installation.publish(&["--skip-invalid"]);
     assert_eq!(output.status.code(), Some(5));
     assert!(stdout(&output).lines().any(|line| line.starts_with("line 2") && line.contains("invalid")));
-    assert_eq!(desk.queued_messages().await, 2);
+    assert_eq!(installation.queued_messages().await, 2);
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn unreadable_events_are_reported_without_quoting_them() {
 }
 
 #[test]
-fn standard_input_is_a_file_too() {
-    let desk = Installation::new("");
-    let input = desk.directory.path().join("input");
+fn events_are_read_from_standard_input() {
+    let installation = Installation::new("");
+    let input = installation.directory.path().join("input");
     std::fs::write(&input, event("a")).unwrap();
     let output = command(&["publish", "-", "--dry-run"])
         .stdin(Stdio::from(std::fs::File::open(&input).unwrap()))
@@ -128,8 +128,8 @@ fn standard_input_is_a_file_too() {
 
 #[test]
 fn an_unreachable_broker_exits_with_7() {
-    let desk = Installation::new(&event("a"));
-    let output = desk.publish(&[
+    let installation = Installation::new(&event("a"));
+    let output = installation.publish(&[
         "--set",
         "queue.url=amqp://guest:hunter2@127.0.0.1:1",
         "--set",

@@ -17,17 +17,18 @@ fn fixtures() -> Vec<PathBuf> {
     files
 }
 
-/// Validates this text.
-fn validate(text: &[u8], arguments: &[&str]) -> (TempDir, Output) {
+/// Runs `hostmatch validate` on a file with these bytes.
+fn validate(bytes: &[u8], arguments: &[&str]) -> (TempDir, Output) {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("message");
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, bytes).unwrap();
     let output = command(&["validate"]).arg(&file).args(arguments).current_dir(&home).output().unwrap();
     (home, output)
 }
 
-fn validate_json(text: &Value, arguments: &[&str]) -> (Option<i32>, Value) {
-    let (_home, output) = validate(text.to_string().as_bytes(), &[arguments, &["--output", "json"]].concat());
+fn validate_json(message: &Value, arguments: &[&str]) -> (Option<i32>, Value) {
+    let (_home, output) =
+        validate(message.to_string().as_bytes(), &[arguments, &["--output", "json"]].concat());
     (output.status.code(), json(&output)["messages"][0].clone())
 }
 
@@ -78,7 +79,7 @@ fn every_error_is_reported_with_its_json_pointer() {
 }
 
 #[test]
-fn the_reading_is_shown_without_personal_data() {
+fn the_output_contains_no_personal_data() {
     let text = json!({"event": "appointment.created", "event_id": "e1", "company_id": "15", "calcom_booking": {
         "uid": "u1", "id": 7, "rescheduledFromUid": "u0", "start": "2026-03-02T09:00:00Z", "updatedAt": "2026-03-01T08:00:00Z",
         "hosts": [{"id": 9, "name": "Mara Lind", "email": "mara@salon.example"}]}});
@@ -121,16 +122,16 @@ fn probable_mistakes_are_reported() {
 }
 
 #[test]
-fn headers_and_routing_key_count() {
+fn headers_properties_and_the_routing_key_affect_the_reading() {
     let bare = json!({"calcom_booking": {"uid": "u1"}});
     assert_eq!(validate_json(&bare, &[]).0, Some(10));
-    for outside in [
+    for arguments in [
         &["--routing-key", "appointment.updated"][..],
         &["--header", "x-hostmatch-type=appointment.updated"],
         &["--message-type", "appointment.updated"],
     ] {
         let (code, reported) =
-            validate_json(&bare, &[outside, &["--message-id", "m1", "--timestamp", "1772323200"]].concat());
+            validate_json(&bare, &[arguments, &["--message-id", "m1", "--timestamp", "1772323200"]].concat());
         assert_eq!(
             (code, &reported["type"], &reported["id"]),
             (Some(0), &json!("appointment.updated"), &json!("m1"))
