@@ -1,4 +1,4 @@
-//! Checks what the decoder promises for any bytes. It is shared by the fuzz target and by a test of the usual
+//! Checks the decoder's guarantees for any input. This file is shared by the fuzz target and by a test of the usual
 //! run (tests/it/event/fuzzing.rs).
 
 use std::collections::BTreeMap;
@@ -18,18 +18,23 @@ struct Message {
     body: Value,
 }
 
-/// Panics if one of the decoder's promises is broken.
-pub(crate) fn keeps(input: &[u8]) {
+/// Panics if the decoder breaks one of its guarantees.
+pub(crate) fn check(input: &[u8]) {
     match serde_json::from_slice::<Message>(input) {
         Ok(Message { headers, routing_key, correlation_id, body }) => {
             let body = body.to_string();
-            read(body.as_bytes(), &headers, &routing_key, correlation_id.as_deref());
+            check_decoding(body.as_bytes(), &headers, &routing_key, correlation_id.as_deref());
         }
-        Err(_) => read(input, &BTreeMap::new(), "", None),
+        Err(_) => check_decoding(input, &BTreeMap::new(), "", None),
     }
 }
 
-fn read(body: &[u8], headers: &BTreeMap<String, String>, routing_key: &str, correlation_id: Option<&str>) {
+fn check_decoding(
+    body: &[u8],
+    headers: &BTreeMap<String, String>,
+    routing_key: &str,
+    correlation_id: Option<&str>,
+) {
     let envelope =
         Envelope { headers, routing_key, correlation_id, ..Envelope::new(body, 1_771_600_000_000) };
     let decoded = decode(&envelope);
@@ -59,7 +64,7 @@ fn read(body: &[u8], headers: &BTreeMap<String, String>, routing_key: &str, corr
     }
 }
 
-/// Checks that a text fits into a column.
+/// Checks that a string fits into a column.
 fn check_text(text: &str) {
     assert!(!text.is_empty() && text.len() <= 255 && !text.contains('\0'), "{text:?}");
 }

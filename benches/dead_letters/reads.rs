@@ -14,7 +14,7 @@ const PAGE: u64 = 50;
 const REASONS: [&str; 5] =
     ["appointment_not_found", "malformed", "wrong_tenant", "delivery_limit", "unexpected"];
 
-/// The columns of the values from [`letter`].
+/// The columns of the rows that [`letter`] returns.
 pub(crate) const COLUMNS: &str = "hostmatch_dead_letters (dead_id, event_id, event_type, booking_ref, company_id, reason, \
      error, fingerprint, attempts, history, routing_key, headers, body, first_seen_ms, last_failed_ms, \
      recorded_ms, state, host_id, starts_ms)";
@@ -72,7 +72,7 @@ pub(crate) fn reads() -> Vec<Read> {
     vec![
         list("list", open(), "state = 'open'"),
         list(
-            "list, a page far behind",
+            "list, a page near the end",
             DeadLetterFilter { before_id: Some(500), ..open() },
             "state = 'open' AND id < 500",
         ),
@@ -187,7 +187,7 @@ impl Read {
         for row in database.connection().query_all_raw(statement).await? {
             let line: Option<String> = row.try_get("", column)?;
             let line = line.unwrap_or_else(|| "no index".to_owned());
-            // Of PostgreSQL's plan, only the lines that name an index or a scan.
+            // PostgreSQL's plan has many lines; only those with a scan name an index.
             if database.backend() != DbBackend::Postgres || line.contains("Scan") {
                 words.push(line.trim_start_matches([' ', '-', '>']).to_owned());
             }

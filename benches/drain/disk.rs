@@ -1,4 +1,4 @@
-//! Measures the size of the tables, including indexes, after a number of events has been decided.
+//! Measures the size of our tables, including indexes, after events have been decided.
 
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 

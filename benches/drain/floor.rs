@@ -1,4 +1,4 @@
-//! Measures the floors, an upper bound for a worker's speed: the same messages, consumed and acknowledged in
+//! Measures the floors, upper bounds for a worker's speed: the same messages, consumed and acknowledged in
 //! the same way, but with little or no work, and without any of the worker's guarantees.
 
 use std::collections::{HashMap, HashSet};
@@ -77,7 +77,7 @@ pub(crate) async fn drain(
     events: u64,
     settings: BatchSettings,
 ) -> Result<()> {
-    let left = Arc::new(AtomicU64::new(events));
+    let remaining = Arc::new(AtomicU64::new(events));
     let known = Arc::new(InMemoryData::of(salon.appointments));
     let mut pipelines = tokio::task::JoinSet::new();
     for number in 0..settings.pipelines {
@@ -87,9 +87,9 @@ pub(crate) async fn drain(
         let options = BasicConsumeOptions::default();
         let mut consumer =
             channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default()).await?;
-        let (left, known, salon) = (left.clone(), known.clone(), salon.clone());
+        let (remaining, known, salon) = (remaining.clone(), known.clone(), salon.clone());
         pipelines.spawn(async move {
-            while left.load(Ordering::SeqCst) > 0 {
+            while remaining.load(Ordering::SeqCst) > 0 {
                 let next = tokio::time::timeout(std::time::Duration::from_millis(20), consumer.next()).await;
                 let Ok(next) = next else { continue };
                 let mut batch = vec![next.ok_or("the consumer ended")??];
@@ -102,7 +102,7 @@ pub(crate) async fn drain(
                 if let Some(last) = batch.last() {
                     last.acker.ack(BasicAckOptions { multiple: true }).await?;
                 }
-                left.fetch_sub(batch.len() as u64, Ordering::SeqCst);
+                remaining.fetch_sub(batch.len() as u64, Ordering::SeqCst);
             }
             channel.close(200, "done".into()).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
@@ -173,6 +173,6 @@ impl InMemoryData {
 }
 
 /// Returns the number of events that can be read; a floor ignores the others.
-pub(crate) fn readable(events: u64) -> u64 {
+pub(crate) fn count_readable(events: u64) -> u64 {
     (0..events).filter(|n| Booking::nth(*n).kind != Kind::Malformed).count() as u64
 }

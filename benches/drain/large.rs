@@ -18,7 +18,7 @@ use crate::workers::{self, Setup};
 
 /// The number of events of each case.
 const EVENTS: u64 = 10_000;
-/// The number of appointments that were decided before, and the distance between ranges of keys.
+/// The number of appointments that are already decided, and the distance between ranges of keys.
 const MILLION: u64 = 1_000_000;
 /// The number of appointments that wait for one host.
 const WAITING: u64 = 100_000;
@@ -52,15 +52,27 @@ pub(crate) async fn measure(
     let measured = async {
         let mut run = Run { salon: &salon, watched: Watched::of(engine), directory, next: 1 };
         run.map_hosts(SMALL[0], KNOWN).await?;
-        report("small: known hosts".into(), Some(run.case(SMALL[0], Kind::Email, KNOWN).await?))?;
-        report("small: unknown hosts".into(), Some(run.case(SMALL[0], Kind::Nobody, 50).await?))?;
-        report(run.learned(LEARNED[1], 1).await?, None)?;
+        report("small: known hosts".into(), Some(run.measure_case(SMALL[0], Kind::Email, KNOWN).await?))?;
+        report("small: unknown hosts".into(), Some(run.measure_case(SMALL[0], Kind::Nobody, 50).await?))?;
+        report(run.measure_learning(LEARNED[1], 1).await?, None)?;
         run.grow().await?;
-        report("large: known, small company".into(), Some(run.case(SMALL[1], Kind::Email, KNOWN).await?))?;
-        report("large: unknown, small company".into(), Some(run.case(SMALL[1], Kind::Nobody, 50).await?))?;
-        report("large: known, 10,000 staff".into(), Some(run.case(COMPANY, Kind::Email, KNOWN).await?))?;
-        report("large: unknown, 10,000 staff".into(), Some(run.case(COMPANY, Kind::Nobody, STAFF).await?))?;
-        report(run.learned(LEARNED[0], WAITING).await?, None)
+        report(
+            "large: known, small company".into(),
+            Some(run.measure_case(SMALL[1], Kind::Email, KNOWN).await?),
+        )?;
+        report(
+            "large: unknown, small company".into(),
+            Some(run.measure_case(SMALL[1], Kind::Nobody, 50).await?),
+        )?;
+        report(
+            "large: known, 10,000 staff".into(),
+            Some(run.measure_case(COMPANY, Kind::Email, KNOWN).await?),
+        )?;
+        report(
+            "large: unknown, 10,000 staff".into(),
+            Some(run.measure_case(COMPANY, Kind::Nobody, STAFF).await?),
+        )?;
+        report(run.measure_learning(LEARNED[0], WAITING).await?, None)
     };
     let measured = measured.await;
     salon.scratch.remove().await?;
@@ -78,21 +90,21 @@ struct Run<'a> {
 impl Run<'_> {
     /// Measures events about hosts of one company: known hosts are any of the first `last`, unknown hosts the
     /// last two.
-    async fn case(&mut self, company: u64, kind: Kind, last: u64) -> Result<Costs> {
+    async fn measure_case(&mut self, company: u64, kind: Kind, last: u64) -> Result<Costs> {
         let first = self.next;
         self.next += EVENTS;
         let one = |n: u64| {
             let member = if kind == Kind::Email { n % last + 1 } else { last - n % 2 };
             Booking { appointment: first + n, company, kind, member }
         };
-        self.appointments((0..EVENTS).map(one)).await?;
+        self.insert_appointments((0..EVENTS).map(one)).await?;
         let broker = Broker::open().await?;
         filling::publish(&broker, (0..EVENTS).map(one)).await?;
         let (setup, salon) = (Setup::default(), self.salon);
         let costs = workers::run(&setup, &broker, salon, EVENTS, &self.watched, self.directory).await;
         broker.remove().await?;
         let until = first + EVENTS;
-        let assigned = self.assigned(first..until).await?;
+        let assigned = self.count_assigned(first..until).await?;
         if assigned == if kind == Kind::Email { EVENTS } else { 0 } {
             costs
         } else {
@@ -100,13 +112,13 @@ impl Run<'_> {
         }
     }
 
-    /// Measures one event that makes known a host for whom this many appointments wait.
-    async fn learned(&mut self, (company, member): (u64, u64), waiting: u64) -> Result<String> {
+    /// Measures the event by which a host becomes known for whom this many appointments wait.
+    async fn measure_learning(&mut self, (company, member): (u64, u64), waiting: u64) -> Result<String> {
         let booking = Booking { appointment: self.next, company, kind: Kind::Email, member };
         self.next += 1;
         let first = FIRST_OLD_KEY + MILLION * company;
-        self.old(first, waiting, &company.to_string(), &member.to_string(), "unmatched").await?;
-        self.appointments(std::iter::once(booking)).await?;
+        self.insert_decided(first, waiting, &company.to_string(), &member.to_string(), "unmatched").await?;
+        self.insert_appointments(std::iter::once(booking)).await?;
         let broker = Broker::open().await?;
         let mut workers = Setup::default().start(&broker, self.salon, self.directory)?;
         while broker.inspect().await?.1 == 0 {
@@ -119,8 +131,8 @@ impl Run<'_> {
             workers::ensure_before(began + Duration::from_secs(60), &mut workers)?;
             sleep(Duration::from_millis(1)).await;
         }
-        let own = began.elapsed();
-        while self.assigned(first..first + waiting).await? < waiting {
+        let first_decided = began.elapsed();
+        while self.count_assigned(first..first + waiting).await? < waiting {
             workers::ensure_before(began + Duration::from_secs(300), &mut workers)?;
             sleep(Duration::from_millis(100)).await;
         }
@@ -129,8 +141,8 @@ impl Run<'_> {
             worker.stop().await?;
         }
         broker.remove().await?;
-        let (own, all) = (own.as_secs_f64() * 1e3, all.as_secs_f64());
-        Ok(format!("host learned, {waiting} wait for it: {own:.0} ms, and all after {all:.1} s"))
+        let (first, all) = (first_decided.as_secs_f64() * 1e3, all.as_secs_f64());
+        Ok(format!("host learned, {waiting} wait for it: {first:.0} ms, and all after {all:.1} s"))
     }
 
     /// Adds the rows that make the installation a large one.
@@ -142,13 +154,26 @@ impl Run<'_> {
         self.map_hosts(COMPANY, KNOWN).await?;
         self.map_hosts(SMALL[1], KNOWN).await?;
         // No event of this benchmark is about the companies 5 to 20.
-        self.old(FIRST_OLD_KEY + 100 * MILLION, MILLION, "s.seq % 16 + 5", "s.seq % 46 + 1", "assigned")
-            .await?;
+        self.insert_decided(
+            FIRST_OLD_KEY + 100 * MILLION,
+            MILLION,
+            "s.seq % 16 + 5",
+            "s.seq % 46 + 1",
+            "assigned",
+        )
+        .await?;
         self.salon.analyze().await
     }
 
-    /// Inserts appointments that were decided before, with or without staff.
-    async fn old(&self, first: u64, count: u64, company: &str, member: &str, outcome: &str) -> Result<()> {
+    /// Inserts appointments that are already decided, with or without staff.
+    async fn insert_decided(
+        &self,
+        first: u64,
+        count: u64,
+        company: &str,
+        member: &str,
+        outcome: &str,
+    ) -> Result<()> {
         let is_postgres = self.salon.scratch.database.backend() == DbBackend::Postgres;
         let staff = match outcome {
             "assigned" => format!("({company}) * 100000 + {member}"),
@@ -183,7 +208,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn appointments(&self, all: impl Iterator<Item = Booking>) -> Result<()> {
+    async fn insert_appointments(&self, all: impl Iterator<Item = Booking>) -> Result<()> {
         let rows = all.map(|one| format!("({}, {}, '{}')", one.appointment, one.company, one.uid()));
         self.salon.scratch.insert("appointments (id, company_id, calcom_v2_booking_id)", rows).await
     }
@@ -200,7 +225,7 @@ impl Run<'_> {
         self.salon.scratch.insert(columns, (1..=last).map(row)).await
     }
 
-    async fn assigned(&self, ids: std::ops::Range<u64>) -> Result<u64> {
+    async fn count_assigned(&self, ids: std::ops::Range<u64>) -> Result<u64> {
         let (from, to) = (ids.start, ids.end);
         let query = format!(
             "SELECT COUNT(*) FROM appointments WHERE id >= {from} AND id < {to} AND staff_id IS NOT NULL"

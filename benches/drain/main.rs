@@ -1,5 +1,5 @@
 //! Benchmark for the whole pipeline against floors: how fast do real worker processes drain a real RabbitMQ
-//! queue into a real database, and how fast could any program do it?
+//! queue into a real database, and how fast could any program drain it?
 //!
 //! `cargo bench --bench drain` is the short form. docs/performance.md explains the figures.
 
@@ -71,7 +71,7 @@ struct Options {
 /// A group of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// The floors: an upper bound for the speed.
+    /// The floors: upper bounds for the speed.
     Floors,
     /// The worker with its defaults.
     Worker,
@@ -129,5 +129,5 @@ async fn main() -> Result<()> {
             }
         }
     }
-    measurements.end(options.json)
+    measurements.write(options.json)
 }

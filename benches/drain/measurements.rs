@@ -24,9 +24,10 @@ use crate::workers::{self, Setup};
 /// The floors use the worker's defaults.
 const SETTINGS: BatchSettings = BatchSettings { pipelines: 2, batch: 200, prefetch: 400 };
 
-/// At batch size 1, one in this many of the events is measured.
-const SLOWER: u64 = 6;
+/// At batch size 1, the number of events is divided by this.
+const SINGLE_BATCH_DIVISOR: u64 = 6;
 
+/// The rate and the duration of the measurement at a steady rate.
 const STEADY_PER_SECOND: u32 = 200;
 const STEADY_SECONDS: u64 = 10;
 
@@ -55,7 +56,7 @@ impl Measurements {
     /// # Errors
     /// Fails if no directory can be created.
     pub(crate) fn new(events: u64, times: usize) -> Result<Self> {
-        table::begin(events)?;
+        table::print_header(events)?;
         Ok(Self { events, times: times.max(1), directory: tempfile::tempdir()?, figures: Vec::new() })
     }
 
@@ -76,7 +77,7 @@ impl Measurements {
                     salon.check_appointments(events).await?;
                 }
                 if floor == Floor::Rows {
-                    salon.check_rows(events, floor::readable(events)).await?;
+                    salon.check_rows(events, floor::count_readable(events)).await?;
                 }
                 Ok(costs)
             });
@@ -100,7 +101,7 @@ impl Measurements {
     /// Fails if something cannot be measured.
     pub(crate) async fn one_by_one(&mut self, engine: Engine) -> Result<()> {
         let setup = Setup { batch: Some(1), ..Setup::default() };
-        self.measure(engine, "worker, batch size 1", self.events / SLOWER, setup).await
+        self.measure(engine, "worker, batch size 1", self.events / SINGLE_BATCH_DIVISOR, setup).await
     }
 
     /// Measures the worker with other batch sizes and other numbers of pipelines, processes and waiting
@@ -133,7 +134,7 @@ impl Measurements {
         let events = u64::from(STEADY_PER_SECOND) * STEADY_SECONDS;
         let (broker, salon) =
             (Broker::open().await?, Salon::open(engine, self.directory.path(), events).await?);
-        let took = workers::throughput(&broker, &salon, STEADY_PER_SECOND, self.directory.path()).await;
+        let took = workers::measure_latency(&broker, &salon, STEADY_PER_SECOND, self.directory.path()).await;
         broker.remove().await?;
         salon.scratch.remove().await?;
         let figure = Figure {
@@ -227,7 +228,7 @@ impl Measurements {
     ///
     /// # Errors
     /// Fails if the file cannot be written.
-    pub(crate) fn end(self, path: Option<PathBuf>) -> Result<()> {
+    pub(crate) fn write(self, path: Option<PathBuf>) -> Result<()> {
         record::write(path, "drain", &self.figures)
     }
 }

@@ -74,7 +74,7 @@ impl Salon {
         }
         for n in 0..self.appointments {
             let booking = Booking::nth(n);
-            let expected = staff(&booking).filter(|_| n < events);
+            let expected = expected_staff(&booking).filter(|_| n < events);
             let staff = found.get(&booking.appointment).copied().flatten();
             if staff != expected {
                 return Err(format!("{booking:?} is assigned to {staff:?} instead of {expected:?}").into());
@@ -110,7 +110,7 @@ impl Salon {
 }
 
 /// Returns the key of the member of staff that a worker must assign; `None` if a person has to decide.
-fn staff(booking: &Booking) -> Option<u64> {
+fn expected_staff(booking: &Booking) -> Option<u64> {
     (booking.kind == Kind::Email).then(|| staff_id(booking.company, booking.member))
 }
 

@@ -11,11 +11,11 @@ pub(crate) struct TableRow<'a> {
     pub(crate) floors: [Option<f64>; 3],
 }
 
-/// Prints the head.
+/// Prints the header.
 ///
 /// # Errors
 /// Fails if stdout is closed.
-pub(crate) fn begin(events: u64) -> Result<()> {
+pub(crate) fn print_header(events: u64) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{events} events in each drain; CPU in ms per 1,000 events; memory of the largest worker")?;
     writeln!(

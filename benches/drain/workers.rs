@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// More events than a worker can decide in the longer interval between two polls.
 const NEARLY_EMPTY: u64 = 8_000;
 
-/// The settings of the program; defaults apply to what is not set.
+/// The number of worker processes, and their settings; `None` means the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) processes: usize,
@@ -47,7 +47,7 @@ impl Setup {
     /// Starts the workers.
     ///
     /// # Errors
-    /// Fails if one cannot be started.
+    /// Fails if a worker cannot be started.
     pub(crate) fn start(&self, broker: &Broker, salon: &Salon, directory: &Path) -> Result<Vec<Program>> {
         let settings = self.settings(broker, salon);
         let start = |n| Program::start(directory, &format!("worker-{n}"), &["serve", "worker"], &settings);
@@ -96,14 +96,14 @@ pub(crate) async fn run(
     let pids = workers.iter_mut().map(Program::id).collect::<Result<Vec<u32>>>()?;
     let (before, began) = (watched.cpu(&pids), Instant::now());
     // Polling costs the broker time, and counting rows costs the database time: so poll rarely while many
-    // events are left, and count only once the queue is empty.
+    // events remain, and count only once the queue is empty.
     loop {
-        let left = broker.inspect().await?.0;
-        if left == 0 && salon.count_decided().await? >= events_before + events {
+        let remaining = broker.inspect().await?.0;
+        if remaining == 0 && salon.count_decided().await? >= events_before + events {
             break;
         }
         ensure_before(until, &mut workers)?;
-        sleep(if left > NEARLY_EMPTY { POLL_INTERVAL * 20 } else { POLL_INTERVAL }).await;
+        sleep(if remaining > NEARLY_EMPTY { POLL_INTERVAL * 20 } else { POLL_INTERVAL }).await;
     }
     let took = began.elapsed();
     let after = watched.cpu(&pids);
@@ -119,7 +119,7 @@ pub(crate) async fn run(
 ///
 /// # Errors
 /// Fails if the worker fails, or its rows are wrong.
-pub(crate) async fn throughput(
+pub(crate) async fn measure_latency(
     broker: &Broker,
     salon: &Salon,
     per_second: u32,
@@ -147,20 +147,20 @@ pub(crate) async fn throughput(
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     };
     let watching = async {
-        let (mut open, mut took, mut more) = (BTreeMap::new(), Vec::new(), true);
-        while more || !open.is_empty() {
+        let (mut pending, mut took, mut is_publishing) = (BTreeMap::new(), Vec::new(), true);
+        while is_publishing || !pending.is_empty() {
             ensure_before(until, &mut workers)?;
             loop {
                 match received.try_recv() {
-                    Ok((id, at)) => _ = open.insert(id, at),
+                    Ok((id, at)) => _ = pending.insert(id, at),
                     Err(error) => {
-                        more = error == tokio::sync::mpsc::error::TryRecvError::Empty;
+                        is_publishing = error == tokio::sync::mpsc::error::TryRecvError::Empty;
                         break;
                     }
                 }
             }
-            for id in committed_ids(salon, open.keys()).await? {
-                took.extend(open.remove(&id).map(|at: Instant| at.elapsed()));
+            for id in committed_ids(salon, pending.keys()).await? {
+                took.extend(pending.remove(&id).map(|at: Instant| at.elapsed()));
             }
             sleep(Duration::from_millis(1)).await;
         }

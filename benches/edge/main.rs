@@ -1,5 +1,5 @@
 //! Benchmark for confirmed webhooks per second: how fast does the real edge put Cal.com's signed webhooks
-//! into a real RabbitMQ queue, and how fast can the same bodies be published at best?
+//! into a real RabbitMQ queue, compared with publishing the same bodies directly?
 //!
 //! `cargo bench --bench edge`. docs/performance.md explains the figures.
 
@@ -38,8 +38,8 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 
 const CONNECTIONS: [usize; 3] = [1, 32, 256];
 
-/// With one connection, one in this many of the webhooks is posted.
-const SLOWER: usize = 5;
+/// With one connection, the number of webhooks is divided by this.
+const SINGLE_CONNECTION_DIVISOR: usize = 5;
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -81,9 +81,10 @@ async fn main() -> Result<()> {
     )?;
     let mut figures = Vec::new();
     for connections in CONNECTIONS {
-        let events = if connections == 1 { options.events / SLOWER } else { options.events };
+        let events =
+            if connections == 1 { options.events / SINGLE_CONNECTION_DIVISOR } else { options.events };
         let webhooks: Arc<Vec<Webhook>> = Arc::new((0..events).map(Webhook::nth).collect::<Result<_>>()?);
-        let (published, floor) = floor(&webhooks, connections).await?;
+        let (published, floor) = measure_floor(&webhooks, connections).await?;
         let (posted, edge, peak_memory) = measure_edge(&webhooks, connections).await?;
         writeln!(
             out,
@@ -104,8 +105,8 @@ async fn main() -> Result<()> {
     record::write(options.json, "edge", &figures)
 }
 
-/// Publishes this many at once, each with its own confirm, and does nothing else.
-async fn floor(webhooks: &Arc<Vec<Webhook>>, at_once: usize) -> Result<(f64, Quantiles)> {
+/// Publishes the bodies, this many at once, each with its own confirm.
+async fn measure_floor(webhooks: &Arc<Vec<Webhook>>, at_once: usize) -> Result<(f64, Quantiles)> {
     let broker = Broker::open().await?;
     let channel = broker.connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -141,7 +142,7 @@ async fn publish(channel: &Channel, exchange: &str, body: &[u8]) -> Result<()> {
     }
 }
 
-/// Runs the real edge, with this many connections that each post one webhook after the other.
+/// Measures the real edge, with this many connections that each post one webhook after the other.
 async fn measure_edge(webhooks: &Arc<Vec<Webhook>>, connections: usize) -> Result<(f64, Quantiles, u64)> {
     let (broker, directory) = (Broker::open().await?, tempfile::tempdir()?);
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -160,13 +161,13 @@ async fn measure_edge(webhooks: &Arc<Vec<Webhook>>, connections: usize) -> Resul
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let next = Arc::new(AtomicUsize::new(0));
-    let mut open = Vec::new();
+    let mut opened = Vec::new();
     for _ in 0..connections {
-        open.push(Connection::open(address).await?);
+        opened.push(Connection::open(address).await?);
     }
     let began = Instant::now();
     let mut posters = JoinSet::new();
-    for mut connection in open {
+    for mut connection in opened {
         let (webhooks, next) = (webhooks.clone(), next.clone());
         posters.spawn(async move {
             let mut took = Vec::new();

@@ -48,11 +48,11 @@ impl Webhook {
 
 /// Returns whether an edge at this address is ready.
 pub(crate) async fn is_ready(address: SocketAddr) -> bool {
-    let asked = async {
+    let response = async {
         let request = b"GET /health/ready HTTP/1.1\r\nhost: edge.example\r\n\r\n";
-        Connection::open(address).await?.ask(request).await
+        Connection::open(address).await?.send(request).await
     };
-    asked.await.is_ok()
+    response.await.is_ok()
 }
 
 /// One connection, which stays open.
@@ -74,10 +74,10 @@ impl Connection {
     /// # Errors
     /// Fails if it is not accepted.
     pub(crate) async fn post(&mut self, webhook: &Webhook) -> Result<()> {
-        self.ask(&webhook.request).await
+        self.send(&webhook.request).await
     }
 
-    async fn ask(&mut self, request: &[u8]) -> Result<()> {
+    async fn send(&mut self, request: &[u8]) -> Result<()> {
         self.0.write_all(request).await?;
         let (mut line, mut status, mut length) = (String::new(), String::new(), 0);
         loop {

@@ -1,4 +1,4 @@
-//! The events of the benchmarks: the same in every run, computed from a number alone.
+//! The events of the benchmarks: the same in every run, each computed from its number.
 //!
 //! Twenty companies have fifty members of staff each. Of a company's hosts, 46 have the e-mail address of a
 //! member of staff, two have only the name of a member of staff, and two are unknown.
@@ -38,8 +38,8 @@ pub(crate) struct Booking {
 impl Booking {
     /// Returns the booking with this number, from 0.
     pub(crate) fn nth(n: u64) -> Self {
-        let dice = scattered(n);
-        let kind = match dice % 1000 {
+        let random = pseudo_random(n);
+        let kind = match random % 1000 {
             0..2 => Kind::Malformed,
             2..12 => Kind::NoHost,
             12..42 => Kind::Nobody,
@@ -51,8 +51,8 @@ impl Booking {
             Kind::Nobody => BY_NAME..STAFF,
             Kind::Email | Kind::NoHost | Kind::Malformed => 0..BY_EMAIL,
         };
-        let member = hosts.start + (dice >> 40) % (hosts.end - hosts.start) + 1;
-        Self { appointment: n + 1, company: (dice >> 20) % COMPANIES + 1, kind, member }
+        let member = hosts.start + (random >> 40) % (hosts.end - hosts.start) + 1;
+        Self { appointment: n + 1, company: (random >> 20) % COMPANIES + 1, kind, member }
     }
 
     /// Returns the id of the event.
@@ -142,8 +142,8 @@ fn full_name(member: u64) -> String {
     format!("{first} {last}")
 }
 
-/// Returns a pseudo-random number (splitmix64).
-fn scattered(n: u64) -> u64 {
+/// Returns the pseudo-random number of `n` (splitmix64).
+fn pseudo_random(n: u64) -> u64 {
     let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

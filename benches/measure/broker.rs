@@ -75,10 +75,10 @@ impl Broker {
         format!("{}.bookings", self.config.prefix)
     }
 
-    /// Removes everything from the broker.
+    /// Removes the queues and the exchange from the broker.
     ///
     /// # Errors
-    /// Fails if that is not possible.
+    /// Fails if they cannot be removed.
     pub(crate) async fn remove(self) -> Result<()> {
         self.queue.close().await;
         let topology = topology::Topology::new(&self.config)?;

@@ -23,7 +23,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Returns its name for people.
+    /// Returns the name of the engine for output.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Mariadb => "MariaDB",
@@ -114,7 +114,7 @@ impl Scratch {
     /// Removes the database.
     ///
     /// # Errors
-    /// Fails if that is not possible.
+    /// Fails if the database cannot be removed.
     pub(crate) async fn remove(self) -> Result<()> {
         self.database.close().await;
         if let Some(server) = self.server {

@@ -1,4 +1,4 @@
-//! Runs edge and worker in this process under load for a long time: does anything grow, is anything lost?
+//! Runs edge and worker in this process under load for a long time: do its resources grow, and are events lost?
 //!
 //! `cargo bench --bench soak -- --minutes 10`. docs/reliability.md explains the figures.
 
@@ -19,7 +19,7 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 
 /// Runs edge and worker under load, and checks that nothing grows and nothing is lost.
 ///
-/// It does not need servers: everything is in temporary files, except with --configured.
+/// Without --configured it needs no servers: everything is in temporary files.
 #[derive(Debug, Parser)]
 struct Options {
     /// How long to post events.

@@ -21,7 +21,7 @@ pub(super) enum Command {
 /// Runs the command; fails when the configuration is invalid, or nothing matches the prefix.
 pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let effective = global.load(&[])?;
-    let mut shown = effective.shown()?;
+    let mut shown = effective.redacted()?;
     match command {
         Command::Validate => {
             let warnings = &effective.warnings;

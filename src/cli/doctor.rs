@@ -37,7 +37,7 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             let target = Target { role: args.role, edge: args.edge.clone(), accepted: args.accept.clone() };
             (Box::pin(doctor::examine(&effective, &target)).await, false)
         }
-        Err(error) => (doctor::refused(&error), true),
+        Err(error) => (doctor::report_invalid_configuration(&error), true),
     };
     show(global.output, args.all, &report)?;
     Ok(match report.worst() {

@@ -134,7 +134,7 @@ fn report_obstacles(output: Output, error: MigrateError) -> Result<Vec<String>, 
 fn confirm_down(config: &Config, names: &[String], yes: bool) -> Result<(), Failure> {
     let question = format!(
         "This removes from {}, with all their rows:\n  {}\nContinue?",
-        config.database.url.shown_as_url(),
+        config.database.url.redacted_url(),
         names.join("\n  ")
     );
     output::confirm(yes, &question, |was_asked| {

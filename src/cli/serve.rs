@@ -74,8 +74,8 @@ pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
     let queue = Queue::open(&config.queue).await?;
     // Shows an operator who mistyped a variable that the defaults are used.
     tracing::info!(
-        queue = config.queue.url.shown_as_url(),
-        database = config.database.url.shown_as_url(),
+        queue = config.queue.url.redacted_url(),
+        database = config.database.url.redacted_url(),
         "starting"
     );
     let until_empty = worker.is_some_and(|flags| flags.until_empty);

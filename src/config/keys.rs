@@ -35,7 +35,7 @@ pub(super) fn describe_unknown(keys: &[String], key: &str) -> String {
     let prefix = format!("{section}.");
     let siblings: Vec<&str> = keys.iter().filter_map(|k| k.strip_prefix(&prefix)).collect();
     if siblings.is_empty() {
-        format!("there is no section [{section}]; there are {}", sections(keys).join(", "))
+        format!("there is no section [{section}]; the sections are {}", sections(keys).join(", "))
     } else {
         format!("unknown key; [{section}] has {}", siblings.join(", "))
     }

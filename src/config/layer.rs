@@ -72,7 +72,7 @@ pub(super) fn from_toml(origin: &str, text: &str, known: &[String], problems: &m
                 }
             }
             _ if keys::sections(known).contains(&section.as_str()) => {
-                let message = format!("is a section: write [{section}] and its keys below");
+                let message = format!("is a section, not a key: write [{section}], and its keys below");
                 problems.push(Problem::new(&section, origin, message));
             }
             _ => problems.push(Problem::new(&section, origin, keys::describe_unknown(known, &section))),
@@ -94,8 +94,8 @@ pub(super) fn from_file(path: &Path, known: &[String], problems: &mut Vec<Proble
 }
 
 /// Reads `HOSTMATCH_<section>__<key>` from an environment, in upper or lower case. Everything else is ignored
-/// (orchestrators set `HOSTMATCH_SERVICE_HOST` and similar). Values stay text, exactly as they are, because a
-/// password may look like a number.
+/// (orchestrators set `HOSTMATCH_SERVICE_HOST` and similar). Values stay strings, exactly as they are, because
+/// a password may look like a number.
 pub(super) fn from_environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
     known: &[String],
@@ -124,19 +124,21 @@ pub(super) fn from_environment(
     layers.into_values().collect()
 }
 
-/// Returns a sentence for each variable that has one underscore where two belong, and that is therefore not
-/// read.
-pub(super) fn misspelt(variables: &[(OsString, OsString)], known: &[String]) -> Vec<String> {
-    let sentence = |(name, _): &(OsString, OsString)| {
+/// Returns a warning for each variable that has one underscore where two belong, and is therefore not read.
+pub(super) fn single_underscore_warnings(
+    variables: &[(OsString, OsString)],
+    known: &[String],
+) -> Vec<String> {
+    let warning = |(name, _): &(OsString, OsString)| {
         let name = name.to_str().filter(|name| has_prefix(name))?;
         let rest = name.get(PREFIX.len()..)?.to_ascii_lowercase();
         let key = known.iter().find(|key| key.replacen('.', "_", 1) == rest)?;
-        let right = key.to_ascii_uppercase().replacen('.', "__", 1);
+        let correct = key.to_ascii_uppercase().replacen('.', "__", 1);
         Some(format!(
-            "the environment variable {name} is not read: {key} is {PREFIX}{right}, with two underscores"
+            "the environment variable {name} is not read; to set {key}, use {PREFIX}{correct}, with two underscores"
         ))
     };
-    variables.iter().filter_map(sentence).collect()
+    variables.iter().filter_map(warning).collect()
 }
 
 fn has_prefix(name: &str) -> bool {

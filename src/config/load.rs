@@ -23,16 +23,16 @@ pub struct Effective {
     pub origins: Vec<(String, String)>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
-    /// Likely mistakes that are not refused, one sentence each.
+    /// Probable mistakes that are not refused, one text each.
     pub warnings: Vec<String>,
 }
 
-/// A key with its value, in a form that may be shown.
+/// A key with its value, without secrets.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Shown {
+pub struct RedactedValue {
     /// `section.key`
     pub key: String,
-    /// The effective value. Secrets are hidden. In a URL only the password and the parameters are hidden.
+    /// The effective value. Secrets are hidden; in a URL, only the password and the parameters.
     pub value: serde_json::Value,
     /// The origin of the value.
     pub origin: String,
@@ -43,18 +43,18 @@ impl Effective {
     ///
     /// # Errors
     /// Fails if a value cannot be written as JSON (a path that is not UTF-8).
-    pub fn shown(&self) -> Result<Vec<Shown>, serde_json::Error> {
+    pub fn redacted(&self) -> Result<Vec<RedactedValue>, serde_json::Error> {
         let values = serde_json::to_value(&self.config)?;
-        let shown = |(key, origin): &(String, String)| {
+        let redact = |(key, origin): &(String, String)| {
             let value = match key.as_str() {
-                "database.url" => self.config.database.url.shown_as_url().into(),
-                "queue.url" => self.config.queue.url.shown_as_url().into(),
-                "queue.management_url" => self.config.queue.management_url.shown_as_url().into(),
+                "database.url" => self.config.database.url.redacted_url().into(),
+                "queue.url" => self.config.queue.url.redacted_url().into(),
+                "queue.management_url" => self.config.queue.management_url.redacted_url().into(),
                 _ => values.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default(),
             };
-            Shown { key: key.clone(), value, origin: origin.clone() }
+            RedactedValue { key: key.clone(), value, origin: origin.clone() }
         };
-        Ok(self.origins.iter().map(shown).collect())
+        Ok(self.origins.iter().map(redact).collect())
     }
 }
 
@@ -79,7 +79,7 @@ pub fn load_from(
 ) -> Result<Effective, ConfigError> {
     let known = keys::all();
     let environment: Vec<(OsString, OsString)> = environment.collect();
-    let warnings = layer::misspelt(&environment, &known);
+    let warnings = layer::single_underscore_warnings(&environment, &known);
     let mut problems = Vec::new();
     let embedded = layer::from_toml(EMBEDDED_ORIGIN, EMBEDDED, &known, &mut problems);
     let default_file = Path::new(DEFAULT_FILE);

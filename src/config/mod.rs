@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use layer::Overrides;
-pub use load::{Effective, Shown, load, load_from};
+pub use load::{Effective, RedactedValue, load, load_from};
 pub use problem::{ConfigError, Problem};
 pub use value::{Secret, parse_duration};
 
@@ -99,7 +99,7 @@ impl QueueConfig {
 pub enum Topology {
     /// Create what is missing.
     Declare,
-    /// Only check, for which the right to configure is not needed.
+    /// Only check; this needs no configure permission.
     Verify,
 }
 

@@ -25,13 +25,13 @@ pub(super) fn read(
         };
         let file_origin = origin(figment, &file_key);
         let value = figment.find_value(key).ok();
-        if is_given(value.as_ref()) && origin(figment, key) != EMBEDDED_ORIGIN {
+        if is_set(value.as_ref()) && origin(figment, key) != EMBEDDED_ORIGIN {
             let message = format!("{key} is also set, by {}: set only one of them", origin(figment, key));
             problems.push(Problem::new(&file_key, &file_origin, message));
             continue;
         }
         let is_list = matches!(embedded.values.get(key), Some(Value::Array(..)));
-        match content(&path, is_list) {
+        match read_secrets(&path, is_list) {
             Ok(content) => layers.push(Layer::single(format!("file {path} ({file_key})"), key, content)),
             Err(message) => problems.push(Problem::new(&file_key, &file_origin, message)),
         }
@@ -43,7 +43,7 @@ fn path(figment: &Figment, file_key: &str) -> Option<String> {
     figment.find_value(file_key).ok()?.into_string().filter(|path| !path.is_empty())
 }
 
-fn is_given(value: Option<&Value>) -> bool {
+fn is_set(value: Option<&Value>) -> bool {
     match value {
         Some(Value::String(_, text)) => !text.is_empty(),
         Some(Value::Array(_, items)) => !items.is_empty(),
@@ -53,7 +53,7 @@ fn is_given(value: Option<&Value>) -> bool {
 
 /// Reads the secrets in a file. A single secret is the whole file without its trailing newline; for a list,
 /// each line is one secret.
-fn content(path: &str, is_list: bool) -> Result<Value, String> {
+fn read_secrets(path: &str, is_list: bool) -> Result<Value, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);

@@ -29,13 +29,13 @@ pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
     found
 }
 
-type Found = Vec<(&'static str, String)>;
+type InvalidValues = Vec<(&'static str, String)>;
 
-fn refuse(found: &mut Found, key: &'static str, message: &str) {
+fn refuse(found: &mut InvalidValues, key: &'static str, message: &str) {
     found.push((key, message.to_owned()));
 }
 
-fn check_database(config: &Config, found: &mut Found) {
+fn check_database(config: &Config, found: &mut InvalidValues) {
     if !has_scheme(config.database.url.expose(), &["mysql", "mariadb", "postgres", "postgresql", "sqlite"]) {
         // The URL itself is not quoted, because it may contain a password.
         refuse(found, "database.url", "must begin with mysql://, postgres:// or sqlite://");
@@ -58,7 +58,7 @@ fn check_database(config: &Config, found: &mut Found) {
     }
 }
 
-fn check_queue(config: &Config, found: &mut Found) {
+fn check_queue(config: &Config, found: &mut InvalidValues) {
     let queue = &config.queue;
     if !has_scheme(queue.url.expose(), &["sqlite", "amqp", "amqps"]) {
         refuse(found, "queue.url", "must begin with sqlite://, amqp:// or amqps://");
@@ -88,7 +88,7 @@ fn check_queue(config: &Config, found: &mut Found) {
     }
 }
 
-fn check_worker(config: &Config, found: &mut Found) {
+fn check_worker(config: &Config, found: &mut InvalidValues) {
     let worker = &config.worker;
     if !(1..=64).contains(&worker.pipelines) {
         refuse(found, "worker.pipelines", "must be 1 to 64");
@@ -97,7 +97,7 @@ fn check_worker(config: &Config, found: &mut Found) {
         refuse(found, "worker.batch_size", "must be 1 to 10000");
     } else if worker.batch_size > usize::from(config.queue.prefetch) && config.queue.prefetch > 0 {
         let prefetch = config.queue.prefetch;
-        let message = format!("must be at most queue.prefetch ({prefetch}): a batch could never fill");
+        let message = format!("must be at most queue.prefetch ({prefetch}): a larger batch could never fill");
         found.push(("worker.batch_size", message));
     }
     if worker.batch_bytes == 0 {
@@ -115,7 +115,7 @@ fn check_worker(config: &Config, found: &mut Found) {
     }
 }
 
-fn check_edge(config: &Config, found: &mut Found) {
+fn check_edge(config: &Config, found: &mut InvalidValues) {
     let edge = &config.edge;
     if !is_address(&edge.listen) {
         refuse(found, "edge.listen", "must be an address and port such as 127.0.0.1:8080 or [::1]:8080");
@@ -142,7 +142,7 @@ fn check_edge(config: &Config, found: &mut Found) {
     }
 }
 
-fn check_traces(config: &Config, found: &mut Found) {
+fn check_traces(config: &Config, found: &mut InvalidValues) {
     let traces = &config.traces;
     match reqwest::Url::parse(&traces.endpoint) {
         _ if traces.endpoint.is_empty() => {}
@@ -166,7 +166,7 @@ fn check_traces(config: &Config, found: &mut Found) {
     }
 }
 
-fn check_positive(config: &Config, found: &mut Found) {
+fn check_positive(config: &Config, found: &mut InvalidValues) {
     let durations = [
         ("database.acquire_timeout", config.database.acquire_timeout),
         ("database.statement_timeout", config.database.statement_timeout),
@@ -196,14 +196,14 @@ fn has_scheme(url: &str, schemes: &[&str]) -> bool {
     url.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
 }
 
-/// Returns whether the URL contains the name of a database. Without a name, the program would find no
-/// database, or the wrong one.
+/// Returns whether the URL contains the name of a database. Without one, the program would use no database,
+/// or the wrong one.
 fn names_database(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
-    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-    let named = place.rsplit_once('@').map_or(place, |(_, place)| place).split_once('/');
+    let (location, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = location.rsplit_once('@').map_or(location, |(_, server)| server).split_once('/');
     scheme == "sqlite"
-        || named.is_some_and(|(_, name)| !name.is_empty())
+        || path.is_some_and(|(_, name)| !name.is_empty())
         || (scheme.starts_with("postgres") && parameters.split('&').any(|one| one.starts_with("dbname=")))
 }
 

@@ -1,5 +1,5 @@
-//! Parses individual values: durations, sizes, secrets, and numbers and booleans, which may also be text,
-//! because environment variables contain only text.
+//! Parses single values: durations, sizes and secrets; also numbers and booleans, which may be written as
+//! strings, because environment variables contain only strings.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret text.
+    /// Wraps a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -24,12 +24,12 @@ impl Secret {
     }
 
     /// Returns a URL that may be shown and logged, with `***` in place of the password and the parameters.
-    pub fn shown_as_url(&self) -> String {
+    pub fn redacted_url(&self) -> String {
         let Some((scheme, rest)) = self.0.split_once("://") else { return format!("{self:?}") };
         // A password that was not encoded may contain any character, even `@` and `/`, so everything up
         // to the last `@` is treated as user and password.
-        let (user, place) = match rest.rsplit_once('@') {
-            Some((user, place)) => (user.split_once(':').map_or("***", |(name, _)| name), place),
+        let (user, location) = match rest.rsplit_once('@') {
+            Some((user, location)) => (user.split_once(':').map_or("***", |(name, _)| name), location),
             None => ("", rest),
         };
         let user = match user {
@@ -37,9 +37,10 @@ impl Secret {
             "***" => "***@".to_owned(),
             name => format!("{name}:***@"),
         };
-        let place =
-            place.split_once('?').map_or_else(|| place.to_owned(), |(place, _)| format!("{place}?***"));
-        format!("{scheme}://{user}{place}")
+        let location = location
+            .split_once('?')
+            .map_or_else(|| location.to_owned(), |(location, _)| format!("{location}?***"));
+        format!("{scheme}://{user}{location}")
     }
 }
 
@@ -61,16 +62,16 @@ impl<'de> Deserialize<'de> for Secret {
         let value = <Value as Deserialize>::deserialize(deserializer)?;
         let text = value
             .into_string()
-            .ok_or_else(|| D::Error::custom("expected a text (the value is not shown)"))?;
+            .ok_or_else(|| D::Error::custom("expected a string (the value is not shown)"))?;
         Ok(Self(text))
     }
 }
 
-/// Reads a list of secrets: a TOML array, or one comma-separated text.
+/// Reads a list of secrets: a TOML array, or one comma-separated string.
 pub(super) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
-    let hidden = || D::Error::custom("expected a list of texts (the value is not shown)");
+    let hidden = || D::Error::custom("expected a list of strings (the value is not shown)");
     match <Value as Deserialize>::deserialize(deserializer)? {
-        Value::String(_, text) => Ok(between_commas(&text).map(Secret::new).collect()),
+        Value::String(_, text) => Ok(split_list(&text).map(Secret::new).collect()),
         Value::Array(_, items) => {
             items.into_iter().map(|item| item.into_string().map(Secret::new).ok_or_else(hidden)).collect()
         }
@@ -78,7 +79,7 @@ pub(super) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     }
 }
 
-/// Reads a whole number, or a text that contains one.
+/// Reads a whole number, or a string that contains one.
 pub(super) fn number<'de, D, N>(deserializer: D) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,
@@ -94,12 +95,12 @@ where
     N::try_from(number).map_err(|_| D::Error::custom(format!("{number} is out of range")))
 }
 
-/// Reads a number with or without a fraction, or a text that contains such a number.
+/// Reads a number with or without a fraction, or a string that contains such a number.
 pub(super) fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    text(deserializer)?.trim().parse().map_err(|_| D::Error::custom("expected a number, such as 0.25"))
+    string(deserializer)?.trim().parse().map_err(|_| D::Error::custom("expected a number, such as 0.25"))
 }
 
-/// Reads a boolean, or the text `true` or `false`.
+/// Reads a boolean, or the string `true` or `false`.
 pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     match <Value as Deserialize>::deserialize(deserializer)? {
         Value::Bool(_, b) => Ok(b),
@@ -112,13 +113,13 @@ pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool
 const DURATION_UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// Returns the parts of a comma-separated text.
-fn between_commas(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+/// Returns the items of a comma-separated list.
+fn split_list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// Returns a value as text, so that a bare number is treated like one in quotes.
-fn as_text(value: &Value) -> String {
+/// Returns a value as a string, so that a bare number is treated like one in quotes.
+fn as_string(value: &Value) -> String {
     match value {
         Value::String(_, text) => text.clone(),
         Value::Num(_, Num::F64(number)) => number.to_string(),
@@ -128,11 +129,11 @@ fn as_text(value: &Value) -> String {
     }
 }
 
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(as_text(&<Value as Deserialize>::deserialize(deserializer)?))
+fn string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(as_string(&<Value as Deserialize>::deserialize(deserializer)?))
 }
 
-/// Parses a duration as people write it: `500ms`, `5s`, `2m`, `1h`, `30d`.
+/// Parses a duration such as `500ms`, `5s`, `2m`, `1h`, `30d`.
 ///
 /// # Errors
 /// Fails with a description of the format.
@@ -147,7 +148,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is not a duration; write 500ms, 5s, 2m, 1h or 30d"))
 }
 
-fn show_duration(duration: Duration) -> String {
+fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let unit = DURATION_UNITS
         .iter()
@@ -162,29 +163,29 @@ pub(super) mod duration {
     use super::*;
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        parse_duration(&text(deserializer)?).map_err(D::Error::custom)
+        parse_duration(&string(deserializer)?).map_err(D::Error::custom)
     }
 
     pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&show_duration(*duration))
+        serializer.serialize_str(&format_duration(*duration))
     }
 }
 
-/// A list of durations: a TOML array, or one comma-separated text.
+/// A list of durations: a TOML array, or one comma-separated string.
 pub(super) mod durations {
     use super::*;
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
-        let texts = match <Value as Deserialize>::deserialize(deserializer)? {
-            Value::String(_, text) => between_commas(&text).map(str::to_owned).collect(),
-            Value::Array(_, items) => items.iter().map(as_text).collect(),
-            other => vec![as_text(&other)],
+        let items = match <Value as Deserialize>::deserialize(deserializer)? {
+            Value::String(_, text) => split_list(&text).map(str::to_owned).collect(),
+            Value::Array(_, values) => values.iter().map(as_string).collect(),
+            other => vec![as_string(&other)],
         };
-        texts.iter().map(|text| parse_duration(text).map_err(D::Error::custom)).collect()
+        items.iter().map(|item| parse_duration(item).map_err(D::Error::custom)).collect()
     }
 
     pub(crate) fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(durations.iter().map(|d| show_duration(*d)))
+        serializer.collect_seq(durations.iter().map(|d| format_duration(*d)))
     }
 }
 
@@ -193,7 +194,7 @@ pub(super) mod bytes {
     use super::*;
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-        let text = text(deserializer)?;
+        let text = string(deserializer)?;
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let factor = match text[digits..].trim() {
             "" => Some(1),

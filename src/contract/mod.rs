@@ -61,7 +61,7 @@ pub fn asyncapi(prefix: &str) -> Value {
         let mut message = any.clone();
         message["name"] = json!(known.name);
         message["title"] = json!(known.name);
-        message["summary"] = json!(sentence(known));
+        message["summary"] = json!(describe(known));
         message["payload"]["schema"] = schema_of_type(known);
         document["components"]["messages"][known.name] = message;
         let reference = json!({ "$ref": format!("#/components/messages/{}", known.name) });
@@ -85,8 +85,8 @@ pub(crate) fn fill_in(text: &str, values: &[(&str, Value)]) -> Value {
     let mut document = serde_json::from_str(text).unwrap_or_default();
     rewrite(&mut document, &|text| {
         let (name, value) = values.iter().find(|(name, _)| text.contains(name))?;
-        let within = || value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        Some(if text == *name { value.clone() } else { text.replace(name, &within()).into() })
+        let inline = || value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Some(if text == *name { value.clone() } else { text.replace(name, &inline()).into() })
     });
     document
 }
@@ -101,8 +101,8 @@ fn rewrite(value: &mut Value, change: &impl Fn(&str) -> Option<Value>) {
         Value::Object(members) => members.values_mut().for_each(|member| rewrite(member, change)),
         Value::Array(items) => items.iter_mut().for_each(|item| rewrite(item, change)),
         Value::String(text) => {
-            if let Some(other) = change(text) {
-                *value = other;
+            if let Some(replacement) = change(text) {
+                *value = replacement;
             }
         }
         _ => {}
@@ -126,7 +126,7 @@ fn schema_of_type(known: &EventType) -> Value {
     let name = format!("^\\s*({})\\s*$", known.name.replace('.', "\\."));
     json!({
         "title": known.name,
-        "description": sentence(known),
+        "description": describe(known),
         "type": "object",
         "required": [key],
         "properties": { key: { "type": "string", "pattern": name } },
@@ -135,25 +135,25 @@ fn schema_of_type(known: &EventType) -> Value {
     })
 }
 
-/// Returns a sentence about when an event of this type is sent.
-fn sentence(known: &EventType) -> String {
+/// Describes when an event of this type is sent.
+fn describe(known: &EventType) -> String {
     format!("{}{}.", known.when[..1].to_uppercase(), &known.when[1..])
 }
 
 /// Returns only the definitions that `root` needs, directly or indirectly.
 fn needed_definitions(root: &Value, all: &Definitions) -> Definitions {
     let mut found = Definitions::new();
-    let mut open = vec![root.clone()];
-    while let Some(value) = open.pop() {
+    let mut pending = vec![root.clone()];
+    while let Some(value) = pending.pop() {
         match value {
-            Value::Object(members) => open.extend(members.into_iter().map(|(_, member)| member)),
-            Value::Array(items) => open.extend(items),
+            Value::Object(members) => pending.extend(members.into_iter().map(|(_, member)| member)),
+            Value::Array(items) => pending.extend(items),
             Value::String(text) => {
                 if let Some(name) = text.strip_prefix(DEFINITIONS)
                     && let Some(definition) = all.get(name)
                     && found.insert(name.to_owned(), definition.clone()).is_none()
                 {
-                    open.push(definition.clone());
+                    pending.push(definition.clone());
                 }
             }
             _ => {}

@@ -57,9 +57,9 @@ pub fn openapi() -> Value {
 /// Adds a refusal to the responses of a route; several refusals may have the same status.
 fn add_problem(responses: &mut Value, kind: &ProblemKind) {
     let status = kind.status.to_string();
-    let before = responses[&status]["description"].as_str().map(|before| format!("{before}\n"));
+    let previous = responses[&status]["description"].as_str().map(|previous| format!("{previous}\n"));
     let mut response = json!({
-        "description": format!("{}* `{}`: {}", before.unwrap_or_default(), kind.urn(), kind.when),
+        "description": format!("{}* `{}`: {}", previous.unwrap_or_default(), kind.urn(), kind.when),
         "content": {
             "application/problem+json": { "schema": { "$ref": format!("{COMPONENTS}Problem") } },
         },

@@ -46,9 +46,9 @@ pub enum Level {
 
 string_values!(Area, Level, Code);
 
-/// The role or the queue to which a code is limited.
+/// A role or a queue without which a code does not apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Only {
+pub(super) enum Requirement {
     Edge,
     Worker,
     /// With RabbitMQ, not with the embedded queue.
@@ -56,13 +56,13 @@ pub(super) enum Only {
 }
 
 macro_rules! codes {
-    ($($area:ident { $($code:ident $level:ident $($only:ident)*: $when:literal => $remedy:literal,)* })*) => {
+    ($($area:ident { $($code:ident $level:ident $($required:ident)*: $when:literal => $remedy:literal,)* })*) => {
         /// A problem that an installation may have.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[derive(Serialize, strum::IntoStaticStr, strum::EnumString)]
         #[serde(rename_all = "snake_case")]
         #[strum(serialize_all = "snake_case")]
-        #[expect(missing_docs, reason = "when() says what each means")]
+        #[expect(missing_docs, reason = "when() describes each")]
         pub enum Code { $($($code,)*)* }
 
         impl Code {
@@ -89,10 +89,9 @@ macro_rules! codes {
                 match self { $($(Self::$code => $remedy,)*)* }
             }
 
-            /// Returns the roles or the queue to which the code is limited; empty means that it always
-            /// applies.
-            pub(super) fn only(self) -> &'static [Only] {
-                match self { $($(Self::$code => &[$(Only::$only),*],)*)* }
+            /// Returns the roles and the queue without which the code does not apply.
+            pub(super) fn requirements(self) -> &'static [Requirement] {
+                match self { $($(Self::$code => &[$(Requirement::$required),*],)*)* }
             }
         }
     };
@@ -115,7 +114,7 @@ codes! {
         BrokerUnencrypted Warning Rabbit: "the connection to a broker on another machine is not encrypted: password and events can be read on the network"
             => "set `queue.url` to `amqps://…` (and `queue.management_url` to `https://…`); docs/configuration.md, encrypted connections",
         BrokerGuest Warning Rabbit: "the user for a broker on another machine is `guest`, whose password is publicly known"
-            => "`rabbitmqctl add_user hostmatch`, `rabbitmqctl set_permissions hostmatch …` (docs/configuration.md, least rights), set `queue.url`, `rabbitmqctl delete_user guest`",
+            => "`rabbitmqctl add_user hostmatch`, `rabbitmqctl set_permissions hostmatch …` (docs/configuration.md, least privilege), set `queue.url`, `rabbitmqctl delete_user guest`",
         DatabaseUnencrypted Warning Worker: "the connection to a database on another machine is not encrypted, or the server's certificate is not verified"
             => "add `?ssl-mode=VERIFY_IDENTITY&ssl-ca=…` (MariaDB, MySQL) or `?sslmode=verify-full&sslrootcert=…` (PostgreSQL) to `database.url`",
         HoldTooLong Warning Worker: "`worker.hold` is more than half of RabbitMQ's usual consumer timeout (30m), which closes the consumer"
@@ -130,7 +129,7 @@ codes! {
             => "set `queue.delivery_limit` to 50 (an existing queue keeps its limit: `hostmatch topology diff`)",
         RetentionTooShort Warning Worker: "`retention.events` is shorter than an event may be in transit (`edge.spool_max_age` plus the retries): a repeated event is not recognised"
             => "set `retention.events` to more than the sum of both",
-        OverwriteAlways Warning Worker: "`appointments.overwrite` is `always`: what people set by hand is overwritten"
+        OverwriteAlways Warning Worker: "`appointments.overwrite` is `always`: assignments made by hand are overwritten"
             => "set `appointments.overwrite = \"ours\"`",
         ThresholdLow Warning Worker: "`matching.auto_accept` is below 75, the confidence of a bare name: every match is accepted, however weak"
             => "set `matching.auto_accept` to 80; `hostmatch match simulate` shows what that changes",
@@ -144,8 +143,8 @@ codes! {
             => "`chmod o-w FILE`",
         FileUnreadable Error Edge: "`edge.tokens_file` cannot be read: every token is refused"
             => "create it with `hostmatch token create`, and let the edge's user read it",
-        TokenLineLeftOut Warning Edge: "a line in `edge.tokens_file` is not understood, and its token is refused"
-            => "write the line again with `hostmatch token create`",
+        TokenLineLeftOut Warning Edge: "a line in `edge.tokens_file` is invalid, and its token is refused"
+            => "correct the line, or replace it with a new one by `hostmatch token create`",
         TokensExpired Warning Edge: "tokens in `edge.tokens_file` have expired"
             => "create new ones with `hostmatch token create`, and remove the old ones with `hostmatch token revoke`",
         FolderUnwritable Error: "the folder of the spool, of the embedded queue or of the SQLite database does not exist, or this user cannot write to it"
@@ -181,22 +180,22 @@ codes! {
         MigrationsNewer Error: "a newer hostmatch has migrated the database, and has removed something that this version uses (additions do no harm)"
             => "run that version here too; or use that version to migrate down: `hostmatch migrate down`",
         MigrationsHalfway Error: "a migration is recorded as applied, but what it created is missing"
-            => "if an administrator can see the missing object, grant what `hostmatch gateway grants` prints; if it was deleted, restore it from a backup, or delete the migration's row from `hostmatch_migrations` and run `hostmatch migrate up`, which creates it again, empty",
+            => "if an administrator can see the missing object, run the statements that `hostmatch gateway grants` prints; if it was deleted, restore it from a backup, or delete the migration's row from `hostmatch_migrations` and run `hostmatch migrate up`, which creates it again, empty",
         MigrationsBlocked Error: "something prevents `hostmatch migrate up`"
-            => "`hostmatch gateway inspect` lists it, with what to do",
+            => "`hostmatch gateway inspect` lists the causes and their remedies",
         SequenceLags Error: "PostgreSQL: one of our sequences lags behind the ids of its table, for example after rows were imported with their ids: new rows are refused until it has caught up. Only a user that may read or use the sequence sees this, such as the owner of the table"
             => "`hostmatch migrate up` sets it",
-        RightsMissing Error: "this user lacks rights that a worker needs"
-            => "let an administrator run what `hostmatch gateway grants --role run` prints (`--role observe` with `worker.mode = \"observe\"`)",
+        RightsMissing Error: "this user lacks privileges that a worker needs"
+            => "let an administrator run the statements that `hostmatch gateway grants --role run` prints (`--role observe` with `worker.mode = \"observe\"`)",
         DatabaseProbeFailed Error: "a trial run of a worker's statements, in a transaction that is rolled back, failed"
             => "the finding quotes the server's error",
         IndexMissing Warning: "an index for a lookup is missing: each batch reads the whole table"
             => "`CREATE INDEX …` as the finding says; on the gateway's tables by a migration of the gateway",
         ClockSkew Warning: "the database's clock and this machine's are more than 2 seconds apart"
-            => "let both follow the same time servers (`timedatectl`, `chronyc tracking`)",
-        ConnectionsScarce Warning: "the server has fewer connections left than `database.max_connections`"
+            => "synchronise both with the same time servers (`timedatectl`, `chronyc tracking`)",
+        ConnectionsScarce Warning: "the server has fewer free connections than `database.max_connections`"
             => "raise the server's `max_connections`, or lower `database.max_connections`",
-        StatementsScarce Warning: "the server keeps fewer prepared statements than 256 for each of `database.max_connections`"
+        StatementsScarce Warning: "the server has room for fewer than 256 prepared statements for each of `database.max_connections`"
             => "raise the server's `max_prepared_stmt_count`, or lower `database.max_connections`",
     }
     Broker {
@@ -210,13 +209,13 @@ codes! {
             => "`rabbitmq-diagnostics check_local_alarms`; free disk or memory, or raise `vm_memory_high_watermark` or `disk_free_limit`",
         BrokerAlarm Error: "a node has a memory or disk alarm (management API)"
             => "free disk or memory on that node, or raise its `vm_memory_high_watermark` or `disk_free_limit`",
-        BrokerRightMissing Error: "our user may not configure, write or read what its role needs"
-            => "`rabbitmqctl set_permissions` as the finding says; docs/configuration.md, least rights on the broker",
+        BrokerRightMissing Error: "our user lacks a permission (configure, write or read) that its role needs"
+            => "`rabbitmqctl set_permissions` as the finding says; docs/configuration.md, least privilege on the broker",
         MessageSizeSmall Error: "the broker accepts no messages as large as `edge.body_limit`"
             => "raise the broker's `max_message_size`, or lower `edge.body_limit`",
         ChannelsFew Warning: "the broker allows a connection fewer channels than `worker.pipelines` + 8"
             => "raise the broker's `channel_max`, or lower `worker.pipelines`",
-        ManagementUnusable Warning: "`queue.management_url` is set, but does not answer, or does not let its user see what is needed"
+        ManagementUnusable Warning: "`queue.management_url` is set, but the API does not answer, or its user may not see what is needed"
             => "correct `queue.management_url`; `rabbitmq-plugins enable rabbitmq_management`; `rabbitmqctl set_user_tags USER monitoring policymaker`",
         QueueFileUnusable Error: "the file of the embedded queue cannot be used"
             => "the finding says why; `hostmatch config show queue.url`",
@@ -224,15 +223,15 @@ codes! {
     Topology {
         ExchangeMissing Error: "the exchange that publishers write to is missing"
             => "`hostmatch topology apply`",
-        ExchangeDiffers Error: "the exchange is of another kind"
-            => "`hostmatch topology diff` says how; delete it and run `hostmatch topology apply`, or choose another `queue.prefix`",
+        ExchangeDiffers Error: "the exchange has another type than `topic`"
+            => "`hostmatch topology diff` shows the difference; delete the exchange and run `hostmatch topology apply`, or choose another `queue.prefix`",
         QueueMissing Error: "a queue is missing"
             => "`hostmatch topology apply`",
-        QueueDiffers Error: "a queue has other arguments: with `queue.topology = \"declare\"` hostmatch does not start"
-            => "`hostmatch topology diff` says which; set the key to the existing value, or delete the queue when it is empty and run `hostmatch topology apply`",
+        QueueDiffers Error: "a queue has other arguments than expected: with `queue.topology = \"declare\"` hostmatch does not start"
+            => "`hostmatch topology diff` shows them; set the key to the existing value, or delete the queue when it is empty and run `hostmatch topology apply`",
         BindingMissing Error: "the work queue is not bound to the exchange with `#`: events reach no worker, and are returned or lost"
             => "`hostmatch topology apply`",
-        AlternateExchange Warning: "the exchange has an alternate exchange: it swallows events that no queue accepts, and the publisher believes them accepted"
+        AlternateExchange Warning: "the exchange has an alternate exchange: events that no queue accepts go there, but count as accepted for their publisher"
             => "remove `alternate-exchange` from the policy (`rabbitmqctl list_policies`)",
         PolicyExpiresMessages Error: "a policy (`message-ttl`) lets events or dead letters expire, or ends a wait too early"
             => "remove `message-ttl` from the policy, or exclude our queues from its pattern (`rabbitmqctl list_policies`)",
@@ -260,7 +259,7 @@ codes! {
     Gateway {
         Adoption Warning: "tables with our names exist already, created by another program"
             => "`hostmatch migrate up --adopt` changes them to our schema, and keeps every row",
-        Migrating Warning: "migrating differs on this database"
+        Migrating Warning: "a migration works differently on this database"
             => "nothing has to be done",
         Trigger Warning: "a trigger runs on writes to `appointments`, or this user cannot see its triggers"
             => "check that it is fast, and correct when a program changes staff_id",
@@ -276,7 +275,7 @@ impl Code {
     }
 }
 
-/// A problem, or a fact that a person has to know. It contains no secret.
+/// A problem, or a fact that an operator must know. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Finding {
     pub(crate) code: Code,
@@ -311,7 +310,7 @@ impl Finding {
         }
     }
 
-    pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
+    pub(super) fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: remedy.into(), ..self }
     }
 }

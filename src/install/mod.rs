@@ -1,7 +1,7 @@
-//! Checks whether the installation is set up correctly: the database's tables, rights and server, the
+//! Checks whether the installation is set up correctly: the database's tables, privileges and server, the
 //! broker's topology, the configuration.
 //!
-//! It changes nothing, except in `topology::BrokerReader::create_missing`.
+//! Only `topology::BrokerReader::create_missing` changes anything.
 
 pub(crate) mod health;
 pub(crate) mod inspection;
@@ -15,7 +15,7 @@ use sea_orm::{ConnectionTrait as _, QueryResult, Statement};
 
 use crate::store::{Database, StoreError};
 
-/// Returns all rows of a query without values.
+/// Returns all rows of a query without parameters.
 async fn query_all(database: &Database, sql: impl Into<String>) -> Result<Vec<QueryResult>, StoreError> {
     let query = Statement::from_string(database.backend(), sql.into());
     Ok(database.connection().query_all_raw(query).await?)
@@ -26,13 +26,13 @@ async fn query_first(database: &Database, sql: impl Into<String>) -> Result<Opti
     Ok(query_all(database, sql).await?.into_iter().next())
 }
 
-/// A column of the gateway that matters: its table; its name; its purpose (empty if only the number of rows
-/// with a value is reported); whether a worker reads it, and not only an inspection; whether the baseline
-/// creates it.
-type Known = (&'static str, &'static str, &'static str, bool, bool);
+/// A column of the gateway that hostmatch reads or writes: its table; its name; its purpose (empty if only the
+/// number of rows with a value is reported); whether a worker reads it, and not only an inspection; whether the
+/// baseline creates it.
+type GatewayColumn = (&'static str, &'static str, &'static str, bool, bool);
 
 /// All these columns.
-const KNOWN: [Known; 21] = [
+const GATEWAY_COLUMNS: [GatewayColumn; 21] = [
     ("companies", "id", "the tenant", true, true),
     ("staff", "id", "the member of staff to assign", true, true),
     ("staff", "company_id", "the tenant: matching never crosses companies", true, true),

@@ -1,5 +1,5 @@
-//! Checks whether the database server suits us: whether its clock agrees with ours, whether it has room for
-//! our connections, and whether there are the indexes without which a batch takes seconds.
+//! Checks the database server: whether its clock agrees with ours, whether it has room for our connections, and
+//! whether the indexes exist without which a batch takes seconds.
 
 use std::collections::BTreeMap;
 
@@ -13,32 +13,32 @@ use super::{query_all, query_first};
 use crate::runtime::clock::now_ms;
 use crate::store::{Database, DbId, StoreError, now_in_ms};
 
-/// A larger difference between the clocks is reported, in ms.
-const SKEW_MS: i64 = 2_000;
+/// The largest difference between the clocks that is not reported, in ms.
+const MAX_SKEW_MS: i64 = 2_000;
 /// The maximum number of prepared statements that a connection keeps on the server.
-const STATEMENTS: i64 = 256;
+const MAX_STATEMENTS: i64 = 256;
 
 /// Checks whether the database's clock is ahead of or behind our clock. SQLite uses our clock.
-pub(super) async fn clock(database: &Database) -> Result<Option<Finding>, StoreError> {
+pub(super) async fn check_clock(database: &Database) -> Result<Option<Finding>, StoreError> {
     let backend = database.backend();
     if backend == DbBackend::Sqlite {
         return Ok(None);
     }
     let sql = format!("SELECT {} AS n", now_in_ms(backend));
-    // The first query may have to wait for a connection, so the second query measures.
+    // The first query may have to wait for a connection, so only the second one is timed.
     number(database, &sql).await?;
     let before = now_ms();
     let Some(theirs) = number(database, &sql).await? else { return Ok(None) };
     let after = now_ms();
     // The clock was read between `before` and `after`, so a difference within that time is unknown.
     let ahead = if theirs > after { theirs - after } else { (theirs - before).min(0) };
-    let way = if ahead > 0 { "ahead of" } else { "behind" };
-    let what = format!("its clock is {}.{} s {way} ours", ahead.abs() / 1000, ahead.abs() % 1000 / 100);
-    Ok((ahead.abs() > SKEW_MS).then(|| Finding::new(Code::ClockSkew, "the database's clock", what)))
+    let direction = if ahead > 0 { "ahead of" } else { "behind" };
+    let what = format!("its clock is {}.{} s {direction} ours", ahead.abs() / 1000, ahead.abs() % 1000 / 100);
+    Ok((ahead.abs() > MAX_SKEW_MS).then(|| Finding::new(Code::ClockSkew, "the database's clock", what)))
 }
 
 /// Checks whether the server has room for this many connections and their prepared statements.
-pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding>, StoreError> {
+pub(super) async fn check_capacity(database: &Database, wanted: i64) -> Result<Vec<Finding>, StoreError> {
     let (max, connected, statements) = match database.backend() {
         DbBackend::Postgres => {
             let limit = "SELECT current_setting('max_connections')::bigint \
@@ -49,7 +49,7 @@ pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding
         }
         DbBackend::MySql => {
             let max = number(database, "SELECT CAST(@@max_connections AS SIGNED) AS n").await?;
-            let kept = number(database, "SELECT CAST(@@max_prepared_stmt_count AS SIGNED) AS n").await?;
+            let limit = number(database, "SELECT CAST(@@max_prepared_stmt_count AS SIGNED) AS n").await?;
             let sql =
                 "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Prepared_stmt_count')";
             let mut now: BTreeMap<String, i64> = BTreeMap::new();
@@ -58,7 +58,7 @@ pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding
                 now.insert(name, value.parse().unwrap_or_default());
             }
             let of = |name: &str| now.get(name).copied().unwrap_or_default();
-            (max, Some(of("Threads_connected")), kept.map(|kept| kept - of("Prepared_stmt_count")))
+            (max, Some(of("Threads_connected")), limit.map(|limit| limit - of("Prepared_stmt_count")))
         }
         _ => return Ok(Vec::new()),
     };
@@ -67,10 +67,10 @@ pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding
     if let Some((max, connected)) = max.zip(connected)
         && max - connected < wanted
     {
-        let what = format!("{} of the server's {max} connections are left", max - connected);
+        let what = format!("{} of the server's {max} connections are free", max - connected);
         findings.push(Finding::new(Code::ConnectionsScarce, &subject, what));
     }
-    if let Some(statements) = statements.filter(|statements| *statements < wanted * STATEMENTS) {
+    if let Some(statements) = statements.filter(|statements| *statements < wanted * MAX_STATEMENTS) {
         let what = format!("the server has room for {statements} more prepared statements");
         findings.push(Finding::new(Code::StatementsScarce, subject, what));
     }
@@ -79,7 +79,7 @@ pub(super) async fn room(database: &Database, wanted: i64) -> Result<Vec<Finding
 
 /// Reports missing indexes: on the gateway's tables the indexes for looking up bookings and staff, on our
 /// tables those that the migrations create.
-pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<Finding>, StoreError> {
+pub(super) async fn missing_indexes(database: &Database) -> Result<Vec<Finding>, StoreError> {
     let backend = database.backend();
     let columns = Columns::read(database.connection()).await?;
     let names = quoted(["appointments", "staff"].into_iter().chain(TABLES));
@@ -105,17 +105,17 @@ pub(super) async fn lacking_indexes(database: &Database) -> Result<Vec<Finding>,
     let ours = indexes(backend).into_iter().filter(|(table, ..)| columns.has_table(table));
     let ours =
         ours.map(|(table, name, columns)| (table, name, columns.to_vec(), "as the owner of the table"));
-    let lacking = used.chain(ours).filter(|(table, _, wanted, _)| {
-        let begins = |columns: &[String]| {
+    let missing = used.chain(ours).filter(|(table, _, wanted, _)| {
+        let begins_with_wanted = |columns: &[String]| {
             columns.len() >= wanted.len() && columns.iter().zip(wanted).all(|(a, b)| a == b)
         };
-        !found.iter().any(|((of, _), columns)| of == table && begins(columns))
+        !found.iter().any(|((of, _), columns)| of == table && begins_with_wanted(columns))
     });
-    let findings = lacking.map(|(table, name, columns, how)| {
+    let findings = missing.map(|(table, name, columns, how)| {
         let columns = columns.join(", ");
         let what = format!("there is no index that begins with {columns}");
         let remedy = format!("CREATE INDEX {name} ON {table} ({columns}), {how}");
-        Finding::new(Code::IndexMissing, table, what).remedy(remedy)
+        Finding::new(Code::IndexMissing, table, what).with_remedy(remedy)
     });
     Ok(findings.collect())
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 /// The maximum number of samples; few enough not to affect the memory themselves.
 const MAX_SAMPLES: u32 = 200;
-const SHORTEST: Duration = Duration::from_millis(200);
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
 
 const KIB: u64 = 1024;
 
@@ -17,7 +17,7 @@ const KIB: u64 = 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Gauge {
     name: &'static str,
-    /// The amount by which it may grow for harmless reasons (buffers, idle connections).
+    /// The amount by which the quantity may grow for harmless reasons (buffers, idle connections).
     slack: u64,
     values: Vec<u64>,
 }
@@ -50,8 +50,8 @@ impl Gauge {
         }
     }
 
-    /// Returns the limit for its last quarter: the median of its second quarter (by then everything has been
-    /// used once), plus a quarter of this median, plus the slack.
+    /// Returns the limit for the last quarter of the values: the median of the second quarter (by then everything
+    /// has been used once), plus a quarter of this median, plus the slack.
     fn bound(&self) -> Option<u64> {
         let quarter = self.values.len() / 4;
         let usual = median(self.values.get(quarter..quarter * 2)?)?;
@@ -92,7 +92,7 @@ impl Gauges {
 
     /// Measures at intervals until the end.
     pub(super) async fn watch(&mut self, began: Instant, length: Duration, stop: &Shutdown) {
-        let every = (length / MAX_SAMPLES).max(SHORTEST);
+        let every = (length / MAX_SAMPLES).max(MIN_INTERVAL);
         while began.elapsed() < length && !stop.is_cancelled() {
             self.measure().await;
             tokio::select! {
@@ -105,7 +105,7 @@ impl Gauges {
     /// Measures once. A value that the system does not report is left out.
     pub(super) async fn measure(&mut self) {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let of = |name: &str| {
+        let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
             line.split_whitespace().next()?.parse::<u64>().ok()
         };
@@ -113,7 +113,7 @@ impl Gauges {
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
         let queued = self.queue.depth().await.ok();
         let queued = queued.map(|d| d.ready + d.waiting + d.dead + d.in_flight.unwrap_or_default());
-        let values = [of("VmRSS"), descriptors, of("Threads"), Some(tasks), queued];
+        let values = [field("VmRSS"), descriptors, field("Threads"), Some(tasks), queued];
         for (gauge, value) in self.all.iter_mut().zip(values) {
             gauge.values.extend(value);
         }
@@ -123,12 +123,12 @@ impl Gauges {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn lasting_growth_is_found_and_a_peak_is_not() {
+    fn lasting_growth_is_reported_and_a_peak_is_not() {
         fn gauge(values: impl IntoIterator<Item = u64>) -> super::Gauge {
             super::Gauge { values: values.into_iter().collect(), ..super::Gauge::new("some", 10) }
         }
         assert!(!gauge([]).grew() && !gauge([1]).grew());
-        assert!(!gauge((0..100).map(|n| if n < 20 { n } else { 200 })).grew(), "it warmed up");
+        assert!(!gauge((0..100).map(|n| if n < 20 { n } else { 200 })).grew(), "growth while warming up");
         assert!(!gauge((0..100).map(|n| if n == 90 { 9_000 } else { 200 })).grew(), "a peak");
         assert!(gauge((0..100).map(|n| 200 + n * 3)).grew(), "a leak");
         assert_eq!(gauge((0..100).map(|_| 200)).bound(), Some(260));

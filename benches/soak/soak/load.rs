@@ -33,7 +33,7 @@ pub(super) struct Load {
     next: AtomicU64,
     posted: AtomicU64,
     accepted: AtomicU64,
-    different: AtomicU64,
+    distinct: AtomicU64,
 }
 
 impl Load {
@@ -41,7 +41,7 @@ impl Load {
     pub(super) fn new(url: String, tally: Tally) -> Self {
         let run = format!("soak{}", Uuid::new_v4().simple());
         let zero = AtomicU64::default;
-        Self { url, run, tally, next: zero(), posted: zero(), accepted: zero(), different: zero() }
+        Self { url, run, tally, next: zero(), posted: zero(), accepted: zero(), distinct: zero() }
     }
 
     /// Returns the prefix of the id of every event of this run.
@@ -59,9 +59,9 @@ impl Load {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// Returns the number of different events among them.
-    pub(super) fn different(&self) -> u64 {
-        self.different.load(Ordering::SeqCst)
+    /// Returns the number of distinct events among these requests.
+    pub(super) fn distinct(&self) -> u64 {
+        self.distinct.load(Ordering::SeqCst)
     }
 
     /// Posts until `stop` is cancelled.
@@ -79,13 +79,13 @@ impl Load {
                 }
                 let n = self.next.fetch_add(1, Ordering::SeqCst);
                 let event = self.event(n).to_string();
-                for again in 0..=u64::from(n.is_multiple_of(REPEAT)) {
+                for repeat in 0..=u64::from(n.is_multiple_of(REPEAT)) {
                     self.posted.fetch_add(1, Ordering::SeqCst);
                     let post = client.request(Method::POST, "/api/retell/webhook").body(event.clone());
                     let status = client.send(post).await.map_err(failed)?.status();
                     if status.is_success() {
                         self.accepted.fetch_add(1, Ordering::SeqCst);
-                        self.different.fetch_add(1 - again, Ordering::SeqCst);
+                        self.distinct.fetch_add(1 - repeat, Ordering::SeqCst);
                     } else if status.is_client_error() && status.as_u16() != 429 {
                         return Err(format!("the soak's own edge refused an event with {status}").into());
                     } else {

@@ -32,10 +32,10 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Puts the database and the queue into a directory that is removed when it is dropped.
+/// Puts the database and the queue into a directory, which is removed when the returned value is dropped.
 ///
 /// # Errors
-/// Fails if it cannot be created.
+/// Fails if the directory cannot be created.
 pub(crate) fn in_files(config: &mut Config) -> Result<TempDir> {
     let directory = tempfile::Builder::new().prefix("hostmatch-soak-").tempdir()?;
     let url = |file: &str| Secret::new(format!("sqlite://{}", directory.path().join(file).display()));
@@ -50,7 +50,7 @@ pub(crate) fn in_files(config: &mut Config) -> Result<TempDir> {
 /// # Errors
 /// Fails if something cannot be started, an event is refused, or the database or the queue is in use.
 pub(crate) async fn run(mut config: Config, length: Duration, stop: &Shutdown) -> Result<Report> {
-    // Only this machine can reach this port, and it differs in each run.
+    // A free port, which only this machine can reach.
     config.edge.listen = "127.0.0.1:0".to_owned();
     config.edge.allow_unsigned = true;
     // A spool may contain real events, which a soak must not forward.
@@ -96,11 +96,10 @@ async fn with_database(
             stop_load.cancel();
             Ok(())
         };
-        // The first failure ends the other.
+        // A failure of one ends the other.
         tokio::try_join!(load.run(&stop_load), measure)?;
         let until = Instant::now() + DRAIN_TIMEOUT;
-        while Instant::now() < until
-            && salon::count_decided(database, load.run_id()).await? < load.different()
+        while Instant::now() < until && salon::count_decided(database, load.run_id()).await? < load.distinct()
         {
             tokio::time::sleep(POLL_INTERVAL).await;
         }

@@ -15,7 +15,7 @@ pub(crate) struct Report {
     posted: u64,
     /// The number of requests with a successful response, including repeats.
     pub(crate) accepted: u64,
-    /// The number of different events among them.
+    /// The number of distinct events among them.
     pub(crate) events: u64,
     pub(crate) decided: u64,
     per_second: u64,
@@ -35,7 +35,7 @@ impl Report {
             seconds: took.as_secs(),
             posted: load.posted(),
             accepted: load.accepted(),
-            events: load.different(),
+            events: load.distinct(),
             decided,
             per_second: load.accepted() * 1000 / milliseconds,
             quantities: gauges.into_iter().map(|gauge| gauge.result()).collect(),
@@ -68,7 +68,7 @@ impl fmt::Display for Report {
         let Self { seconds, posted, accepted, events, decided, per_second, .. } = self;
         writeln!(
             f,
-            "\n{seconds} s: {posted} posted, {accepted} accepted ({per_second}/s), {events} different events"
+            "\n{seconds} s: {posted} posted, {accepted} accepted ({per_second}/s), {events} distinct events"
         )?;
         write!(f, "{decided} decided")
     }

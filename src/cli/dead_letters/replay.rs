@@ -121,7 +121,7 @@ fn confirm(args: &Replay, id: i64, report: &Report, context: &AppContext) -> Res
     let failing = report.predicted.get(FAILED).copied().unwrap_or_default();
     let letters = report.letters - if args.skip_failing { failing } else { 0 };
     let config = &context.config;
-    let target = (config.database.url.shown_as_url(), config.queue.url.shown_as_url());
+    let target = (config.database.url.redacted_url(), config.queue.url.redacted_url());
     let warning = if !args.skip_failing && failing * 100 > i64::from(args.stop_on_failure) * report.letters {
         format!(
             "{failing} of them would fail again, more than --stop-on-failure: --skip-failing leaves them out. "

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Code, Report, Role, urls};
 use crate::config::{Config, Topology};
 use crate::install::topology::{
-    BrokerReader, Comparison, FoundQueue, Management, ManagementError, QueueRole, ReadError, Written, compare,
+    BrokerReader, Comparison, FoundQueue, Management, ManagementError, PublishProbe, QueueRole, ReadError,
+    compare,
 };
 use crate::queue::Queue;
 
@@ -14,7 +15,7 @@ use crate::queue::Queue;
 const OLDEST: (u32, u32) = (3, 10);
 /// The number of channels that are not used by pipelines.
 const OTHER_CHANNELS: u16 = 8;
-const NO_API: &str = "AMQP does not report it; set queue.management_url";
+const NO_MANAGEMENT: &str = "AMQP does not report it; set queue.management_url";
 
 /// Returns the codes that need the management API, besides alarms.
 fn codes_from_management() -> &'static [Code] {
@@ -31,10 +32,10 @@ pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
         None
     });
     if management.is_none() {
-        report.not_checked(codes_from_management(), NO_API);
-        report.not_checked(&[Code::BrokerAlarm], NO_API);
+        report.not_checked(codes_from_management(), NO_MANAGEMENT);
+        report.not_checked(&[Code::BrokerAlarm], NO_MANAGEMENT);
     }
-    let subject = config.queue.url.shown_as_url();
+    let subject = config.queue.url.redacted_url();
     report.checked(&[Code::BrokerUnreachable]);
     let reader = match BrokerReader::connect(&config.queue).await {
         Ok(reader) => reader,
@@ -42,7 +43,7 @@ pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
         Err(error) => return report.found(Code::BrokerRefused, subject, error.to_string()),
     };
     report.checked(&[Code::BrokerRefused]);
-    if let Err(error) = examine(&reader, management.as_ref(), config, role, report).await {
+    if let Err(error) = check_connected(&reader, management.as_ref(), config, role, report).await {
         report.found(Code::BrokerUnreachable, subject, error.to_string());
     }
     reader.close().await;
@@ -51,8 +52,8 @@ pub(super) async fn check(config: &Config, role: Role, report: &mut Report) {
 /// Checks the file of the embedded queue. A missing file is fine: the first publish creates it.
 async fn check_file(config: &Config, report: &mut Report) {
     report.checked(&[Code::QueueFileUnusable]);
-    let is_there = urls::file(config.queue.url.expose()).is_some_and(|path| path.exists());
-    if !is_there {
+    let exists = urls::file(config.queue.url.expose()).is_some_and(|path| path.exists());
+    if !exists {
         return;
     }
     let opened = async {
@@ -62,11 +63,11 @@ async fn check_file(config: &Config, report: &mut Report) {
         depth
     };
     if let Err(error) = opened.await {
-        report.found(Code::QueueFileUnusable, config.queue.url.shown_as_url(), error.to_string());
+        report.found(Code::QueueFileUnusable, config.queue.url.redacted_url(), error.to_string());
     }
 }
 
-async fn examine(
+async fn check_connected(
     reader: &BrokerReader,
     management: Option<&Management>,
     config: &Config,
@@ -79,7 +80,7 @@ async fn examine(
     report.findings.extend(found.findings.iter().cloned());
     check_queues(&found, config, report);
     if let Some(api) = management {
-        match &found.silent {
+        match &found.api_error {
             None => {
                 report.checked(codes_from_management());
                 check_alarms(api, report).await;
@@ -92,21 +93,21 @@ async fn examine(
         }
     }
     // This comes last, because a broker that accepts no messages no longer responds on this connection.
-    let mut lacking = Vec::new();
-    if reader.declares() && found.uncompared {
-        lacking.push("configure on its exchange and queues".to_owned());
+    let mut missing = Vec::new();
+    if reader.declares() && found.has_uncompared {
+        missing.push("configure on its exchange and queues".to_owned());
     }
     if role.has_worker() {
         for queue in found.queues.iter().filter(|queue| queue.role != QueueRole::Retry) {
-            if reader.may_not_read(&queue.name).await? {
-                lacking.push(format!("read on {}", queue.name));
+            if reader.is_read_denied(&queue.name).await? {
+                missing.push(format!("read on {}", queue.name));
             }
         }
     }
     report.not_checked.extend(found.not_checked);
-    check_writes(reader, config, role, &mut lacking, report).await?;
-    if !lacking.is_empty() {
-        let (user, what) = (format!("user {}", reader.user()), format!("it lacks {}", lacking.join("; ")));
+    check_writes(reader, config, role, &mut missing, report).await?;
+    if !missing.is_empty() {
+        let (user, what) = (format!("user {}", reader.user()), format!("it lacks {}", missing.join("; ")));
         report.found_with(Code::BrokerRightMissing, user, what, grant_command(reader, config, role));
     }
     report.checked(&[Code::BrokerRightMissing]);
@@ -119,9 +120,9 @@ async fn check_server(reader: &BrokerReader, config: &Config, report: &mut Repor
         Some(server) => {
             report.checked(&[Code::BrokerTooOld]);
             let name = format!("{} {}", server.product, server.version);
-            let is_old = server.numbers().is_some_and(|version| version < OLDEST);
+            let is_old = server.major_minor().is_some_and(|version| version < OLDEST);
             if server.product != "RabbitMQ" || is_old {
-                report.found(Code::BrokerTooOld, reader.place(), format!("it is {name}"));
+                report.found(Code::BrokerTooOld, reader.address(), format!("it is {name}"));
             }
             report.facts.push(name);
         }
@@ -131,7 +132,7 @@ async fn check_server(reader: &BrokerReader, config: &Config, report: &mut Repor
     // 0 means no limit.
     if (1..needed).contains(&max) {
         let what = format!("a connection may have {max} channels, but {needed} are needed");
-        report.found(Code::ChannelsFew, reader.place(), what);
+        report.found(Code::ChannelsFew, reader.address(), what);
     }
 }
 
@@ -231,27 +232,27 @@ async fn check_writes(
     reader: &BrokerReader,
     config: &Config,
     role: Role,
-    lacking: &mut Vec<String>,
+    missing: &mut Vec<String>,
     report: &mut Report,
 ) -> Result<(), ReadError> {
     let events = reader.settings.topology.exchange.as_str();
     let exchanges = [(events, events, role.has_edge()), ("", "amq.default", role.has_worker())];
     for (exchange, name, _) in exchanges.into_iter().filter(|(_, _, wanted)| *wanted) {
-        match reader.test_publish(exchange, config.edge.body_limit).await? {
-            Written::Allowed => {}
+        match reader.probe_publish(exchange, config.edge.body_limit).await? {
+            PublishProbe::Allowed => {}
             // This has already been reported.
-            Written::Missing => continue,
-            Written::Denied => lacking.push(format!("write on {name}")),
-            Written::TooLarge(said) => {
+            PublishProbe::Missing => continue,
+            PublishProbe::Denied => missing.push(format!("write on {name}")),
+            PublishProbe::TooLarge(text) => {
                 let subject = format!("edge.body_limit = {} bytes", config.edge.body_limit);
-                report.found(Code::MessageSizeSmall, subject, said);
+                report.found(Code::MessageSizeSmall, subject, text);
             }
-            Written::Blocked => {
+            PublishProbe::Blocked => {
                 let what = "it accepts no messages (connection.blocked)";
-                report.found(Code::BrokerBlocked, reader.place(), what);
+                report.found(Code::BrokerBlocked, reader.address(), what);
                 return Ok(());
             }
-            Written::Silent => {
+            PublishProbe::NoAnswer => {
                 let why = "the broker did not answer a publish within queue.connect_timeout";
                 report.not_checked(&[Code::BrokerBlocked, Code::MessageSizeSmall], why);
                 return Ok(());
@@ -262,7 +263,7 @@ async fn check_writes(
     Ok(())
 }
 
-/// Returns the command that grants what the role needs.
+/// Returns the command that grants the permissions that the role needs.
 fn grant_command(reader: &BrokerReader, config: &Config, role: Role) -> String {
     let prefix = config.queue.prefix.replace('.', "\\.");
     let (all, none) = (format!("^{prefix}\\."), "^$".to_owned());

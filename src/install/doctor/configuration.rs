@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::urls::{host, is_here, parameter};
+use super::urls::{host, is_local, parameter};
 use super::{Code, Report, Role};
 use crate::config::{Config, Effective, Overwrite};
 
 /// RabbitMQ's default consumer timeout.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-const SHORTEST_SECRET: usize = 16;
-const FEW_DELIVERIES: u32 = 10;
+const MIN_SECRET_LENGTH: usize = 16;
+const MIN_DELIVERY_LIMIT: u32 = 10;
 /// The confidence of a match by name alone.
 const NAME_CONFIDENCE: u8 = 75;
 /// The number of connections that are not used by pipelines: one for the recorder, one for housekeeping.
@@ -32,23 +32,23 @@ fn check_servers(config: &Config, report: &mut Report) {
     for (key, url) in [("queue.url", &queue.url), ("queue.management_url", &queue.management_url)] {
         let url = url.expose();
         let (scheme, _) = url.split_once("://").unwrap_or_default();
-        let is_open = ["amqp", "http"].contains(&scheme) && !is_here(host(url));
+        let is_unencrypted = ["amqp", "http"].contains(&scheme) && !is_local(host(url));
         let what = format!("{scheme}:// to {} is not encrypted", host(url));
-        report.check(is_open, Code::BrokerUnencrypted, key, what);
+        report.check(is_unencrypted, Code::BrokerUnencrypted, key, what);
     }
     let url = queue.url.expose();
     let user = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(user, _)| user);
     // Without a user in the URL, the user is guest too.
-    let is_guest = matches!(user, None | Some("guest" | "guest:guest")) && !is_here(host(url));
+    let is_guest = matches!(user, None | Some("guest" | "guest:guest")) && !is_local(host(url));
     report.check(is_guest, Code::BrokerGuest, "queue.url", format!("the user at {} is guest", host(url)));
 
     let url = database.url.expose();
     let is_server = !url.starts_with("sqlite");
     let mode = if url.starts_with("postgres") { "sslmode" } else { "ssl-mode" };
     let verifies = parameter(url, mode).is_some_and(|mode| mode.to_ascii_lowercase().starts_with("verify"));
-    let is_open = is_server && !verifies && !is_here(host(url));
+    let is_unverified = is_server && !verifies && !is_local(host(url));
     let what = format!("the certificate of the server {} is not verified ({mode})", host(url));
-    report.check(is_open, Code::DatabaseUnencrypted, "database.url", what);
+    report.check(is_unverified, Code::DatabaseUnencrypted, "database.url", what);
     let (pipelines, connections) = (config.worker.pipelines, database.max_connections);
     let needed = u32::from(pipelines) + OTHER_CONNECTIONS;
     let what = format!("it is {connections}, but worker.pipelines = {pipelines} needs {needed}");
@@ -78,10 +78,10 @@ fn check_addresses(config: &Config, role: Role, report: &mut Report) {
 /// the same address or at all addresses.
 fn collide(one: &str, other: &str) -> bool {
     let (one, other) = (one.rsplit_once(':'), other.rsplit_once(':'));
-    let is_any = |place: &str| matches!(place, "0.0.0.0" | "[::]");
+    let is_any = |host: &str| matches!(host, "0.0.0.0" | "[::]");
     match (one, other) {
-        (Some((place, port)), Some((other, same))) => {
-            port == same && (place == other || is_any(place) || is_any(other))
+        (Some((host, port)), Some((other_host, other_port))) => {
+            port == other_port && (host == other_host || is_any(host) || is_any(other_host))
         }
         _ => false,
     }
@@ -89,8 +89,8 @@ fn collide(one: &str, other: &str) -> bool {
 
 fn check_edge(config: &Config, report: &mut Report) {
     let edge = &config.edge;
-    let (place, _) = edge.listen.rsplit_once(':').unwrap_or((&edge.listen, ""));
-    let is_open = edge.allow_unsigned && !is_here(place.trim_matches(['[', ']']));
+    let (host, _) = edge.listen.rsplit_once(':').unwrap_or((&edge.listen, ""));
+    let is_open = edge.allow_unsigned && !is_local(host.trim_matches(['[', ']']));
     let what = format!("it is on, and edge.listen is {}: anybody can post events there", edge.listen);
     report.check(is_open, Code::EdgeUnsigned, "edge.allow_unsigned", what);
     let secrets =
@@ -99,8 +99,8 @@ fn check_edge(config: &Config, report: &mut Report) {
     let refuses_all = !has_any && edge.tokens_file.as_os_str().is_empty() && !edge.allow_unsigned;
     report.check(refuses_all, Code::EdgeRefusesAll, "edge", "no secret, key or token is configured");
     for (key, secrets) in secrets {
-        let weak = secrets.iter().filter(|secret| secret.expose().len() < SHORTEST_SECRET).count();
-        let what = format!("{weak} of {} are shorter than {SHORTEST_SECRET} characters", secrets.len());
+        let weak = secrets.iter().filter(|secret| secret.expose().len() < MIN_SECRET_LENGTH).count();
+        let what = format!("{weak} of {} are shorter than {MIN_SECRET_LENGTH} characters", secrets.len());
         report.check(weak > 0, Code::SecretWeak, key, what);
     }
     report.check(edge.spool.as_os_str().is_empty(), Code::SpoolOff, "edge.spool", "it is empty");
@@ -108,30 +108,31 @@ fn check_edge(config: &Config, report: &mut Report) {
 
 fn check_worker(config: &Config, report: &mut Report) {
     let (worker, queue) = (&config.worker, &config.queue);
-    let (is_low, what) = (queue.delivery_limit < FEW_DELIVERIES, format!("it is {}", queue.delivery_limit));
+    let (is_low, what) =
+        (queue.delivery_limit < MIN_DELIVERY_LIMIT, format!("it is {}", queue.delivery_limit));
     report.check(is_low, Code::DeliveryLimitLow, "queue.delivery_limit", what);
     let what = format!("it is {} s", worker.hold.as_secs());
     report.check(worker.hold > CONSUMER_TIMEOUT / 2, Code::HoldTooLong, "worker.hold", what);
     let (timeout, longest) =
         (worker.shutdown_timeout, config.database.statement_timeout + queue.confirm_timeout);
-    let (is, may) = (timeout.as_secs(), longest.as_secs());
-    let what = format!("it is {is} s; a statement and a confirm may take {may} s");
+    let (is, needed) = (timeout.as_secs(), longest.as_secs());
+    let what = format!("it is {is} s; a statement and a confirm may take {needed} s");
     report.check(timeout < longest, Code::ShutdownTooShort, "worker.shutdown_timeout", what);
     let is_small = usize::from(queue.prefetch) < 2 * worker.batch_size;
     let what = format!("it is {}, but worker.batch_size is {}", queue.prefetch, worker.batch_size);
     report.check(is_small, Code::PrefetchTooSmall, "queue.prefetch", what);
-    let kept = config.retention.events;
+    let retention = config.retention.events;
     let in_transit = config.edge.spool_max_age + queue.retry_delays.iter().sum::<Duration>();
-    let [is, may] = [kept, in_transit].map(|duration| duration.as_secs().div_ceil(3600));
-    let what = format!("it is {is} h, but an event may be in transit for {may} h");
-    report.check(kept < in_transit, Code::RetentionTooShort, "retention.events", what);
+    let [is, needed] = [retention, in_transit].map(|duration| duration.as_secs().div_ceil(3600));
+    let what = format!("it is {is} h, but an event may be in transit for {needed} h");
+    report.check(retention < in_transit, Code::RetentionTooShort, "retention.events", what);
     let is_always = config.appointments.overwrite == Overwrite::Always;
     report.check(is_always, Code::OverwriteAlways, "appointments.overwrite", "it is always");
-    let accepts = config.matching.auto_accept;
+    let threshold = config.matching.auto_accept;
     report.check(
-        accepts < NAME_CONFIDENCE,
+        threshold < NAME_CONFIDENCE,
         Code::ThresholdLow,
         "matching.auto_accept",
-        format!("it is {accepts}"),
+        format!("it is {threshold}"),
     );
 }

@@ -2,8 +2,8 @@
 
 use crate::config::{Config, Mode};
 use crate::install::inspection::{Inspection, inspect_at};
-use crate::install::privileges::missing_rights;
-use crate::install::server_checks::{clock, lacking_indexes, room};
+use crate::install::privileges::missing_privileges;
+use crate::install::server_checks::{check_capacity, check_clock, missing_indexes};
 use crate::store::{self, Database, GatewaySchema, StoreError};
 
 use super::{Area, Code, Level, Report};
@@ -34,36 +34,36 @@ async fn check_connected(
     let server = &found.server;
     report.facts.push(format!("{} {}, time zone {}", server.product, server.version, server.time_zone));
     check_setup(&found, report);
-    // Before the tables exist, the rights on them mean nothing.
+    // Privileges on tables that do not exist cannot be checked.
     if found.migration.examination.pending.is_empty() {
-        let lacking = database.with_deadline(missing_rights(database, config.worker.mode)).await?;
+        let missing = database.with_deadline(missing_privileges(database, config.worker.mode)).await?;
         report.checked(&[Code::RightsMissing]);
-        if !lacking.is_empty() {
+        if !missing.is_empty() {
             let user = format!("user {}", found.server.user.as_deref().unwrap_or_default());
-            let what = format!("it lacks {}", lacking.join("; "));
+            let what = format!("it lacks {}", missing.join("; "));
             let role = if config.worker.mode == Mode::Observe { "observe" } else { "run" };
             let remedy = format!(
-                "let an administrator run what hostmatch gateway grants --role {role} --user … prints"
+                "let an administrator run the statements that hostmatch gateway grants --role {role} --user … prints"
             );
             report.found_with(Code::RightsMissing, user, what, remedy);
         }
     }
-    report.findings.extend(database.with_deadline(lacking_indexes(database)).await?);
+    report.findings.extend(database.with_deadline(missing_indexes(database)).await?);
     report.checked(&[Code::IndexMissing]);
-    report.findings.extend(database.with_deadline(clock(database)).await?);
+    report.findings.extend(database.with_deadline(check_clock(database)).await?);
     report.checked(&[Code::ClockSkew]);
     let connections = i64::from(config.database.max_connections);
-    report.findings.extend(database.with_deadline(room(database, connections)).await?);
+    report.findings.extend(database.with_deadline(check_capacity(database, connections)).await?);
     report.checked(Code::ConnectionsScarce.to(Code::StatementsScarce));
     Ok(())
 }
 
 fn report_unreachable(config: &Config, error: &StoreError, report: &mut Report) {
-    report.found(Code::DatabaseUnreachable, config.database.url.shown_as_url(), error.to_string());
+    report.found(Code::DatabaseUnreachable, config.database.url.redacted_url(), error.to_string());
 }
 
-/// Reports the findings of `hostmatch gateway inspect` that hinder a worker. Only that command itself reports
-/// on the gateway's rows.
+/// Reports the findings of `hostmatch gateway inspect` that hinder a worker, but not those about the gateway's
+/// rows.
 fn check_setup(found: &Inspection, report: &mut Report) {
     let subject = &found.server.database;
     report.findings.extend(found.findings.iter().filter(|one| one.area == Area::Database).cloned());
@@ -99,7 +99,7 @@ async fn probe(config: &Config, report: &mut Report) {
             }
             _ => "fix what the server reports; hostmatch gateway inspect shows more",
         };
-        let subject = config.database.url.shown_as_url();
+        let subject = config.database.url.redacted_url();
         report.found_with(Code::DatabaseProbeFailed, subject, error.to_string(), remedy);
     }
 }

@@ -14,31 +14,31 @@ use crate::http::tokens::read_line;
 const READABLE_BY_OTHERS: u32 = 0o004;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 /// A disk with less free space than this counts as full.
-const FULL: u64 = 64 << 20;
-/// A disk needs one in this many of its bytes free, but never more than [`ENOUGH_FREE`].
-const ONE_FREE_IN: u64 = 20;
+const FULL_BELOW: u64 = 64 << 20;
+/// A disk needs its size divided by this in free space, but never more than [`ENOUGH_FREE`].
+const MIN_FREE_DIVISOR: u64 = 20;
 const ENOUGH_FREE: u64 = 1 << 30;
 
 pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
     report.checked(Code::SecretReadable.to(Code::DiskNearlyFull));
     let config = &effective.config;
-    for (key, path, is_secret) in read_files(effective) {
+    for (key, path, is_secret) in files_to_read(effective) {
         check_modes(&key, &path, is_secret, report);
     }
     if role.has_edge() {
         check_tokens(config, report);
     }
-    for (key, path, wants) in written_files(config, role) {
+    for (key, path, max_size) in files_to_write(config, role) {
         check_folder(key, &path, report);
-        check_disk(key, &path, wants, report);
+        check_disk(key, &path, max_size, report);
     }
 }
 
 /// Returns the files that are read: the key, the path, and whether the file contains secrets.
-fn read_files(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
+fn files_to_read(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
     let config = &effective.config;
     let mut files = Vec::new();
-    for one in effective.shown().unwrap_or_default() {
+    for one in effective.redacted().unwrap_or_default() {
         if let Some(path) = one.value.as_str().filter(|path| !path.is_empty() && one.key.ends_with("_file")) {
             // The token file contains only hashes.
             let is_secret = one.key != "edge.tokens_file";
@@ -47,15 +47,16 @@ fn read_files(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
     }
     if let Some(path) = &effective.file {
         let origin = format!("file {}", path.display());
-        let from_it = |key: &str| effective.origins.iter().any(|(of, from)| of == key && *from == origin);
+        let is_from_file =
+            |key: &str| effective.origins.iter().any(|(of, from)| of == key && *from == origin);
         let urls = [
             ("database.url", &config.database.url),
             ("queue.url", &config.queue.url),
             ("queue.management_url", &config.queue.management_url),
         ];
         let lists = ["edge.calcom_secrets", "edge.retell_api_keys", "edge.gateway_secrets", "traces.headers"];
-        let is_secret = urls.iter().any(|(key, url)| from_it(key) && has_password(url.expose()))
-            || lists.iter().any(|key| from_it(key));
+        let is_secret = urls.iter().any(|(key, url)| is_from_file(key) && has_password(url.expose()))
+            || lists.iter().any(|key| is_from_file(key));
         files.push(("--config".to_owned(), path.clone(), is_secret));
     }
     files
@@ -103,17 +104,18 @@ fn check_tokens(config: &Config, report: &mut Report) {
 }
 
 /// Returns the files that are written: the key, the path, and the maximum size in bytes.
-fn written_files(config: &Config, role: Role) -> Vec<(&'static str, PathBuf, u64)> {
+fn files_to_write(config: &Config, role: Role) -> Vec<(&'static str, PathBuf, u64)> {
     let mut written = Vec::new();
-    let mut add = |key, path: Option<PathBuf>, wants| written.extend(path.map(|path| (key, path, wants)));
+    let mut add =
+        |key, path: Option<PathBuf>, max_size| written.extend(path.map(|path| (key, path, max_size)));
     if role.has_worker() {
         add("database.url", file(config.database.url.expose()), 0);
     }
     if config.queue.is_embedded() {
         add("queue.url", file(config.queue.url.expose()), 0);
     } else if role.has_edge() && !config.edge.spool.as_os_str().is_empty() {
-        let wants = u64::try_from(config.edge.spool_max_bytes).unwrap_or(u64::MAX);
-        add("edge.spool", Some(config.edge.spool.clone()), wants);
+        let max_size = u64::try_from(config.edge.spool_max_bytes).unwrap_or(u64::MAX);
+        add("edge.spool", Some(config.edge.spool.clone()), max_size);
     }
     written
 }
@@ -129,39 +131,42 @@ fn check_folder(key: &str, path: &Path, report: &mut Report) {
     let shown = folder.display();
     if !folder.is_dir() {
         let what = format!("there is no folder {shown}");
-        let remedy = format!("mkdir -p '{shown}', as the user that runs hostmatch; or point {key} elsewhere");
+        let remedy =
+            format!("mkdir -p '{shown}', as the user that runs hostmatch; or set {key} to another path");
         return report.found_with(Code::FolderUnwritable, subject, what, remedy);
     }
     // SQLite writes more files next to it.
-    let blocked = if access(&folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+    let problem = if access(&folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
         format!("this user cannot write to the folder {shown}")
     } else if path.exists() && access(path, Access::READ_OK | Access::WRITE_OK).is_err() {
         "this user cannot write to the file".to_owned()
     } else {
         return;
     };
-    let remedy = format!("give both to the user that runs hostmatch (chown); or point {key} elsewhere");
-    report.found_with(Code::FolderUnwritable, subject, blocked, remedy);
+    let remedy = format!(
+        "give the folder and the file to the user that runs hostmatch (chown); or set {key} to another path"
+    );
+    report.found_with(Code::FolderUnwritable, subject, problem, remedy);
 }
 
-fn check_disk(key: &str, path: &Path, wants: u64, report: &mut Report) {
+fn check_disk(key: &str, path: &Path, max_size: u64, report: &mut Report) {
     let Ok(disk) = statvfs(folder_of(path)) else { return };
-    let (free, all) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
+    let (free, total) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
     // The space that the file already uses does not have to be free.
-    let wants = wants.saturating_sub(path.metadata().map_or(0, |metadata| metadata.len()));
-    let Some((code, what)) = space_problem(free, all, wants) else { return };
+    let growth = max_size.saturating_sub(path.metadata().map_or(0, |metadata| metadata.len()));
+    let Some((code, what)) = space_problem(free, total, growth) else { return };
     report.found(code, format!("{} ({key})", path.display()), what);
 }
 
-fn space_problem(free: u64, all: u64, wants: u64) -> Option<(Code, String)> {
-    let [free_mib, all_mib, wants_mib] = [free, all, wants].map(|bytes| bytes >> 20);
-    if free < FULL {
+fn space_problem(free: u64, total: u64, growth: u64) -> Option<(Code, String)> {
+    let [free_mib, total_mib, growth_mib] = [free, total, growth].map(|bytes| bytes >> 20);
+    if free < FULL_BELOW {
         Some((Code::DiskFull, format!("{free_mib} MiB are free")))
-    } else if free < (all / ONE_FREE_IN).min(ENOUGH_FREE) {
-        Some((Code::DiskNearlyFull, format!("{free_mib} of {all_mib} MiB are free")))
+    } else if free < (total / MIN_FREE_DIVISOR).min(ENOUGH_FREE) {
+        Some((Code::DiskNearlyFull, format!("{free_mib} of {total_mib} MiB are free")))
     } else {
-        let what = format!("{free_mib} MiB are free, but it may grow by {wants_mib} MiB");
-        (free < wants).then_some((Code::DiskNearlyFull, what))
+        let what = format!("{free_mib} MiB are free, but it may grow by {growth_mib} MiB");
+        (free < growth).then_some((Code::DiskNearlyFull, what))
     }
 }
 
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn a_disk_is_judged_by_free_space_and_expected_growth() {
         let mib = 1 << 20;
-        let code = |free, all, wants| space_problem(free, all, wants).map(|(code, _)| code);
+        let code = |free, total, growth| space_problem(free, total, growth).map(|(code, _)| code);
         assert_eq!(code(63 * mib, 100 * mib, 0), Some(Code::DiskFull));
         assert_eq!(code(100 * mib, 3000 * mib, 0), Some(Code::DiskNearlyFull));
         assert_eq!(code(1000 * mib, 900_000 * mib, 0), Some(Code::DiskNearlyFull));

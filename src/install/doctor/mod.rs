@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::finding::Only;
+use super::finding::Requirement;
 use super::health::get_health;
 use crate::config::{ConfigError, Effective};
 
@@ -77,11 +77,11 @@ pub(crate) async fn examine(effective: &Effective, target: &Target) -> Report {
     for part in [of_database, of_broker, of_edge] {
         report.add(part);
     }
-    report.finish(&scope(config.queue.is_embedded(), target), &target.accepted)
+    report.finish(&applicable_codes(config.queue.is_embedded(), target), &target.accepted)
 }
 
 /// Returns the report for an invalid configuration.
-pub(crate) fn refused(error: &ConfigError) -> Report {
+pub(crate) fn report_invalid_configuration(error: &ConfigError) -> Report {
     let mut report = Report::default();
     for problem in &error.0 {
         let (subject, place) = match problem.key.as_str() {
@@ -95,7 +95,7 @@ pub(crate) fn refused(error: &ConfigError) -> Report {
 }
 
 /// Returns the codes that apply to this installation.
-fn scope(is_embedded: bool, target: &Target) -> BTreeSet<Code> {
+fn applicable_codes(is_embedded: bool, target: &Target) -> BTreeSet<Code> {
     let (edge, worker) = (target.role.has_edge(), target.role.has_worker());
     let applies = |code: &Code| {
         let in_area = match code.area() {
@@ -107,10 +107,10 @@ fn scope(is_embedded: bool, target: &Target) -> BTreeSet<Code> {
             Area::Gateway => false,
         };
         in_area
-            && code.only().iter().all(|only| match only {
-                Only::Edge => edge,
-                Only::Worker => worker,
-                Only::Rabbit => !is_embedded,
+            && code.requirements().iter().all(|requirement| match requirement {
+                Requirement::Edge => edge,
+                Requirement::Worker => worker,
+                Requirement::Rabbit => !is_embedded,
             })
     };
     Code::ALL.iter().copied().filter(applies).collect()
@@ -167,7 +167,7 @@ impl Report {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.findings.push(Finding::new(code, subject, what).remedy(remedy));
+        self.findings.push(Finding::new(code, subject, what).with_remedy(remedy));
     }
 
     /// Records that these codes were checked; codes without a finding have passed.
@@ -189,14 +189,14 @@ impl Report {
         self.checked.extend(other.checked);
     }
 
-    /// Assigns a result to every code in `scope`, and to no other, and separates the `accepted` findings.
-    pub(super) fn finish(mut self, scope: &BTreeSet<Code>, accepted: &[Code]) -> Self {
-        self.findings.retain(|finding| scope.contains(&finding.code));
+    /// Assigns a result to every code in `applicable`, and to no other, and separates the `accepted` findings.
+    pub(super) fn finish(mut self, applicable: &BTreeSet<Code>, accepted: &[Code]) -> Self {
+        self.findings.retain(|finding| applicable.contains(&finding.code));
         self.findings.sort_by_key(|finding| (finding.level, finding.code));
         let found: BTreeSet<Code> = self.findings.iter().map(|finding| finding.code).collect();
         self.not_checked.retain(|one| !found.contains(&one.code));
         let skipped: BTreeSet<Code> = self.not_checked.iter().map(|one| one.code).collect();
-        for code in scope.iter().filter(|code| !found.contains(code) && !skipped.contains(code)) {
+        for code in applicable.iter().filter(|code| !found.contains(code) && !skipped.contains(code)) {
             if self.checked.contains(code) {
                 self.passed.push(*code);
                 continue;
@@ -204,15 +204,15 @@ impl Report {
             let area = code.area();
             let concerns = |of: Area| of == area || (area == Area::Topology && of == Area::Broker);
             let first = self.findings.iter().find(|finding| concerns(finding.area));
-            let why = first.map_or("an earlier check did not get this far".to_owned(), |finding| {
+            let why = first.map_or("the checks ended before this one".to_owned(), |finding| {
                 format!("{} prevents it", finding.code.as_str())
             });
             self.not_checked.push(NotChecked { code: *code, what: String::new(), why });
         }
         self.not_checked.sort_by_key(|one| one.code);
         self.not_checked.dedup_by_key(|one| one.code);
-        let (accepted, left) = self.findings.into_iter().partition(|one| accepted.contains(&one.code));
-        Self { findings: left, accepted, ..self }
+        let (accepted, remaining) = self.findings.into_iter().partition(|one| accepted.contains(&one.code));
+        Self { findings: remaining, accepted, ..self }
     }
 
     pub(crate) fn count(&self, level: Level) -> usize {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 pub(super) fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     // A password may contain anything: the host follows the last @.
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-    let authority = place.split(['/', '?', '#']).next().unwrap_or_default();
+    let location = rest.rsplit_once('@').map_or(rest, |(_, location)| location);
+    let authority = location.split(['/', '?', '#']).next().unwrap_or_default();
     if let Some((host, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return host;
     }
@@ -15,17 +15,18 @@ pub(super) fn host(url: &str) -> &str {
 }
 
 /// Returns whether this host is the local machine.
-pub(super) fn is_here(host: &str) -> bool {
+pub(super) fn is_local(host: &str) -> bool {
     let address = host.parse::<std::net::IpAddr>();
     host.is_empty() || host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Returns a parameter of a URL; ignores case, hyphens and underscores in its name.
 pub(super) fn parameter(url: &str, name: &str) -> Option<String> {
-    let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
+    let normalised = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
     let (_, parameters) = url.split_once('?')?;
     let pairs = parameters.split('&').filter_map(|pair| pair.split_once('='));
-    let mut found = pairs.filter(|(key, _)| plain(key) == plain(name)).map(|(_, value)| value.to_owned());
+    let mut found =
+        pairs.filter(|(key, _)| normalised(key) == normalised(name)).map(|(_, value)| value.to_owned());
     found.next()
 }
 
@@ -47,7 +48,7 @@ pub(super) fn file(url: &str) -> Option<PathBuf> {
 pub(super) fn has_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     rest.rsplit_once('@')
-        .is_some_and(|(user, _)| user.split_once(':').is_some_and(|(_, word)| !word.is_empty()))
+        .is_some_and(|(user, _)| user.split_once(':').is_some_and(|(_, password)| !password.is_empty()))
 }
 
 #[cfg(test)]
@@ -65,8 +66,8 @@ mod tests {
         ] {
             assert_eq!(host(url), expected, "{url}");
         }
-        assert!(is_here("127.0.0.1") && is_here("::1") && is_here("localhost") && is_here(""));
-        assert!(!is_here("10.0.0.7") && !is_here("db.example"));
+        assert!(is_local("127.0.0.1") && is_local("::1") && is_local("localhost") && is_local(""));
+        assert!(!is_local("10.0.0.7") && !is_local("db.example"));
         assert_eq!(parameter("mysql://h/d?a=1&ssl_mode=VERIFY_CA", "ssl-mode").unwrap(), "VERIFY_CA");
         assert_eq!(file("sqlite://hostmatch.db?mode=rwc").unwrap(), PathBuf::from("hostmatch.db"));
         assert_eq!(file("sqlite:///var/lib/h.db").unwrap(), PathBuf::from("/var/lib/h.db"));

@@ -14,7 +14,7 @@ struct Question {
     name: String,
     needs: Vec<String>,
     #[serde(default)]
-    of_text: bool,
+    needs_text: bool,
     sql: String,
     meaning: String,
     remedy: Option<String>,
@@ -27,14 +27,14 @@ struct Questions {
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Count {
-    /// Its name, stable.
+    /// The name, by which scripts read the count.
     pub(crate) name: String,
     /// The number of rows; `None` if they could not be counted.
     pub(crate) count: Option<i64>,
     /// Why they could not be counted.
     pub(crate) not_counted: Option<&'static str>,
     pub(crate) meaning: String,
-    /// The consequence if there are any, and what to do; `None` if nothing has to be done.
+    /// The consequence if there are such rows, and what to do; `None` if nothing has to be done.
     pub(crate) remedy: Option<String>,
 }
 
@@ -80,15 +80,15 @@ fn questions(columns: &Columns) -> Result<Vec<Question>, StoreError> {
     // A case-insensitive collation would group values that hostmatch distinguishes.
     let (bytes, end) = by_engine(backend, [("CAST(", " AS BINARY)"), ("", ""), ("", "")]);
     let reference = "calcom_v2_booking_id";
-    let of_text = columns.get("appointments", reference).is_some_and(is_text);
-    let exact = if of_text { format!("{bytes}{reference}{end}") } else { reference.to_owned() };
+    let is_text_column = columns.get("appointments", reference).is_some_and(is_text);
+    let exact = if is_text_column { format!("{bytes}{reference}{end}") } else { reference.to_owned() };
     let number = [
         format!("{reference} REGEXP '^[0-9]+$'"),
         format!("{reference} ~ '^[0-9]+$'"),
         format!("{reference} <> '' AND {reference} NOT GLOB '*[^0-9]*'"),
     ];
-    let places = [
-        ("{active}", active(columns)),
+    let placeholders = [
+        ("{active}", active_staff_condition(columns)),
         ("{bytes}", bytes.to_owned()),
         ("{end}", end.to_owned()),
         ("{exact}", exact),
@@ -96,19 +96,19 @@ fn questions(columns: &Columns) -> Result<Vec<Question>, StoreError> {
     ];
     let all: Questions = Toml::from_str(include_str!("data.toml"))
         .map_err(|error| StoreError::Rejected(format!("data.toml: {error}")))?;
-    let here = all.question.into_iter().filter(|one| {
+    let applicable = all.question.into_iter().filter(|one| {
         let needed: Option<Vec<_>> = one.needs.iter().map(|needed| column(needed)).collect();
-        needed.is_some_and(|needed| !one.of_text || is_text(needed[0]))
+        needed.is_some_and(|needed| !one.needs_text || is_text(needed[0]))
     });
-    Ok(here.map(|one| Question { sql: fill_placeholders(one.sql, &places), ..one }).collect())
+    Ok(applicable.map(|one| Question { sql: fill_placeholders(one.sql, &placeholders), ..one }).collect())
 }
 
-fn fill_placeholders(sql: String, places: &[(&str, String)]) -> String {
-    places.iter().fold(sql, |sql, (place, text)| sql.replace(place, text))
+fn fill_placeholders(sql: String, placeholders: &[(&str, String)]) -> String {
+    placeholders.iter().fold(sql, |sql, (placeholder, text)| sql.replace(placeholder, text))
 }
 
 /// Returns the condition for active staff, to be appended to another condition.
-fn active(columns: &Columns) -> String {
+fn active_staff_condition(columns: &Columns) -> String {
     let mut condition = String::new();
     if let Some(flag) = ["is_active", "active"].into_iter().find(|flag| columns.has("staff", flag)) {
         let is_boolean = columns.get("staff", flag).is_some_and(|flag| flag.data_type == "bool");

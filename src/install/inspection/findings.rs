@@ -1,4 +1,4 @@
-//! Turns facts about the gateway's database into findings: what a person has to fix or to know.
+//! Turns facts about the gateway's database into findings: what an operator must fix or know.
 
 use migration::MigrateError;
 use migration::gateway::{Column, Columns};
@@ -80,7 +80,7 @@ pub(super) fn derive_findings(found: &Inspection, basis: &Basis) -> Vec<Finding>
     builder.findings
 }
 
-const DRIFT_REMEDY: &str = "may this user see it? MariaDB and MySQL hide a table on which nothing is \
+const DRIFT_REMEDY: &str = "can this user see it? MariaDB and MySQL hide a table on which nothing is \
                        granted; hostmatch gateway grants prints the grants. Only if an administrator does \
                        not see it either: restore it from a backup; or, to create it again, empty, drop what \
                        is left of it, delete the row from hostmatch_migrations, and run hostmatch migrate up";
@@ -111,7 +111,7 @@ impl FindingsBuilder<'_> {
             self.add(Code::DatabaseTooOld, why);
         }
         if let Some(why) = &server.read_only {
-            let remedy = "point database.url to the primary; for an inspection this server will do";
+            let remedy = "point database.url to the primary; for an inspection this server is sufficient";
             self.add_with(Code::DatabaseReadOnly, format!("the server accepts no writes: {why}"), remedy);
         }
     }
@@ -146,13 +146,13 @@ impl FindingsBuilder<'_> {
     fn check_collations(&mut self, columns: &Columns) {
         let Some(key) = columns.get("staff", "id") else { return };
         let tables = ["appointments", names::MAPPINGS, names::AUDITS, names::ASSIGNMENTS];
-        let with_ours = self.found.migration.examination.adoptions.is_empty();
+        let includes_ours = self.found.migration.examination.adoptions.is_empty();
         let shape = |column: &Column| (column.collation.clone(), column.key_kind(columns.backend()));
         let shown = |column: &Column| {
             let collation = column.collation.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
             format!("{}{collation}", column.full_type)
         };
-        for table in &tables[..if with_ours { 4 } else { 1 }] {
+        for table in &tables[..if includes_ours { 4 } else { 1 }] {
             let column = columns.get(table, "staff_id").filter(|column| shape(column) != shape(key));
             if let Some(column) = column {
                 let what = format!(
@@ -175,7 +175,7 @@ impl FindingsBuilder<'_> {
         match &self.basis.unexamined {
             Some(why @ MigrateError::Newer { .. }) => _ = self.add(Code::MigrationsNewer, why.to_string()),
             Some(why) => {
-                let remedy = "see docs/moving-in.md, and print the grants again once it is migrated";
+                let remedy = "see docs/moving-in.md, and print the grants again after the migration";
                 self.add_with(Code::MigrationsBlocked, why.to_string(), remedy);
             }
             None => {}
@@ -228,7 +228,7 @@ impl FindingsBuilder<'_> {
             let finding = self.add(Code::Trigger, what);
             if trigger.rights == "writer" {
                 finding.remedy = format!(
-                    "it runs with the rights of hostmatch's user: make its function SECURITY DEFINER, or grant that \
+                    "it runs with the privileges of hostmatch's user: make its function SECURITY DEFINER, or grant that \
                      user what it needs; {}",
                     finding.remedy
                 );

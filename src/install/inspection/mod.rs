@@ -1,5 +1,5 @@
 //! Inspects the gateway's database before hostmatch is installed. The inspection changes nothing, works on
-//! any state of the database, and needs only the right to read.
+//! any state of the database, and needs only read privileges.
 //!
 //! It first gathers facts (`server`, `tables`, `uses`, `data`), and then derives the findings (`findings`).
 //! It reports only the number of the gateway's rows, never a row.
@@ -29,7 +29,7 @@ pub(crate) use uses::{Missing, Uses};
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Inspection {
     pub(crate) verdict: Verdict,
-    /// The findings: what a person has to fix or to know, each with a remedy.
+    /// The findings: what an operator must fix or know, each with a remedy.
     #[serde(serialize_with = "findings::serialize")]
     pub(crate) findings: Vec<Finding>,
     pub(crate) server: Server,
@@ -49,7 +49,7 @@ pub(crate) struct Inspection {
 pub(crate) struct Migration {
     #[serde(flatten)]
     pub(crate) examination: Examination,
-    /// The rights that the connected user lacks to run the statements.
+    /// The privileges that the connected user lacks to run the statements.
     pub(crate) rights_missing: Vec<String>,
 }
 
@@ -89,8 +89,8 @@ pub(super) async fn inspect_at(
         Err(other) => return Err(other),
     };
     let data = if counts { data::inspect(database, &columns).await? } else { Vec::new() };
-    let (drift, unknown) = unless_refused(migration::drift(connection).await)?;
-    let (examination, refusal) = unless_refused(migration::examine(connection).await)?;
+    let (drift, unknown) = separate_refusal(migration::drift(connection).await)?;
+    let (examination, refusal) = separate_refusal(migration::examine(connection).await)?;
     let mut examination = examination.unwrap_or_default();
     // If nothing is pending, no statement runs, not even for the bookkeeping.
     if examination.pending.is_empty() && examination.adoptions.is_empty() {
@@ -115,12 +115,12 @@ pub(super) async fn inspect_at(
     Ok(inspection)
 }
 
-/// Separates a refusal by the migrations from a result; a database error stays an error.
-fn unless_refused<T>(
-    asked: Result<T, MigrateError>,
+/// Separates a result from a refusal by the migrations; a database error stays an error.
+fn separate_refusal<T>(
+    result: Result<T, MigrateError>,
 ) -> Result<(Option<T>, Option<MigrateError>), StoreError> {
-    match asked {
-        Ok(result) => Ok((Some(result), None)),
+    match result {
+        Ok(value) => Ok((Some(value), None)),
         Err(MigrateError::Database { source, .. }) => Err(source.into()),
         // The gateway's tables have findings of their own.
         Err(MigrateError::Gateway(_)) => Ok((None, None)),

@@ -58,13 +58,13 @@ pub(super) async fn inspect(database: &Database, config: &GatewayConfig) -> Resu
     };
     let mut server = Server::from_query_result(&row, "")?;
     if database.backend() == DbBackend::MySql {
-        // Two names for one variable: each server knows one of them, newer servers know both.
+        // The variable has two names: each server knows one of them, newer servers know both.
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')";
         server.isolation =
             query_all(database, sql).await?.first().map(|row| row.try_get_by_index(1)).transpose()?;
     }
     server.strict = server.sql_mode.as_ref().map(|mode| mode.contains("STRICT_"));
-    server.utc_offset = server.seconds.map(|seconds| offset(seconds.0));
+    server.utc_offset = server.seconds.map(|seconds| format_offset(seconds.0));
     server.gateway_timezone.clone_from(&config.timezone);
     if database.backend() != DbBackend::Sqlite {
         server.read_only = migration::read_only(database.connection()).await?;
@@ -94,7 +94,7 @@ const SQLITE: &str = "SELECT 'SQLite' AS product, sqlite_version() AS version, \
      NULL AS sql_mode, NULL AS isolation, 'UTC' AS zone, 0 AS seconds";
 
 /// Formats seconds east of UTC as `+02:00`.
-fn offset(seconds: i64) -> String {
+fn format_offset(seconds: i64) -> String {
     let sign = if seconds < 0 { '-' } else { '+' };
     // A second may have passed between the two reads of the clock.
     let minutes = (seconds.abs() + 30) / 60;

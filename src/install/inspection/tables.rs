@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::data::{Counted, count};
 use super::query_all;
-use crate::install::KNOWN;
+use crate::install::GATEWAY_COLUMNS;
 use crate::store::{Database, DbId, StoreError};
 
 /// Rows are counted up to this number; beyond it, the engine's estimate is used.
@@ -64,7 +64,7 @@ pub(crate) struct Trigger {
     /// `INSERT`, `UPDATE`, `DELETE`, or several of these.
     pub(crate) event: String,
     pub(crate) timing: String,
-    /// The user with whose rights it runs: `definer`, or `writer`, the user that writes to the table.
+    /// The user with whose privileges it runs: `definer`, or `writer`, the user that writes to the table.
     pub(crate) rights: String,
 }
 
@@ -90,24 +90,25 @@ pub(super) async fn inspect(database: &Database, columns: &Columns) -> Result<Ve
         let mut table = Table::from_query_result(&row, "")?;
         let name = &table.name;
         table.of = if TABLES.contains(&name.as_str()) { "hostmatch" } else { "gateway" };
-        table.rows = rows_of(database, name, table.estimate).await?;
+        table.rows = count_rows(database, name, table.estimate).await?;
         if database.backend() == DbBackend::MySql {
             table.keys = Some(indexes.get(name).copied().unwrap_or(0));
             table.key_limit = Some(MYSQL_MAX_KEYS);
         }
-        table.columns = columns.in_table(name).filter_map(facts).collect();
+        table.columns = columns.in_table(name).filter_map(column_facts).collect();
         // MySQL shows triggers only to users who may change them.
         let sees_triggers = granted.as_ref().is_none_or(|granted| granted.any(&["TRIGGER"], name));
-        let here = triggers.extract_if(.., |trigger| trigger.table == *name).collect();
-        table.triggers = sees_triggers.then_some(here);
+        let own_triggers = triggers.extract_if(.., |trigger| trigger.table == *name).collect();
+        table.triggers = sees_triggers.then_some(own_triggers);
         tables.push(table);
     }
     tables.sort_by_key(|table| GATEWAY_TABLES.iter().chain(&TABLES).position(|name| *name == table.name));
     Ok(tables)
 }
 
-fn facts(column: &Column) -> Option<ColumnFacts> {
-    let mut known = KNOWN.iter().filter(|(table, name, ..)| *table == column.table && *name == column.name);
+fn column_facts(column: &Column) -> Option<ColumnFacts> {
+    let mut known =
+        GATEWAY_COLUMNS.iter().filter(|(table, name, ..)| *table == column.table && *name == column.name);
     let used_for = known.next().map(|known| known.2).filter(|used_for| !used_for.is_empty());
     if used_for.is_none() && !TABLES.contains(&column.table.as_str()) {
         return None;
@@ -116,7 +117,7 @@ fn facts(column: &Column) -> Option<ColumnFacts> {
 }
 
 /// Returns the number of rows. The table's name comes from our own list, so it needs no quoting.
-async fn rows_of(database: &Database, table: &str, estimate: i64) -> Result<Option<Rows>, StoreError> {
+async fn count_rows(database: &Database, table: &str, estimate: i64) -> Result<Option<Rows>, StoreError> {
     let limit = MAX_COUNTED + 1;
     let sql = format!("SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM {table} LIMIT {limit}) AS counted");
     Ok(match count(database, &sql).await? {

@@ -114,18 +114,18 @@ const OPTIONAL: [(&str, &str, &str); 7] = [
     ("staff", "email", "hosts cannot be matched by e-mail, only by name, which gives only suggestions"),
     ("staff", "is_active", WITHOUT_IS_ACTIVE),
     ("staff", "deleted_at", "deleted staff cannot be distinguished from others, if the gateway keeps them"),
-    ("appointments", "calcom_v2_booking_uid", "bookings are searched for only in the other columns"),
-    ("appointments", "calcom_booking_id", "bookings are searched for only in the other columns"),
-    ("appointments", "updated_at", "no time of change is written when staff_id changes"),
-    ("users", "id", "the author of a change to a mapping is stored as a number, without a reference"),
+    ("appointments", "calcom_v2_booking_uid", "bookings are looked up only in the other columns"),
+    ("appointments", "calcom_booking_id", "bookings are looked up only in the other columns"),
+    ("appointments", "updated_at", "the time of a change of staff_id is not written"),
+    ("users", "id", "the author of a change to a mapping is stored as an id, without a foreign key"),
 ];
 
 const WITHOUT_IS_ACTIVE: &str =
     "staff.active is used instead; without both columns, all staff who are not deleted count as active";
 
 pub(super) fn missing_columns(columns: &Columns) -> Vec<Missing> {
-    let of = |what| Missing { what, required: true, loss: "nothing can be decided" };
-    let mut missing: Vec<Missing> = columns.problems().into_iter().map(of).collect();
+    let required = |what| Missing { what, required: true, loss: "nothing can be decided" };
+    let mut missing: Vec<Missing> = columns.problems().into_iter().map(required).collect();
     for (table, column, loss) in OPTIONAL {
         if !columns.has(table, column) && (columns.has_table(table) || table == "users") {
             missing.push(Missing { what: format!("{table}.{column}"), required: false, loss });

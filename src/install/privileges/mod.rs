@@ -1,6 +1,6 @@
 //! Creates the statements that grant the least privileges for running, migrating and inspecting, and finds
-//! the rights that the connected user lacks. `tests/it/install/privileges/mod.rs` runs the program with
-//! exactly these rights, and revokes each of them in turn.
+//! the privileges that the connected user lacks. `tests/it/install/privileges/mod.rs` runs the program with
+//! exactly these privileges, and revokes each of them in turn.
 
 mod statements;
 
@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use serde::Serialize;
 
 use self::statements::Statements;
-use super::{KNOWN, query_all, query_first};
+use super::{GATEWAY_COLUMNS, query_all, query_first};
 use crate::config::{DatabaseConfig, Mode};
 use crate::store::{Database, StoreError};
 
@@ -28,14 +28,14 @@ pub(crate) enum Role {
     Migrate,
     /// `hostmatch serve` and the commands that read the database.
     Run,
-    /// Like `Run`, but with `worker.mode = "observe"`, and without the commands with which people decide.
+    /// Like `Run`, but with `worker.mode = "observe"`, and without the commands by which operators decide.
     Observe,
 }
 
-/// The account whose rights are requested.
+/// The account for which GRANT statements are requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// The user that gets the rights; `None` means `hostmatch`, `hostmatch_migrate`, …
+    /// The user that gets the privileges; `None` means `hostmatch`, `hostmatch_migrate`, …
     pub(crate) user: Option<String>,
     /// MySQL: the host from which it connects; `%` means any.
     pub(crate) host: String,
@@ -53,7 +53,7 @@ pub(crate) struct Grants {
 }
 
 /// A privilege on these columns of a table; no columns means the whole table.
-type Right = (&'static str, Vec<&'static str>);
+type Privilege = (&'static str, Vec<&'static str>);
 
 struct DatabaseFacts {
     backend: DbBackend,
@@ -75,17 +75,17 @@ pub(crate) async fn grants(config: &DatabaseConfig, account: &Account) -> Result
     let database = Database::connect_read_only(config).await?;
     let facts = database.with_deadline(DatabaseFacts::read(&database)).await;
     database.close().await;
-    Ok(facts?.all(account))
+    Ok(facts?.all_grants(account))
 }
 
 /// Returns the statements for the gateway of [`migration::baseline()`], in a database of this name.
 pub(crate) fn grants_for(backend: DbBackend, database: &str, account: &Account) -> Vec<Grants> {
-    DatabaseFacts { database: database.to_owned(), ..DatabaseFacts::new(backend, None) }.all(account)
+    DatabaseFacts { database: database.to_owned(), ..DatabaseFacts::new(backend, None) }.all_grants(account)
 }
 
-/// Returns the rights that the connected user lacks for a worker in this mode, one line each. SQLite has no
-/// users.
-pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Vec<String>, StoreError> {
+/// Returns the privileges that the connected user lacks for a worker in this mode, one string each. SQLite has
+/// no users.
+pub(crate) async fn missing_privileges(database: &Database, mode: Mode) -> Result<Vec<String>, StoreError> {
     let connection = database.connection();
     let granted = match database.backend() {
         DbBackend::MySql => Some(Granted::read(connection).await?),
@@ -96,20 +96,20 @@ pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Ve
     let mut statements = Statements::new(&facts, String::new(), "");
     statements.add_run(mode == Mode::Observe);
     let mut missing = Vec::new();
-    for ((privilege, columns), table) in &statements.rights {
+    for ((privilege, columns), table) in &statements.privileges {
         // The empty name means the whole table.
         for column in if columns.is_empty() { &[""] } else { &columns[..] } {
-            let may = match &granted {
+            let is_granted = match &granted {
                 Some(granted) if column.is_empty() => granted.whole(privilege, table),
                 Some(granted) => granted.column(privilege, table, column),
                 None => {
                     let values = [table.as_str().into(), (*column).into(), (*privilege).into()];
-                    let query = Statement::from_sql_and_values(DbBackend::Postgres, HAS_RIGHT, values);
+                    let query = Statement::from_sql_and_values(DbBackend::Postgres, HAS_PRIVILEGE, values);
                     let row = connection.query_one_raw(query).await?;
                     row.map_or(Ok(true), |row| row.try_get_by_index::<bool>(0))?
                 }
             };
-            if !may {
+            if !is_granted {
                 let column = if column.is_empty() { String::new() } else { format!(" ({column})") };
                 missing.push(format!("{privilege}{column} on {table}"));
             }
@@ -118,8 +118,8 @@ pub(crate) async fn missing_rights(database: &Database, mode: Mode) -> Result<Ve
     Ok(missing)
 }
 
-/// Reads whether a right is granted; true for a missing table, which is reported as a missing migration.
-const HAS_RIGHT: &str = "SELECT COALESCE((SELECT has_schema_privilege(c.relnamespace, 'USAGE') AND \
+/// Reads whether a privilege is granted; true for a missing table, which is reported as a missing migration.
+const HAS_PRIVILEGE: &str = "SELECT COALESCE((SELECT has_schema_privilege(c.relnamespace, 'USAGE') AND \
      CASE WHEN $2 = '' THEN has_table_privilege(c.oid, $3) ELSE has_column_privilege(c.oid, a.attnum, $3) END \
      FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $2 AND NOT a.attisdropped \
      WHERE c.oid = to_regclass($1)), true) AS may";
@@ -128,7 +128,7 @@ impl Role {
     /// The roles of every installation, in the order in which they are needed.
     const USUAL: [Self; 3] = [Self::Inspect, Self::Migrate, Self::Run];
 
-    fn usual_user(self) -> &'static str {
+    fn default_user(self) -> &'static str {
         match self {
             Self::Inspect => "hostmatch_inspect",
             Self::Migrate => "hostmatch_migrate",
@@ -147,7 +147,7 @@ impl DatabaseFacts {
     async fn read(database: &Database) -> Result<Self, StoreError> {
         let columns = Columns::read(database.connection()).await?;
         let mut facts = Self::new(database.backend(), Some(columns));
-        let here = match facts.backend {
+        let query = match facts.backend {
             DbBackend::MySql => format!(
                 "SELECT CAST(DATABASE() AS CHAR), NULL, NULL, EXISTS (SELECT 1 FROM information_schema.tables \
                  WHERE table_schema = DATABASE() AND table_name = '{JOURNAL}')"
@@ -159,7 +159,7 @@ impl DatabaseFacts {
             ),
             _ => return Ok(facts),
         };
-        if let Some(row) = query_first(database, here).await? {
+        if let Some(row) = query_first(database, query).await? {
             (facts.database, facts.schema) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
             (facts.owner, facts.has_journal) = (row.try_get_by_index(2)?, row.try_get_by_index(3)?);
         }
@@ -177,7 +177,7 @@ impl DatabaseFacts {
         Ok(facts)
     }
 
-    fn all(&self, account: &Account) -> Vec<Grants> {
+    fn all_grants(&self, account: &Account) -> Vec<Grants> {
         let roles = account.role.as_ref().map_or(&Role::USUAL[..], std::slice::from_ref);
         roles.iter().map(|role| self.grants(account, *role)).collect()
     }
@@ -192,7 +192,7 @@ impl DatabaseFacts {
             };
             return Grants { role, statements: Vec::new(), notes: vec![note] };
         }
-        let user = account.user.clone().unwrap_or_else(|| role.usual_user().to_owned());
+        let user = account.user.clone().unwrap_or_else(|| role.default_user().to_owned());
         let mut statements = Statements::new(self, user, &account.host);
         match role {
             Role::Inspect => statements.add_inspect(),
@@ -203,8 +203,8 @@ impl DatabaseFacts {
         let mut notes = statements.notes;
         if self.columns.is_none() {
             notes.push(
-                "for the tables that `hostmatch migrate baseline` creates; for your gateway's columns, point \
-                 database.url to it and leave out --for",
+                "these statements are for the tables that `hostmatch migrate baseline` creates; for your gateway's own \
+                 columns, set database.url to its database and omit --for",
             );
         }
         Grants { role, statements: statements.all, notes }
@@ -217,11 +217,11 @@ impl DatabaseFacts {
     /// Returns the existing columns of this table that a worker reads and, with `inspects`, those that an
     /// inspection reads.
     fn read_columns(&self, table: &str, inspects: bool) -> Vec<&'static str> {
-        let here = KNOWN.iter().filter_map(|(of, name, _, decides, in_baseline)| {
-            let is_there = self.columns.as_ref().map_or(*in_baseline, |columns| columns.has(table, name));
-            (*of == table && (*decides || inspects) && is_there).then_some(*name)
+        let existing = GATEWAY_COLUMNS.iter().filter_map(|(of, name, _, decides, in_baseline)| {
+            let exists = self.columns.as_ref().map_or(*in_baseline, |columns| columns.has(table, name));
+            (*of == table && (*decides || inspects) && exists).then_some(*name)
         });
-        here.collect()
+        existing.collect()
     }
 
     fn is_mysql(&self) -> bool {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::management::{Management, ManagementError};
-use super::reader::{BrokerReader, Existing, ReadError, Seen};
+use super::reader::{BrokerReader, Existing, Lookup, ReadError};
 use super::{EVERYTHING, QueueRole};
 use crate::install::finding::{Code, Finding, NotChecked};
 use crate::queue::topology::QueueSpec;
@@ -62,11 +62,11 @@ pub(crate) struct Comparison {
     /// The exchange that gets the messages that no queue accepts; `None` if they are returned to the
     /// publisher.
     pub(crate) alternate: Option<String>,
-    /// Whether an object exists that the broker did not compare with ours, because our user may not configure
-    /// it.
-    pub(crate) uncompared: bool,
-    /// Why the management API does not respond, if it was queried.
-    pub(crate) silent: Option<ManagementError>,
+    /// Whether the broker did not compare an existing object with the expected one, because our user may not
+    /// configure it.
+    pub(crate) has_uncompared: bool,
+    /// The first error of the management API, if it was queried.
+    pub(crate) api_error: Option<ManagementError>,
 }
 
 /// Compares the topology, using the management API if it is configured. Returns an error only if the broker
@@ -75,17 +75,17 @@ pub(crate) async fn compare(
     reader: &BrokerReader,
     management: Option<&Management>,
 ) -> Result<Comparison, ReadError> {
-    let mut comparing = Comparing { reader, management, found: Comparison::default() };
-    comparing.query_api(&["overview"]).await;
-    if comparing.found.silent.is_some() {
-        comparing.management = None;
+    let mut comparer = Comparer { reader, management, found: Comparison::default() };
+    comparer.query_api(&["overview"]).await;
+    if comparer.found.api_error.is_some() {
+        comparer.management = None;
     }
-    comparing.compare_exchange().await?;
+    comparer.compare_exchange().await?;
     for spec in &reader.settings.topology.queues {
-        comparing.compare_queue(spec).await?;
+        comparer.compare_queue(spec).await?;
     }
-    comparing.compare_binding().await;
-    Ok(comparing.found)
+    comparer.compare_binding().await;
+    Ok(comparer.found)
 }
 
 impl Comparison {
@@ -103,7 +103,7 @@ impl Object {
     }
 }
 
-struct Comparing<'a> {
+struct Comparer<'a> {
     reader: &'a BrokerReader,
     management: Option<&'a Management>,
     found: Comparison,
@@ -111,26 +111,26 @@ struct Comparing<'a> {
 
 const ALTERNATE: &str = "alternate-exchange";
 
-impl Comparing<'_> {
+impl Comparer<'_> {
     /// Returns the API's response; records its first error.
     async fn query_api(&mut self, path: &[&str]) -> Value {
         let Some(api) = self.management else { return Value::Null };
-        let response = api.get(path).await.map_err(|error| self.found.silent.get_or_insert(error));
+        let response = api.get(path).await.map_err(|error| self.found.api_error.get_or_insert(error));
         response.ok().flatten().unwrap_or_default()
     }
 
     async fn compare_exchange(&mut self) -> Result<(), ReadError> {
         let (name, vhost) = (&self.reader.settings.topology.exchange, self.reader.vhost());
         let object = Object::Exchange { name: name.clone() };
-        let seen = self.reader.exchange().await?;
+        let lookup = self.reader.exchange().await?;
         let info = self.query_api(&["exchanges", vhost, name]).await;
         let remedy = format!(
             "an exchange cannot be changed: stop the publishers, run rabbitmqadmin delete exchange \
              name={name}, then hostmatch topology apply. Or choose another queue.prefix"
         );
-        let Some(here) = self.existing(seen, &object, !info.is_null()) else { return Ok(()) };
+        let Some(existing) = self.existing_or_report(lookup, &object, !info.is_null()) else { return Ok(()) };
         if info.is_null() {
-            if let Some(said) = &here.differs {
+            if let Some(said) = &existing.differs {
                 self.report_difference(&object, parse_difference(said), &remedy);
             }
             return Ok(());
@@ -151,15 +151,15 @@ impl Comparing<'_> {
     async fn compare_queue(&mut self, spec: &QueueSpec) -> Result<(), ReadError> {
         let vhost = self.reader.vhost();
         let object = Object::Queue { name: spec.name.clone() };
-        let seen = self.reader.queue(spec).await?;
+        let lookup = self.reader.queue(spec).await?;
         let info = self.query_api(&["queues", vhost, &spec.name]).await;
-        let is_hidden = matches!(seen, Seen::Hidden);
-        if matches!(seen, Seen::Missing) {
-            self.existing(seen, &object, false);
+        let is_hidden = matches!(lookup, Lookup::Hidden);
+        if matches!(lookup, Lookup::Missing) {
+            self.existing_or_report(lookup, &object, false);
             return Ok(());
         }
-        let here = self.existing(seen, &object, !info.is_null()).unwrap_or_default();
-        let first = match here.messages {
+        let existing = self.existing_or_report(lookup, &object, !info.is_null()).unwrap_or_default();
+        let first_step = match existing.messages {
             0 => {
                 "stop publishers and workers; check that it is empty (rabbitmqctl list_queues name messages)"
                     .to_owned()
@@ -167,30 +167,30 @@ impl Comparing<'_> {
             n => format!("{n} messages are in it: stop the publishers, let workers finish, then stop them"),
         };
         let remedy = format!(
-            "a queue keeps the arguments with which it was created. {first}; then run rabbitmqctl \
+            "a queue keeps the arguments with which it was created. {first_step}; then run rabbitmqctl \
              delete_queue --vhost '{vhost}' '{}' and hostmatch topology apply. Or choose another queue.prefix",
             spec.name
         );
         let before = self.found.findings.len();
         if !info.is_null() {
-            self.compare_arguments(&object, spec, &info, &here, &remedy);
+            self.compare_arguments(&object, spec, &info, &existing, &remedy);
         }
-        if let Some(said) = here.differs.as_ref().filter(|_| self.found.findings.len() == before) {
+        if let Some(said) = existing.differs.as_ref().filter(|_| self.found.findings.len() == before) {
             self.report_difference(&object, parse_difference(said), &remedy);
         }
-        let counts = (!is_hidden).then_some((here.messages, here.consumers));
+        let counts = (!is_hidden).then_some((existing.messages, existing.consumers));
         self.found.queues.push(FoundQueue { name: spec.name.clone(), role: spec.role, counts, info });
         Ok(())
     }
 
     /// Compares a queue's arguments: ours must be present. Additional arguments are a difference, unless the
-    /// broker accepted our declaration as that of the same queue.
+    /// broker accepted our declaration of the queue as equal.
     fn compare_arguments(
         &mut self,
         object: &Object,
         spec: &QueueSpec,
         info: &Value,
-        here: &Existing,
+        existing: &Existing,
         remedy: &str,
     ) {
         let found = &info["arguments"];
@@ -203,7 +203,7 @@ impl Comparing<'_> {
             };
             self.compare_argument(object, name, wanted.clone(), found, &remedy);
         }
-        let is_same = here.compared && here.differs.is_none();
+        let is_same = existing.compared && existing.differs.is_none();
         let harmless =
             ["x-queue-leader-locator", "x-quorum-initial-group-size", "x-quorum-target-group-size"];
         for (name, found) in found.as_object().into_iter().flatten().filter(|_| !is_same) {
@@ -222,9 +222,9 @@ impl Comparing<'_> {
             return;
         }
         let path = ["bindings", self.reader.vhost(), "e", source, "q", destination];
-        let bindings = if self.found.silent.is_none() { self.query_api(&path).await } else { Value::Null };
-        if self.management.is_none() || self.found.silent.is_some() {
-            let why = match &self.found.silent {
+        let bindings = if self.found.api_error.is_none() { self.query_api(&path).await } else { Value::Null };
+        if self.management.is_none() || self.found.api_error.is_some() {
+            let why = match &self.found.api_error {
                 Some(error) => error.to_string(),
                 None => "AMQP does not report them; set queue.management_url".to_owned(),
             };
@@ -238,26 +238,27 @@ impl Comparing<'_> {
         }
     }
 
-    /// Returns the object that exists. Records why it is unknown, unless the API has reported it.
-    fn existing(&mut self, seen: Seen, object: &Object, reported: bool) -> Option<Existing> {
-        match seen {
-            Seen::Missing => {
+    /// Returns the object if it exists. Otherwise reports that it is missing or, unless the API has described it,
+    /// that it was not checked.
+    fn existing_or_report(&mut self, lookup: Lookup, object: &Object, is_in_api: bool) -> Option<Existing> {
+        match lookup {
+            Lookup::Missing => {
                 self.report_missing(object);
                 return None;
             }
-            Seen::Existing(here) => {
-                self.found.uncompared |= !here.compared;
-                return Some(here);
+            Lookup::Existing(existing) => {
+                self.found.has_uncompared |= !existing.compared;
+                return Some(existing);
             }
-            Seen::Hidden => self.found.uncompared = true,
+            Lookup::Hidden => self.found.has_uncompared = true,
         }
-        if reported {
+        if is_in_api {
             return Some(Existing::default());
         }
         let is_exchange = matches!(object, Object::Exchange { .. });
         let (code, kind) =
             if is_exchange { (Code::ExchangeMissing, "exchange") } else { (Code::QueueMissing, "queue") };
-        let why = "this user may not inspect it (from RabbitMQ 4.3 on that needs the right to configure); set \
+        let why = "this user may not inspect it (from RabbitMQ 4.3 on that needs the configure permission); set \
                    queue.management_url";
         let what = format!("the {kind} {}", object.name());
         self.found.not_checked.push(NotChecked { code, what, why: why.to_owned() });
@@ -265,7 +266,7 @@ impl Comparing<'_> {
     }
 
     fn report_missing(&mut self, object: &Object) {
-        let remedy = "hostmatch topology apply, as a user with the right to configure it";
+        let remedy = "hostmatch topology apply, as a user with the configure permission";
         self.report_difference(object, Change::Missing, remedy);
     }
 
@@ -305,7 +306,7 @@ impl Comparing<'_> {
             Change::Other { said } => said.clone(),
         };
         let difference = Some(Difference { object: object.clone(), change });
-        let finding = Finding::new(code, subject, what).remedy(remedy);
+        let finding = Finding::new(code, subject, what).with_remedy(remedy);
         self.found.findings.push(Finding { difference, ..finding });
     }
 }

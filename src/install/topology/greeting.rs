@@ -14,7 +14,7 @@ const HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
 /// The number of bytes for the type, channel and size of a frame.
 const FRAME_HEAD: usize = 7;
 /// A first frame larger than this is not AMQP.
-const LARGEST: usize = 64 << 10;
+const MAX_FRAME_SIZE: usize = 64 << 10;
 /// Class and method of connection.start, and the version of the protocol.
 const START: [u8; 6] = [0, 10, 0, 10, 0, 9];
 
@@ -28,14 +28,14 @@ pub(crate) struct Server {
 
 impl Server {
     /// Returns the major and minor version; `None` if they cannot be read.
-    pub(crate) fn numbers(&self) -> Option<(u32, u32)> {
+    pub(crate) fn major_minor(&self) -> Option<(u32, u32)> {
         let mut numbers = self.version.split('.').map(str::parse::<u32>);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 }
 
-/// Reads the broker's greeting; `None` if there is no response, or it is not understood. Waits on a blocking
-/// thread, for about `limit` at most.
+/// Reads the broker's greeting; `None` if there is no valid response. Waits on a blocking thread, for about
+/// `limit` at most.
 pub(super) async fn read_greeting(mut address: AMQPUri, limit: Duration) -> Option<Server> {
     address.query.connection_timeout = u64::try_from(limit.as_millis()).ok();
     tokio::task::spawn_blocking(move || greet(&address, limit)).await.ok()?
@@ -50,12 +50,12 @@ fn greet(address: &AMQPUri, limit: Duration) -> Option<Server> {
     let mut head = [0; FRAME_HEAD];
     stream.read_exact(&mut head).ok()?;
     let size = usize::try_from(u32::from_be_bytes([head[3], head[4], head[5], head[6]])).ok()?;
-    let mut body = vec![0; size.min(LARGEST)];
+    let mut body = vec![0; size.min(MAX_FRAME_SIZE)];
     stream.read_exact(&mut body).ok()?;
-    read(&body)
+    parse_start(&body)
 }
 
-fn read(body: &[u8]) -> Option<Server> {
+fn parse_start(body: &[u8]) -> Option<Server> {
     let (_, properties) = parse_field_table(body.strip_prefix(&START)?).ok()?;
     let text = |name: &str| match properties.inner().get(name) {
         Some(AMQPValue::LongString(text)) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_numbers() {
-        let of = |version: &str| Server { product: "RabbitMQ".into(), version: version.into() }.numbers();
+        let of = |version: &str| Server { product: "RabbitMQ".into(), version: version.into() }.major_minor();
         assert_eq!(of("3.10.8"), Some((3, 10)));
         assert_eq!(of("4.1.0-rc.1"), Some((4, 1)));
         assert_eq!(of("unknown"), None);
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn an_invalid_greeting_is_ignored() {
-        assert_eq!(read(b""), None);
-        assert_eq!(read(&[0, 10, 0, 10, 0, 9, 0, 0, 0, 9]), None);
+        assert_eq!(parse_start(b""), None);
+        assert_eq!(parse_start(&[0, 10, 0, 10, 0, 9, 0, 0, 0, 9]), None);
     }
 }

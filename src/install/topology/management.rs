@@ -9,14 +9,14 @@ use crate::http::client::Client;
 use crate::queue::QueueError;
 use crate::queue::amqp::Settings;
 
-/// Why something could not be read. The text contains no password.
+/// Why a request to the API failed. The text contains no password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ManagementError {
-    /// There is no response, or it is not understood.
+    /// There is no response, or none of RabbitMQ's.
     #[error("the management API does not answer as expected: {0}")]
-    Silent(String),
+    Unavailable(String),
     /// The user or the password is not accepted, or the user may not see this.
-    #[error("the management API does not let its user see {0}")]
+    #[error("the user of the management API may not see {0}")]
     Refused(&'static str),
 }
 
@@ -41,8 +41,8 @@ impl Management {
         self.0.base()
     }
 
-    /// Gets this path, such as `["queues", "/", "hostmatch.dead"]`; `None` if it does not exist. A user who
-    /// may see nothing else may still see the `overview`.
+    /// Gets this path, such as `["queues", "/", "hostmatch.dead"]`; `None` if it does not exist. Every user of
+    /// the API may see the `overview`.
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Option<Value>, ManagementError> {
         let what = match path.first() {
             Some(&"overview") => "anything",
@@ -60,15 +60,15 @@ impl Management {
         let path: String =
             path.iter().map(|part| format!("/{}", utf8_percent_encode(part, NON_ALPHANUMERIC))).collect();
         let response = self.0.get(&format!("/api{path}")).await;
-        let response = response.map_err(|error| ManagementError::Silent(error.to_string()))?;
+        let response = response.map_err(|error| ManagementError::Unavailable(error.to_string()))?;
         match response.status().as_u16() {
             // The text of the error may quote the response.
             200 => serde_json::from_slice(response.body())
                 .map(Some)
-                .map_err(|_| ManagementError::Silent(format!("{} is not RabbitMQ's", self.base()))),
+                .map_err(|_| ManagementError::Unavailable(format!("{} is not RabbitMQ's", self.base()))),
             404 => Ok(None),
             401 | 403 => Err(ManagementError::Refused(what)),
-            status => Err(ManagementError::Silent(format!("{} answers {status}", self.base()))),
+            status => Err(ManagementError::Unavailable(format!("{} answers {status}", self.base()))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Compares a broker's topology with the expected one, for `hostmatch topology` and `hostmatch doctor`.
 //!
 //! AMQP reports whether an object exists, and the first argument that differs; the management API reports all
-//! arguments, the bindings and the policies. What is reported by neither is not checked.
+//! arguments, the bindings and the policies. What neither reports is not checked.
 
 mod reader;
 mod greeting;
@@ -15,7 +15,7 @@ use crate::queue::amqp::Settings;
 
 pub(crate) use self::comparison::{Change, Comparison, Difference, FoundQueue, Object, compare};
 pub(crate) use self::management::{Management, ManagementError};
-pub(crate) use self::reader::{BrokerReader, ReadError, Written};
+pub(crate) use self::reader::{BrokerReader, PublishProbe, ReadError};
 pub(crate) use crate::queue::QueueRole;
 pub(crate) use crate::queue::topology::{EVERYTHING, Topology};
 
@@ -54,26 +54,27 @@ pub(crate) fn definitions(topology: &Topology, vhost: &str) -> Value {
     })
 }
 
-/// Compares a broker's topology with the expected one; with `makes`, first creates what is missing.
+/// Compares a broker's topology with the expected one; with `applies`, first creates what is missing.
 /// Returns an error only if the broker cannot be queried at all.
 pub(crate) async fn diff(
     config: &QueueConfig,
-    makes: bool,
+    applies: bool,
 ) -> Result<(Comparison, Option<Applied>), ReadError> {
     let management = Management::of(config)?;
     let reader = BrokerReader::connect(config).await?;
     let done = async {
         let before = compare(&reader, management.as_ref()).await?;
-        if !makes {
+        if !applies {
             return Ok((before, None));
         }
         let problems = reader.create_missing().await?;
         let after = compare(&reader, management.as_ref()).await?;
-        let left: Vec<&Object> = after.differences().map(|one| &one.object).collect();
+        let remaining: Vec<&Object> = after.differences().map(|one| &one.object).collect();
         let missing = before.differences().filter(|one| one.change == Change::Missing);
-        let made = missing.map(|one| one.object.clone()).filter(|one| !left.contains(&one)).collect();
+        let made = missing.map(|one| one.object.clone()).filter(|one| !remaining.contains(&one)).collect();
         // The broker refuses to create an object that differs; the difference is reported anyway.
-        let is_reported = |text: &String| left.iter().any(|one| text.contains(&format!("{:?}", one.name())));
+        let is_reported =
+            |text: &String| remaining.iter().any(|one| text.contains(&format!("{:?}", one.name())));
         let problems = problems.into_iter().filter(|text| !is_reported(text)).collect();
         Ok((after, Some(Applied { made, problems })))
     };

@@ -2,10 +2,10 @@
 //! user may do with it. It does not move messages, and only [`BrokerReader::create_missing`] creates
 //! anything.
 //!
-//! It tests rights with requests that the broker must refuse for a reason that it checks after the rights: a
-//! publish whose `expiration` is not a number and whose `user_id` is not ours, and a consumer whose priority
-//! is not a number. "Access refused" then means that the right is missing, and "precondition failed" that it
-//! is granted.
+//! It tests permissions with requests that the broker always refuses, for a reason that it checks only after
+//! the permission: a publish whose `expiration` is not a number and whose `user_id` is not ours, and a consumer
+//! whose priority is not a number. "Access refused" then means that the permission is missing, and "precondition
+//! failed" that it is granted.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) enum ReadError {
 }
 
 /// The result of looking up an exchange or queue by name.
-pub(super) enum Seen {
+pub(super) enum Lookup {
     Missing,
     /// Our user may not even inspect the object.
     Hidden,
@@ -57,25 +57,25 @@ pub(super) struct Existing {
     /// For a queue: the number of ready messages and the number of consumers.
     pub(super) messages: u32,
     pub(super) consumers: u32,
-    /// The broker's description of the first difference, if it differs from what we expect.
+    /// The broker's description of the first difference from what we expect, if there is one.
     pub(super) differs: Option<String>,
-    /// Whether it was compared with what we expect, which needs the right to configure.
+    /// Whether it was compared with what we expect, which needs the configure permission.
     pub(super) compared: bool,
 }
 
 /// The result of a publish that the broker must refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum PublishProbe {
     /// A publish with valid properties would be accepted.
     Allowed,
-    /// Our user has no right to write there.
+    /// Our user lacks the write permission.
     Denied,
-    /// The broker accepts no messages of this size. Contains its error text, with both sizes.
+    /// The broker accepts no messages of this size. Contains its error text, which gives both sizes.
     TooLarge(String),
     Missing,
     /// The broker accepts no messages now: it is short of memory or disk.
     Blocked,
-    Silent,
+    NoAnswer,
 }
 
 /// A connection that only reads.
@@ -98,8 +98,8 @@ impl BrokerReader {
         self.settings.mode == config::Topology::Declare
     }
 
-    pub(crate) fn place(&self) -> String {
-        place(&self.settings)
+    pub(crate) fn address(&self) -> String {
+        address(&self.settings)
     }
 
     pub(crate) fn vhost(&self) -> &str {
@@ -119,21 +119,21 @@ impl BrokerReader {
         greeting::read_greeting(self.settings.address.clone(), self.settings.connect_timeout).await
     }
 
-    pub(super) async fn exchange(&self) -> Result<Seen, ReadError> {
+    pub(super) async fn exchange(&self) -> Result<Lookup, ReadError> {
         let name = self.settings.topology.exchange.as_str();
         let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-        let found = async {
+        let lookup = async {
             let table = FieldTable::default();
             let channel = self.channel().await?;
             channel.exchange_declare(name.into(), ExchangeKind::Topic, passive, table).await?;
             Ok(Existing::default())
         };
-        let again = async { self.settings.topology.make_exchange(&self.channel().await?).await };
-        self.seen(found, again).await
+        let declare = async { self.settings.topology.make_exchange(&self.channel().await?).await };
+        self.inspect(lookup, declare).await
     }
 
-    pub(super) async fn queue(&self, spec: &QueueSpec) -> Result<Seen, ReadError> {
-        let found = async {
+    pub(super) async fn queue(&self, spec: &QueueSpec) -> Result<Lookup, ReadError> {
+        let lookup = async {
             let passive = QueueDeclareOptions::durable().passive();
             let channel = self.channel().await?;
             let queue =
@@ -141,21 +141,26 @@ impl BrokerReader {
             let (messages, consumers) = (queue.message_count(), queue.consumer_count());
             Ok(Existing { messages, consumers, ..Existing::default() })
         };
-        let again = async { spec.make(&self.channel().await?).await };
-        self.seen(found, again).await
+        let declare = async { spec.make(&self.channel().await?).await };
+        self.inspect(lookup, declare).await
     }
 
     /// Checks whether our user may publish a message of this many bytes to this exchange (`""` is the default
     /// exchange), and whether the broker currently accepts messages. The message does not reach a queue.
-    pub(crate) async fn test_publish(&self, exchange: &str, bytes: usize) -> Result<Written, ReadError> {
-        let nobody = Uuid::new_v4().simple().to_string();
+    pub(crate) async fn probe_publish(
+        &self,
+        exchange: &str,
+        bytes: usize,
+    ) -> Result<PublishProbe, ReadError> {
+        let unbound_key = Uuid::new_v4().simple().to_string();
         let refused = BasicProperties::default().with_expiration("never".into()).with_user_id("-".into());
         let body = vec![0; bytes];
         let publish = async {
             let channel = self.channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let options = BasicPublishOptions::default();
-            let sent = channel.basic_publish(exchange.into(), nobody.into(), options, &body, refused).await?;
+            let sent =
+                channel.basic_publish(exchange.into(), unbound_key.into(), options, &body, refused).await?;
             sent.await.map(drop)
         };
         let mut publish = Box::pin(publish);
@@ -167,7 +172,7 @@ impl BrokerReader {
                 Err(_) => {}
             }
         };
-        // A blocked connection may have let the first publish through.
+        // The broker may answer the first publish before it reports that the connection is blocked.
         let notice = Instant::now() + BLOCK_NOTICE;
         let mut open = Box::pin(self.channel());
         while !self.connection.status().blocked() && Instant::now() < notice {
@@ -176,26 +181,26 @@ impl BrokerReader {
             }
         }
         if self.connection.status().blocked() {
-            return Ok(Written::Blocked);
+            return Ok(PublishProbe::Blocked);
         }
         match answer {
-            None => Ok(Written::Silent),
-            Some(Ok(())) => Ok(Written::Allowed),
+            None => Ok(PublishProbe::NoAnswer),
+            Some(Ok(())) => Ok(PublishProbe::Allowed),
             Some(Err(error)) => match code(&error) {
-                Some(403) => Ok(Written::Denied),
-                Some(404) => Ok(Written::Missing),
+                Some(403) => Ok(PublishProbe::Denied),
+                Some(404) => Ok(PublishProbe::Missing),
                 Some(406) if broker_text(&error).contains("size") => {
-                    Ok(Written::TooLarge(broker_text(&error)))
+                    Ok(PublishProbe::TooLarge(broker_text(&error)))
                 }
-                Some(406) => Ok(Written::Allowed),
+                Some(406) => Ok(PublishProbe::Allowed),
                 _ => Err(refusal(&error, &self.settings)),
             },
         }
     }
 
-    /// Returns whether our user may not consume from this queue, without consuming anything.
-    pub(crate) async fn may_not_read(&self, queue: &str) -> Result<bool, ReadError> {
-        let asked = async {
+    /// Returns whether our user lacks the permission to read this queue. Consumes nothing.
+    pub(crate) async fn is_read_denied(&self, queue: &str) -> Result<bool, ReadError> {
+        let consume = async {
             let channel = self.channel().await?;
             channel.basic_qos(1, BasicQosOptions::default()).await?;
             let mut refused = FieldTable::default();
@@ -206,7 +211,7 @@ impl BrokerReader {
             // The broker unexpectedly accepted the consumer, so cancel it; nothing was acknowledged.
             channel.basic_cancel(tag.into(), BasicCancelOptions::default()).await
         };
-        match with_deadline(&self.settings, asked).await? {
+        match with_deadline(&self.settings, consume).await? {
             Ok(()) => Ok(false),
             Err(error) => match code(&error) {
                 Some(403) => Ok(true),
@@ -220,19 +225,23 @@ impl BrokerReader {
     /// others. Returns the problems as texts. Fails if the broker becomes unreachable.
     pub(crate) async fn create_missing(&self) -> Result<Vec<String>, ReadError> {
         let (settings, topology) = (&self.settings, &self.settings.topology);
-        let mut made = Vec::new();
+        let mut results = Vec::new();
         let exchange = async { topology.make_exchange(&self.channel().await?).await };
-        made.push(with_deadline(settings, exchange).await?);
+        results.push(with_deadline(settings, exchange).await?);
         for queue in &topology.queues {
-            made.push(with_deadline(settings, async { queue.make(&self.channel().await?).await }).await?);
+            results.push(with_deadline(settings, async { queue.make(&self.channel().await?).await }).await?);
         }
-        made.push(with_deadline(settings, async { topology.bind(&self.channel().await?).await }).await?);
-        Ok(made.into_iter().filter_map(Result::err).map(|error| Problem::of(&error, settings).text).collect())
+        results.push(with_deadline(settings, async { topology.bind(&self.channel().await?).await }).await?);
+        Ok(results
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|error| Problem::of(&error, settings).text)
+            .collect())
     }
 
     pub(crate) async fn close(self) {
         // A blocked broker does not respond; dropping the connection loses nothing.
-        let _gone = timeout(Duration::from_secs(2), self.connection.close(200, "bye".into())).await;
+        let _closed = timeout(Duration::from_secs(2), self.connection.close(200, "bye".into())).await;
     }
 
     async fn channel(&self) -> lapin::Result<Channel> {
@@ -241,41 +250,41 @@ impl BrokerReader {
 
     /// Returns the object if it exists. Also declares it in the form that we expect: this changes nothing,
     /// but makes the broker compare the two.
-    async fn seen(
+    async fn inspect(
         &self,
-        found: impl Future<Output = lapin::Result<Existing>>,
-        again: impl Future<Output = lapin::Result<()>>,
-    ) -> Result<Seen, ReadError> {
-        let differs = |error: &lapin::Error, here| {
-            Seen::Existing(Existing { differs: Some(broker_text(error)), compared: true, ..here })
+        lookup: impl Future<Output = lapin::Result<Existing>>,
+        declare: impl Future<Output = lapin::Result<()>>,
+    ) -> Result<Lookup, ReadError> {
+        let differs = |error: &lapin::Error, existing| {
+            Lookup::Existing(Existing { differs: Some(broker_text(error)), compared: true, ..existing })
         };
-        let here = match with_deadline(&self.settings, found).await? {
-            Ok(here) => here,
+        let existing = match with_deadline(&self.settings, lookup).await? {
+            Ok(existing) => existing,
             Err(error) => match code(&error) {
-                Some(404) => return Ok(Seen::Missing),
-                Some(403) => return Ok(Seen::Hidden),
+                Some(404) => return Ok(Lookup::Missing),
+                Some(403) => return Ok(Lookup::Hidden),
                 // The queue is exclusive to another connection.
                 Some(405) => return Ok(differs(&error, Existing::default())),
                 _ => return Err(refusal(&error, &self.settings)),
             },
         };
-        match with_deadline(&self.settings, again).await? {
-            Ok(()) => Ok(Seen::Existing(Existing { compared: true, ..here })),
+        match with_deadline(&self.settings, declare).await? {
+            Ok(()) => Ok(Lookup::Existing(Existing { compared: true, ..existing })),
             Err(error) => match code(&error) {
-                Some(403) => Ok(Seen::Existing(here)),
-                Some(406) => Ok(differs(&error, here)),
+                Some(403) => Ok(Lookup::Existing(existing)),
+                Some(406) => Ok(differs(&error, existing)),
                 _ => Err(refusal(&error, &self.settings)),
             },
         }
     }
 }
 
-async fn with_deadline<T>(settings: &Settings, asked: impl Future<Output = T>) -> Result<T, ReadError> {
-    let silent = || format!("{} did not answer within queue.connect_timeout", place(settings));
-    timeout(settings.connect_timeout, asked).await.map_err(|_| ReadError::Unreachable(silent()))
+async fn with_deadline<T>(settings: &Settings, request: impl Future<Output = T>) -> Result<T, ReadError> {
+    let message = || format!("{} did not answer within queue.connect_timeout", address(settings));
+    timeout(settings.connect_timeout, request).await.map_err(|_| ReadError::Unreachable(message()))
 }
 
-fn place(settings: &Settings) -> String {
+fn address(settings: &Settings) -> String {
     let authority = &settings.address.authority;
     format!("{}:{}", authority.host, authority.port)
 }

@@ -8,15 +8,15 @@ use hostmatch::config::{ConfigError, Effective, Overrides, load_from};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// One run of the loader, with its own file, variables and flags.
+/// The sources of a configuration: a file, environment variables and flags.
 #[derive(Default)]
-struct Given {
+struct Sources {
     file: String,
     variables: Vec<(OsString, OsString)>,
     flags: Overrides,
 }
 
-impl Given {
+impl Sources {
     fn file(text: &str) -> Self {
         Self { file: text.to_owned(), ..Self::default() }
     }
@@ -32,16 +32,16 @@ impl Given {
     }
 
     fn load(self) -> Result<Effective, ConfigError> {
-        let (_directory, path) = written("given.toml", &self.file);
+        let (_directory, path) = write_temporary("hostmatch.toml", &self.file);
         load_from(Some(&path), self.variables.into_iter(), &self.flags)
     }
 
-    fn refused(self) -> String {
+    fn error_text(self) -> String {
         self.load().unwrap_err().to_string()
     }
 }
 
-fn written(name: &str, text: &str) -> (TempDir, PathBuf) {
+fn write_temporary(name: &str, text: &str) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(name);
     std::fs::write(&path, text).unwrap();
@@ -54,7 +54,7 @@ fn origin<'a>(effective: &'a Effective, key: &str) -> &'a str {
 
 #[test]
 fn the_embedded_default_is_valid_and_contains_only_known_keys() {
-    let effective = Given::default().load().unwrap();
+    let effective = Sources::default().load().unwrap();
     assert!(effective.origins.iter().all(|(_, origin)| origin == "default"));
     assert_eq!(effective.origins[0].0, "database.url");
     assert_eq!(effective.origins.last().unwrap().0, "log.format");
@@ -64,9 +64,9 @@ fn the_embedded_default_is_valid_and_contains_only_known_keys() {
 }
 
 #[test]
-fn later_layers_win_and_each_value_knows_its_origin() {
+fn later_layers_win_and_each_value_has_its_origin() {
     let text = "[worker]\npipelines = 3\nbatch_size = 50\n[queue]\nprefetch = 100\nretry_delays = [\"1s\"]";
-    let effective = Given::file(text)
+    let effective = Sources::file(text)
         .variable("HOSTMATCH_WORKER__BATCH_SIZE", "60")
         .variable("hostmatch_queue__retry_delays", "1s, 2m")
         .flag("worker.batch_size", "70")
@@ -87,7 +87,7 @@ fn later_layers_win_and_each_value_knows_its_origin() {
 
 #[test]
 fn variables_without_a_section_are_ignored() {
-    let effective = Given::default()
+    let effective = Sources::default()
         .variable("HOSTMATCH_SERVICE_HOST", "10.0.0.1")
         .variable("HOSTMATCH_PORT_8080_TCP", "tcp://10.0.0.1:8080")
         .variable("HOSTMATCH_TEST_AMQP_URL", "x")
@@ -99,7 +99,7 @@ fn variables_without_a_section_are_ignored() {
 
 #[test]
 fn strings_from_the_environment_are_kept_unchanged() {
-    let effective = Given::default()
+    let effective = Sources::default()
         .variable("HOSTMATCH_EDGE__CALCOM_SECRETS", "007,true")
         .variable("HOSTMATCH_QUEUE__PREFIX", "12345678")
         .variable("HOSTMATCH_EDGE__ALLOW_UNSIGNED", "true")
@@ -114,14 +114,14 @@ fn strings_from_the_environment_are_kept_unchanged() {
 #[test]
 fn one_run_reports_every_error_with_key_and_origin() {
     let text = "log = 3\n[worker]\npipelines = \"many\"\nbatchsize = 7\nhold = 5\n[wroker]\nhold = \"1s\"\n";
-    let refused = Given::file(text)
+    let refused = Sources::file(text)
         .variable("HOSTMATCH_MATCHING__AUTO_ACCEPT", "101")
         .variable("HOSTMATCH_QUEUE__TOPOLOGY", "guess")
         .variable("HOSTMATCH_EDGE__PORT", "80")
         .variable("HOSTMATCH_EDGE__BODY_LIMIT", "1GB")
         .flag("queue.delivery_limit", "-1")
         .flag("nothing.at_all", "1")
-        .refused();
+        .error_text();
     for (key, origin, reason) in [
         ("log", "file /", "is a section"),
         ("worker.pipelines", "file /", "expected a whole number"),
@@ -176,7 +176,7 @@ fn impossible_values_are_refused() {
         ("log.level", "info,hostmatch=loud"),
         ("log.format", "xml"),
     ] {
-        let refused = Given::default().flag(key, value).refused();
+        let refused = Sources::default().flag(key, value).error_text();
         assert!(refused.contains(&format!("{key} (flag --set {key}):")), "{key}={value}: {refused}");
     }
     for (key, value) in [
@@ -190,16 +190,16 @@ fn impossible_values_are_refused() {
         ("log.level", "info,hostmatch::worker=debug"),
         ("matching.auto_accept", "75"),
     ] {
-        let accepted = Given::default().flag(key, value).load();
+        let accepted = Sources::default().flag(key, value).load();
         assert!(accepted.is_ok(), "{key}={value}: {}", accepted.unwrap_err());
     }
 }
 
 #[test]
-fn secrets_come_from_files() {
-    let (_one, url) = written("url", "mysql://gateway:pass@db.example/gateway\r\n");
-    let (_two, keys) = written("keys", "first\n\nsecond,with comma\n");
-    let effective = Given::default()
+fn secrets_are_read_from_files() {
+    let (_one, url) = write_temporary("url", "mysql://gateway:pass@db.example/gateway\r\n");
+    let (_two, keys) = write_temporary("keys", "first\n\nsecond,with comma\n");
+    let effective = Sources::default()
         .variable("HOSTMATCH_DATABASE__URL_FILE", url.to_str().unwrap())
         .variable("HOSTMATCH_EDGE__CALCOM_SECRETS_FILE", keys.to_str().unwrap())
         .load()
@@ -212,12 +212,12 @@ fn secrets_come_from_files() {
 }
 
 #[test]
-fn a_secret_given_twice_and_an_unreadable_secret_file_are_refused() {
-    let (_directory, path) = written("secret", "x\n");
-    let refused = Given::file("[edge]\ngateway_secrets = [\"a\"]")
+fn a_secret_that_is_set_twice_and_an_unreadable_secret_file_are_refused() {
+    let (_directory, path) = write_temporary("secret", "x\n");
+    let refused = Sources::file("[edge]\ngateway_secrets = [\"a\"]")
         .variable("HOSTMATCH_EDGE__GATEWAY_SECRETS_FILE", path.to_str().unwrap())
         .variable("HOSTMATCH_QUEUE__URL_FILE", "/nowhere/queue-url")
-        .refused();
+        .error_text();
     assert!(refused.contains("edge.gateway_secrets_file (environment variable"), "{refused}");
     assert!(refused.contains("set only one of them"), "{refused}");
     assert!(
@@ -229,13 +229,13 @@ fn a_secret_given_twice_and_an_unreadable_secret_file_are_refused() {
 
 #[test]
 fn no_secret_is_ever_shown() {
-    let effective = Given::default()
+    let effective = Sources::default()
         .variable("HOSTMATCH_DATABASE__URL", "postgres://gw:hunter2@db.example:5432/gw?password=hunter2")
         .variable("HOSTMATCH_QUEUE__URL", "amqp://gw:hunt@r/hunter2@mq.example/vhost")
         .variable("HOSTMATCH_EDGE__RETELL_API_KEYS", "hunter2")
         .load()
         .unwrap();
-    let shown = effective.shown().unwrap();
+    let shown = effective.redacted().unwrap();
     let value = |key: &str| shown.iter().find(|s| s.key == key).unwrap().value.clone();
     assert_eq!(value("database.url"), json!("postgres://gw:***@db.example:5432/gw?***"));
     assert_eq!(value("queue.url"), json!("amqp://gw:***@mq.example/vhost"));
@@ -244,11 +244,11 @@ fn no_secret_is_ever_shown() {
     let all = format!("{shown:?}{effective:?}");
     assert!(!all.contains("hunt"), "{all}");
 
-    let refused = Given::file("[edge]\ncalcom_secrets = 12345678\n[queue]\nurl = 12345678")
+    let refused = Sources::file("[edge]\ncalcom_secrets = 12345678\n[queue]\nurl = 12345678")
         .variable("HOSTMATCH_DATABASE__URL", "oracle://gw:hunter2@db.example")
-        .refused();
+        .error_text();
     assert!(!refused.contains("hunter2") && !refused.contains("12345678"), "{refused}");
-    let refused = Given::file("[database]\nurl = \"mysql://gw:hunter2@db.example").refused();
+    let refused = Sources::file("[database]\nurl = \"mysql://gw:hunter2@db.example").error_text();
     assert!(refused.contains("line 2") && !refused.contains("hunter2"), "{refused}");
 }
 
@@ -261,7 +261,7 @@ fn a_named_file_that_is_missing_is_an_error() {
 
 #[test]
 fn trace_settings_are_checked_before_anything_starts() {
-    let refused = |key: &str, value: &str| Given::file(&format!("[traces]\n{key} = {value}")).refused();
+    let refused = |key: &str, value: &str| Sources::file(&format!("[traces]\n{key} = {value}")).error_text();
     for (key, value, why) in [
         ("endpoint", "\"collector:4318\"", "must be a URL"),
         ("endpoint", "\"grpc://collector:4317\"", "must be a URL"),
@@ -276,10 +276,10 @@ fn trace_settings_are_checked_before_anything_starts() {
         assert!(text.contains(&format!("traces.{key}")) && text.contains(why), "{value}: {text}");
         assert!(!text.contains("hunter2"), "{text}");
     }
-    let (_directory, headers) = written("headers", "authorization=Bearer hunter2\nx-tenant = 7\n");
+    let (_directory, headers) = write_temporary("headers", "authorization=Bearer hunter2\nx-tenant = 7\n");
     let text = format!("[traces]\nheaders_file = {headers:?}\nendpoint = \"https://traces.example/otlp\"");
-    let effective = Given::file(&text).variable("HOSTMATCH_TRACES__SAMPLE_RATIO", "0.25").load().unwrap();
+    let effective = Sources::file(&text).variable("HOSTMATCH_TRACES__SAMPLE_RATIO", "0.25").load().unwrap();
     assert!((effective.config.traces.sample_ratio - 0.25).abs() < 1e-9);
     assert_eq!(effective.config.traces.headers.len(), 2);
-    assert!(!format!("{:?}{:?}", effective.config, effective.shown().unwrap()).contains("hunter2"));
+    assert!(!format!("{:?}{:?}", effective.config, effective.redacted().unwrap()).contains("hunter2"));
 }

@@ -1,5 +1,5 @@
-//! Tests `hostmatch gateway inspect`: its findings in every state of a database, and that it does not change
-//! anything. Also tests that a migration refuses a schema that it would only break.
+//! Tests `hostmatch gateway inspect`: its findings in every state of a database, and that it changes nothing.
+//! Also tests that a migration refuses a schema that it would break.
 
 use std::process::Output;
 
@@ -69,8 +69,8 @@ async fn an_empty_database_is_not_ready_and_a_new_gateway_is(backend: Backend) {
     assert!(text.starts_with("READY") && text.contains("nothing: everything exists"), "{text}");
 }
 
-/// Inserts people and bookings that make matching hard, and names that must not be shown.
-async fn fill(test: &TestDatabase) {
+/// Inserts staff and bookings that make matching difficult, and names that must not be shown.
+async fn insert_difficult_rows(test: &TestDatabase) {
     let staff = |n: u32, company: &str, email: &str, more: &str| {
         format!(
             "INSERT INTO staff (id, company_id, name, email{}) VALUES ('00000000-0000-4000-8000-{n:012}', {company}, \
@@ -102,7 +102,7 @@ async fn fill(test: &TestDatabase) {
     .await;
 }
 
-async fn trigger(test: &TestDatabase) {
+async fn create_trigger(test: &TestDatabase) {
     match test.backend {
         Backend::Sqlite => {
             test.run(&["CREATE TRIGGER notes AFTER UPDATE ON appointments BEGIN SELECT 1; END"]).await;
@@ -123,8 +123,8 @@ async fn trigger(test: &TestDatabase) {
 on_engines!(a_live_gateway_is_described_with_its_matching_problems_and_without_names);
 async fn a_live_gateway_is_described_with_its_matching_problems_and_without_names(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
-    fill(&test).await;
-    trigger(&test).await;
+    insert_difficult_rows(&test).await;
+    create_trigger(&test).await;
     let found = inspect(&test);
     assert_eq!(found["verdict"], "ready_with_notes", "{backend:?}: {found}");
     let notes = findings(&found, "note").join("\n");
@@ -201,21 +201,21 @@ async fn the_gateways_time_zone_is_checked(backend: Backend) {
         format!("INSERT INTO appointments (company_id, updated_at) VALUES (7, {ahead})"),
     ])
     .await;
-    let with = |zone: &str| {
+    let inspect_in = |zone: &str| {
         let set = format!("gateway.timezone={zone}");
         json(&run(&test.url, &["gateway", "inspect", "--output", "json", "--set", &set]))
     };
-    let found = with("+00:00");
+    let found = inspect_in("+00:00");
     assert_eq!(found["verdict"], "ready_with_notes", "{found}");
     assert!(findings(&found, "note")[0].contains("minutes ahead"), "{found}");
-    assert_eq!(with("+02:00")["verdict"], "ready", "{backend:?}: {}", with("+02:00"));
-    let found = with("Nowhere/At_All");
+    assert_eq!(inspect_in("+02:00")["verdict"], "ready", "{backend:?}: {}", inspect_in("+02:00"));
+    let found = inspect_in("Nowhere/At_All");
     assert_eq!(found["verdict"], "not_ready");
     assert!(findings(&found, "problem")[0].contains("Nowhere/At_All"), "{found}");
 }
 
 #[tokio::test]
-async fn mysqls_limits_and_engines_are_reported() {
+async fn limits_and_unsafe_engines_of_mysql_are_reported() {
     let test = TestDatabase::fresh(Backend::MariaDb, GatewayShape::Live).await;
     let used = test
         .number(
@@ -233,8 +233,8 @@ async fn mysqls_limits_and_engines_are_reported() {
     assert!(findings(&found, "problem")[0].contains("MyISAM"), "{found}");
 }
 
-on_engines!(tables_missing_after_a_migration_are_named_and_nothing_is_done);
-async fn tables_missing_after_a_migration_are_named_and_nothing_is_done(backend: Backend) {
+on_engines!(tables_missing_after_a_migration_are_named_and_nothing_is_changed);
+async fn tables_missing_after_a_migration_are_named_and_nothing_is_changed(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     test.run(&["DROP TABLE hostmatch_host_locks", "ALTER TABLE hostmatch_dead_letters DROP COLUMN error"])
         .await;
@@ -270,7 +270,7 @@ async fn tables_missing_after_a_migration_are_named_and_nothing_is_done(backend:
     assert_eq!(inspect(&test)["verdict"], "ready");
 }
 
-async fn is_read_only(test: &TestDatabase, url: &str) {
+async fn check_read_only(test: &TestDatabase, url: &str) {
     for arguments in [&["migrate", "up"][..], &["migrate", "down", "--all", "--yes"]] {
         let output = run(url, arguments);
         let text = stderr(&output);
@@ -291,13 +291,13 @@ async fn a_read_only_server_is_not_migrated() {
     migration::down(test.db.connection(), Some(1)).await.unwrap();
     let name = test.strings("SELECT current_database()::text").await.remove(0);
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
-    is_read_only(&test, &test.url).await;
+    check_read_only(&test, &test.url).await;
 
     let Some(server) = MariaDb::start().await else { return };
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Roadmap).await;
     migration::down(test.db.connection(), Some(1)).await.unwrap();
     test.run(&["SET GLOBAL read_only = 1"]).await;
-    is_read_only(&test, &test.url).await;
+    check_read_only(&test, &test.url).await;
     test.run(&["SET GLOBAL read_only = 0"]).await;
 
     let test = TestDatabase::fresh(Backend::Sqlite, GatewayShape::Roadmap).await;

@@ -45,11 +45,11 @@ impl Site {
         }
         let output = command.output().unwrap();
         let reported = format!("{}{}", stdout(&output), stderr(&output));
-        assert!(!reported.contains("hush"), "a secret is shown: {reported}");
+        assert!(!reported.contains("hush"), "the output contains a secret: {reported}");
         output
     }
 
-    fn ask(&self, arguments: &[&str]) -> (Option<i32>, Value) {
+    fn run_json(&self, arguments: &[&str]) -> (Option<i32>, Value) {
         let output = self.run(&[arguments, &["--output", "json"]].concat());
         assert_eq!(stderr(&output), "", "{arguments:?}");
         (output.status.code(), json(&output))
@@ -59,10 +59,13 @@ impl Site {
 #[test]
 fn show_needs_no_broker_and_an_embedded_queue_has_no_topology() {
     let site = Site::on("amqp://u:hush@127.0.0.1:1/salon");
-    let (code, shown) = site.ask(&["show"]);
+    let (code, shown) = site.run_json(&["show"]);
     assert_eq!(code, Some(0));
-    let p = &site.prefix;
-    assert_eq!(shown["exchange"], json!({ "name": format!("{p}.events"), "type": "topic", "durable": true }));
+    let prefix = &site.prefix;
+    assert_eq!(
+        shown["exchange"],
+        json!({ "name": format!("{prefix}.events"), "type": "topic", "durable": true })
+    );
     let work = shown["queues"].as_array().unwrap().iter().find(|queue| queue["role"] == "work").unwrap();
     assert_eq!(work["arguments"]["x-delivery-limit"], 50);
     assert_eq!(shown["bindings"][0]["routing_key"], "#");
@@ -72,7 +75,7 @@ fn show_needs_no_broker_and_an_embedded_queue_has_no_topology() {
 
     let embedded = Site::on("sqlite://nowhere.db");
     for arguments in [&["show"][..], &["diff"], &["apply"], &["export"]] {
-        let (code, reported) = embedded.ask(arguments);
+        let (code, reported) = embedded.run_json(arguments);
         assert_eq!((code, &reported["embedded"]), (Some(0), &json!(true)), "{arguments:?}");
     }
     assert!(!Path::new("nowhere.db").exists());
@@ -82,20 +85,20 @@ fn show_needs_no_broker_and_an_embedded_queue_has_no_topology() {
 fn apply_creates_what_is_missing_under_any_configuration_and_then_changes_nothing() {
     let mut site = Site::on(&amqp_url());
     site.settings.push(("HOSTMATCH_QUEUE__TOPOLOGY", "verify".into()));
-    let (code, before) = site.ask(&["diff"]);
+    let (code, before) = site.run_json(&["diff"]);
     assert_eq!((code, &before["equal"]), (Some(10), &json!(false)));
     assert_eq!(
         before["differences"].as_array().unwrap().len(),
         8,
         "exchange, dead, work, five waits: {before:#}"
     );
-    let (code, applied) = site.ask(&["apply"]);
+    let (code, applied) = site.run_json(&["apply"]);
     assert_eq!(code, Some(0), "{applied:#}");
     assert_eq!(applied["made"].as_array().unwrap().len(), 8, "{applied:#}");
-    let (code, after) = site.ask(&["diff"]);
+    let (code, after) = site.run_json(&["diff"]);
     assert_eq!((code, &after["equal"]), (Some(0), &json!(true)), "{after:#}");
     assert!(after["not_compared"][0]["why"].as_str().unwrap().contains("queue.management_url"), "{after:#}");
-    let (code, again) = site.ask(&["apply"]);
+    let (code, again) = site.run_json(&["apply"]);
     assert_eq!((code, &again["made"]), (Some(0), &json!([])), "{again:#}");
 }
 
@@ -117,24 +120,25 @@ async fn a_queue_that_cannot_be_changed_keeps_its_messages_and_is_reported_with_
         .await
         .unwrap();
     site.settings.push(("HOSTMATCH_QUEUE__DELIVERY_LIMIT", "20".into()));
-    let (code, applied) = site.ask(&["apply"]);
+    let (code, applied) = site.run_json(&["apply"]);
     assert_eq!(code, Some(10), "{applied:#}");
     assert_eq!((&applied["made"], &applied["problems"]), (&json!([]), &json!([])), "{applied:#}");
-    let left = &applied["differences"][0];
+    let difference = &applied["differences"][0];
     let expected = json!(["queue", work, "argument", "x-delivery-limit", 20, 50]);
-    let found = ["object", "name", "change", "argument", "wanted", "found"].map(|key| left[key].clone());
+    let found =
+        ["object", "name", "change", "argument", "wanted", "found"].map(|key| difference[key].clone());
     assert_eq!(json!(found), expected);
-    let remedy = left["remedy"].as_str().unwrap();
+    let remedy = difference["remedy"].as_str().unwrap();
     assert!(remedy.contains("1 messages are in it") && remedy.contains("delete_queue"), "{remedy}");
     let passive_only = lapin::options::QueueDeclareOptions::durable().passive();
     let table = lapin::types::FieldTable::default();
     let queue = channel.queue_declare(work.as_str().into(), passive_only, table).await.unwrap();
-    assert_eq!(queue.message_count(), 1, "the message is still there");
+    assert_eq!(queue.message_count(), 1, "the queue keeps its message");
     assert!(stdout(&site.run(&["diff"])).contains("has x-delivery-limit 50 instead of 20\n  what to do: "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_exported_and_imported_topology_equals_the_wanted_one() {
+async fn an_exported_and_imported_topology_equals_the_expected_one() {
     let Some(mut broker) = Broker::prepare() else { return };
     let management = broker.with_management();
     broker.run().await;
@@ -149,7 +153,7 @@ async fn an_exported_and_imported_topology_equals_the_wanted_one() {
     std::fs::write(&file, &exported.stdout).unwrap();
     assert_eq!(site.run(&["diff"]).status.code(), Some(10));
     broker.control(&["import_definitions", file.to_str().unwrap()]).await;
-    let (code, after) = site.ask(&["diff"]);
+    let (code, after) = site.run_json(&["diff"]);
     assert_eq!((code, after), (Some(0), json!({ "equal": true, "differences": [], "not_compared": [] })));
     let other: Value = serde_json::from_slice(&site.run(&["export", "--vhost", "other"]).stdout).unwrap();
     assert_eq!(other["queues"][0]["vhost"], "other");

@@ -3,14 +3,14 @@
 use std::fs::{Permissions, set_permissions, write};
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{Clinic, ROOM, SECRET};
+use super::{ACCEPT_FULL_DISK, Installation, SECRET};
 use crate::support::Backend;
 use crate::support::program::{json, stdout};
 
 /// Settings, and the finding that they cause: code, subject and remedy.
-type Seed = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
+type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
 
-const WITH_A_FILE: &[Seed] = &[
+const LOCAL_SERVERS: &[Case] = &[
     (
         &[("edge.allow_unsigned", "true"), ("edge.listen", "0.0.0.0:8080")],
         "edge_unsigned",
@@ -39,20 +39,20 @@ const WITH_A_FILE: &[Seed] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dangerous_values_are_found_and_nothing_else() {
-    for (settings, code, subject, remedy) in WITH_A_FILE {
-        let mut clinic = Clinic::embedded(Backend::Sqlite).await;
+async fn each_dangerous_value_causes_exactly_its_finding() {
+    for (settings, code, subject, remedy) in LOCAL_SERVERS {
+        let mut installation = Installation::embedded(Backend::Sqlite).await;
         for (key, value) in *settings {
-            clinic.set(key, value);
+            installation.set(key, value);
         }
-        let report = clinic.doctor(&[]);
+        let report = installation.doctor(&[]);
         report.finds(code, subject, remedy);
         report.only(&[*code]);
     }
 }
 
-/// Settings with a broker or a database on another machine (which does not answer here).
-const REMOTE_SERVERS: &[Seed] = &[
+/// Settings with a broker or a database that does not answer.
+const REMOTE_SERVERS: &[Case] = &[
     (&[("queue.url", "amqp://u:hush@broker.invalid")], "broker_unencrypted", "queue.url", "amqps://"),
     (
         &[("queue.url", "amqps://guest:guest@broker.invalid")],
@@ -103,28 +103,30 @@ const REMOTE_SERVERS: &[Seed] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dangerous_settings_for_remote_servers_are_found_while_these_are_unreachable() {
+async fn dangerous_settings_are_reported_even_if_the_servers_are_unreachable() {
     for (settings, code, subject, remedy) in REMOTE_SERVERS {
-        let mut clinic = Clinic::embedded(Backend::Sqlite).await;
-        clinic.set("queue.connect_timeout", "1s");
-        clinic.set("database.acquire_timeout", "1s");
+        let mut installation = Installation::embedded(Backend::Sqlite).await;
+        installation.set("queue.connect_timeout", "1s");
+        installation.set("database.acquire_timeout", "1s");
         for (key, value) in *settings {
-            clinic.set(key, value);
+            installation.set(key, value);
         }
-        let report = if *code == "disk_nearly_full" { clinic.report(&[]) } else { clinic.doctor(&[]) };
+        let report =
+            if *code == "disk_nearly_full" { installation.report(&[]) } else { installation.doctor(&[]) };
         report.finds(code, subject, remedy);
-        let away = if settings[0].0 == "queue.url" { "broker_unreachable" } else { "database_unreachable" };
-        report.finds(away, "hush".trim_start_matches("hush"), "hostmatch config show");
-        report.only(&[*code, away]);
+        let unreachable =
+            if settings[0].0 == "queue.url" { "broker_unreachable" } else { "database_unreachable" };
+        report.finds(unreachable, "", "hostmatch config show");
+        report.only(&[*code, unreachable]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_variable_that_is_not_read_is_found() {
-    let clinic = Clinic::embedded(Backend::Sqlite).await;
-    let output = clinic
+async fn an_ignored_variable_is_reported() {
+    let installation = Installation::embedded(Backend::Sqlite).await;
+    let output = installation
         .stack
-        .command(&[&["doctor", "--output", "json"], &ROOM[..]].concat())
+        .command(&[&["doctor", "--output", "json"], &ACCEPT_FULL_DISK[..]].concat())
         .env("HOSTMATCH_WORKER_PIPELINES", "4")
         .output()
         .unwrap();
@@ -135,11 +137,11 @@ async fn a_variable_that_is_not_read_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_configuration_that_is_refused_is_a_report_too() {
-    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
-    clinic.set("worker.pipelines", "none");
-    clinic.set("queue.prefetch", "10");
-    let output = clinic.run(&["doctor", "--output", "json"]);
+async fn an_invalid_configuration_is_reported_as_findings() {
+    let mut installation = Installation::embedded(Backend::Sqlite).await;
+    installation.set("worker.pipelines", "none");
+    installation.set("queue.prefetch", "10");
+    let output = installation.run(&["doctor", "--output", "json"]);
     assert_eq!(output.status.code(), Some(9));
     let report = json(&output);
     let found = report["findings"].as_array().unwrap();
@@ -147,15 +149,15 @@ async fn a_configuration_that_is_refused_is_a_report_too() {
     assert_eq!(subjects, ["worker.pipelines", "worker.batch_size"], "{report:#}");
     assert!(found.iter().all(|one| one["code"] == "config_invalid"), "{report:#}");
     assert!(
-        stdout(&clinic.run(&["doctor"]))
+        stdout(&installation.run(&["doctor"]))
             .contains("what to do: correct worker.pipelines in environment variable")
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_others_may_read_or_change_are_found() {
-    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
-    let home = clinic.stack.home().to_owned();
+async fn files_that_others_can_read_or_change_are_reported() {
+    let mut installation = Installation::embedded(Backend::Sqlite).await;
+    let home = installation.stack.home().to_owned();
     let file = |name: &str, text: &str, mode: u32| {
         let path = home.join(name);
         write(&path, text).unwrap();
@@ -163,16 +165,16 @@ async fn files_that_others_may_read_or_change_are_found() {
         path.display().to_string()
     };
     let config = file("hostmatch.toml", &format!("[edge]\ncalcom_secrets = [\"{SECRET}\"]\n"), 0o646);
-    let report = clinic.doctor(&[]);
+    let report = installation.doctor(&[]);
     report.finds("secret_readable", "hostmatch.toml", "chmod o-rwx");
     report.finds("file_writable", "hostmatch.toml", "chmod o-w");
     report.only(&["secret_readable", "file_writable"]);
     std::fs::remove_file(config).unwrap();
 
-    clinic.set("edge.calcom_secrets_file", &file("calcom", SECRET, 0o644));
-    clinic.set("traces.headers_file", &file("headers", "authorization=Bearer abc", 0o644));
-    clinic.set("edge.tokens_file", &file("tokens", "what is this\n", 0o644));
-    let report = clinic.doctor(&[]);
+    installation.set("edge.calcom_secrets_file", &file("calcom", SECRET, 0o644));
+    installation.set("traces.headers_file", &file("headers", "authorization=Bearer abc", 0o644));
+    installation.set("edge.tokens_file", &file("tokens", "what is this\n", 0o644));
+    let report = installation.doctor(&[]);
     report.finds("secret_readable", "edge.calcom_secrets_file", "chmod o-rwx");
     report.finds("secret_readable", "traces.headers_file", "chmod o-rwx");
     report.finds("token_line_left_out", "edge.tokens_file", "hostmatch token create");
@@ -180,28 +182,31 @@ async fn files_that_others_may_read_or_change_are_found() {
 
     let hash = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
     let expired = format!("{hash}  {{\"name\":\"old\",\"expires\":\"2020-01-01T00:00:00Z\"}}\n");
-    clinic.set("edge.tokens_file", &file("tokens", &expired, 0o640));
-    clinic.set("edge.calcom_secrets_file", &file("calcom", SECRET, 0o640));
-    clinic.set("traces.headers_file", &file("headers", "authorization=Bearer abc", 0o640));
-    clinic
+    installation.set("edge.tokens_file", &file("tokens", &expired, 0o640));
+    installation.set("edge.calcom_secrets_file", &file("calcom", SECRET, 0o640));
+    installation.set("traces.headers_file", &file("headers", "authorization=Bearer abc", 0o640));
+    installation
         .doctor(&[])
         .finds("tokens_expired", "edge.tokens_file", "hostmatch token")
         .only(&["tokens_expired"]);
 
-    clinic.set("edge.tokens_file", &home.join("nowhere").display().to_string());
-    clinic
+    installation.set("edge.tokens_file", &home.join("nowhere").display().to_string());
+    installation
         .doctor(&[])
         .finds("file_unreadable", "edge.tokens_file", "hostmatch token create")
         .only(&["file_unreadable"]);
     // A worker does not use it.
-    assert_eq!(clinic.doctor(&["--role", "worker"]).code, Some(0));
+    assert_eq!(installation.doctor(&["--role", "worker"]).code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_embedded_queue_that_is_not_a_database_is_found() {
-    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
-    let path = clinic.stack.home().join("other.db");
-    write(&path, "this is no database, and never was one; it only looks like a file of one").unwrap();
-    clinic.set("queue.url", &format!("sqlite://{}", path.display()));
-    clinic.doctor(&[]).finds("queue_file_unusable", "other.db", "queue.url").only(&["queue_file_unusable"]);
+async fn an_embedded_queue_that_is_not_a_database_is_reported() {
+    let mut installation = Installation::embedded(Backend::Sqlite).await;
+    let path = installation.stack.home().join("other.db");
+    write(&path, "this is not a database, but long enough to be read as the header of one").unwrap();
+    installation.set("queue.url", &format!("sqlite://{}", path.display()));
+    installation
+        .doctor(&[])
+        .finds("queue_file_unusable", "other.db", "queue.url")
+        .only(&["queue_file_unusable"]);
 }

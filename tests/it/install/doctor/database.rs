@@ -1,25 +1,25 @@
 //! Tests findings about the gateway's database, on every engine on which a fault can occur.
 
-use super::{Clinic, Report};
+use super::{Installation, Report};
 use crate::install::privileges::{gateway, grant};
 use crate::support::address::with_database;
 use crate::support::mariadb::MariaDb;
 use crate::support::{Backend, GatewayShape, Server, TestDatabase, UpdatedAt, User};
 
 /// Runs the doctor on this database.
-async fn inspect(test: &TestDatabase) -> Report {
+async fn examine(test: &TestDatabase) -> Report {
     run_doctor(&test.url, &[]).await
 }
 
 async fn run_doctor(url: &str, settings: &[(&str, &str)]) -> Report {
-    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
+    let mut installation = Installation::embedded(Backend::Sqlite).await;
     // Other tests use the same servers at the same time.
-    clinic.set("database.max_connections", "4");
-    clinic.set("database.url", url);
+    installation.set("database.max_connections", "4");
+    installation.set("database.url", url);
     for (key, value) in settings {
-        clinic.set(key, value);
+        installation.set(key, value);
     }
-    clinic.doctor(&["--role", "worker"])
+    installation.doctor(&["--role", "worker"])
 }
 
 async fn create_migrated(backend: Backend) -> TestDatabase {
@@ -27,24 +27,28 @@ async fn create_migrated(backend: Backend) -> TestDatabase {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_not_there_is_found() {
+async fn an_unreachable_database_is_reported() {
     for url in
         ["mysql://u:hush@127.0.0.1:1/g", "postgres://u:hush@127.0.0.1:1/g", "sqlite:///nowhere/gateway.db"]
     {
         let report = run_doctor(url, &[("database.acquire_timeout", "1s")]).await;
         report.finds("database_unreachable", "", "hostmatch config show database.url");
-        assert!(report.why_not("migrations_pending").contains("database_unreachable"), "{:#}", report.json);
+        assert!(
+            report.reason_not_checked("migrations_pending").contains("database_unreachable"),
+            "{:#}",
+            report.json
+        );
     }
 }
 
-on_engines!(tables_that_are_missing_old_new_or_broken_are_found);
-async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
+on_engines!(missing_outdated_newer_and_incomplete_tables_are_reported);
+async fn missing_outdated_newer_and_incomplete_tables_are_reported(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Empty).await;
-    let report = inspect(&test).await;
+    let report = examine(&test).await;
     report.finds("gateway_tables_missing", "", "hostmatch migrate baseline");
 
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
-    let report = inspect(&test).await;
+    let report = examine(&test).await;
     report.finds("migrations_pending", "", "hostmatch migrate up").only(&["migrations_pending"]);
 
     let test = create_migrated(backend).await;
@@ -52,21 +56,21 @@ async fn tables_that_are_missing_old_new_or_broken_are_found(backend: Backend) {
         |name: &str| format!("INSERT INTO hostmatch_migrations (version, applied_at) VALUES ('{name}', 1)");
     // Additions of a newer program are not a problem.
     test.run(&[newer("m9998_more")]).await;
-    assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
+    assert_eq!(examine(&test).await.code, Some(0), "{backend:?}");
     test.run(&[newer("m9999_contract_less")]).await;
-    let report = inspect(&test).await;
+    let report = examine(&test).await;
     report.finds("migrations_newer", "", "hostmatch migrate down").only(&["migrations_newer"]);
 
     let test = create_migrated(backend).await;
     test.run(&["DROP TABLE hostmatch_inbox_actions"]).await;
-    let report = inspect(&test).await;
+    let report = examine(&test).await;
     report.finds("migrations_halfway", "", "hostmatch_migrations");
 }
 
-on_engines!(a_missing_index_is_found_with_the_statement_that_creates_it);
-async fn a_missing_index_is_found_with_the_statement_that_creates_it(backend: Backend) {
+on_engines!(a_missing_index_is_reported_with_the_statement_that_creates_it);
+async fn a_missing_index_is_reported_with_the_statement_that_creates_it(backend: Backend) {
     let test = create_migrated(backend).await;
-    assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
+    assert_eq!(examine(&test).await.code, Some(0), "{backend:?}");
     let drops = match backend {
         Backend::MariaDb => [
             "DROP INDEX calcom_v2_booking_id_index ON appointments",
@@ -77,7 +81,7 @@ async fn a_missing_index_is_found_with_the_statement_that_creates_it(backend: Ba
         }
     };
     test.run(&drops).await;
-    let report = inspect(&test).await;
+    let report = examine(&test).await;
     report.only(&["index_missing"]);
     let remedies: Vec<&str> = report.findings().iter().map(|one| one["remedy"].as_str().unwrap()).collect();
     assert_eq!(remedies.len(), 2, "{remedies:?}");
@@ -86,27 +90,27 @@ async fn a_missing_index_is_found_with_the_statement_that_creates_it(backend: Ba
     for remedy in remedies {
         test.run(&[remedy.split_once(", ").unwrap().0]).await;
     }
-    assert_eq!(inspect(&test).await.code, Some(0), "{backend:?}");
+    assert_eq!(examine(&test).await.code, Some(0), "{backend:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sequence_that_lags_is_found_until_migrating_has_set_it() {
+async fn a_lagging_sequence_is_reported_until_a_migration_sets_it() {
     let test = create_migrated(Backend::Postgres).await;
     test.run(&["INSERT INTO calcom_host_mapping_audits (id, action, actor) VALUES (40, 'created', 'cli:x')"])
         .await;
-    let report = inspect(&test).await;
+    let report = examine(&test).await;
     report.finds("sequence_lags", "", "hostmatch migrate up").only(&["sequence_lags"]);
     let what = report.finding("sequence_lags")["what"].as_str().unwrap();
     assert!(what.contains("calcom_host_mapping_audits_id_seq is at 0"), "{what}");
     migration::up(test.db.connection()).await.unwrap();
-    assert_eq!(inspect(&test).await.code, Some(0));
+    assert_eq!(examine(&test).await.code, Some(0));
 }
 
-on_engines!(the_printed_rights_suffice_and_each_missing_one_is_named: mariadb, postgres);
-async fn the_printed_rights_suffice_and_each_missing_one_is_named(backend: Backend) {
+on_engines!(the_printed_grants_suffice_and_each_missing_privilege_is_named: mariadb, postgres);
+async fn the_printed_grants_suffice_and_each_missing_privilege_is_named(backend: Backend) {
     let (owner, user) = (User::new(backend).await, User::new(backend).await);
     let test = gateway(backend, &owner).await;
-    hostmatch_migrates(&test).await;
+    migrate(&test).await;
     grant(&test, &user, "run").await;
     // The live gateway lacks indexes.
     run_doctor(&user.url(&test), &[]).await.only(&["index_missing"]);
@@ -127,12 +131,12 @@ async fn the_printed_rights_suffice_and_each_missing_one_is_named(backend: Backe
     drop(test);
 }
 
-async fn hostmatch_migrates(test: &TestDatabase) {
+async fn migrate(test: &TestDatabase) {
     migration::up(test.db.connection()).await.unwrap();
 }
 
-on_engines!(staff_without_addresses_are_found);
-async fn staff_without_addresses_are_found(backend: Backend) {
+on_engines!(a_missing_email_column_is_reported);
+async fn a_missing_email_column_is_reported(backend: Backend) {
     let test = create_migrated(backend).await;
     match backend {
         Backend::Sqlite => {
@@ -143,13 +147,13 @@ async fn staff_without_addresses_are_found(backend: Backend) {
         }
     }
     test.run(&["ALTER TABLE staff DROP COLUMN email"]).await;
-    let report = inspect(&test).await;
+    let report = examine(&test).await;
     report.finds("staff_email_hidden", "staff.email", "hostmatch gateway grants");
     report.only(&["staff_email_hidden"]);
 }
 
-on_engines!(an_unknown_or_wrong_time_zone_is_found);
-async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
+on_engines!(an_unknown_or_wrong_time_zone_is_reported);
+async fn an_unknown_or_wrong_time_zone_is_reported(backend: Backend) {
     // MariaDB needs a shape whose `updated_at` is local time: a TIMESTAMP, as in the minimal shape, needs no
     // time zone.
     let shape = match backend {
@@ -175,26 +179,26 @@ async fn an_unknown_or_wrong_time_zone_is_found(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_only_server_is_found() {
+async fn a_read_only_server_is_reported() {
     let test = create_migrated(Backend::Postgres).await;
     let name = test.strings("SELECT current_database()::text").await.remove(0);
     test.run(&[format!("ALTER DATABASE {name} SET default_transaction_read_only = on")]).await;
-    inspect(&test).await.finds("database_read_only", "", "primary").only(&["database_read_only"]);
+    examine(&test).await.finds("database_read_only", "", "primary").only(&["database_read_only"]);
 
     let Some(server) = MariaDb::start().await else { return };
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Roadmap).await;
     test.run(&["ALTER TABLE calls ENGINE=MyISAM"]).await;
     server.set("max_prepared_stmt_count = 100").await;
-    let report = inspect(&test).await;
+    let report = examine(&test).await;
     report.finds("engine_unsafe", "", "ENGINE=InnoDB");
     report.finds("statements_scarce", "database.max_connections", "max_prepared_stmt_count");
     report.only(&["engine_unsafe", "statements_scarce"]);
     server.set("read_only = 1").await;
-    inspect(&test).await.finds("database_read_only", "", "primary");
+    examine(&test).await.finds("database_read_only", "", "primary");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_clock_is_found() {
+async fn a_wrong_clock_is_reported() {
     let Some(server) = MariaDb::start().await else { return };
     let stopped = server.at("2026-03-01T12:00:00Z").await;
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Roadmap).await;
@@ -203,8 +207,8 @@ async fn a_wrong_clock_is_found() {
     assert!(report.finding("clock_skew")["what"].as_str().unwrap().contains("behind"), "{:#}", report.json);
 }
 
-on_engines!(a_server_with_few_connections_is_found: mariadb, postgres);
-async fn a_server_with_few_connections_is_found(backend: Backend) {
+on_engines!(a_server_with_too_few_connections_is_reported: mariadb, postgres);
+async fn a_server_with_too_few_connections_is_reported(backend: Backend) {
     let Some(server) = Server::start(backend, 20).await else { return };
     let test = TestDatabase::migrated_on(server.address(), backend, GatewayShape::Roadmap).await;
     let report = run_doctor(&test.url, &[("database.max_connections", "30")]).await;
@@ -212,8 +216,8 @@ async fn a_server_with_few_connections_is_found(backend: Backend) {
     report.only(&["connections_scarce"]);
 }
 
-on_engines!(a_write_that_fails_despite_all_rights_is_found_by_a_probe);
-async fn a_write_that_fails_despite_all_rights_is_found_by_a_probe(backend: Backend) {
+on_engines!(a_write_that_fails_despite_all_privileges_is_reported);
+async fn a_write_that_fails_despite_all_privileges_is_reported(backend: Backend) {
     let test = create_migrated(backend).await;
     let refuses = match backend {
         Backend::Sqlite => vec![
@@ -232,16 +236,16 @@ async fn a_write_that_fails_despite_all_rights_is_found_by_a_probe(backend: Back
         ],
     };
     test.run(&refuses).await;
-    let report = inspect(&test).await;
+    let report = examine(&test).await;
     report.finds("database_probe_failed", "", "hostmatch gateway inspect").only(&["database_probe_failed"]);
-    assert_eq!(test.count("hostmatch_host_locks").await, 0, "the probe leaves no row");
+    assert_eq!(test.count("hostmatch_host_locks").await, 0, "the trial run leaves no row");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_gets_no_findings_about_the_database() {
-    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
-    clinic.set("database.url", "mysql://u:hush@db.invalid/gateway");
-    let report = clinic.doctor(&["--role", "edge"]);
+    let mut installation = Installation::embedded(Backend::Sqlite).await;
+    installation.set("database.url", "mysql://u:hush@db.invalid/gateway");
+    let report = installation.doctor(&["--role", "edge"]);
     assert_eq!((report.code, report.codes()), (Some(0), vec![]), "{:#}", report.json);
     let passed = report.json["passed"].as_array().unwrap();
     assert!(!passed.contains(&"database_unreachable".into()), "{passed:?}");

@@ -17,17 +17,18 @@ use crate::support::broker::Broker;
 use crate::support::program::{json, stderr, stdout};
 use crate::support::{Backend, GatewayShape, Process, Server, Stack, TestDatabase, World, eventually};
 
-/// The value of every secret. It must never be shown.
+/// The value of every secret. No output may contain it.
 const SECRET: &str = "hush-hush-hush-hush-hush-hush-hush";
 
-const ROOM: [&str; 4] = ["--accept", "disk_nearly_full", "--accept", "disk_full"];
+/// The disk on which the tests run may be nearly full.
+const ACCEPT_FULL_DISK: [&str; 4] = ["--accept", "disk_nearly_full", "--accept", "disk_full"];
 
 /// An installation to examine.
-struct Clinic {
+struct Installation {
     stack: Stack,
 }
 
-impl Clinic {
+impl Installation {
     /// Creates a healthy installation with the embedded queue.
     async fn embedded(backend: Backend) -> Self {
         Self::new(Stack::on(World::new(backend, GatewayShape::Roadmap).await, None).await)
@@ -36,16 +37,17 @@ impl Clinic {
     /// Creates an installation on a private broker with its management API at this address; healthy when a
     /// worker runs.
     async fn on(test: TestDatabase, broker: &Broker, management: &str) -> Self {
-        let mut clinic = Self::new(Stack::on(World::in_database(test, &[]).await, Some(broker.url())).await);
-        clinic.set("queue.management_url", management);
-        clinic
+        let mut installation =
+            Self::new(Stack::on(World::in_database(test, &[]).await, Some(broker.url())).await);
+        installation.set("queue.management_url", management);
+        installation
     }
 
     fn new(stack: Stack) -> Self {
-        let mut clinic = Self { stack };
-        clinic.set("edge.gateway_secrets", SECRET);
-        clinic.set("queue.connect_timeout", "5s");
-        clinic
+        let mut installation = Self { stack };
+        installation.set("edge.gateway_secrets", SECRET);
+        installation.set("queue.connect_timeout", "5s");
+        installation
     }
 
     fn set(&mut self, key: &str, value: &str) {
@@ -55,19 +57,19 @@ impl Clinic {
     fn run(&self, arguments: &[&str]) -> Output {
         let output = self.stack.command(arguments).output().unwrap();
         let reported = format!("{}{}", stdout(&output), stderr(&output));
-        assert!(!reported.contains("hush"), "a secret is shown: {reported}");
+        assert!(!reported.contains("hush"), "the output contains a secret: {reported}");
         output
     }
 
     /// Returns the doctor's report, without findings about the disk on which the tests run.
     fn doctor(&self, arguments: &[&str]) -> Report {
-        self.report(&[&ROOM[..], arguments].concat())
+        self.report(&[&ACCEPT_FULL_DISK[..], arguments].concat())
     }
 
     fn report(&self, arguments: &[&str]) -> Report {
         let output = self.run(&[&["doctor", "--output", "json"], arguments].concat());
         let report = Report { code: output.status.code(), json: json(&output) };
-        report.is_whole();
+        report.assert_consistent();
         report
     }
 
@@ -108,15 +110,15 @@ impl Report {
         found.unwrap_or_else(|| panic!("{code} is missing: {:#}", self.json))
     }
 
-    /// Returns the reason for which this code was not checked.
-    fn why_not(&self, code: &str) -> &str {
+    /// Returns the reason why this code was not checked.
+    fn reason_not_checked(&self, code: &str) -> &str {
         let all = self.json["not_checked"].as_array().unwrap();
         let one = all.iter().find(|one| one["code"] == code);
         one.unwrap_or_else(|| panic!("{code} was checked: {:#}", self.json))["why"].as_str().unwrap()
     }
 
-    /// Checks that the finding is there, with this subject and this remedy, and that the exit code is as
-    /// documented.
+    /// Checks that the report contains this finding, with this subject and this remedy, and that the exit code is
+    /// the documented one.
     fn finds(&self, code: &str, subject: &str, remedy: &str) -> &Self {
         let is_expected =
             |one: &&Value| one["code"] == code && one["subject"].as_str().unwrap().contains(subject);
@@ -130,7 +132,7 @@ impl Report {
         self
     }
 
-    /// Checks that nothing else is found.
+    /// Checks that the report contains these codes and no others.
     fn only(&self, codes: &[&str]) {
         let mut codes = codes.to_vec();
         codes.sort_unstable();
@@ -138,7 +140,7 @@ impl Report {
     }
 
     /// Checks that no code is in two sections, and that each is in the closed list.
-    fn is_whole(&self) {
+    fn assert_consistent(&self) {
         let names = |key: &str| -> Vec<String> {
             let all = self.json[key].as_array().unwrap().iter();
             all.map(|one| one.get("code").unwrap_or(one).as_str().unwrap().to_owned()).collect()
@@ -166,7 +168,7 @@ async fn broker() -> Option<(Broker, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_healthy_installation_is_green_and_silent() {
+async fn a_healthy_installation_has_no_findings_and_one_line_of_output() {
     let Some((broker, management)) = broker().await else { return };
     for backend in [Backend::Sqlite, Backend::MariaDb, Backend::Postgres] {
         let server = if backend == Backend::Sqlite { None } else { Server::start(backend, 60).await };
@@ -174,26 +176,26 @@ async fn a_healthy_installation_is_green_and_silent() {
             Some(server) => TestDatabase::migrated_on(server.address(), backend, GatewayShape::Roadmap).await,
             None => TestDatabase::migrated(Backend::Sqlite, GatewayShape::Roadmap).await,
         };
-        let clinic = Clinic::on(test, &broker, &management).await;
-        let mut worker = clinic.worker().await;
-        let report = clinic.doctor(&[]);
+        let installation = Installation::on(test, &broker, &management).await;
+        let mut worker = installation.worker().await;
+        let report = installation.doctor(&[]);
         assert_eq!((report.code, report.codes()), (Some(0), vec![]), "{backend:?}: {:#}", report.json);
         assert_eq!(report.json["not_checked"], serde_json::json!([]), "{backend:?}");
-        let output = clinic.run(&[&["doctor"], &ROOM[..]].concat());
+        let output = installation.run(&[&["doctor"], &ACCEPT_FULL_DISK[..]].concat());
         assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
         let lines: Vec<&str> = stdout(&output).lines().collect();
         let line = lines[lines.len() - 1];
         assert!(line.starts_with("OK: ") && line.contains("RabbitMQ 3."), "{backend:?}: {line}");
         assert!(lines.len() == 1 || lines[0] == "ACCEPTED", "{backend:?}: {lines:?}");
         assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
-        drop(clinic);
+        drop(installation);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_the_embedded_queue_no_broker_is_checked() {
-    let clinic = Clinic::embedded(Backend::Sqlite).await;
-    let report = clinic.doctor(&[]);
+    let installation = Installation::embedded(Backend::Sqlite).await;
+    let report = installation.doctor(&[]);
     assert_eq!((report.code, report.codes()), (Some(0), vec![]), "{:#}", report.json);
     assert_eq!(report.json["not_checked"], serde_json::json!([]));
     let passed = report.json["passed"].as_array().unwrap();
@@ -201,10 +203,10 @@ async fn with_the_embedded_queue_no_broker_is_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_table_shows_problem_subject_and_remedy_and_accepted_findings_do_not_count() {
-    let mut clinic = Clinic::embedded(Backend::Sqlite).await;
-    clinic.set("appointments.overwrite", "always");
-    let output = clinic.run(&[&["doctor", "--all"], &ROOM[..]].concat());
+async fn the_table_shows_code_subject_and_remedy_and_accepted_findings_do_not_count() {
+    let mut installation = Installation::embedded(Backend::Sqlite).await;
+    installation.set("appointments.overwrite", "always");
+    let output = installation.run(&[&["doctor", "--all"], &ACCEPT_FULL_DISK[..]].concat());
     assert_eq!(output.status.code(), Some(10));
     let text = stdout(&output);
     for line in [
@@ -215,8 +217,9 @@ async fn the_table_shows_problem_subject_and_remedy_and_accepted_findings_do_not
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(text.trim_end().lines().last().unwrap().starts_with("0 errors, 1 warning, "), "{text}");
-    let output = clinic.run(&[&["doctor", "--accept", "overwrite_always"], &ROOM[..]].concat());
+    let output =
+        installation.run(&[&["doctor", "--accept", "overwrite_always"], &ACCEPT_FULL_DISK[..]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     assert!(stdout(&output).contains("ACCEPTED\n  overwrite_always"), "{}", stdout(&output));
-    assert_eq!(clinic.run(&["doctor", "--accept", "everything"]).status.code(), Some(2));
+    assert_eq!(installation.run(&["doctor", "--accept", "everything"]).status.code(), Some(2));
 }

@@ -1,10 +1,10 @@
-//! Tests findings about policies that an administrator made for other queues.
+//! Tests findings about policies that an administrator has defined for other queues.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Clinic;
+use super::Installation;
 use crate::support::broker::Broker;
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually};
 
@@ -19,21 +19,18 @@ const POLICIES: [(&str, &str, &str); 7] = [
     (r#"{"alternate-exchange":"nirvana"}"#, "alternate_exchange", ".events"),
 ];
 
-pub(super) async fn policies_that_interfere_are_found_and_those_that_do_not_are_not(
-    broker: &Broker,
-    management: &str,
-) {
+pub(super) async fn only_policies_that_interfere_are_reported(broker: &Broker, management: &str) {
     let test = TestDatabase::migrated(Backend::Sqlite, GatewayShape::Roadmap).await;
-    let clinic = Clinic::on(test, broker, management).await;
-    let mut worker = clinic.worker().await;
-    let pattern = format!("^{}\\.", clinic.stack.config.prefix);
+    let installation = Installation::on(test, broker, management).await;
+    let mut worker = installation.worker().await;
+    let pattern = format!("^{}\\.", installation.stack.config.prefix);
     for (definition, code, subject) in POLICIES {
         broker.control(&["set_policy", "--apply-to", "all", "everything", &pattern, definition]).await;
         let report = eventually(
             "the policy applies, and the previous one does not",
             Duration::from_secs(30),
             async || {
-                let report = clinic.doctor(&[]);
+                let report = installation.doctor(&[]);
                 // A policy takes effect queue by queue.
                 let is_expected = |one: &Value| one["subject"].as_str().unwrap().contains(subject);
                 let is_found = report.codes() == [code] && report.findings().iter().any(is_expected);
@@ -45,16 +42,16 @@ pub(super) async fn policies_that_interfere_are_found_and_those_that_do_not_are_
         broker.control(&["clear_policy", "everything"]).await;
     }
     // These policies are irrelevant, or their limits are no shorter than a wait queue's own arguments.
-    let waits = format!("^{}\\.bookings\\.retry", clinic.stack.config.prefix);
+    let waits = format!("^{}\\.bookings\\.retry", installation.stack.config.prefix);
     broker
         .control(&["set_policy", "--apply-to", "queues", "waits", &waits, r#"{"message-ttl":3600000}"#])
         .await;
     broker.control(&["set_policy", "--apply-to", "all", "others", "^others", r#"{"max-length":1}"#]).await;
-    let green = eventually("the policies are gone", Duration::from_secs(30), async || {
-        let report = clinic.doctor(&[]);
+    let healthy = eventually("the policies are gone", Duration::from_secs(30), async || {
+        let report = installation.doctor(&[]);
         report.codes().is_empty().then_some(report)
     })
     .await;
-    assert_eq!(green.code, Some(0));
+    assert_eq!(healthy.code, Some(0));
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }

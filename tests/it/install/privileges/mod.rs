@@ -1,5 +1,5 @@
-//! The rights that `hostmatch gateway grants` prints suffice for everything, and each of them is needed; a
-//! user with fewer rights is refused before anything is changed.
+//! The privileges that `hostmatch gateway grants` prints suffice for everything, and each of them is needed; a
+//! user with fewer privileges is refused before anything is changed.
 
 mod adopting;
 
@@ -21,8 +21,8 @@ use crate::support::{
 
 pub(crate) const GATEWAY: [&str; 5] = ["companies", "users", "branches", "staff", "appointments"];
 
-/// Creates a gateway whose tables belong to a separate user, in a database where every right must be
-/// granted.
+/// Creates a gateway whose tables belong to a separate user, in a database where every privilege must
+/// be granted.
 pub(crate) async fn gateway(backend: Backend, owner: &User) -> TestDatabase {
     let test = TestDatabase::fresh(backend, GatewayShape::Live).await;
     if backend == Backend::Postgres {
@@ -50,7 +50,7 @@ pub(crate) fn print_grants(test: &TestDatabase, user: &User, role: &str) -> Vec<
     serde_json::from_value(statements).unwrap()
 }
 
-/// Grants this user exactly the rights of the role.
+/// Grants this user exactly the privileges of the role.
 pub(crate) async fn grant(test: &TestDatabase, user: &User, role: &str) {
     test.run(&print_grants(test, user, role)).await;
 }
@@ -61,43 +61,43 @@ pub(crate) fn run(test: &TestDatabase, user: &User, arguments: &[&str]) -> (Opti
     (output.status.code(), format!("{}{}", stdout(&output), stderr(&output)))
 }
 
-on_engines!(the_printed_rights_suffice_to_inspect_migrate_and_run: mariadb, postgres);
-async fn the_printed_rights_suffice_to_inspect_migrate_and_run(backend: Backend) {
-    let [owner, inspects, migrates, runs] = [
+on_engines!(the_printed_grants_suffice_to_inspect_migrate_and_run: mariadb, postgres);
+async fn the_printed_grants_suffice_to_inspect_migrate_and_run(backend: Backend) {
+    let [owner, inspector, migrator, runner] = [
         User::new(backend).await,
         User::new(backend).await,
         User::new(backend).await,
         User::new(backend).await,
     ];
     let test = gateway(backend, &owner).await;
-    grant(&test, &inspects, "inspect").await;
-    let (code, text) = run(&test, &inspects, &["gateway", "inspect"]);
+    grant(&test, &inspector, "inspect").await;
+    let (code, text) = run(&test, &inspector, &["gateway", "inspect"]);
     assert!(code == Some(0) || code == Some(10), "{test:?}: {text}");
     assert!(text.contains("READY") && !text.contains("NOT READY"), "{test:?}: {text}");
     assert!(text.contains("create m1001") && text.contains("it lacks"), "{test:?}: {text}");
 
-    grant(&test, &migrates, "migrate").await;
-    let (code, text) = run(&test, &migrates, &["gateway", "inspect"]);
+    grant(&test, &migrator, "migrate").await;
+    let (code, text) = run(&test, &migrator, &["gateway", "inspect"]);
     assert!(code == Some(10) || code == Some(0), "{test:?}: {text}");
     assert!(!text.contains("it lacks"), "{test:?}: {text}");
-    let (code, text) = run(&test, &migrates, &["migrate", "up"]);
+    let (code, text) = run(&test, &migrator, &["migrate", "up"]);
     assert_eq!(code, Some(0), "{test:?}: {text}");
-    let (code, text) = run(&test, &migrates, &["migrate", "down", "--all", "--yes"]);
+    let (code, text) = run(&test, &migrator, &["migrate", "down", "--all", "--yes"]);
     assert_eq!(code, Some(0), "{test:?}: {text}");
-    let (code, text) = run(&test, &migrates, &["migrate", "up"]);
+    let (code, text) = run(&test, &migrator, &["migrate", "up"]);
     assert_eq!(code, Some(0), "{test:?}: {text}");
-    grant(&test, &inspects, "inspect").await;
-    grant(&test, &runs, "run").await;
-    let (code, text) = run(&test, &inspects, &["gateway", "inspect"]);
+    grant(&test, &inspector, "inspect").await;
+    grant(&test, &runner, "run").await;
+    let (code, text) = run(&test, &inspector, &["gateway", "inspect"]);
     assert!(text.contains("nothing: everything exists"), "{test:?} {code:?}: {text}");
-    let database = Database::connect(&runs.config(&test)).await.unwrap();
+    let database = Database::connect(&runner.config(&test)).await.unwrap();
     let schema = GatewaySchema::read(&database, &GatewayConfig { timezone: "server".into() }).await.unwrap();
     probe(&database, &schema, Mode::Assign).await.unwrap();
     database.close().await;
-    a_worker_runs(World::in_database(test, &[]).await, &runs).await;
+    run_worker(World::in_database(test, &[]).await, &runner).await;
 }
 
-async fn a_worker_runs(world: World, user: &User) {
+async fn run_worker(world: World, user: &User) {
     world.company(15).await;
     world.staff(1, 15, "Mara Lind", "mara@salon.example").await;
     for (id, reference) in [(1, "Bk-1"), (2, "Bk-2"), (3, "Bk-3")] {
@@ -152,8 +152,8 @@ async fn a_worker_runs(world: World, user: &User) {
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
-/// Returns every right of the statement separately, with the statements that revoke and grant it.
-fn single(statement: &str) -> Vec<(String, String)> {
+/// Splits a GRANT statement into single privileges: for each, the statements that revoke and grant it.
+fn split_privileges(statement: &str) -> Vec<(String, String)> {
     let rest = statement.strip_prefix("GRANT ").unwrap();
     let (privileges, object) = rest.split_once(" ON ").unwrap();
     let (object, user) = object.rsplit_once(" TO ").unwrap();
@@ -169,30 +169,30 @@ fn single(statement: &str) -> Vec<(String, String)> {
             _ => all.last_mut().unwrap().push(c),
         }
     }
-    let words = |privilege: String| {
+    let revoke_and_grant = |privilege: String| {
         let privilege = privilege.trim().to_owned();
         (
             format!("REVOKE {privilege} ON {object} FROM {user}"),
             format!("GRANT {privilege} ON {object} TO {user}"),
         )
     };
-    all.into_iter().map(words).collect()
+    all.into_iter().map(revoke_and_grant).collect()
 }
 
-on_engines!(without_any_single_right_something_fails_clearly: mariadb, postgres);
-async fn without_any_single_right_something_fails_clearly(backend: Backend) {
+on_engines!(without_any_single_privilege_something_fails_with_a_clear_error: mariadb, postgres);
+async fn without_any_single_privilege_something_fails_with_a_clear_error(backend: Backend) {
     let (owner, user) = (User::new(backend).await, User::new(backend).await);
     let test = gateway(backend, &owner).await;
     migration::up(test.db.connection()).await.unwrap();
     grant(&test, &user, "run").await;
-    let rights: Vec<(String, String)> =
-        print_grants(&test, &user, "run").iter().flat_map(|statement| single(statement)).collect();
-    assert!(rights.len() > 20, "{rights:?}");
+    let privileges: Vec<(String, String)> =
+        print_grants(&test, &user, "run").iter().flat_map(|statement| split_privileges(statement)).collect();
+    assert!(privileges.len() > 20, "{privileges:?}");
     let world = World::in_database(test, &[]).await;
     world.company(15).await;
     run_everything(&world, &user, 1).await.unwrap();
     let mut superfluous = Vec::new();
-    for (n, (revoke, again)) in (2..).zip(&rights) {
+    for (n, (revoke, grant_again)) in (2..).zip(&privileges) {
         world.run(revoke).await;
         match run_everything(&world, &user, n).await {
             Ok(()) => superfluous.push(revoke),
@@ -201,13 +201,13 @@ async fn without_any_single_right_something_fails_clearly(backend: Backend) {
                 assert!(clear.iter().any(|words| text.contains(words)), "{revoke}: {text}");
             }
         }
-        world.run(again).await;
+        world.run(grant_again).await;
     }
     assert!(superfluous.is_empty(), "{backend:?}: {superfluous:#?}");
     run_everything(&world, &user, 1000).await.unwrap();
 }
 
-/// Runs everything that a running program does in the database, on its own rows.
+/// Runs every statement of a running program, on rows of its own.
 async fn run_everything(world: &World, user: &User, n: u32) -> Result<(), String> {
     let reported = |error: hostmatch::store::StoreError| error.to_string();
     for (staff, name) in [(2 * n, "First Person"), (2 * n + 1, "Second Person")] {
@@ -236,7 +236,7 @@ async fn run_everything(world: &World, user: &User, n: u32) -> Result<(), String
         insert_dead_letters(&database, &[again]).await?;
         dead_letter_summaries(&database, &Scope::All, &DeadLetterFilter::default(), 1).await?;
         run_every_statement(&database).await?;
-        // The first was deactivated above.
+        // The first member of staff was deactivated above.
         world.set_staff_active(2 * n, true).await;
         let staff = [2 * n, 2 * n + 1].map(|staff| crate::app::people::staff_of(world, staff));
         crate::store::backlog::run_every_statement(&database).await?;
@@ -294,8 +294,8 @@ fn letter(n: u32) -> NewDeadLetter {
     }
 }
 
-on_engines!(a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change: mariadb, postgres);
-async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(backend: Backend) {
+on_engines!(a_migration_lists_missing_privileges_before_any_change: mariadb, postgres);
+async fn a_migration_lists_missing_privileges_before_any_change(backend: Backend) {
     let (owner, user) = (User::new(backend).await, User::new(backend).await);
     let test = gateway(backend, &owner).await;
     let tables = match backend {
@@ -306,7 +306,7 @@ async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(ba
     if backend == Backend::Postgres {
         test.run(&[format!("GRANT USAGE ON SCHEMA public TO {}", user.quoted())]).await;
     } else {
-        // A user without any right cannot even connect to the database.
+        // A user without any privilege cannot even connect to the database.
         let name = test.strings("SELECT DATABASE()").await.remove(0);
         test.run(&[format!("GRANT SELECT ON {name}.branches TO {}", user.quoted())]).await;
     }
@@ -323,7 +323,7 @@ async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(ba
         Backend::MariaDb => refused(&["REFERENCES on companies", "REFERENCES on appointments"]),
         _ => refused(&["CREATE on the schema", "ownership of appointments", "REFERENCES on staff"]),
     }
-    // All rights but one.
+    // All privileges but one.
     let (last, rest): (&str, Vec<&String>) = match backend {
         Backend::MariaDb => {
             ("ALTER on appointments", statements.iter().filter(|it| !it.contains("`appointments`")).collect())
@@ -353,9 +353,9 @@ async fn a_user_who_may_not_migrate_gets_the_missing_rights_before_any_change(ba
 
     migration::up(test.db.connection()).await.unwrap();
     let migrated = test.number(tables).await;
-    let runs = User::new(backend).await;
-    grant(&test, &runs, "run").await;
-    let (code, text) = run(&test, &runs, &["migrate", "down", "--all", "--yes"]);
+    let runner = User::new(backend).await;
+    grant(&test, &runner, "run").await;
+    let (code, text) = run(&test, &runner, &["migrate", "down", "--all", "--yes"]);
     assert_eq!(code, Some(6), "{text}");
     assert!(text.contains("nothing was changed") && text.contains("hostmatch_dead_letters"), "{text}");
     assert_eq!(test.number(tables).await, migrated, "{test:?}");
