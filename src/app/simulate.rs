@@ -68,7 +68,7 @@ pub async fn simulate(context: &AppContext, input: &SimulationInput) -> Result<S
             Some(BookingEvent { company: Some(one.company), ..events.remove(&one.appointment)? })
         };
         let events: Vec<BookingEvent> = page.iter().filter_map(event).collect();
-        let trials = dry_run.try_from_the_beginning(&events, without_people.as_ref()).await?;
+        let trials = dry_run.simulate(&events, without_people.as_ref()).await?;
         for one in &page {
             match trials.get(&one.appointment) {
                 Some(trial) => counts.add(one, trial, input.max_differences),

@@ -33,7 +33,7 @@ const ROWS: [Row; 7] = [
     ("nobody found", |window| window.count(|outcome| outcome == Outcome::Unmatched)),
     ("no host", |window| window.count(|outcome| outcome == Outcome::NoHost)),
     ("dead letters", Window::dead_letters),
-    ("nothing to assign", |window| window.count(|outcome| !outcome.is_to_assign())),
+    ("nothing to assign", |window| window.count(|outcome| !outcome.should_assign())),
 ];
 
 /// Show on one screen whether bookings are assigned, how fast, and what waits

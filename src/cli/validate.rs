@@ -248,7 +248,7 @@ impl BookingView {
             time: output::moment(booking.time.ms),
             stamped: booking.time.is_inferred,
             starts: booking.starts_ms.map(output::moment),
-            off: booking.is_off,
+            off: booking.is_cancelled,
             host: booking.host.as_ref().map(|(host, source)| HostView {
                 found_in: source.as_str(),
                 id: host.id.map(|id| id.0),
@@ -299,7 +299,7 @@ fn notes(event: &BookingEvent, envelope: &EnvelopeArgs) -> Vec<Note> {
             );
         }
         match &booking.host {
-            None if !booking.is_off => {
+            None if !booking.is_cancelled => {
                 note("the booking has no usable host (hosts[0], organizer, user): nobody can be assigned")
             }
             Some((host, _)) if host.id.is_none() => {

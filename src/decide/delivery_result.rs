@@ -24,7 +24,7 @@ pub enum DeliveryResult {
     Dead(Reason, String),
 }
 
-/// A failed attempt, as stored in a message header and shown with a dead letter.
+/// A failed attempt, as it is stored in a message header and shown with a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// When the attempt failed, in ms since 1970 (UTC).

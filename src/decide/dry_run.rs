@@ -126,11 +126,11 @@ impl<'p> DryRun<'p> {
         Ok(resolver.resolve_by_id(key, &directory).into_staff())
     }
 
-    /// Predicts the results of these recorded events, had the strategies of this processor applied from the
-    /// beginning: mappings by matches are ignored and created again, mappings by people apply, and the staff
-    /// are those of today. `without_people`: a chain that uses no mapping by people. An event has a trial if
+    /// Predicts the results of these recorded events as if the strategies of this processor had always
+    /// applied: mappings by matches are ignored and created again, mappings by people apply, and the staff
+    /// are those of today. `without_people`: a chain that uses no mappings by people. An event has a trial if
     /// it has a host and names its appointment and company. Memory use grows with the number of hosts.
-    pub async fn try_from_the_beginning(
+    pub async fn simulate(
         &mut self,
         events: &[BookingEvent],
         without_people: Option<&Resolver>,
@@ -145,14 +145,14 @@ impl<'p> DryRun<'p> {
         let key = |company: CompanyId, host: &Host| Some(HostKey::new(company, host.id?));
         let keys = tried.iter().filter_map(|(.., company, host)| key(*company, host)).collect();
         let companies: BTreeSet<CompanyId> = tried.iter().map(|(_, _, company, _)| *company).collect();
-        let is_given = |mapping: &Mapping| mapping.is_by_person() || !mapping.is_active;
-        let directory = store::directory_of(database.connection(), schema, &keys, &companies, is_given);
+        let is_kept = |mapping: &Mapping| mapping.is_by_person() || !mapping.is_active;
+        let directory = store::directory_of(database.connection(), schema, &keys, &companies, is_kept);
         let directory = database.with_deadline(directory).await?;
 
-        let nobodys = |company| Appointment { company, staff: None, host_id: None, assignment: None };
-        let appointments = tried.iter().map(|(_, id, company, _)| (*id, nobodys(*company))).collect();
+        let unassigned = |company| Appointment { company, staff: None, host_id: None, assignment: None };
+        let appointments = tried.iter().map(|(_, id, company, _)| (*id, unassigned(*company))).collect();
         let mut state = std::mem::take(&mut self.state);
-        state.absorb(Loaded { directory, appointments, ..Loaded::default() });
+        state.add_missing(Loaded { directory, appointments, ..Loaded::default() });
         let policy = Policy { mode: Mode::Assign, ..self.processor.policy(now_ms()) };
         let mut plan = Plan::new(state, resolver, policy);
         let mut trials = BTreeMap::new();
@@ -163,7 +163,7 @@ impl<'p> DryRun<'p> {
                 targets,
                 publisher: None,
                 received_ms: 0,
-                may_be_unknown: false,
+                ignore_if_missing: false,
             });
             let decided = plan.appointments().get(&id).and_then(|it| it.assignment.clone());
             let Some(mut decided) = decided else { continue };

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
 use super::delivery_result::DeliveryResult;
-use super::metrics::{DeliveryLabels, kind_of};
+use super::metrics::{DeliveryLabels, type_label};
 use super::trace;
 use crate::event::{self, BookingEvent, Decoded, Envelope, EventId, Malformed, Shape};
 use crate::matching::{DEAD_LETTER, Item, Outcome, Plan, Reason, Target, Verdict};
@@ -30,7 +30,7 @@ pub(crate) struct InFlight {
     pub(super) replayed: Option<Replayed>,
     /// Whether the delivery is ignored instead of retried if its appointment does not exist
     /// (`calcom.unknown_booking`).
-    may_be_unknown: bool,
+    ignore_if_missing: bool,
     /// The target of each of its bookings, as last loaded.
     pub(super) targets: Vec<Target>,
     /// Whether one of its appointments was not read because another session has locked it.
@@ -49,8 +49,8 @@ pub(crate) struct InFlight {
     pub(crate) disposition: Disposition,
 }
 
-/// The end of the processing of a delivery.
-pub(crate) enum Ending {
+/// How a delivery was settled.
+pub(crate) enum Settlement {
     Decided(Outcome),
     Deferred,
     Retried(Reason),
@@ -95,16 +95,16 @@ impl InFlight {
         Self { content: Some(Decoded::Event(Box::new(event))), ..Self::new(delivery) }
     }
 
-    /// Decodes the delivery. `ends_unknown`: this is the last attempt, and Cal.com's own webhooks may be
-    /// about appointments that do not exist.
-    pub(super) fn read(&mut self, ends_unknown: bool) {
+    /// Decodes the delivery. `ignore_unknown`: this is the last attempt, and a webhook of Cal.com
+    /// whose appointment does not exist is ignored.
+    pub(super) fn read(&mut self, ignore_unknown: bool) {
         let read = read(&self.delivery);
         self.labels = DeliveryLabels::of(&self.delivery, read.as_ref());
         self.replayed = replayed(&self.delivery);
         match read {
             Some(Ok(decoded)) => {
                 let is_calcoms = matches!(&decoded, Decoded::Event(event) if event.content == Shape::Calcom);
-                self.may_be_unknown = ends_unknown && is_calcoms;
+                self.ignore_if_missing = ignore_unknown && is_calcoms;
                 self.content = Some(decoded);
             }
             Some(Err(malformed)) => {
@@ -119,7 +119,7 @@ impl InFlight {
             if let Some(id) = loggable_id(&id.to_string()) {
                 self.span.set("hostmatch.event.id", id.to_owned());
             }
-            self.span.set("hostmatch.event.type", kind_of(Some(event_type)));
+            self.span.set("hostmatch.event.type", type_label(Some(event_type)));
         }
     }
 
@@ -130,10 +130,10 @@ impl InFlight {
         self.planned = match &self.content {
             Some(Decoded::Event(_)) if self.is_locked => None,
             Some(Decoded::Event(event)) => {
-                let Self { targets, may_be_unknown, .. } = &*self;
-                let may_be_unknown = *may_be_unknown;
+                let Self { targets, ignore_if_missing, .. } = &*self;
+                let ignore_if_missing = *ignore_if_missing;
                 let verdict =
-                    plan.decide_event(&Item { event, targets, publisher, received_ms, may_be_unknown });
+                    plan.decide_event(&Item { event, targets, publisher, received_ms, ignore_if_missing });
                 if let Verdict::Decided(_, code) = verdict {
                     self.code = code;
                 }
@@ -158,7 +158,7 @@ impl InFlight {
         }
     }
 
-    /// Returns the rows that have to be read from the database for this delivery.
+    /// Returns what has to be read from the database for this delivery.
     pub(super) fn lookup(&self) -> Option<Lookup<'_>> {
         match &self.content {
             Some(Decoded::Event(event)) => Some(Lookup { event, tried_before: self.delivery.attempt > 0 }),
@@ -194,11 +194,11 @@ impl InFlight {
         let Some(result) = &self.result else { return };
         let event_type = self.event().map(|(_, event_type)| event_type);
         self.disposition = result.disposition(&self.delivery, event_type, schedule, now_ms);
-        let _within = self.span.enter();
+        let _entered = self.span.enter();
         if let (Some((id, event_type)), DeliveryResult::Done(outcome)) = (self.event(), result) {
             tracing::debug!(
                 event_id = loggable_id(&id.to_string()),
-                event_type = kind_of(Some(event_type)),
+                event_type = type_label(Some(event_type)),
                 outcome = outcome.as_str(),
                 "an event was decided"
             );
@@ -206,17 +206,17 @@ impl InFlight {
         if let DeliveryResult::Retry(reason, why) | DeliveryResult::Dead(reason, why) = result {
             self.log(reason.as_str(), why);
         }
-        let (outcome, reason) = match self.ending() {
-            Ending::Decided(outcome) => (outcome.as_str(), None),
-            Ending::Deferred => ("put_off", None),
-            Ending::Retried(reason) => ("retry", Some(reason)),
-            Ending::DeadLettered(reason) => (DEAD_LETTER, Some(reason)),
+        let (outcome, reason) = match self.settlement() {
+            Settlement::Decided(outcome) => (outcome.as_str(), None),
+            Settlement::Deferred => ("put_off", None),
+            Settlement::Retried(reason) => ("retry", Some(reason)),
+            Settlement::DeadLettered(reason) => (DEAD_LETTER, Some(reason)),
         };
         self.span.set("hostmatch.outcome", outcome);
         if let Some(reason) = reason {
             self.span.mark_failed(reason.as_str());
         }
-        // Its copy continues its trace.
+        // The copy continues the trace of this delivery.
         if let (Disposition::Retry { headers, .. } | Disposition::DeadLetter { headers }, true) =
             (&mut self.disposition, self.span.is_recording())
             && trace::origin(&self.delivery).is_none()
@@ -227,7 +227,7 @@ impl InFlight {
         self.span.end();
     }
 
-    /// Logs, in one line, an event that was not decided and its disposition.
+    /// Logs the disposition of an event that was not decided.
     fn log(&self, reason: &str, why: &str) {
         let attempt = self.delivery.attempt + 1;
         let event_id = self.delivery.message.message_id.as_deref().and_then(loggable_id);
@@ -239,16 +239,18 @@ impl InFlight {
         }
     }
 
-    /// Returns the end of the processing of a finished delivery.
-    pub(crate) fn ending(&self) -> Ending {
+    /// Returns how a finished delivery is settled.
+    pub(crate) fn settlement(&self) -> Settlement {
         match (&self.result, &self.disposition) {
-            (Some(DeliveryResult::Done(outcome)), _) => Ending::Decided(*outcome),
-            (Some(DeliveryResult::Deferred), _) => Ending::Deferred,
-            (Some(DeliveryResult::Retry(reason, _)), Disposition::Retry { .. }) => Ending::Retried(*reason),
-            (Some(DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _)), _) => {
-                Ending::DeadLettered(*reason)
+            (Some(DeliveryResult::Done(outcome)), _) => Settlement::Decided(*outcome),
+            (Some(DeliveryResult::Deferred), _) => Settlement::Deferred,
+            (Some(DeliveryResult::Retry(reason, _)), Disposition::Retry { .. }) => {
+                Settlement::Retried(*reason)
             }
-            (None, _) => Ending::Retried(Reason::Refused),
+            (Some(DeliveryResult::Retry(reason, _) | DeliveryResult::Dead(reason, _)), _) => {
+                Settlement::DeadLettered(*reason)
+            }
+            (None, _) => Settlement::Retried(Reason::Refused),
         }
     }
 }

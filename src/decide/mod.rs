@@ -21,6 +21,6 @@ pub use processor::Processor;
 pub use redecide::{redecide_waiting, write_observed};
 
 pub(crate) use delivery_result::history;
-pub(crate) use in_flight::{Ending, InFlight, read, replayed};
+pub(crate) use in_flight::{InFlight, Settlement, read, replayed};
 pub(crate) use metrics::Stage;
 pub(crate) use trace::{begin as begin_trace, begin_recording};

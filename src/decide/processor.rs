@@ -1,9 +1,9 @@
 //! Decides a batch: decode, load, plan and commit, in one transaction.
 //!
 //! A malformed message gets its result while it is decoded and does not affect the others. If the transaction
-//! fails because the database is unavailable, the whole batch is held. If it met another session's lock, it
-//! is rolled back and retried. Any other failure is due to one delivery, so the batch is halved until that
-//! delivery is alone and gets the result.
+//! fails because the database is unavailable, the whole batch is held. If another session has locked a row,
+//! it is rolled back and retried. Any other failure is due to one delivery, so the batch is halved until that
+//! delivery is alone, and gets the failure as its result.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -165,10 +165,10 @@ impl Processor {
     }
 
     async fn transact(&self, part: &mut [&mut InFlight]) -> Result<(), StoreError> {
-        let Worked { more_waiting, stats, changes, commit } =
+        let PlannedTransaction { more_waiting, stats, changes, commit } =
             match self.attempt(part, HostLockMode::Shared).await {
                 Err(StoreError::SharedHost) => self.attempt(part, HostLockMode::Exclusive).await?,
-                done => done?,
+                result => result?,
             };
         crash_points::point("after_commit");
         part.iter_mut().for_each(|flight| flight.mark_committed(commit.begun_at, more_waiting));
@@ -181,7 +181,7 @@ impl Processor {
         &self,
         part: &mut [&mut InFlight],
         hosts: HostLockMode,
-    ) -> Result<Worked<'_>, StoreError> {
+    ) -> Result<PlannedTransaction<'_>, StoreError> {
         self.database.transact(async |tx| self.work(tx, part, hosts).await).await
     }
 
@@ -190,7 +190,7 @@ impl Processor {
         tx: &DatabaseTransaction,
         part: &mut [&mut InFlight],
         hosts: HostLockMode,
-    ) -> Result<Worked<'_>, StoreError> {
+    ) -> Result<PlannedTransaction<'_>, StoreError> {
         let load = Stage::begin(&self.meters, "load");
         let purpose = if self.observes() { Purpose::Observe } else { Purpose::Write(hosts) };
         let (loaded, resolved, locked) = self.load(tx, part, purpose, None).await?;
@@ -200,7 +200,7 @@ impl Processor {
         let policy = self.policy(now_ms());
         let mut plan = Plan::new(loaded, &self.resolver, policy).with_resolutions(resolved);
         part.iter_mut().for_each(|flight| flight.plan(&mut plan));
-        let stats = plan.stats();
+        let stats = plan.take_stats();
         let changes = plan.finish();
         locked.allow(&changes)?;
         planning.end();
@@ -212,7 +212,7 @@ impl Processor {
         }
         store::commit(tx, &self.schema, &changes).await?;
         crash_points::point("before_commit");
-        Ok(Worked { more_waiting: locked.more_waiting, stats, changes, commit })
+        Ok(PlannedTransaction { more_waiting: locked.more_waiting, stats, changes, commit })
     }
 
     /// Reads the rows that deciding these deliveries needs, and resolves each new host once. The resolutions
@@ -234,7 +234,7 @@ impl Processor {
 
         let mut batch = store::load_hosts(tx, schema, &lookups, purpose).await?;
         let before = before.map(|mut before| {
-            before.absorb(std::mem::take(&mut batch.loaded));
+            before.add_missing(std::mem::take(&mut batch.loaded));
             before
         });
         let directory = &before.as_ref().unwrap_or(&batch.loaded).directory;
@@ -256,7 +256,7 @@ impl Processor {
         let locked = batch.locked;
         let loaded = match before {
             Some(mut before) => {
-                before.absorb(batch.loaded);
+                before.add_missing(batch.loaded);
                 before
             }
             None => batch.loaded,
@@ -273,8 +273,8 @@ impl Processor {
     }
 }
 
-/// The work of one transaction.
-struct Worked<'m> {
+/// What one transaction has planned and written, before its commit.
+struct PlannedTransaction<'m> {
     more_waiting: bool,
     stats: MatchStats,
     changes: ChangeSet,

@@ -13,22 +13,22 @@ use crate::matching::{HostKey, Plan};
 use crate::runtime::clock::now_ms;
 use crate::store::{self, StoreError, StoreErrorKind};
 
-/// The appointments of this many transactions are read at once: each read sorts all waiting appointments,
+/// One read returns the appointments for this many transactions, because each read sorts all waiting appointments,
 /// which for a host with many of them would cost more than deciding.
 const TRANSACTIONS_PER_READ: u32 = 50;
 
 /// The number of observed appointments that are read at once.
 const OBSERVED_CHUNK: u64 = 200;
 
-/// Decides the appointments again that wait for a host that a match has mapped in the meantime, a bounded
-/// number in each transaction, until none is left. After a failure the next call continues.
+/// Decides again the appointments that wait for a host that has a mapping by now, a bounded number in each
+/// transaction, until none is left. After a failure the next call continues.
 pub async fn redecide_waiting(processor: &Processor) -> Result<(), StoreError> {
     // No host is mapped while observing.
-    while !processor.observes() && redecide_some(processor).await? > 0 {}
+    while !processor.observes() && redecide_chunk(processor).await? > 0 {}
     Ok(())
 }
 
-async fn redecide_some(processor: &Processor) -> Result<usize, StoreError> {
+async fn redecide_chunk(processor: &Processor) -> Result<usize, StoreError> {
     let (database, limit) = (&processor.database, processor.redecide_limit.max(1));
     let found = store::waiting_appointments(
         database.connection(),
@@ -74,10 +74,10 @@ async fn redecide(
     Ok((changes.assignments.len(), locked))
 }
 
-/// After the mode has changed from `observe` to `assign`, decides each appointment that was only observed
-/// again, as if its newest event arrived again. So nothing is lost, and decisions that people or other
-/// programs made in the meantime are kept, as always. Appointments that cannot be decided now are left for
-/// the next call. Returns whether more appointments wait. After a failure the next call continues.
+/// After the mode has changed from `observe` to `assign`, decides again each appointment that was only
+/// observed, as if its newest event arrived again. Nothing is lost, and decisions that people or other
+/// programs made in the meantime are kept. The next call decides the appointments
+/// that cannot be decided now. Returns whether more appointments wait. After a failure the next call continues.
 pub async fn write_observed(processor: &Processor) -> Result<bool, StoreError> {
     let (mut after, mut decided, mut more_waiting) = (AppointmentId(0), 0, false);
     while !processor.observes() {

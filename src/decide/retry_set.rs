@@ -16,10 +16,10 @@ const FIRST_DELAY: Duration = Duration::from_millis(2);
 const MAX_DELAY: Duration = Duration::from_millis(60);
 
 /// The number of attempts before a part is halved.
-const TRIES: u32 = 3;
+const TRIES_BEFORE_HALVING: u32 = 3;
 
 /// The number of attempts before a part that cannot be halved is deferred.
-const TRIES_ALONE: u32 = 10;
+const TRIES_BEFORE_DEFERRING: u32 = 10;
 
 /// A batch that has had conflicts for this long is no longer retried, because too many rows are locked.
 const CONFLICTS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,7 +29,7 @@ const CONFLICTS_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) struct RetrySet<T> {
     parts: VecDeque<Part<T>>,
     delays: Delays,
-    until: Option<Instant>,
+    deadline: Option<Instant>,
     deferred: Vec<T>,
 }
 
@@ -45,7 +45,7 @@ impl<T> RetrySet<T> {
         Self {
             parts: parts.into_iter().map(|items| Part { items, tries: 0 }).collect(),
             delays: Delays::new(FIRST_DELAY, MAX_DELAY),
-            until: None,
+            deadline: None,
             deferred: Vec::new(),
         }
     }
@@ -53,7 +53,7 @@ impl<T> RetrySet<T> {
     /// Returns the next part; after a short delay, if it conflicted before.
     pub(crate) async fn next(&mut self) -> Option<Part<T>> {
         let part = self.parts.pop_front()?;
-        if part.tries > 0 && !self.is_too_late() {
+        if part.tries > 0 && !self.has_timed_out() {
             tokio::time::sleep(self.delays.next()).await;
         }
         Some(part)
@@ -66,16 +66,16 @@ impl<T> RetrySet<T> {
         self.parts.push_front(Part { items: part.items, tries: 0 });
     }
 
-    /// Retries or halves a part that met a lock, if it is unknown which item is locked.
+    /// Retries or halves a part with a locked row, if it is unknown which item needs that row.
     pub(crate) fn conflicted(&mut self, part: Part<T>) {
-        if part.items.len() > 1 && part.tries + 1 >= TRIES && !self.is_too_late() {
+        if part.items.len() > 1 && part.tries + 1 >= TRIES_BEFORE_HALVING && !self.has_timed_out() {
             self.halve(part);
         } else {
             self.retry(part);
         }
     }
 
-    /// Retries the items that are left in this part because their rows were locked.
+    /// Retries the items that remain in this part because their rows were locked.
     pub(crate) fn requeue(&mut self, part: Part<T>) {
         if !part.items.is_empty() {
             self.retry(part);
@@ -83,16 +83,16 @@ impl<T> RetrySet<T> {
     }
 
     fn retry(&mut self, part: Part<T>) {
-        if part.tries + 1 >= TRIES_ALONE || self.is_too_late() {
+        if part.tries + 1 >= TRIES_BEFORE_DEFERRING || self.has_timed_out() {
             self.deferred.extend(part.items);
         } else {
             self.parts.push_back(Part { tries: part.tries + 1, ..part });
         }
     }
 
-    fn is_too_late(&mut self) -> bool {
+    fn has_timed_out(&mut self) -> bool {
         let now = Instant::now();
-        now >= *self.until.get_or_insert(now + CONFLICTS_TIMEOUT)
+        now >= *self.deadline.get_or_insert(now + CONFLICTS_TIMEOUT)
     }
 
     /// Records that a part succeeded: the delays start over.
@@ -100,7 +100,7 @@ impl<T> RetrySet<T> {
         self.delays.reset();
     }
 
-    /// Returns the items that conflicted until the end.
+    /// Returns the deferred items.
     pub(crate) fn deferred(self) -> Vec<T> {
         self.deferred
     }

@@ -1,5 +1,5 @@
 //! Traces a batch: one span for the batch, linked to its messages, and one span for each message in the trace
-//! that it arrived with, which ends when its result is committed.
+//! from its headers, which ends when its result is committed.
 //!
 //! Only the first attempt is part of the message's own trace. A retry or a replay may happen hours later, so
 //! it begins a new trace that is linked to the first one.
@@ -10,7 +10,7 @@ use crate::queue::{Delivery, header};
 use crate::telemetry::loggable_id;
 use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
 
-/// The source of deliveries: the kind of the queue, and its name.
+/// The queue that deliveries come from: its kind and its name.
 type Destination<'a> = (&'static str, &'a str);
 
 /// Begins the spans of these deliveries, and returns the span of the batch. Does nothing if traces are off.

@@ -15,7 +15,7 @@ pub struct BookingEvent {
     pub event_type: String,
     /// What an event of this type may do.
     pub kind: EventKind,
-    /// The shape in which it arrived.
+    /// The shape in which the event arrived.
     pub shape: Shape,
     /// The shape of the event without a wrapper: [`Shape::Native`] or [`Shape::Calcom`].
     pub content: Shape,
@@ -37,7 +37,7 @@ pub enum EventKind {
 }
 
 /// The shapes in which events arrive, in the order in which they are checked. The first three wrap one of the
-/// others. Their stored names have at most 16 bytes.
+/// others. Their stored names are at most 16 bytes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Shape {
@@ -63,7 +63,7 @@ impl Shape {
             Self::CloudEvents => ["`specversion` in the body", "`data`, or `data_base64`"],
             Self::CloudEventsBinary => [binary, "the body"],
             Self::Laravel => ["a string `job`, a key `data`", "`data`, which may be a CloudEvents message"],
-            Self::Calcom => ["`triggerEvent`", "`payload`, or beside `triggerEvent`"],
+            Self::Calcom => ["`triggerEvent`", "`payload`, or next to `triggerEvent`"],
             Self::Native => ["everything else", "the body"],
         }
     }
@@ -82,14 +82,14 @@ pub struct Booking {
     pub host: Option<(Host, HostSource)>,
     /// The reason why there is no host, or no host with an id.
     pub host_missing: Option<HostMissing>,
-    /// The booking's own status is cancelled or rejected: then no staff is assigned, whatever the event's
-    /// type.
-    pub is_off: bool,
+    /// Whether the booking's own status is cancelled or rejected. No staff is then assigned, whatever the
+    /// event's type.
+    pub is_cancelled: bool,
     /// The time of this state, which decides which of two events is newer.
     pub time: EventTime,
     /// When the booked meeting starts, in ms since 1970 (UTC).
     pub starts_ms: Option<i64>,
-    /// The booking as received, for the record: its JSON text. `None` when it did not arrive in a message.
+    /// The JSON text of the booking as received, for the record. `None` when it did not arrive in a message.
     pub raw: Option<String>,
 }
 

@@ -8,9 +8,9 @@ use super::ids::{BookingRef, CompanyId, EventId};
 /// A decoded message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decoded {
-    /// A booking event that the worker acts on.
+    /// A booking event that the worker decides.
     Event(Box<BookingEvent>),
-    /// Well-formed, but nothing to act on: acknowledged and counted.
+    /// A well-formed message with nothing to decide: it is acknowledged and counted.
     Ignored(Ignored),
 }
 
@@ -22,7 +22,7 @@ pub struct Ignored {
     pub id: EventId,
     /// The type as sent.
     pub event_type: String,
-    /// The shape in which it arrived.
+    /// The shape in which the message arrived.
     pub shape: Shape,
 }
 
@@ -132,21 +132,26 @@ pub const EVENT_TYPES: [EventType; 11] = {
     use EventKind::{Assigns, Records};
     use Shape::{Calcom, Native};
     [
-        of("appointment.created", Native, Assigns, "the gateway booked an appointment"),
-        of("appointment.updated", Native, Assigns, "the gateway changed an appointment"),
-        of("appointment.rescheduled", Native, Assigns, "the gateway moved an appointment"),
-        of("appointment.cancelled", Native, Records, "the gateway cancelled an appointment"),
-        of("BOOKING_CREATED", Calcom, Assigns, "a booking was made or confirmed, or a seat in it was taken"),
-        of("BOOKING_REQUESTED", Calcom, Assigns, "a booking was made and waits for confirmation"),
-        of("BOOKING_RESCHEDULED", Calcom, Assigns, "a booking was replaced by one at another time"),
-        of("BOOKING_PAID", Calcom, Assigns, "a booking was paid for"),
-        of("BOOKING_REASSIGNED", Calcom, Assigns, "a booking was given to another host"),
-        of("BOOKING_CANCELLED", Calcom, Records, "a booking, or one seat of it, was cancelled"),
-        of("BOOKING_REJECTED", Calcom, Records, "a requested booking was declined"),
+        event_type("appointment.created", Native, Assigns, "the gateway booked an appointment"),
+        event_type("appointment.updated", Native, Assigns, "the gateway changed an appointment"),
+        event_type("appointment.rescheduled", Native, Assigns, "the gateway moved an appointment"),
+        event_type("appointment.cancelled", Native, Records, "the gateway cancelled an appointment"),
+        event_type(
+            "BOOKING_CREATED",
+            Calcom,
+            Assigns,
+            "a booking was made or confirmed, or a seat in it was taken",
+        ),
+        event_type("BOOKING_REQUESTED", Calcom, Assigns, "a booking was made and waits for confirmation"),
+        event_type("BOOKING_RESCHEDULED", Calcom, Assigns, "a booking was replaced by one at another time"),
+        event_type("BOOKING_PAID", Calcom, Assigns, "a booking was paid for"),
+        event_type("BOOKING_REASSIGNED", Calcom, Assigns, "a booking was reassigned to another host"),
+        event_type("BOOKING_CANCELLED", Calcom, Records, "a booking, or one seat of it, was cancelled"),
+        event_type("BOOKING_REJECTED", Calcom, Records, "a requested booking was declined"),
     ]
 };
 
-const fn of(name: &'static str, named_by: Shape, kind: EventKind, when: &'static str) -> EventType {
+const fn event_type(name: &'static str, named_by: Shape, kind: EventKind, when: &'static str) -> EventType {
     EventType { name, named_by, kind, when }
 }
 

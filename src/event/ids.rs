@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-/// The longest reference or id that fits our columns (VARCHAR(255)).
+/// The longest reference or id that fits our columns (VARCHAR(255)), in bytes.
 pub const MAX_TEXT: usize = 255;
 
 /// Implements `Display` with the inner value.
-macro_rules! displayed {
+macro_rules! display_inner {
     ($($id:ty),+) => {$(
         impl std::fmt::Display for $id {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -22,7 +22,7 @@ macro_rules! displayed {
     )+};
 }
 
-displayed!(CompanyId, AppointmentId, HostId, EventId, BookingRef);
+display_inner!(CompanyId, AppointmentId, HostId, EventId, BookingRef);
 
 /// A company of the gateway (`companies.id`): the tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,8 +48,8 @@ impl HostId {
 
 /// A member of staff of the gateway (`staff.id`): an integer, a string or a UUID, as in the gateway.
 ///
-/// A UUID given as a string and one that was read from a native UUID column are equal: only the column's type
-/// determines which of the two it is.
+/// A UUID as a string equals the same UUID from a native UUID column: only the type of the column determines
+/// the variant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum StaffId {
@@ -62,13 +62,13 @@ pub enum StaffId {
 }
 
 impl StaffId {
-    /// Compares the texts of two keys; `None` if one is an integer.
-    fn with_text<T>(&self, other: &Self, compare: impl FnOnce(&str, &str) -> T) -> Option<T> {
+    /// Compares two keys as strings; `None` if one is an integer.
+    fn compare_as_text<T>(&self, other: &Self, compare: impl FnOnce(&str, &str) -> T) -> Option<T> {
         let (mut one, mut two) = ([0; Hyphenated::LENGTH], [0; Hyphenated::LENGTH]);
-        Some(compare(self.text(&mut one)?, other.text(&mut two)?))
+        Some(compare(self.as_text(&mut one)?, other.as_text(&mut two)?))
     }
 
-    fn text<'a>(&'a self, buffer: &'a mut [u8; Hyphenated::LENGTH]) -> Option<&'a str> {
+    fn as_text<'a>(&'a self, buffer: &'a mut [u8; Hyphenated::LENGTH]) -> Option<&'a str> {
         match self {
             Self::Integer(_) => None,
             Self::Text(id) => Some(id),
@@ -85,14 +85,14 @@ impl From<&str> for StaffId {
 }
 
 impl Ord for StaffId {
-    /// Orders integers by number, before strings.
+    /// Orders integers by value, before strings.
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Integer(one), Self::Integer(two)) => one.cmp(two),
             (Self::Uuid(one), Self::Uuid(two)) => one.cmp(two),
             (Self::Integer(_), _) => Ordering::Less,
             (_, Self::Integer(_)) => Ordering::Greater,
-            _ => self.with_text(other, str::cmp).unwrap_or(Ordering::Equal),
+            _ => self.compare_as_text(other, str::cmp).unwrap_or(Ordering::Equal),
         }
     }
 }
@@ -113,7 +113,7 @@ impl Eq for StaffId {}
 
 impl Hash for StaffId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        match (self, self.text(&mut [0; Hyphenated::LENGTH])) {
+        match (self, self.as_text(&mut [0; Hyphenated::LENGTH])) {
             (_, Some(text)) => text.hash(state),
             (Self::Integer(id), None) => id.hash(state),
             (_, None) => {}
@@ -131,7 +131,7 @@ impl std::fmt::Display for StaffId {
     }
 }
 
-/// The id of an event, which identifies repeats. At most [`MAX_TEXT`] bytes, without NUL.
+/// The id of an event, which identifies repeats: at most [`MAX_TEXT`] bytes long, without NUL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(String);
@@ -143,12 +143,12 @@ impl EventId {
         if id.len() <= MAX_TEXT && !id.contains('\0') && !id.ends_with(' ') {
             Self(id.to_owned())
         } else {
-            Self::of(&[id.as_bytes()])
+            Self::hash_of(&[id.as_bytes()])
         }
     }
 
-    /// Creates an id for an event without one: `sha256:` and the hash of the parts.
-    pub fn of(parts: &[&[u8]]) -> Self {
+    /// Creates an id for an event that has none: `sha256:` and the hash of these parts.
+    pub fn hash_of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
             hash.update((part.len() as u64).to_be_bytes());
@@ -164,8 +164,8 @@ impl EventId {
 }
 
 /// The reference of a booking: a Cal.com `uid`, or a numeric `id` as a string (the gateway's columns may hold
-/// both). It is compared byte for byte. It is never empty, contains no NUL, and has at most [`MAX_TEXT`]
-/// bytes.
+/// both). It is compared byte for byte. It is never empty, contains no NUL, and is at most [`MAX_TEXT`]
+/// bytes long.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BookingRef(String);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uuid_is_the_same_key_as_its_text() {
+    fn a_uuid_equals_its_string() {
         assert_eq!(uuid(ONE), text(ONE));
         assert_ne!(uuid(ONE), text(&ONE.to_uppercase()));
         assert_ne!(StaffId::Integer(7), text("7"));

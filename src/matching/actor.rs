@@ -1,4 +1,4 @@
-//! Names who did something: a hostmatch process, a person or another program.
+//! The actor of a change: a hostmatch process, a person or another program.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -24,7 +24,7 @@ pub enum ActorKind {
     Token,
     /// The user who ran a command, and the computer: `cli:anna@office-3`.
     Cli,
-    /// Any other person, by name: `Anna`, `user:7`; and the gateway.
+    /// Any other name: of a person (`Anna`, `user:7`) or of the gateway.
     Person,
 }
 

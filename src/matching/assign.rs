@@ -1,7 +1,7 @@
 //! Decides one appointment: whether the resolution may be written, and what our own row then records. A
 //! decision by a person or another program is overwritten only if `appointments.overwrite` is `always`.
 
-use super::changes::{Assignment, HostBearing, Observed};
+use super::changes::{Assignment, HostEvent, Observed};
 use super::directory::HostKey;
 use super::outcome::Outcome;
 use super::plan::{Plan, Verdict};
@@ -13,7 +13,7 @@ use crate::event::{AppointmentId, Booking, CompanyId, Host, HostId, StaffId};
 impl Plan<'_> {
     /// Records an event without a usable host on the appointment, unless the appointment already has an event
     /// with a usable host.
-    pub(super) fn record_hostless(&mut self, id: AppointmentId, booking: &Booking, outcome: Outcome) {
+    pub(super) fn record_without_host(&mut self, id: AppointmentId, booking: &Booking, outcome: Outcome) {
         let Some(appointment) = self.state.appointments.get_mut(&id) else { return };
         if appointment.assignment.as_ref().is_none_or(|assignment| assignment.newest.is_none()) {
             appointment.assignment =
@@ -22,13 +22,14 @@ impl Plan<'_> {
         }
     }
 
+    /// Decides a booking with a host, and records the host in the directory or the inbox.
     pub(super) fn decide(
         &mut self,
         id: AppointmentId,
         company: CompanyId,
         booking: &Booking,
         host: &Host,
-        bearing: HostBearing,
+        host_event: HostEvent,
     ) -> Verdict {
         let key = host.id.map(|id| HostKey::new(company, id));
         let known = key.and_then(|key| self.resolved.get(key, host));
@@ -36,7 +37,7 @@ impl Plan<'_> {
             known.unwrap_or_else(|| self.resolver.resolve(host, company, &self.state.directory));
         self.stats.count(&resolution);
         self.stats.missing.extend(booking.host_missing);
-        let mut learned = None;
+        let mut newly_matched = None;
         match (&mut resolution, key) {
             (Resolution::Matched { candidate, .. }, Some(key)) => {
                 if let Origin::Match(source) = candidate.origin {
@@ -46,24 +47,24 @@ impl Plan<'_> {
                         self.resolved.forget(key);
                         candidate.origin = Origin::Mapping(self.learn(key, candidate, source, host));
                     }
-                    learned = Some(key);
+                    newly_matched = Some(key);
                 }
             }
             (Resolution::NeedsReview { review, suggestions }, Some(key)) => {
-                self.add_to_inbox(key, host, &bearing, Some(*review), suggestions);
+                self.add_to_inbox(key, host, &host_event, Some(*review), suggestions);
             }
-            (Resolution::Unmatched, Some(key)) => self.add_to_inbox(key, host, &bearing, None, &[]),
+            (Resolution::Unmatched, Some(key)) => self.add_to_inbox(key, host, &host_event, None, &[]),
             // A host without an id has no key for a mapping or an inbox row.
             (_, None) => {}
         }
         let newest = self.state.appointments.get(&id).and_then(|a| a.assignment.as_ref()?.newest.as_ref());
-        let stale = newest.is_some_and(|newest| bearing.order() < newest.order());
+        let stale = newest.is_some_and(|newest| host_event.order() < newest.order());
         let verdict = if stale {
             Verdict::Decided(Outcome::Stale, None)
         } else {
-            self.apply(id, Some((booking, bearing)), &resolution)
+            self.apply(id, Some((booking, host_event)), &resolution)
         };
-        match learned {
+        match newly_matched {
             // While observing, no mapping exists that would give the waiting appointments the same result.
             Some(key) if self.observes() => self.redecide_with(key, &resolution),
             Some(key) => self.redecide(key),
@@ -77,7 +78,7 @@ impl Plan<'_> {
     fn apply(
         &mut self,
         id: AppointmentId,
-        newer: Option<(&Booking, HostBearing)>,
+        newer: Option<(&Booking, HostEvent)>,
         resolution: &Resolution,
     ) -> Verdict {
         let (overwrite, observes) = (self.policy.overwrite, self.observes());
@@ -87,32 +88,32 @@ impl Plan<'_> {
         let ours = old.as_ref().and_then(|assignment| assignment.staff.clone());
         let previous = old.as_ref().and_then(|assignment| assignment.newest.clone());
         let holder = Holder::of(appointment.staff.as_ref(), ours.as_ref());
-        let is_repeat = newer.as_ref().is_some_and(|(_, bearing)| previous.as_ref() == Some(bearing));
-        let undone = old.as_ref().and_then(|assignment| assignment.observed);
+        let is_repeat = newer.as_ref().is_some_and(|(_, host_event)| previous.as_ref() == Some(host_event));
+        let observed = old.as_ref().and_then(|assignment| assignment.observed);
 
         let mut row = match (newer, old.clone()) {
-            (Some((booking, bearing)), _) => {
+            (Some((booking, host_event)), _) => {
                 // We did not write a decision that was only observed.
-                let mine = previous.as_ref().filter(|_| undone.is_none()).and_then(|it| it.host_id);
-                appointment.host_id = match bearing.host_id {
+                let our_host_id = previous.as_ref().filter(|_| observed.is_none()).and_then(|it| it.host_id);
+                appointment.host_id = match host_event.host_id {
                     _ if observes => appointment.host_id,
                     Some(host_id) => Some(host_id),
                     // The newest host has no id: remove an id that we wrote earlier, but keep an id that the
                     // gateway wrote.
-                    None if appointment.host_id == mine => None,
+                    None if appointment.host_id == our_host_id => None,
                     None => appointment.host_id,
                 };
                 new_assignment(
                     id,
                     appointment.company,
                     booking,
-                    Some(bearing),
+                    Some(host_event),
                     Outcome::Unmatched,
                     self.policy.now_ms,
                 )
             }
             (None, Some(old)) => {
-                let unwritten = previous.as_ref().filter(|_| undone.is_some() && !observes);
+                let unwritten = previous.as_ref().filter(|_| observed.is_some() && !observes);
                 appointment.host_id = unwritten.and_then(|it| it.host_id).or(appointment.host_id);
                 Assignment { decided_ms: self.policy.now_ms, ..old }
             }
@@ -120,14 +121,20 @@ impl Plan<'_> {
         };
         let other_host = match (&previous, &row.newest) {
             (Some(previous), Some(newest)) => {
-                undone == Some(Observed::Withdrawal) || !previous.is_same_host(newest)
+                observed == Some(Observed::Withdrawal) || !previous.is_same_host(newest)
             }
             _ => false,
         };
         row.staff = ours;
         row.observed = observes.then_some(Observed::Decided);
-        let change =
-            describe(&mut row, resolution, appointment.staff.as_ref(), holder, other_host, overwrite);
+        let change = record_resolution(
+            &mut row,
+            resolution,
+            appointment.staff.as_ref(),
+            holder,
+            other_host,
+            overwrite,
+        );
         match (change, resolution) {
             (Change::Set, _) if observes => row.outcome = Outcome::WouldAssign,
             (Change::Clear, _) if observes => row.observed = Some(Observed::Withdrawal),
@@ -143,27 +150,27 @@ impl Plan<'_> {
         }
         self.before.entry(id).or_insert(before);
         let (outcome, reason) = (row.outcome, row.review.map(Review::as_str));
-        if is_repeat && outcome == Outcome::Unchanged && (observes || undone.is_none()) {
+        if is_repeat && outcome == Outcome::Unchanged && (observes || observed.is_none()) {
             // A repeat of the same event has changed nothing, so keep the record of the first decision.
             appointment.assignment = old;
             return Verdict::Decided(outcome, reason);
         }
-        let waits = row.waits_for();
+        let waits_for = row.waits_for();
         appointment.assignment = Some(row);
         self.assignments.insert(id);
-        let waited = previous.and_then(|previous| self.key_of(id, &previous));
-        if let Some(set) = waited.and_then(|key| self.waiting.get_mut(&key)) {
+        let waited_for = previous.and_then(|previous| self.key_of(id, &previous));
+        if let Some(set) = waited_for.and_then(|key| self.waiting.get_mut(&key)) {
             set.remove(&id);
         }
-        if let Some(key) = waits {
+        if let Some(key) = waits_for {
             self.waiting.entry(key).or_default().insert(id);
         }
         Verdict::Decided(outcome, reason)
     }
 
-    fn key_of(&self, id: AppointmentId, bearing: &HostBearing) -> Option<HostKey> {
+    fn key_of(&self, id: AppointmentId, host_event: &HostEvent) -> Option<HostKey> {
         let company = self.state.appointments.get(&id)?.company;
-        bearing.host_id.and_then(HostId::new).map(|host| HostKey::new(company, host))
+        host_event.host_id.and_then(HostId::new).map(|host| HostKey::new(company, host))
     }
 
     /// Decides the appointments that wait for this host again, now that it has a mapping.
@@ -181,12 +188,12 @@ impl Plan<'_> {
     }
 }
 
-/// Creates a row for an appointment, before anything is decided.
+/// Creates the row of an appointment, without a decision.
 fn new_assignment(
     appointment: AppointmentId,
     company: CompanyId,
     booking: &Booking,
-    newest: Option<HostBearing>,
+    newest: Option<HostEvent>,
     outcome: Outcome,
     decided_ms: i64,
 ) -> Assignment {
@@ -210,8 +217,8 @@ fn new_assignment(
     }
 }
 
-/// Fills in the decision, and returns the change to make to `staff_id`.
-fn describe(
+/// Records the decision in the row, and returns the change to make to `staff_id`.
+fn record_resolution(
     row: &mut Assignment,
     resolution: &Resolution,
     current: Option<&StaffId>,
@@ -298,7 +305,7 @@ pub(super) fn on_match(
 }
 
 /// Returns the outcome and the change for a host that did not resolve. `unresolved` is `NeedsReview` or
-/// `Unmatched`; `other_host`: the appointment's last host-bearing event named another host.
+/// `Unmatched`; `other_host`: the appointment's previous event with a host named another one.
 pub(super) fn on_no_match(
     holder: Holder,
     other_host: bool,

@@ -25,18 +25,19 @@ pub struct ChangeSet {
     pub appointments: Vec<AppointmentWrite>,
     /// Our own row for each appointment.
     pub assignments: Vec<Assignment>,
-    /// Hosts that a person has to decide about, or no longer has to.
+    /// Hosts about which a person has to decide, or no longer has to.
     pub inbox: Vec<InboxRow>,
     /// One small row for each event.
     pub events: Vec<EventRow>,
 }
 
-/// A mapping: its row, or the one that this batch creates for its company and host.
+/// Refers to a mapping: to its row, or to the one that this batch creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingRef {
     /// `calcom_host_mappings.id`
     Row(i64),
-    /// A mapping to be created. It is found by its key, for which only one mapping can be active.
+    /// A mapping that this batch creates. Its key identifies it, because only one mapping of a key can be
+    /// active.
     New(HostKey),
 }
 
@@ -65,7 +66,7 @@ pub enum MappingWrite {
         /// `metadata`; the audit's `change_key` in it identifies the row as ours.
         metadata: Value,
     },
-    /// Switch a mapping that was created by a match on again; its company may have changed.
+    /// Switch on again a mapping that a match created; its company may have changed.
     Reactivate {
         /// `mapping_source`
         source: MappingSource,
@@ -128,8 +129,8 @@ pub struct Assignment {
     pub confidence: Option<Confidence>,
     /// Its evidence.
     pub evidence: Option<Evidence>,
-    /// The newest host-bearing event.
-    pub newest: Option<HostBearing>,
+    /// The newest event with a host.
+    pub newest: Option<HostEvent>,
     /// The outcome of that event (or, without one, of the last event).
     pub outcome: Outcome,
     /// The reason why a person has to decide.
@@ -145,8 +146,7 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Returns the host that the appointment waits for, if we have assigned nobody and the outcome is one
-    /// that waits.
+    /// Returns the host for which the appointment waits, if its outcome waits and we have assigned no staff.
     pub fn waits_for(&self) -> Option<HostKey> {
         let waits = self.outcome.waits() && self.staff.is_none();
         let host = self.newest.as_ref()?.host_id.and_then(HostId::new)?;
@@ -173,7 +173,7 @@ impl Assignment {
             replaces: None,
             host,
             host_missing: None,
-            is_off: false,
+            is_cancelled: false,
             time: newest.time,
             starts_ms: self.starts_ms,
             raw,
@@ -217,7 +217,7 @@ pub enum Observed {
 
 /// An event with a usable host, of a kind that may assign.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostBearing {
+pub struct HostEvent {
     pub(crate) event: EventId,
     pub(crate) time: EventTime,
     /// The host's id, if it has one.
@@ -228,7 +228,7 @@ pub struct HostBearing {
     pub(crate) source: String,
 }
 
-impl HostBearing {
+impl HostEvent {
     pub(super) fn new(event: &EventId, time: EventTime, host: &Host, source: HostSource) -> Self {
         let host_id = host.id.map(|id| id.0);
         // The address is cut to the length of its column here, so that comparisons use the stored value.
@@ -241,7 +241,7 @@ impl HostBearing {
         EventOrder::new(self.time, &self.event)
     }
 
-    /// Returns whether two hosts are the same: their ids are equal, or, if one of them has no id, their
+    /// Returns whether the hosts of two events are the same: their ids are equal, or, if one of them has no id, their
     /// addresses.
     pub fn is_same_host(&self, other: &Self) -> bool {
         match (self.host_id, other.host_id) {
@@ -251,7 +251,7 @@ impl HostBearing {
     }
 }
 
-/// A row of `hostmatch_inbox`: a host that a person has to decide about (or had to).
+/// A row of `hostmatch_inbox`: a host about which a person has to decide, or had to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboxRow {
     pub(crate) key: HostKey,
@@ -291,7 +291,7 @@ pub enum InboxState {
 /// A row of `hostmatch_events`: the result of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
-    /// Identifies repeats.
+    /// The id of the event, which identifies repeats.
     pub(crate) id: EventId,
     pub(crate) event_type: String,
     pub(crate) shape: &'static str,

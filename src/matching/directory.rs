@@ -52,8 +52,8 @@ impl Directory {
         self.mappings.remove(&key);
     }
 
-    /// Adds the entries of another directory that this one does not have.
-    pub(super) fn absorb(&mut self, more: Self) {
+    /// Adds what another directory has and this one does not.
+    pub(super) fn add_missing(&mut self, more: Self) {
         for (company, roster) in more.rosters {
             self.rosters.entry(company).or_insert(roster);
         }
@@ -70,7 +70,7 @@ impl Directory {
         self.last_audits.insert(key, id);
     }
 
-    /// Returns the newest audit row of a host; 0 if there is none. The number distinguishes one change of its
+    /// Returns the newest audit row of a host; 0 if there is none. The id distinguishes one change of its
     /// mappings from the next, even after a mapping's row was deleted.
     pub fn last_audit(&self, key: HostKey) -> i64 {
         self.last_audits.get(&key).copied().unwrap_or(0)
@@ -100,13 +100,13 @@ impl Directory {
 
     /// Returns whether the host has a valid mapping and no other that contradicts it.
     pub fn is_mapped(&self, key: HostKey) -> bool {
-        let people = |by_person| {
+        let count_staff = |by_person| {
             let valid = self.active_mappings(key, by_person).filter(|mapping| mapping.staff_is_valid);
             valid.map(|mapping| &mapping.staff).collect::<BTreeSet<_>>().len()
         };
         // A mapping by a person takes precedence over one by a match.
-        match people(true) {
-            0 => people(false) == 1,
+        match count_staff(true) {
+            0 => count_staff(false) == 1,
             count => count == 1,
         }
     }

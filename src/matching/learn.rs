@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::changes::{Audit, HostBearing, InboxRow, InboxState, MappingChange, MappingRef, MappingWrite};
+use super::changes::{Audit, HostEvent, InboxRow, InboxState, MappingChange, MappingRef, MappingWrite};
 use super::directory::{HostKey, Mapping};
 use super::plan::Plan;
 use super::resolver::{Review, Suggestion};
@@ -15,9 +15,9 @@ use super::strategy::Candidate;
 use super::values::{AuditAction, MappingSource};
 use crate::event::{EventOrder, Host, StaffId};
 
-/// The longest text that the other columns of a host hold, in characters.
+/// The length of the columns of a host, in characters, except those for its time zone.
 const MAX_TEXT: usize = 255;
-/// The longest time zones that a mapping and an inbox row hold, in characters.
+/// The length of the column for the time zone: in a mapping, and in an inbox row.
 const MAX_ZONE: usize = 50;
 const MAX_INBOX_ZONE: usize = 64;
 
@@ -128,14 +128,14 @@ impl Plan<'_> {
     }
 }
 
-/// Derives the key of a change from what it is and the state that it starts from.
+/// Derives the key of a change from the change and the state that it starts from.
 fn change_key(key: HostKey, staff: &StaffId, action: AuditAction, last_audit: i64) -> Uuid {
     let name = format!("{}/{}/{staff}/{action}/{last_audit}", key.company, key.host);
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
 /// Cuts the host to the columns of a mapping, with `''` for absent values where the column must not be null;
-/// also returns the columns that were too short.
+/// also returns the columns whose values were cut.
 pub fn mapped_host(host: &Host) -> (Host, Vec<&'static str>) {
     let (mut host, cut) = cut_to_columns(host, MAX_ZONE);
     host.name.get_or_insert_default();
@@ -146,11 +146,11 @@ pub fn mapped_host(host: &Host) -> (Host, Vec<&'static str>) {
 /// Cuts the host's values to the lengths of their columns, so that comparisons use the stored values.
 fn cut_to_columns(host: &Host, max_zone: usize) -> (Host, Vec<&'static str>) {
     let mut cut = Vec::new();
-    let mut fit = |column, text: Option<&String>, most: usize| {
-        if text.is_some_and(|text| text.chars().count() > most) {
+    let mut fit = |column, text: Option<&String>, max: usize| {
+        if text.is_some_and(|text| text.chars().count() > max) {
             cut.push(column);
         }
-        text.map(|text| text.chars().take(most).collect::<String>())
+        text.map(|text| text.chars().take(max).collect::<String>())
     };
     let email = host.email.as_ref().or(host.display_email.as_ref());
     let host = Host {
@@ -173,16 +173,16 @@ impl Plan<'_> {
         &mut self,
         key: HostKey,
         host: &Host,
-        bearing: &HostBearing,
+        host_event: &HostEvent,
         review: Option<Review>,
         suggestions: &[Suggestion],
     ) {
-        let hour_ms = bearing.time.ms - bearing.time.ms.rem_euclid(HOUR_MS);
+        let hour_ms = host_event.time.ms - host_event.time.ms.rem_euclid(HOUR_MS);
         let fresh = InboxRow {
             key,
             host: cut_to_columns(host, MAX_INBOX_ZONE).0,
-            event: bearing.event.clone(),
-            time: bearing.time,
+            event: host_event.event.clone(),
+            time: host_event.time,
             first_seen_ms: hour_ms,
             last_seen_ms: hour_ms,
             review,
@@ -221,11 +221,11 @@ fn merge_inbox_rows(old: &InboxRow, fresh: InboxRow) -> InboxRow {
     let (first_seen_ms, last_seen_ms) =
         (old.first_seen_ms.min(fresh.first_seen_ms), old.last_seen_ms.max(fresh.last_seen_ms));
     let order = |row: &InboxRow| EventOrder::new(row.time, &row.event);
-    let says_more = fresh.host != old.host
+    let is_news = fresh.host != old.host
         || fresh.review != old.review
         || fresh.suggestions != old.suggestions
         || fresh.last_seen_ms > old.last_seen_ms;
     // The data of a resolved row is obsolete, so the event that reopens the row replaces it.
-    let row = if reopens || says_more && order(&fresh) >= order(old) { fresh } else { old.clone() };
+    let row = if reopens || is_news && order(&fresh) >= order(old) { fresh } else { old.clone() };
     InboxRow { state, state_changed_ms, first_seen_ms, last_seen_ms, ..row }
 }

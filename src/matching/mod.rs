@@ -19,8 +19,8 @@ mod match_stats;
 pub use actor::{Actor, ActorKind};
 pub use assign::Holder;
 pub use changes::{
-    AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostBearing, InboxRow, InboxState,
-    MappingChange, MappingRef, MappingWrite, Observed,
+    AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostEvent, InboxRow, InboxState, MappingChange,
+    MappingRef, MappingWrite, Observed,
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use learn::mapped_host;

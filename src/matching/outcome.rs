@@ -55,8 +55,8 @@ impl Outcome {
         self.get_message().unwrap_or_default()
     }
 
-    /// Returns the more important of two.
-    pub fn worse(self, other: Self) -> Self {
+    /// Returns the more important of two outcomes.
+    pub fn more_important(self, other: Self) -> Self {
         self.min(other)
     }
 
@@ -71,18 +71,18 @@ impl Outcome {
         matches!(self, Self::Assigned | Self::Unchanged)
     }
 
-    /// Returns whether no member of staff was found who could be accepted without a person.
+    /// Returns whether no member of staff was found who can be accepted without a decision by a person.
     pub fn found_nobody(self) -> bool {
         matches!(self, Self::NeedsReview | Self::Unmatched | Self::NoHost)
     }
 
-    /// Returns whether the event should have assigned staff to a booking. False if a person, another program
-    /// or a newer event had decided, or if nothing had to be done.
-    pub fn is_to_assign(self) -> bool {
+    /// Returns whether the event should assign staff. False if a person, another program or a newer event had
+    /// decided, or if nothing had to be done.
+    pub fn should_assign(self) -> bool {
         self.is_assigned() || self.found_nobody() || self == Self::WouldAssign
     }
 
-    /// Returns the outcomes that wait.
+    /// Returns the outcomes with which an appointment waits for a mapping.
     pub fn waiting() -> impl Iterator<Item = Self> {
         Self::VARIANTS.iter().copied().filter(|outcome| outcome.waits())
     }
@@ -96,37 +96,39 @@ impl Outcome {
 #[expect(missing_docs, reason = "the messages say when it is the reason, and what a person can do about it")]
 pub enum Reason {
     #[strum(message = "the message cannot be read; the error says where")]
-    #[strum(detailed_message = "correct the sender's message, and send it again")]
+    #[strum(detailed_message = "correct the message, and send the event again")]
     Malformed,
     #[strum(message = "the event contains a booking, but its type is unknown")]
-    #[strum(detailed_message = "send it again with a known type")]
+    #[strum(detailed_message = "send the event again with a known type")]
     UnknownEventType,
     #[strum(message = "the booking has no `uid`, `id` or `appointment_id` to identify its appointment")]
-    #[strum(detailed_message = "send it again with the booking's `uid` or `id`, or with `appointment_id`")]
+    #[strum(
+        detailed_message = "send the event again with the booking's `uid` or `id`, or with `appointment_id`"
+    )]
     NoBooking,
     #[strum(message = "the event's company is not the appointment's")]
     #[strum(
-        detailed_message = "find out which is right, the event's `company_id` or the appointment's, and send \
-                                it again"
+        detailed_message = "correct the event's `company_id` or the appointment's, whichever is wrong, and send \
+                                the event again"
     )]
     TenantMismatch,
     #[strum(message = "the appointment belongs to no company, so nobody can be matched")]
-    #[strum(detailed_message = "set `appointments.company_id`, and send it again")]
+    #[strum(detailed_message = "set `appointments.company_id`, and send the event again")]
     NoCompany,
     #[strum(message = "no appointment has this booking, even after all retries")]
     #[strum(detailed_message = "check whether the gateway has the appointment, with this reference in \
-                                `appointments.calcom_v2_booking_id`; then send it again")]
+                                `appointments.calcom_v2_booking_id`; then send the event again")]
     AppointmentNotFound,
     #[strum(message = "the database refused this event's rows, even after all retries")]
-    #[strum(detailed_message = "correct the cause that the error gives, and send it again")]
+    #[strum(detailed_message = "correct the cause that the error gives, and send the event again")]
     Refused,
     #[strum(message = "hostmatch failed while processing the event")]
     #[strum(detailed_message = "a bug in hostmatch: report it with the worker's log")]
     Poison,
-    #[strum(message = "the broker delivered the message up to the delivery limit, and it was never settled")]
+    #[strum(message = "the message reached the broker's delivery limit without being settled")]
     #[strum(
-        detailed_message = "the worker's log says why it crashed or lost its connection each time; then \
-                                send it again"
+        detailed_message = "the worker's log says why it crashed or lost its connection each time; correct \
+                                the cause, and send the event again"
     )]
     DeliveryLimit,
 }
@@ -159,8 +161,8 @@ mod tests {
 
     #[test]
     fn the_more_important_of_two_outcomes_wins() {
-        assert_eq!(Outcome::Unchanged.worse(Outcome::Assigned), Outcome::Assigned);
-        assert_eq!(Outcome::Unmatched.worse(Outcome::Assigned), Outcome::Unmatched);
+        assert_eq!(Outcome::Unchanged.more_important(Outcome::Assigned), Outcome::Assigned);
+        assert_eq!(Outcome::Unmatched.more_important(Outcome::Assigned), Outcome::Unmatched);
         assert!(Outcome::waiting().eq([Outcome::NeedsReview, Outcome::Unmatched]));
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostBearing, InboxRow};
+use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostEvent, InboxRow};
 use super::directory::{Directory, HostKey};
 use super::match_stats::MatchStats;
 use super::outcome::{DEAD_LETTER, Outcome, Reason};
@@ -23,15 +23,15 @@ pub struct Loaded {
     pub appointments: BTreeMap<AppointmentId, Appointment>,
     /// Inbox rows of the batch's unmapped hosts.
     pub inbox: BTreeMap<HostKey, InboxRow>,
-    /// Recorded outcomes of the batch's events, by name (`dead_letter` is among them).
+    /// Recorded outcomes of the batch's events, as stored (`dead_letter` included).
     pub events: HashMap<EventId, String>,
 }
 
 impl Loaded {
-    /// Adds the data that was loaded for more events. Existing entries stay, because a plan may have changed
-    /// them.
-    pub fn absorb(&mut self, more: Self) {
-        self.directory.absorb(more.directory);
+    /// Adds the data that was loaded for more events. Existing values are kept, because a plan may have
+    /// changed them.
+    pub fn add_missing(&mut self, more: Self) {
+        self.directory.add_missing(more.directory);
         for (id, appointment) in more.appointments {
             self.appointments.entry(id).or_insert(appointment);
         }
@@ -89,7 +89,7 @@ pub struct Item<'a> {
     /// When the event was first received, in ms since 1970.
     pub received_ms: i64,
     /// Whether the event is ignored instead of retried if the appointment is missing.
-    pub may_be_unknown: bool,
+    pub ignore_if_missing: bool,
 }
 
 /// The plan's result for an event.
@@ -183,7 +183,7 @@ impl<'r> Plan<'r> {
         let mut verdict: Option<Verdict> = None;
         for (booking, target) in event.bookings.iter().zip(item.targets) {
             let next = match self.decide_booking(event, booking, *target) {
-                Verdict::NotYet if item.may_be_unknown => {
+                Verdict::NotYet if item.ignore_if_missing => {
                     Verdict::Decided(Outcome::Ignored, Some(Reason::AppointmentNotFound.as_str()))
                 }
                 next => next,
@@ -192,7 +192,9 @@ impl<'r> Plan<'r> {
                 (None, next) => next,
                 (Some(Verdict::NotYet), _) | (_, Verdict::NotYet) => Verdict::NotYet,
                 (Some(refused @ Verdict::Refused(..)), _) | (_, refused @ Verdict::Refused(..)) => refused,
-                (Some(Verdict::Decided(one, why)), Verdict::Decided(two, _)) if one.worse(two) == one => {
+                (Some(Verdict::Decided(one, why)), Verdict::Decided(two, _))
+                    if one.more_important(two) == one =>
+                {
                     Verdict::Decided(one, why)
                 }
                 (_, next) => next,
@@ -250,8 +252,8 @@ impl<'r> Plan<'r> {
         self.state
     }
 
-    /// Returns the statistics so far, and resets them.
-    pub fn stats(&mut self) -> MatchStats {
+    /// Takes the statistics so far, and resets them.
+    pub fn take_stats(&mut self) -> MatchStats {
         std::mem::take(&mut self.stats)
     }
 
@@ -288,7 +290,7 @@ impl<'r> Plan<'r> {
     }
 
     fn decide_booking(&mut self, event: &BookingEvent, booking: &Booking, target: Target) -> Verdict {
-        let host = match (event.kind, booking.is_off, &booking.host) {
+        let host = match (event.kind, booking.is_cancelled, &booking.host) {
             (EventKind::Records, ..) | (_, true, _) => Err(Outcome::Recorded),
             (_, _, None) => Err(Outcome::NoHost),
             (_, _, Some((host, source))) => Ok((host, *source)),
@@ -305,7 +307,7 @@ impl<'r> Plan<'r> {
                 return Verdict::Decided(Outcome::NeedsReview, Some("several_appointments"));
             }
             (Target::NoCompany, _) => {
-                let why = "the appointment belongs to no company; set appointments.company_id and replay";
+                let why = "the appointment belongs to no company; set appointments.company_id, then replay the event";
                 return Verdict::Refused(Reason::NoCompany, why.to_owned());
             }
         };
@@ -314,18 +316,18 @@ impl<'r> Plan<'r> {
         };
         if let Some(claimed) = event.company.filter(|claimed| *claimed != company) {
             let why = format!(
-                "the event names company {claimed}, but appointment {appointment} belongs to {company}"
+                "the event names company {claimed}, but appointment {appointment} belongs to company {company}"
             );
             return Verdict::Refused(Reason::TenantMismatch, why);
         }
         match host {
             Err(outcome) => {
-                self.record_hostless(appointment, booking, outcome);
+                self.record_without_host(appointment, booking, outcome);
                 Verdict::Decided(outcome, None)
             }
             Ok((host, source)) => {
-                let bearing = HostBearing::new(&event.id, booking.time, host, source);
-                self.decide(appointment, company, booking, host, bearing)
+                let host_event = HostEvent::new(&event.id, booking.time, host, source);
+                self.decide(appointment, company, booking, host, host_event)
             }
         }
     }

@@ -61,7 +61,7 @@ impl Resolution {
     }
 }
 
-/// A member of staff that a person may accept.
+/// A member of staff whom a person may accept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suggestion {
     /// The member of staff.
@@ -89,7 +89,7 @@ pub struct Step {
     pub result: String,
 }
 
-/// A member of staff that a strategy found; for a refused one only the id.
+/// A member of staff that a strategy found. One that was refused has only the id.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepFound {
     pub(crate) staff: StaffId,
@@ -128,7 +128,7 @@ impl Resolved {
         self.0.get(&key)?.iter().find(|(one, _)| one == host).map(|(_, found)| found.clone())
     }
 
-    /// Forgets a host whose mappings have changed, so that it is resolved again.
+    /// Removes a host whose mappings have changed, so that it is resolved again.
     pub(super) fn forget(&mut self, key: HostKey) {
         self.0.remove(&key);
     }
@@ -156,7 +156,9 @@ impl Resolver {
         let mut chain = Vec::new();
         for name in names.iter().map(AsRef::as_ref) {
             let strategy = name.parse().ok().filter(|one| !chain.contains(one));
-            chain.push(strategy.ok_or_else(|| format!("{name:?}: name each of {all} at most once"))?);
+            chain.push(strategy.ok_or_else(|| {
+                format!("{name:?} is unknown or occurs twice: name each of {all} at most once")
+            })?);
         }
         if chain.is_empty() {
             return Err(format!("name at least one of {all}"));
@@ -200,17 +202,17 @@ impl Resolver {
     /// Resolves a host, and explains what each strategy searched for, what it found, and how the chain
     /// decided.
     pub fn explain(&self, host: &Host, company: CompanyId, directory: &Directory) -> (Vec<Step>, Resolution) {
-        let mut ended = false;
+        let mut is_decided = false;
         let steps = self.chain.iter().map(|strategy| {
             let proposal = strategy.propose(host, company, directory);
             let looked_for = strategy.search_term(host);
-            let is_tried = !ended;
+            let is_tried = !is_decided;
             let ruling = self.rule(host, company, directory, proposal.clone());
-            ended |= matches!(ruling, Ruling::Accept(_) | Ruling::Stop(..));
+            is_decided |= matches!(ruling, Ruling::Accept(_) | Ruling::Stop(..));
             let result = match ruling {
-                _ if !is_tried => "not asked: it was decided above".to_owned(),
+                _ if !is_tried => "not tried: an earlier strategy has decided".to_owned(),
                 _ if looked_for.is_none() => "the host has no data for this strategy".to_owned(),
-                Ruling::Accept(_) => "taken".to_owned(),
+                Ruling::Accept(_) => "accepted".to_owned(),
                 Ruling::Stop(Review::Ambiguous, candidates) => {
                     format!("ambiguous: {} candidates, a person has to decide", candidates.len())
                 }

@@ -66,8 +66,8 @@ impl Strategy {
 pub struct Proposal {
     /// Members of staff, without duplicates.
     pub candidates: Vec<Candidate>,
-    /// Members of staff whose mapping was found, but who are not valid (`INVALID_STAFF`); shown in the
-    /// explanation of a match.
+    /// Members of staff whose mapping was found but is not valid (`INVALID_STAFF`); shown in the explanation
+    /// of a match.
     pub rejected: Vec<StaffId>,
 }
 

@@ -92,8 +92,8 @@ fn new_hosts_are_matched_by_address_and_suggested_by_name() {
 #[test]
 fn a_valid_mapping_wins_regardless_of_its_confidence() {
     let anna = host("Anna Blüm", "anna@salon.example", "");
-    type Twist = fn(&mut Mapping);
-    let table: [(&str, Twist, &str); 7] = [
+    type Change = fn(&mut Mapping);
+    let table: [(&str, Change, &str); 7] = [
         ("manual", |_| {}, "manual 4 75"),
         ("admin", |_| {}, "manual 4 75"),
         ("auto_name", |_| {}, "existing 4 75"),
@@ -102,9 +102,9 @@ fn a_valid_mapping_wins_regardless_of_its_confidence() {
         ("auto_email", |m| m.is_active = false, "email 1 95"),
         ("auto_email", |m| m.company = OTHER, "email 1 95"),
     ];
-    for (source, twist, expected) in table {
+    for (source, change, expected) in table {
         let mut mapping = mapping(4, source);
-        twist(&mut mapping);
+        change(&mut mapping);
         assert_eq!(resolve(&anna, &directory([mapping]), 100 - 5), expected, "{source}");
     }
 }
@@ -114,16 +114,16 @@ fn a_valid_mapping_wins_regardless_of_its_confidence() {
 fn valid_mappings_that_disagree_need_a_person() {
     let of =
         |row: i64, staff: i64, source: &str| Mapping { row: MappingRef::Row(row), ..mapping(staff, source) };
-    let gone = |mapping: Mapping| Mapping { staff_is_valid: false, ..mapping };
+    let invalid = |mapping: Mapping| Mapping { staff_is_valid: false, ..mapping };
     let anna = host("Anna Blüm", "anna@salon.example", "");
     let table = [
         ([of(88, 4, "auto_name"), of(89, 2, "auto_email")], "ambiguous existing:4 existing:2", false),
         ([of(89, 2, "auto_email"), of(88, 4, "auto_name")], "ambiguous existing:2 existing:4", false),
         ([of(88, 4, "admin"), of(89, 2, "manual")], "ambiguous manual:4 manual:2", false),
         ([of(88, 4, "auto_email"), of(89, 2, "manual")], "manual 2 75", true),
-        ([of(88, 4, "auto_email"), gone(of(89, 2, "manual"))], "existing 4 75", true),
-        ([gone(of(88, 4, "auto_email")), of(89, 2, "auto_email")], "existing 2 75", true),
-        ([gone(of(88, 4, "auto_email")), gone(of(89, 2, "auto_email"))], "email 1 95", false),
+        ([of(88, 4, "auto_email"), invalid(of(89, 2, "manual"))], "existing 4 75", true),
+        ([invalid(of(88, 4, "auto_email")), of(89, 2, "auto_email")], "existing 2 75", true),
+        ([invalid(of(88, 4, "auto_email")), invalid(of(89, 2, "auto_email"))], "email 1 95", false),
         ([of(88, 4, "auto_email"), of(89, 4, "auto_email")], "existing 4 75", true),
     ];
     for (mappings, expected, is_mapped) in table {
@@ -155,8 +155,8 @@ fn an_explanation_agrees_with_the_decision() {
         Resolver::new(80).explain(&host("Boris Kamm", "anna@salon.example", ""), SALON, &directory);
     let verdicts: Vec<_> = steps.iter().map(|step| (step.strategy, step.result.as_str())).collect();
     let refused = "refused: the member of staff is inactive, deleted, or in another company";
-    let not_asked = "not asked: it was decided above";
-    let expected = [("manual", refused), ("existing", "nobody"), ("email", "taken"), ("name", not_asked)];
+    let not_tried = "not tried: an earlier strategy has decided";
+    let expected = [("manual", refused), ("existing", "nobody"), ("email", "accepted"), ("name", not_tried)];
     assert_eq!(verdicts, expected);
     assert!(matches!(resolution, Resolution::Matched { strategy: "email", .. }));
 }

@@ -76,8 +76,8 @@ pub enum AuditAction {
     ManualOverride,
 }
 
-/// A stored value: one of a list, or one that this build does not know. An unknown value is shown and kept
-/// unchanged.
+/// A stored value of a closed list, or a value that this build does not know. An unknown value is shown and
+/// kept unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stored<T> {
     /// A value of the list.
@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn only_the_sources_of_matches_have_the_prefix() {
         for source in MappingSource::VARIANTS {
-            let begins = source.as_ref().starts_with(MappingSource::MATCH_PREFIX);
-            assert_ne!(begins, source.is_by_person(), "{source}");
+            let has_prefix = source.as_ref().starts_with(MappingSource::MATCH_PREFIX);
+            assert_ne!(has_prefix, source.is_by_person(), "{source}");
         }
     }
 }

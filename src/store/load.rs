@@ -275,7 +275,7 @@ impl References {
                 let Some(company) = found.company(*id) else { continue };
                 references.appointments.insert(*id);
                 let foreign = event.company.is_some_and(|claimed| claimed != company);
-                let assigns = event.kind == EventKind::Assigns && !booking.is_off && !foreign;
+                let assigns = event.kind == EventKind::Assigns && !booking.is_cancelled && !foreign;
                 match booking.host.as_ref().filter(|_| assigns).map(|(host, _)| host.id) {
                     Some(Some(host)) => _ = references.hosts.insert(HostKey::new(company, host)),
                     Some(None) => references.companies_without_host_id.push(company),

@@ -10,7 +10,7 @@ use super::statement::{any_host, pad_in_list};
 use super::{DbId, InboxKind};
 use crate::event::{AppointmentId, BookingRef, CompanyId, EventId, EventTime, Host, HostId, StaffId};
 use crate::matching::{
-    Assignment, Confidence, HostBearing, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
+    Assignment, Confidence, HostEvent, HostKey, InboxRow, InboxState, MappingRef, Outcome, Review,
 };
 use crate::runtime::clock::now_ms;
 
@@ -74,7 +74,7 @@ pub(super) async fn assignments_with_payload(
 }
 
 fn assignment(row: Decided) -> Assignment {
-    let newest = row.event.zip(row.event_time_ms).map(|(event, ms)| HostBearing {
+    let newest = row.event.zip(row.event_time_ms).map(|(event, ms)| HostEvent {
         event,
         time: EventTime { ms, is_inferred: row.event_stamped },
         host_id: row.host_id.map(|host| host.0),

@@ -193,7 +193,7 @@ mod tests {
     use super::{chunk_rows, pad_in_list};
 
     #[test]
-    fn in_lists_are_padded_with_their_last_value() {
+    fn in_lists_repeat_their_last_value() {
         let sizes = [0, 1, 3, 31, 32, 33, 200, 256, 257];
         assert_eq!(sizes.map(|count| pad_in_list(0..count).len()), [0, 1, 4, 32, 32, 64, 224, 256, 512]);
         assert_eq!(pad_in_list([1, 2, 3]), [1, 2, 3, 3]);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::decide::{Ending, InFlight};
+use crate::decide::{InFlight, Settlement};
 use crate::matching::DEAD_LETTER;
 use crate::runtime::locked;
 
@@ -54,11 +54,11 @@ impl Tally {
     pub(super) fn count_settled<'f>(&self, flights: impl Iterator<Item = &'f InFlight>) {
         for flight in flights {
             *locked(&self.0.settled) = Some(Instant::now());
-            match flight.ending() {
-                Ending::Decided(outcome) => self.add(outcome.as_str(), 1),
-                Ending::Deferred => self.add("put_off", 1),
-                Ending::Retried(_) => self.add("retry", 1),
-                Ending::DeadLettered(_) => self.add(DEAD_LETTER, 1),
+            match flight.settlement() {
+                Settlement::Decided(outcome) => self.add(outcome.as_str(), 1),
+                Settlement::Deferred => self.add("put_off", 1),
+                Settlement::Retried(_) => self.add("retry", 1),
+                Settlement::DeadLettered(_) => self.add(DEAD_LETTER, 1),
             }
         }
     }

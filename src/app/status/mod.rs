@@ -92,7 +92,7 @@ impl Window {
 
     /// Counts the events that should assign a booking.
     fn to_assign(&self) -> i64 {
-        self.count(Outcome::is_to_assign) + self.dead_letters()
+        self.count(Outcome::should_assign) + self.dead_letters()
     }
 }
 

@@ -13,7 +13,7 @@ use self::series::{
     AGE, BATCH, BATCHES, CHANGED, CONFIDENCE, CREATED, DB_UP, DEAD, IN_FLIGHT, LAST, MATCHES, MISSING,
     OLDEST, OTHER, PIPELINES, PROCESSED, PUT_OFF, RECEIVED, REPLAYS, RETRIES, STAGE, THRESHOLD, UNKNOWN,
 };
-use super::in_flight::{Ending, InFlight};
+use super::in_flight::{InFlight, Settlement};
 use crate::event::{Decoded, EVENT_TYPES, Malformed, Shape};
 use crate::matching::{ChangeSet, DEAD_LETTER, LookupResult, MappingWrite, MatchStats, Reason};
 use crate::queue::{ClosedBy, Delivery, header};
@@ -53,12 +53,12 @@ impl DeliveryLabels {
             None => UNKNOWN,
         };
         let (published_ms, is_replay) = (published_ms(delivery), is_replay(delivery));
-        Self { kind: kind_of(kind), format, published_ms, is_replay }
+        Self { kind: type_label(kind), format, published_ms, is_replay }
     }
 }
 
 /// Returns an event's type as a label.
-pub(crate) fn kind_of(event_type: Option<&str>) -> &'static str {
+pub(crate) fn type_label(event_type: Option<&str>) -> &'static str {
     let known = EVENT_TYPES.iter().find(|known| Some(known.name) == event_type);
     known.map_or(UNKNOWN, |known| known.name)
 }
@@ -120,7 +120,7 @@ impl Meters {
         }
     }
 
-    /// Sets the series that stay the same while a worker runs, and registers those that are read on scrape.
+    /// Sets the series that stay the same while a worker runs, and registers those that are set on scrape.
     pub(crate) fn register(self: &Arc<Self>, auto_accept: u8, pipelines: u16) {
         THRESHOLD.gauges().set([], f64::from(auto_accept) / 100.0);
         PIPELINES.gauges().set([], f64::from(pipelines));
@@ -206,26 +206,26 @@ impl Meters {
     }
 
     /// Counts settled deliveries. `decided_ms`: when the last of them was committed.
-    pub(crate) fn count_settled<'f>(&self, gone: impl Iterator<Item = &'f InFlight>, decided_ms: i64) {
-        let mut has_left = false;
-        for flight in gone {
+    pub(crate) fn count_settled<'f>(&self, settled: impl Iterator<Item = &'f InFlight>, decided_ms: i64) {
+        let mut any_finished = false;
+        for flight in settled {
             let DeliveryLabels { kind, published_ms, is_replay, .. } = flight.labels;
-            let end = match flight.ending() {
-                Ending::Deferred => {
+            let end = match flight.settlement() {
+                Settlement::Deferred => {
                     self.put_off.increment([]);
                     continue;
                 }
-                Ending::Retried(reason) => {
+                Settlement::Retried(reason) => {
                     self.retries.increment([reason.as_str()]);
                     continue;
                 }
-                Ending::Decided(outcome) => {
+                Settlement::Decided(outcome) => {
                     if !is_replay {
                         self.age.record([kind], seconds(decided_ms - published_ms));
                     }
                     outcome.as_str()
                 }
-                Ending::DeadLettered(reason) => {
+                Settlement::DeadLettered(reason) => {
                     self.dead.increment([reason.as_str()]);
                     DEAD_LETTER
                 }
@@ -234,9 +234,9 @@ impl Meters {
             if is_replay {
                 self.replays.increment([end]);
             }
-            has_left = true;
+            any_finished = true;
         }
-        if has_left {
+        if any_finished {
             self.last.set([], seconds(now_ms()));
         }
     }
@@ -244,7 +244,7 @@ impl Meters {
     /// Counts a delivery that the broker itself dead-lettered, for this reason.
     pub(crate) fn count_broker_dead_letter(&self, event_type: Option<&str>, reason: &str, is_replay: bool) {
         self.dead.increment([reason.parse().map_or(OTHER, Reason::as_str)]);
-        self.processed.increment([kind_of(event_type), DEAD_LETTER]);
+        self.processed.increment([type_label(event_type), DEAD_LETTER]);
         if is_replay {
             self.replays.increment([DEAD_LETTER]);
         }

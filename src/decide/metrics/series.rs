@@ -20,9 +20,9 @@ const FORMAT: Label = (
     "format",
     Closed(|| vec!["native", "cloudevents", "laravel_string", "laravel_object", "calcom", UNKNOWN]),
 );
-const OUTCOME: Label = ("outcome", ENDS);
-const RESULT: Label = ("result", ENDS);
-const ENDS: Values = Closed(|| recorded_outcomes().collect());
+const OUTCOME: Label = ("outcome", OUTCOMES);
+const RESULT: Label = ("result", OUTCOMES);
+const OUTCOMES: Values = Closed(|| recorded_outcomes().collect());
 const REASON: Label =
     ("reason", Closed(|| Reason::VARIANTS.iter().copied().map(Reason::as_str).chain([OTHER]).collect()));
 const TRIGGER: Label =

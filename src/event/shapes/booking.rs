@@ -10,14 +10,14 @@ use crate::event::ids::{BookingRef, HostId};
 
 /// The facts about the event that decoding its bookings needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Around {
+pub(super) struct EventFacts {
     /// The event's time, for a booking without its own.
     pub(super) time: EventTime,
-    /// The event names the appointment, so the booking needs no reference.
+    /// Whether the event names the appointment, so that the booking needs no reference.
     pub(super) has_appointment: bool,
 }
 
-/// Decodes one booking at `pointer`; `text` is its JSON, `hosts` the source name of its own `hosts`.
+/// Decodes one booking at `pointer`. `text`: its JSON; `hosts`: the source of a host in its own `hosts`.
 ///
 /// # Errors
 /// Fails if the value is not an object, if a reference cannot be stored, or if nothing identifies the booking
@@ -27,10 +27,10 @@ pub(super) fn read(
     text: Option<&str>,
     pointer: &str,
     hosts: HostSource,
-    around: Around,
+    facts: EventFacts,
 ) -> Result<Booking, Fault> {
     let Some(outer) = booking.as_object() else {
-        let message = format!("a booking must be an object, not {}", fields::kind_of(booking));
+        let message = format!("a booking must be an object, not {}", fields::json_type(booking));
         return Err(Fault::at(pointer, message));
     };
     let inner = inner_booking(outer, hosts);
@@ -40,7 +40,7 @@ pub(super) fn read(
         _ => (outer, pointer.to_owned()),
     };
     let (uid, id) = (fields::reference(own, "uid", &pointer)?, numeric_id(own, &pointer)?);
-    if uid.is_none() && id.is_none() && !around.has_appointment {
+    if uid.is_none() && id.is_none() && !facts.has_appointment {
         let message = "the booking has neither uid nor id, and no appointment_id identifies its appointment";
         return Err(Fault::new(MalformedKind::NoBooking, pointer, message));
     }
@@ -48,7 +48,7 @@ pub(super) fn read(
     let objects = [Some((outer, hosts)), inner.map(|inner| (inner, HostSource::DataHosts))];
     let objects: Vec<_> = objects.into_iter().flatten().collect();
     let host = primary_host(&objects);
-    let host_missing = why_no_id(&objects, host.as_ref().map(|(host, _)| host));
+    let host_missing = host_missing_reason(&objects, host.as_ref().map(|(host, _)| host));
     let updated = fields::time_ms(own, "updatedAt").map(|ms| EventTime { ms, is_inferred: false });
     Ok(Booking {
         uid,
@@ -56,21 +56,21 @@ pub(super) fn read(
         replaces,
         host,
         host_missing,
-        is_off: is_off(own) || is_off(outer),
-        time: updated.unwrap_or(around.time),
+        is_cancelled: is_cancelled(own) || is_cancelled(outer),
+        time: updated.unwrap_or(facts.time),
         starts_ms: fields::time_ms(own, "start").or_else(|| fields::time_ms(own, "startTime")),
         raw: text.map(str::to_owned),
     })
 }
 
 /// Returns the reference of a possible booking, for hints. `None` if the reference cannot be decoded.
-pub(super) fn peek(value: &Value) -> Option<BookingRef> {
+pub(super) fn find_reference(value: &Value) -> Option<BookingRef> {
     let outer = first_object(value)?;
-    peek_object(outer).or_else(|| peek_object(first_object(outer.get("data")?)?))
+    object_reference(outer).or_else(|| object_reference(first_object(outer.get("data")?)?))
 }
 
 /// Returns the reference of a possible booking that is an object.
-pub(super) fn peek_object(object: &Object) -> Option<BookingRef> {
+pub(super) fn object_reference(object: &Object) -> Option<BookingRef> {
     let uid = fields::reference(object, "uid", "").ok().flatten();
     uid.or_else(|| numeric_id(object, "").ok().flatten())
 }
@@ -108,21 +108,21 @@ fn either_reference(object: &Object, keys: [&str; 2], pointer: &str) -> Result<O
 
 /// Returns whether the status is `cancelled` (2024-08-13) or `CANCELLED` (2024-04-15 and webhooks), or
 /// `rejected` in either spelling.
-fn is_off(object: &Object) -> bool {
+fn is_cancelled(object: &Object) -> bool {
     object.get("status").and_then(Value::as_str).is_some_and(|status| {
         let status = status.trim();
         status.eq_ignore_ascii_case("cancelled") || status.eq_ignore_ascii_case("rejected")
     })
 }
 
-/// The texts that Cal.com writes for unknown values. They are compared exactly, because they are literals in
+/// The strings that Cal.com writes for unknown values. They are compared exactly, because they are literals in
 /// Cal.com's code and a person may have a similar name.
 const ABSENT: [&str; 3] = ["unknown", "Nameless", "Email-less"];
 
 /// Returns the first usable host of a booking and where it was found.
 ///
-/// `objects` are those that may be the booking, outermost first, each with the source name of its
-/// `hosts`: a booking that was published in the API's envelope has two.
+/// `objects` are the objects that may be the booking, outermost first, each with the source of its `hosts`. A
+/// booking that was published in the API's envelope has two.
 pub(super) fn primary_host(objects: &[(&Object, HostSource)]) -> Option<(Host, HostSource)> {
     let hosts = objects.iter().map(|(object, source)| (first_host(object), *source));
     let organizers =
@@ -135,7 +135,10 @@ pub(super) fn primary_host(objects: &[(&Object, HostSource)]) -> Option<(Host, H
 }
 
 /// Returns the reason why no host was found or `found` has no id; `None` if it has an id.
-pub(super) fn why_no_id(objects: &[(&Object, HostSource)], found: Option<&Host>) -> Option<HostMissing> {
+pub(super) fn host_missing_reason(
+    objects: &[(&Object, HostSource)],
+    found: Option<&Host>,
+) -> Option<HostMissing> {
     match found {
         Some(Host { id: Some(_), .. }) => return None,
         Some(_) => return Some(HostMissing::NullId),
@@ -147,25 +150,25 @@ pub(super) fn why_no_id(objects: &[(&Object, HostSource)], found: Option<&Host>)
         (None, None) => return Some(HostMissing::Absent),
         (Some(Value::Array(hosts)), None) if hosts.is_empty() => return Some(HostMissing::Empty),
         (Some(Value::Array(hosts)), _) if !hosts.is_empty() => &hosts[0],
-        (_, Some(person)) | (Some(person), None) => person,
+        (_, Some(host_object)) | (Some(host_object), None) => host_object,
     };
-    let has_no_id = |person: &Object| match person.get("id") {
+    let has_no_id = |host_object: &Object| match host_object.get("id") {
         None | Some(Value::Null) => true,
         Some(Value::String(text)) => text.trim().is_empty() || ABSENT.contains(&text.trim()),
         Some(_) => false,
     };
     match first {
-        Value::Object(person) if has_no_id(person) => Some(HostMissing::NullId),
+        Value::Object(host_object) if has_no_id(host_object) => Some(HostMissing::NullId),
         _ => Some(HostMissing::Malformed),
     }
 }
 
 fn first_host(object: &Object) -> Option<Host> {
-    object.get("hosts")?.as_array()?.first()?.as_object().map(read_person)
+    object.get("hosts")?.as_array()?.first()?.as_object().map(read_host)
 }
 
 fn host_under_key(object: &Object, key: &str) -> Option<Host> {
-    object.get(key)?.as_object().map(read_person)
+    object.get(key)?.as_object().map(read_host)
 }
 
 /// Returns `user`; in flat webhooks its id is next to it as `userId`.
@@ -175,15 +178,15 @@ fn user(object: &Object) -> Option<Host> {
     Some(host)
 }
 
-fn read_person(person: &Object) -> Host {
-    let email = |key| text(person, key).filter(|address| address.contains('@'));
+fn read_host(host_object: &Object) -> Host {
+    let email = |key| text(host_object, key).filter(|address| address.contains('@'));
     Host {
-        id: person.get("id").and_then(host_id),
-        name: text(person, "name"),
+        id: host_object.get("id").and_then(host_id),
+        name: text(host_object, "name"),
         email: email("email"),
         display_email: email("displayEmail"),
-        username: text(person, "username"),
-        time_zone: text(person, "timeZone"),
+        username: text(host_object, "username"),
+        time_zone: text(host_object, "timeZone"),
     }
 }
 
@@ -191,8 +194,8 @@ fn host_id(value: &Value) -> Option<HostId> {
     fields::whole_number(value).and_then(HostId::new)
 }
 
-fn text(person: &Object, key: &str) -> Option<String> {
-    fields::clean_text(person, key).filter(|text| !ABSENT.contains(&text.as_str()))
+fn text(host_object: &Object, key: &str) -> Option<String> {
+    fields::clean_text(host_object, key).filter(|text| !ABSENT.contains(&text.as_str()))
 }
 
 #[cfg(test)]
@@ -250,7 +253,7 @@ mod tests {
         ] {
             let objects = [(booking.as_object().unwrap(), HostSource::Hosts)];
             let found = primary_host(&objects);
-            assert_eq!(why_no_id(&objects, found.as_ref().map(|(host, _)| host)), why, "{booking}");
+            assert_eq!(host_missing_reason(&objects, found.as_ref().map(|(host, _)| host)), why, "{booking}");
         }
     }
 
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_usable_place_wins() {
+    fn the_first_field_with_a_usable_host_wins() {
         let a = json!({"id": 1});
         let nobody = json!({"id": "unknown", "email": "unknown"});
         for (booking, expected) in [

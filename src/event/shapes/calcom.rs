@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::booking::{self, Around};
+use super::booking::{self, EventFacts};
 use super::context::{self, EventContext};
 use super::fields::{self, Fault, Object};
 use crate::event::booking::{BookingEvent, Shape};
@@ -15,7 +15,7 @@ const PAYLOAD: &str = "payload";
 
 /// Returns the event's id, and the hints that are known before the event is decoded.
 pub(super) fn identify(context: &EventContext<'_>, body: &Object) -> (EventId, Hints) {
-    let booking = body.get(PAYLOAD).map_or_else(|| booking::peek_object(body), booking::peek);
+    let booking = body.get(PAYLOAD).map_or_else(|| booking::object_reference(body), booking::find_reference);
     context::identify(context, body, "triggerEvent", booking, None)
 }
 
@@ -44,12 +44,12 @@ pub(super) fn read(
         None => return Err(Fault::at(format!("/{PAYLOAD}"), "a webhook of this trigger must have payload")),
     };
     if !raw.is_object() {
-        let message = format!("payload must be an object, not {}", fields::kind_of(&raw));
+        let message = format!("payload must be an object, not {}", fields::json_type(&raw));
         return Err(Fault::at(pointer, message));
     }
     let text = if is_flat { context.raw_json_at(&[]) } else { context.raw_json_at(&[PAYLOAD]) };
-    let around = Around { time, has_appointment: false };
-    let booking = booking::read(&raw, text, &pointer, HostSource::Hosts, around)?;
+    let facts = EventFacts { time, has_appointment: false };
+    let booking = booking::read(&raw, text, &pointer, HostSource::Hosts, facts)?;
     let (kind, bookings) = (known.kind, vec![booking]);
     let event = BookingEvent {
         id,

@@ -67,7 +67,7 @@ pub(super) fn from_headers(context: &mut EventContext<'_>, prefix: &str) -> Unwr
 pub(super) fn unwrap(context: &mut EventContext<'_>, mut body: Object) -> UnwrapResult<Object> {
     let own_type = body.get("type").and_then(Value::as_str).filter(|name| *name != HORIZONS_TYPE);
     if let Some(name) = own_type {
-        // It takes precedence over the name of a job that wraps it.
+        // This type takes precedence over the name of a job that wraps the document.
         context.types.insert(0, name.to_owned());
         context.set_type_pointer("type");
     }
@@ -93,12 +93,13 @@ pub(super) fn unwrap(context: &mut EventContext<'_>, mut body: Object) -> Unwrap
             Ok(Object::new())
         }
         (None | Some(Value::Null), Some(other)) => {
-            let message = format!("data_base64 must be a string in base64, not {}", fields::kind_of(&other));
+            let message =
+                format!("data_base64 must be a string in base64, not {}", fields::json_type(&other));
             Err(context.fault("data_base64", message))
         }
         (Some(other), _) => {
             let twice = if other.is_string() { " (is it encoded twice?)" } else { "" };
-            let kind = fields::kind_of(&other);
+            let kind = fields::json_type(&other);
             let message = format!("data must be the event, an object, not {kind}{twice}");
             Err(context.fault("data", message))
         }
@@ -111,7 +112,7 @@ fn decode_base64(context: &mut EventContext<'_>, key: &str, text: &str) -> Unwra
         return Err(context.fault(key, message));
     };
     let event = parse(&bytes);
-    context.enter_text(key, bytes);
+    context.enter_decoded(key, bytes);
     event.map_err(|fault| Box::new(context.with_body_pointer(fault.with_hints(context.hints()))))
 }
 
@@ -121,7 +122,7 @@ fn is_known(version: &str) -> bool {
 
 /// The attributes of the trace context in the event itself, as its sender set them: CloudEvents' extension
 /// for distributed tracing. A header of the same name, from the newest hop, takes precedence.
-const NAMES: [&str; 2] = ["traceparent", "tracestate"];
+const TRACE_ATTRIBUTES: [&str; 2] = ["traceparent", "tracestate"];
 
 /// The required and optional fields of a CloudEvent in structured mode.
 #[derive(Deserialize)]
@@ -138,14 +139,15 @@ pub fn carried_context(headers: &BTreeMap<String, String>, body: &[u8]) -> BTree
     let is_binary = |prefix: &&&str| headers.contains_key(&format!("{prefix}specversion"));
     if let Some(prefix) = PREFIXES.iter().find(is_binary) {
         let attribute = |name| Some((name, headers.get(&format!("{prefix}{name}"))?.clone()));
-        return NAMES.into_iter().filter_map(attribute).collect();
+        return TRACE_ATTRIBUTES.into_iter().filter_map(attribute).collect();
     }
-    // Most events have none: searching the bytes is cheaper than parsing them a second time.
-    let is_named = body.windows(NAMES[0].len()).any(|bytes| bytes == NAMES[0].as_bytes());
+    // Most events have no trace context: searching the bytes is cheaper than parsing them a second time.
+    let is_named =
+        body.windows(TRACE_ATTRIBUTES[0].len()).any(|bytes| bytes == TRACE_ATTRIBUTES[0].as_bytes());
     let extension = is_named.then(|| serde_json::from_slice::<Extension>(body).ok()).flatten();
     let Some(Extension { traceparent, tracestate, .. }) = extension else { return BTreeMap::new() };
-    let state = tracestate.map(|state| (NAMES[1], state));
-    [(NAMES[0], traceparent)].into_iter().chain(state).collect()
+    let state = tracestate.map(|state| (TRACE_ATTRIBUTES[1], state));
+    [(TRACE_ATTRIBUTES[0], traceparent)].into_iter().chain(state).collect()
 }
 
 #[cfg(test)]

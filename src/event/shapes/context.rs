@@ -73,7 +73,7 @@ impl<'a> EventContext<'a> {
 
     /// Enters a wrapper: the event is the document that was decoded from the string under this key of the
     /// current object.
-    pub(super) fn enter_text(&mut self, key: &str, document: Vec<u8>) {
+    pub(super) fn enter_decoded(&mut self, key: &str, document: Vec<u8>) {
         self.location = Location::DecodedFrom(self.pointer(key));
         self.document = Cow::Owned(String::from_utf8(document).unwrap_or_default());
         self.path.clear();
@@ -112,7 +112,7 @@ impl<'a> EventContext<'a> {
             (Location::Pointer(prefix), _) => malformed.pointer.insert_str(0, prefix),
             (Location::DecodedFrom(pointer), _) => {
                 if !malformed.pointer.is_empty() {
-                    malformed.message += &format!(" (at {} in the decoded text)", malformed.pointer);
+                    malformed.message += &format!(" (at {} in the decoded data)", malformed.pointer);
                 }
                 malformed.pointer.clone_from(pointer);
             }
@@ -184,7 +184,7 @@ pub(super) fn event_id(
     ];
     match sources.into_iter().flatten().find(|id| !id.trim().is_empty()) {
         Some(id) => EventId::new(id),
-        None => EventId::of(&[
+        None => EventId::hash_of(&[
             event_type.unwrap_or_default().as_bytes(),
             booking.map_or("", BookingRef::as_str).as_bytes(),
             envelope.body,

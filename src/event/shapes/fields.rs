@@ -40,7 +40,7 @@ impl Fault {
 }
 
 /// Names the type of a JSON value, for an error text that does not show the value.
-pub(super) fn kind_of(value: &Value) -> &'static str {
+pub(super) fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -105,7 +105,7 @@ pub(super) fn reference(object: &Object, key: &str, pointer: &str) -> Result<Opt
 }
 
 fn describe_non_integer(value: &Value) -> &'static str {
-    if value.is_number() { "a fraction or a number that exceeds 64 bits" } else { kind_of(value) }
+    if value.is_number() { "a fraction or a number that exceeds 64 bits" } else { json_type(value) }
 }
 
 /// Decodes a time into ms since 1970 (UTC): RFC 3339 or ISO 8601 with an offset. Everything else is treated

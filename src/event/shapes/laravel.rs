@@ -44,7 +44,7 @@ pub(super) fn unwrap(context: &mut EventContext<'_>, mut body: Object) -> Unwrap
             Err(context.fault("data", message))
         }
         other => {
-            let kind = fields::kind_of(other.as_ref().unwrap_or(&Value::Null));
+            let kind = fields::json_type(other.as_ref().unwrap_or(&Value::Null));
             Err(context.fault("data", format!("data must be the event, an object, not {kind}")))
         }
     }

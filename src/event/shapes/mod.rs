@@ -88,14 +88,14 @@ fn parse(bytes: &[u8]) -> Result<Object, Fault> {
         return Err(Fault::at("", "the body begins with a byte order mark; send JSON in UTF-8 without one"));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let message = format!("the body is not UTF-8 (from byte {} on)", error.valid_up_to());
+        let message = format!("the body is not valid UTF-8, from byte {} on", error.valid_up_to());
         Fault::at("", message)
     })?;
     // serde_json's messages contain the kind of error, the line and the column, but never a value.
     match pruned::from_str(text).map_err(|error| Fault::at("", format!("the body is not JSON: {error}")))? {
         Value::Object(object) => Ok(object),
         other => {
-            Err(Fault::at("", format!("an event must be a JSON object, not {}", fields::kind_of(&other))))
+            Err(Fault::at("", format!("an event must be a JSON object, not {}", fields::json_type(&other))))
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::booking::{self, Around};
+use super::booking::{self, EventFacts};
 use super::context::{self, EventContext};
 use super::fields::{self, Fault, Object};
 use crate::event::booking::{Booking, BookingEvent, Shape};
@@ -16,7 +16,7 @@ const BOOKING: &str = "calcom_booking";
 /// Returns the event's id, and the hints that are known before the event is decoded.
 pub(super) fn identify(context: &EventContext<'_>, body: &Object) -> (EventId, Hints) {
     let company = fields::positive_id(body, "company_id").ok().flatten().map(CompanyId);
-    context::identify(context, body, "event", body.get(BOOKING).and_then(booking::peek), company)
+    context::identify(context, body, "event", body.get(BOOKING).and_then(booking::find_reference), company)
 }
 
 /// Decodes the gateway's own event. An unknown type without a booking (Retell's `call_ended`) is ignored;
@@ -40,7 +40,7 @@ pub(super) fn read(
         (Some((name, None)), Some(_)) => return Err(unknown_type(Some(name))),
         (None, Some(_)) => return Err(unknown_type(None)),
         (None, None) => {
-            let message = "not an event: it has none of event (a string), calcom_booking and triggerEvent";
+            let message = "not an event: event (a string), calcom_booking and triggerEvent are all missing";
             return Err(Fault::at("", message));
         }
     };
@@ -48,7 +48,7 @@ pub(super) fn read(
     let appointment = fields::positive_id(&body, "appointment_id")?.map(AppointmentId);
     let time = context::event_time(context, &body, &["occurred_at", "time", "createdAt"]);
     let text = context.raw_json_at(&[BOOKING]);
-    let bookings = bookings(&raw, text, Around { time, has_appointment: appointment.is_some() })?;
+    let bookings = bookings(&raw, text, EventFacts { time, has_appointment: appointment.is_some() })?;
     let EventType { name, kind, .. } = *known;
     let (event_type, shape, content) = (name.to_owned(), context.shape, Shape::Native);
     let event = BookingEvent { id, event_type, kind, shape, content, company, appointment, bookings };
@@ -82,7 +82,7 @@ fn unknown_type(name: Option<&str>) -> Fault {
             Some(name) => format!("{name} is not an event type that hostmatch knows; {}", known_types()),
             None => format!("this is not an event type that hostmatch knows; {}", known_types()),
         },
-        None => "the event has no type: not in event (a string), a header or the routing key".to_owned(),
+        None => "the event has no type in event (a string), a header or the routing key".to_owned(),
     };
     Fault::new(MalformedKind::UnknownEventType, "/event", message)
 }
@@ -90,7 +90,7 @@ fn unknown_type(name: Option<&str>) -> Fault {
 /// Lists the types of the gateway.
 fn known_types() -> String {
     let names = EVENT_TYPES.iter().filter(|known| known.named_by == Shape::Native).map(|known| known.name);
-    format!("the gateway's are {}", names.collect::<Vec<_>>().join(", "))
+    format!("the gateway's types are {}", names.collect::<Vec<_>>().join(", "))
 }
 
 /// The most bookings in one event. A recurring booking has far fewer; more would be a transaction that is too
@@ -98,10 +98,10 @@ fn known_types() -> String {
 pub const MAX_BOOKINGS: usize = 500;
 
 /// Decodes `calcom_booking`: a booking, an array of them, or the API's envelope around either.
-fn bookings(raw: &Value, text: Option<&str>, around: Around) -> Result<Vec<Booking>, Fault> {
+fn bookings(raw: &Value, text: Option<&str>, facts: EventFacts) -> Result<Vec<Booking>, Fault> {
     let pointer = format!("/{BOOKING}");
     if let Value::Array(items) = raw {
-        return several(items, text, &pointer, HostSource::Hosts, around);
+        return read_array(items, text, &pointer, HostSource::Hosts, facts);
     }
     if let Some(object) = raw.as_object()
         && !booking::has_reference(object)
@@ -110,25 +110,25 @@ fn bookings(raw: &Value, text: Option<&str>, around: Around) -> Result<Vec<Booki
         match object.get("data") {
             Some(Value::Array(items)) => {
                 let text = text.and_then(|text| fields::text_of_key(text, "data"));
-                return several(items, text, &inside, HostSource::DataHosts, around);
+                return read_array(items, text, &inside, HostSource::DataHosts, facts);
             }
             None | Some(Value::Object(_) | Value::Null) => {}
             Some(other) => {
-                let kind = fields::kind_of(other);
+                let kind = fields::json_type(other);
                 let message = format!("data must be a booking or an array of them, not {kind}");
                 return Err(Fault::at(inside, message));
             }
         }
     }
-    Ok(vec![booking::read(raw, text, &pointer, HostSource::Hosts, around)?])
+    Ok(vec![booking::read(raw, text, &pointer, HostSource::Hosts, facts)?])
 }
 
-fn several(
+fn read_array(
     items: &[Value],
     text: Option<&str>,
     pointer: &str,
     hosts: HostSource,
-    around: Around,
+    facts: EventFacts,
 ) -> Result<Vec<Booking>, Fault> {
     if items.len() > MAX_BOOKINGS {
         let message = format!("there are {} bookings; send at most {MAX_BOOKINGS} in one event", items.len());
@@ -137,14 +137,13 @@ fn several(
     if items.is_empty() {
         return Err(Fault::at(pointer, "the array of bookings is empty"));
     }
-    if around.has_appointment {
-        let message =
-            "appointment_id names one appointment, but there is an array of bookings; send one event each";
+    if facts.has_appointment {
+        let message = "appointment_id names one appointment, but calcom_booking has an array of bookings; send one event for each";
         return Err(Fault::at("/appointment_id", message));
     }
     let texts = text.map(fields::text_of_items).unwrap_or_default();
     let read = |(index, item)| {
-        booking::read(item, texts.get(index).copied(), &format!("{pointer}/{index}"), hosts, around)
+        booking::read(item, texts.get(index).copied(), &format!("{pointer}/{index}"), hosts, facts)
     };
     items.iter().enumerate().map(read).collect()
 }

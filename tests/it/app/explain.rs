@@ -121,7 +121,7 @@ async fn a_booking_is_explained_completely_and_nothing_is_written() {
         .iter()
         .map(|step| step["result"].as_str().unwrap())
         .collect();
-    assert_eq!(results, ["nobody", "nobody", "taken", "not asked: it was decided above"]);
+    assert_eq!(results, ["nobody", "nobody", "accepted", "not tried: an earlier strategy has decided"]);
 
     // The file has events of any kind, one per line, and each is explained alone.
     let lines = [

@@ -1,4 +1,4 @@
-//! Predictions come true: a plan, an explanation, a repair's preview and a simulation are each compared
+//! Predictions agree with what happens: a plan, an explanation, a repair's preview and a simulation are each compared
 //! with the worker, or the repair, on a thousand mixed events and on each engine.
 
 use std::slice::from_ref;
@@ -73,22 +73,22 @@ async fn compare(
     let effects: Vec<_> = explained.iter().filter_map(|one| one.effect.as_ref()).collect();
     let of = format!("{:?}: {event}: {explained:?}", world.test.backend);
     if let ([effect], 1) = (effects.as_slice(), explained.len()) {
-        let said = (effect.delivery, effect.outcome.or(effect.reason));
-        let is = match done {
+        let predicted = (effect.delivery, effect.outcome.or(effect.reason));
+        let actual = match done {
             DeliveryResult::Done(outcome) => (Delivery::Done, Some(outcome.as_str())),
             DeliveryResult::Retry(reason, _) => (Delivery::Retry, Some(reason.as_str())),
             DeliveryResult::Dead(reason, _) => (Delivery::DeadLetter, Some(reason.as_str())),
             DeliveryResult::Deferred => panic!("an event was deferred although no other session is active"),
         };
-        assert_eq!(said, is, "{of}");
+        assert_eq!(predicted, actual, "{of}");
     }
     let now = world.appointments().await;
     for effect in &effects {
         if let (Some(id), Some(after)) = (effect.appointment, &effect.after) {
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
             let staff = or_dash(after.staff_id.as_ref().map(ToString::to_string));
-            let said = format!("{staff}/{}", or_dash(after.calcom_host_id.map(|id| id.to_string())));
-            assert_eq!(said, now[&u32::try_from(id.0).unwrap()], "{of}");
+            let predicted = format!("{staff}/{}", or_dash(after.calcom_host_id.map(|id| id.to_string())));
+            assert_eq!(predicted, now[&u32::try_from(id.0).unwrap()], "{of}");
         }
     }
     effects.len()
@@ -99,7 +99,7 @@ async fn a_preview_predicts_what_a_repair_does(backend: Backend) {
     let world = salon(backend, GatewayShape::Roadmap).await;
     let context = context_on(&world.test.db, &world.test.schema().await);
     world.send(&stream(&world)).await;
-    // Two wait for certain.
+    // These two certainly wait.
     for n in [12, 13] {
         world.send(&[event(&format!("last-{n}"), &format!("B{n}"), 900, host(104, "Nobody", ""))]).await;
     }

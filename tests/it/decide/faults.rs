@@ -42,13 +42,13 @@ async fn one_failing_message_among_good_ones_is_dead_lettered_alone(backend: Bac
     };
     world.run(refuse).await;
     let events: Vec<_> = (1..=20).map(|n| event(&format!("e{n}"), &format!("B{n}"), 1, frida())).collect();
-    let answers = world.send(&events).await;
-    for (n, answer) in (1..).zip(&answers) {
-        match (n, answer) {
+    let results = world.send(&events).await;
+    for (n, result) in (1..).zip(&results) {
+        match (n, result) {
             (13, DeliveryResult::Retry(reason, _)) => assert_eq!(reason.as_str(), "refused"),
             (13, other) => panic!("{other:?}"),
-            (_, answer) => {
-                assert_eq!(*answer, DeliveryResult::Done(hostmatch::matching::Outcome::Assigned), "{n}")
+            (_, result) => {
+                assert_eq!(*result, DeliveryResult::Done(hostmatch::matching::Outcome::Assigned), "{n}")
             }
         }
     }
@@ -56,7 +56,7 @@ async fn one_failing_message_among_good_ones_is_dead_lettered_alone(backend: Bac
 }
 
 #[tokio::test]
-async fn policies_and_thresholds_are_followed() {
+async fn policies_and_thresholds_are_applied() {
     for (settings, expected) in [
         (&[("appointments.overwrite", "never")][..], ["kept", "assigned"]),
         (&[("appointments.overwrite", "always")][..], ["assigned", "assigned"]),

@@ -51,9 +51,9 @@ fn hosts() -> impl Strategy<Value = Value> {
 /// Generates one event; `id` makes it distinct, so that repeats are real repeats.
 pub(crate) fn events() -> impl Strategy<Value = Value> {
     let target = prop_oneof![6 => (1u32..=2, 1u32..=3).prop_map(|(c, n)| c * 10 + n), 1 => Just(99)];
-    (target, hosts(), 0u32..4, 0u8..24, any::<u16>()).prop_map(|(target, hosts, at, twist, id)| {
+    (target, hosts(), 0u32..4, 0u8..24, any::<u16>()).prop_map(|(target, hosts, at, variant, id)| {
         let mut body = event(&format!("e{id}"), &format!("B{target}"), at, hosts.clone());
-        match twist {
+        match variant {
             0 => body["calcom_booking"]["status"] = json!("cancelled"),
             1 => body["company_id"] = json!(if target < 20 { 2 } else { 1 }),
             2 => body["calcom_booking"] = json!("not a booking"),
@@ -74,8 +74,8 @@ pub(crate) fn events() -> impl Strategy<Value = Value> {
 }
 
 /// Generates a stream that repeats some of its events at the end.
-fn streams(most: usize) -> impl Strategy<Value = Vec<Value>> {
-    (prop::collection::vec(events(), 1..most), 0usize..4).prop_map(|(mut stream, again)| {
+fn streams(max: usize) -> impl Strategy<Value = Vec<Value>> {
+    (prop::collection::vec(events(), 1..max), 0usize..4).prop_map(|(mut stream, again)| {
         let repeats: Vec<Value> = stream.iter().take(again).cloned().collect();
         stream.extend(repeats);
         stream
@@ -134,7 +134,7 @@ fn observing_then_assigning_gives_the_same_result_as_assigning_from_the_start() 
             cases,
             &(streams(24), prop_oneof![Just(0), 0usize..24], 1usize..9),
             |(mut stream, first, cut)| {
-                stream.iter_mut().for_each(show);
+                stream.iter_mut().for_each(show_address);
                 let (assigned_first, observed) = stream.split_at(first.min(stream.len()));
                 runtime.block_on(async {
                     world.delete_decisions().await;
@@ -166,14 +166,14 @@ fn observing_then_assigning_gives_the_same_result_as_assigning_from_the_start() 
 }
 
 /// Makes every host with an address show it.
-fn show(value: &mut Value) {
+fn show_address(value: &mut Value) {
     let known = [(101, "anna@salon.example"), (103, "carla@salon.example")];
     if let Some((_, email)) = known.iter().find(|(id, _)| value["id"] == json!(id)) {
         value["email"] = json!(email);
     }
     match value {
-        Value::Array(values) => values.iter_mut().for_each(show),
-        Value::Object(values) => values.values_mut().for_each(show),
+        Value::Array(values) => values.iter_mut().for_each(show_address),
+        Value::Object(values) => values.values_mut().for_each(show_address),
         _ => {}
     }
 }
@@ -235,15 +235,15 @@ fn several_workers_at_once_give_the_same_assignments(backend: Backend) {
                 tokio::spawn(async move {
                     for batch in share.chunks(2) {
                         // Deferred events are delivered again, as the queue would do.
-                        let mut left = batch.to_vec();
-                        while !left.is_empty() {
-                            let answers = decide(&world.processor, &left).await;
-                            let is_put_off =
+                        let mut pending = batch.to_vec();
+                        while !pending.is_empty() {
+                            let answers = decide(&world.processor, &pending).await;
+                            let is_deferred =
                                 |(_, answer): &(Value, DeliveryResult)| *answer == DeliveryResult::Deferred;
-                            left = left
+                            pending = pending
                                 .into_iter()
                                 .zip(answers)
-                                .filter(is_put_off)
+                                .filter(is_deferred)
                                 .map(|(event, _)| event)
                                 .collect();
                         }
@@ -288,8 +288,8 @@ async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
     let schema = world.test.schema().await;
     let tx = world.test.db.begin().await.unwrap();
     let resolver = Resolver::new(80);
-    let alone = Purpose::Write(store::HostLockMode::Exclusive);
-    let (batch, resolved) = load(&tx, &schema, &lookups, alone).await.unwrap();
+    let purpose = Purpose::Write(store::HostLockMode::Exclusive);
+    let (batch, resolved) = load(&tx, &schema, &lookups, purpose).await.unwrap();
     tx.rollback().await.unwrap();
     let overwrite = hostmatch::config::Overwrite::Ours;
     let mut plan = Plan::new(
@@ -299,7 +299,13 @@ async fn plan(world: &World, stream: &[Value]) -> ChangeSet {
     )
     .with_resolutions(resolved);
     for (event, targets) in events.iter().zip(&batch.targets) {
-        plan.decide_event(&Item { event, targets, publisher: None, received_ms: 1, may_be_unknown: false });
+        plan.decide_event(&Item {
+            event,
+            targets,
+            publisher: None,
+            received_ms: 1,
+            ignore_if_missing: false,
+        });
     }
     plan.finish()
 }

@@ -65,7 +65,7 @@ everywhere!(a_name_alone_is_a_suggestion_and_nothing_is_assigned, |world: World|
     assert_eq!(world.count("calcom_host_mappings").await, 0);
 });
 
-everywhere!(two_people_of_one_name_are_ambiguous, |world: World| async move {
+everywhere!(two_members_of_staff_with_the_same_name_are_ambiguous, |world: World| async move {
     world.staff(3, 15, "Boris Kamm", "kamm@salon.example").await;
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, host(7, "Boris Kamm", ""))).await, "needs_review");
     assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["ambiguous"]);
@@ -84,7 +84,7 @@ everywhere!(an_unknown_host_waits_and_is_assigned_when_it_becomes_known, |world:
     assert_eq!(world.rows("hostmatch_inbox", &["state"]).await, ["resolved"]);
 });
 
-everywhere!(without_a_host_nothing_happens, |world: World| async move {
+everywhere!(without_a_host_nothing_is_assigned, |world: World| async move {
     for (id, hosts) in [
         ("e1", json!([])),
         ("e2", json!(null)),
@@ -96,31 +96,34 @@ everywhere!(without_a_host_nothing_happens, |world: World| async move {
     assert_eq!(world.count("hostmatch_inbox").await, 0);
 });
 
-everywhere!(an_older_event_never_overwrites_a_newer_one_but_still_teaches, |world: World| async move {
-    assert_eq!(world.outcome_of(event("new", "ABC123", 20, frida())).await, "assigned");
-    let boris = host(8, "Boris", "boris@salon.example");
-    assert_eq!(world.outcome_of(event("old", "ABC123", 10, boris)).await, "stale");
-    assert_eq!(world.assigned(1).await, "1/1420209");
-    assert_eq!(
-        world.count("calcom_host_mappings").await,
-        2,
-        "the mapping of the older event's host is created"
-    );
-});
+everywhere!(
+    an_older_event_never_overwrites_a_newer_one_but_still_creates_a_mapping,
+    |world: World| async move {
+        assert_eq!(world.outcome_of(event("new", "ABC123", 20, frida())).await, "assigned");
+        let boris = host(8, "Boris", "boris@salon.example");
+        assert_eq!(world.outcome_of(event("old", "ABC123", 10, boris)).await, "stale");
+        assert_eq!(world.assigned(1).await, "1/1420209");
+        assert_eq!(
+            world.count("calcom_host_mappings").await,
+            2,
+            "the mapping of the older event's host is created"
+        );
+    }
+);
 
-everywhere!(at_equal_times_a_time_of_its_own_wins_then_the_larger_id, |world: World| async move {
+everywhere!(at_equal_times_an_event_with_its_own_time_wins_then_the_larger_id, |world: World| async move {
     let boris = || host(8, "Boris", "boris@salon.example");
     assert_eq!(world.outcome_of(event("b", "ABC123", 1, frida())).await, "assigned");
-    let mut stamped = event("z", "ABC123", 1, boris());
-    stamped["calcom_booking"].as_object_mut().unwrap().remove("updatedAt");
-    stamped["first_seen"] = json!(1_772_323_260_000_i64); // the same minute
-    assert_eq!(world.outcome_of(stamped).await, "stale");
+    let mut without_time = event("z", "ABC123", 1, boris());
+    without_time["calcom_booking"].as_object_mut().unwrap().remove("updatedAt");
+    without_time["first_seen"] = json!(1_772_323_260_000_i64); // the same minute
+    assert_eq!(world.outcome_of(without_time).await, "stale");
     assert_eq!(world.outcome_of(event("a", "ABC123", 1, boris())).await, "stale");
     assert_eq!(world.outcome_of(event("c", "ABC123", 1, boris())).await, "assigned");
     assert_eq!(world.assigned(1).await, "2/8");
 });
 
-everywhere!(another_host_moves_or_withdraws_only_what_we_assigned, |world: World| async move {
+everywhere!(another_host_changes_or_withdraws_only_what_we_assigned, |world: World| async move {
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
     assert_eq!(
         world.outcome_of(event("e2", "ABC123", 2, host(8, "Boris", "boris@salon.example"))).await,
@@ -135,7 +138,7 @@ everywhere!(another_host_moves_or_withdraws_only_what_we_assigned, |world: World
     assert_eq!(world.assigned(1).await, "2/-");
 });
 
-everywhere!(somebody_elses_decision_stands, |world: World| async move {
+everywhere!(a_decision_by_another_program_is_kept, |world: World| async move {
     world.set_staff_externally(1, Some(2)).await;
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "kept");
     assert_eq!(world.assigned(1).await, "2/1420209");
@@ -178,7 +181,7 @@ everywhere!(tenants_never_mix, |world: World| async move {
     );
 });
 
-everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async move {
+everywhere!(a_mapping_is_valid_only_while_its_member_of_staff_is_active, |world: World| async move {
     world.staff(3, 15, "Frida Spitz", "frida@salon.example").await;
     world.set_staff_active(3, false).await;
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
@@ -200,7 +203,7 @@ everywhere!(a_mapping_counts_only_while_its_staff_does, |world: World| async mov
     assert_eq!(world.count("calcom_host_mapping_audits").await, 5);
 });
 
-everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
+everywhere!(a_mapping_that_a_person_switched_off_stays_off, |world: World| async move {
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
     world.deactivate_mappings().await;
     world
@@ -214,15 +217,18 @@ everywhere!(what_a_person_switched_off_stays_off, |world: World| async move {
     assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
 });
 
-everywhere!(switched_off_past_us_is_a_persons_doing_too, |world: World| async move {
-    assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
-    world.deactivate_mappings().await;
-    assert_eq!(world.outcome_of(event("e2", "DEF456", 2, frida())).await, "needs_review");
-    assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
-});
+everywhere!(
+    a_mapping_switched_off_without_an_audit_row_counts_as_switched_off_by_a_person,
+    |world: World| async move {
+        assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
+        world.deactivate_mappings().await;
+        assert_eq!(world.outcome_of(event("e2", "DEF456", 2, frida())).await, "needs_review");
+        assert_eq!(world.rows("hostmatch_inbox", &["kind"]).await, ["switched_off"]);
+    }
+);
 
 everywhere!(
-    a_mapping_made_again_after_its_row_was_deleted_has_an_audit_row_again,
+    a_mapping_created_again_after_its_row_was_deleted_gets_another_audit_row,
     |world: World| async move {
         assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
         world.run("DELETE FROM calcom_host_mappings").await;
@@ -232,19 +238,16 @@ everywhere!(
     }
 );
 
-everywhere!(
-    a_database_that_can_be_used_passes_the_probe_and_keeps_nothing_of_it,
-    |world: World| async move {
-        let before = world.all_decided_rows().await;
-        world.processor.probe().await.unwrap();
-        assert_eq!(world.all_decided_rows().await, before);
-        assert_eq!(world.count("hostmatch_host_locks").await, 0);
-        world.run("DROP TABLE hostmatch_inbox").await;
-        world.processor.probe().await.unwrap_err();
-    }
-);
+everywhere!(a_usable_database_passes_the_probe_which_leaves_no_rows, |world: World| async move {
+    let before = world.all_decided_rows().await;
+    world.processor.probe().await.unwrap();
+    assert_eq!(world.all_decided_rows().await, before);
+    assert_eq!(world.count("hostmatch_host_locks").await, 0);
+    world.run("DROP TABLE hostmatch_inbox").await;
+    world.processor.probe().await.unwrap_err();
+});
 
-everywhere!(an_appointment_that_is_not_there_yet_is_waited_for, |world: World| async move {
+everywhere!(an_event_waits_for_an_appointment_that_does_not_exist_yet, |world: World| async move {
     assert_eq!(world.outcome_of(event("e1", "LATER", 1, frida())).await, "retry: appointment_not_found");
     assert_eq!(world.outcome_of(event("e2", "LATER", 1, json!([]))).await, "no_host", "nothing to wait for");
     let by_id = json!({ "event": "appointment.created", "appointment_id": 99,
@@ -268,7 +271,7 @@ everywhere!(references_are_compared_byte_for_byte, |world: World| async move {
     assert_eq!(world.outcome_of(number).await, "retry: appointment_not_found");
 });
 
-everywhere!(several_appointments_of_one_booking_are_for_a_person, |world: World| async move {
+everywhere!(several_appointments_of_one_booking_need_a_person, |world: World| async move {
     if world.test.shape == GatewayShape::Live {
         world.appointment(3, 15, "other").await;
         world.run("UPDATE appointments SET calcom_v2_booking_uid = 'ABC123' WHERE id = 3").await;
@@ -301,7 +304,7 @@ everywhere!(cancelled_bookings_never_touch_staff, |world: World| async move {
     assert_eq!(world.assigned(1).await, "1/1420209");
 });
 
-everywhere!(several_bookings_in_one_event_are_decided_each_on_its_own, |world: World| async move {
+everywhere!(several_bookings_in_one_event_are_decided_independently, |world: World| async move {
     let body = json!({ "event": "appointment.created", "event_id": "e1", "calcom_booking": { "data": [
         { "uid": "ABC123", "hosts": frida() },
         { "uid": "LATER", "hosts": frida() },
@@ -325,7 +328,7 @@ everywhere!(the_same_event_twice_leaves_the_same_rows, |world: World| async move
     }
 });
 
-everywhere!(values_too_long_for_their_column_are_cut_and_said_so, |world: World| async move {
+everywhere!(values_too_long_for_their_column_are_cut_and_the_columns_recorded, |world: World| async move {
     let long = "ß😀".repeat(400);
     assert_eq!(
         world.outcome_of(event("e1", "ABC123", 1, host(8, &long, "boris@salon.example"))).await,
@@ -337,7 +340,7 @@ everywhere!(values_too_long_for_their_column_are_cut_and_said_so, |world: World|
     assert_eq!(world.outcome_of(event(&"i".repeat(999), "DEF456", 1, nobody)).await, "unmatched");
 });
 
-everywhere!(updated_at_moves_with_the_appointment_and_only_then, |world: World| async move {
+everywhere!(updated_at_changes_only_when_the_appointment_changes, |world: World| async move {
     world.run("UPDATE appointments SET updated_at = '2020-01-01 00:00:00'").await;
     assert_eq!(world.outcome_of(event("e1", "ABC123", 1, frida())).await, "assigned");
     let touched = "SELECT COUNT(*) FROM appointments WHERE updated_at > '2021-01-01 00:00:00'";

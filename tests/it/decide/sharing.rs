@@ -15,7 +15,7 @@ use crate::support::{Backend, GatewayShape, World, event, host, load};
 /// Far longer than loading takes, and far shorter than the lock timeout.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(4);
 /// Enough time to get the lock if it is free.
-const MOMENT: Duration = Duration::from_millis(400);
+const LOCK_TIMEOUT: Duration = Duration::from_millis(400);
 
 const HOUR: u32 = 60;
 
@@ -51,7 +51,7 @@ async fn load_and_plan(
         event: &event,
         targets,
         received_ms: 1,
-        may_be_unknown: false,
+        ignore_if_missing: false,
         publisher: None,
     });
     let changes = plan.finish();
@@ -73,8 +73,8 @@ async fn salon(backend: Backend) -> World {
 on_engines!(adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclusive: mariadb, postgres);
 async fn adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclusive(backend: Backend) {
     let world = salon(backend).await;
-    let [one, two, alone] = [(); 3].map(|()| world.test.db.begin());
-    let (one, two, alone) = (one.await.unwrap(), two.await.unwrap(), alone.await.unwrap());
+    let [one, two, exclusive] = [(); 3].map(|()| world.test.db.begin());
+    let (one, two, exclusive) = (one.await.unwrap(), two.await.unwrap(), exclusive.await.unwrap());
     let (first, second) = (event("e2", "B2", 2, nobody()), event("e3", "B3", 3, nobody()));
     let changes = load_and_plan(&world, &one, &first, HostLockMode::Shared).await.unwrap();
     assert_eq!((changes.assignments.len(), changes.inbox.len()), (1, 0), "{backend:?}");
@@ -82,18 +82,24 @@ async fn adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclus
     shared.expect("loading waited for the other transaction").unwrap();
     let third = event("e4", "B4", 4, nobody());
     {
-        let lone = load_and_plan(&world, &alone, &third, HostLockMode::Exclusive);
-        tokio::pin!(lone);
-        assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for both transactions");
+        let loading = load_and_plan(&world, &exclusive, &third, HostLockMode::Exclusive);
+        tokio::pin!(loading);
+        assert!(
+            timeout(LOCK_TIMEOUT, &mut loading).await.is_err(),
+            "{backend:?}: loading waits for both transactions"
+        );
         one.rollback().await.unwrap();
-        assert!(timeout(MOMENT, &mut lone).await.is_err(), "{backend:?}: it waits for the other transaction");
+        assert!(
+            timeout(LOCK_TIMEOUT, &mut loading).await.is_err(),
+            "{backend:?}: loading waits for the other transaction"
+        );
         two.rollback().await.unwrap();
-        timeout(LOAD_TIMEOUT, lone)
+        timeout(LOAD_TIMEOUT, loading)
             .await
             .expect("loading waited although no other transaction was left")
             .unwrap();
     }
-    alone.rollback().await.unwrap();
+    exclusive.rollback().await.unwrap();
 }
 
 on_engines!(a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone);
@@ -110,7 +116,7 @@ async fn a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone(ba
     let seen = "SELECT last_seen_ms - first_seen_ms FROM hostmatch_inbox";
     let hours = world.test.number(seen).await / 3_600_000;
     assert_eq!(hours, 1, "{backend:?}: the row is up to date anyway");
-    // When a person is hired, the host in the inbox is mapped, and the waiting appointments are decided in
+    // When a new member of staff is added, the host in the inbox is mapped, and the waiting appointments are decided in
     // the same transaction.
     world.staff(9, 1, "Nobody", "nobody@else.example").await;
     let known = event("e3", "B3", HOUR + 2, nobody());

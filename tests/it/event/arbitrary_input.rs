@@ -105,7 +105,7 @@ fn assert_guarantees(sent: &Sent) {
 
 proptest! {
     #[test]
-    fn any_bytes_have_an_answer(body: Vec<u8>, key: String, property: Option<String>, stamp: Option<i64>) {
+    fn any_bytes_have_a_result(body: Vec<u8>, key: String, property: Option<String>, stamp: Option<i64>) {
         let mut sent = Sent::bytes(body);
         sent.headers.insert(TYPE_HEADER.to_owned(), key.clone());
         (sent.routing_key, sent.message_type, sent.message_id, sent.timestamp_ms) = (key, property.clone(), property, stamp);
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_has_an_answer(body in any_json(), wrap in 0..5) {
+    fn any_json_has_a_result(body in any_json(), wrap in 0..5) {
         assert_guarantees(&Sent::json(&match wrap {
             0 => body,
             1 => native(&body),
@@ -124,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn any_damage_to_a_real_event_has_an_answer(
+    fn any_damage_to_a_real_event_has_a_result(
         which in 0..NAMES.len(),
         cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3), 1..6),
     ) {
@@ -159,14 +159,14 @@ proptest! {
 const NAMES: [&str; 5] =
     ["native-full", "native-wrapped", "native-recurring", "native-2024-04-15", "calcom-rescheduled"];
 
-/// Collects the JSON pointers of every value in `value`.
-pub(super) fn pointers(value: &Value, here: String, into: &mut Vec<String>) {
+/// Collects the JSON pointers of `value`, which is at `prefix`, and of every value in it.
+pub(super) fn pointers(value: &Value, prefix: String, into: &mut Vec<String>) {
     match value {
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(i, v)| pointers(v, format!("{here}/{i}"), into));
+            items.iter().enumerate().for_each(|(i, v)| pointers(v, format!("{prefix}/{i}"), into));
         }
-        Value::Object(fields) => fields.iter().for_each(|(k, v)| pointers(v, format!("{here}/{k}"), into)),
+        Value::Object(fields) => fields.iter().for_each(|(k, v)| pointers(v, format!("{prefix}/{k}"), into)),
         _ => {}
     }
-    into.push(here);
+    into.push(prefix);
 }

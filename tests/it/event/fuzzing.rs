@@ -11,7 +11,7 @@ mod promises;
 
 /// Each input of the corpus unchanged, then this many mutations, or as many as fit into the time limit.
 const MUTATIONS: u32 = 30_000;
-const BOUND: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Keys and values that the decoder knows: inserted anywhere, they lead into more of its branches.
 const DICTIONARY: [&str; 24] = [
@@ -42,9 +42,9 @@ const DICTIONARY: [&str; 24] = [
 ];
 
 /// xorshift64*: the same numbers in every run, so that a failure is reproducible.
-struct Numbers(u64);
+struct RandomNumbers(u64);
 
-impl Numbers {
+impl RandomNumbers {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -68,7 +68,7 @@ fn corpus() -> Vec<Vec<u8>> {
 }
 
 /// Applies one to four changes of the kinds that fuzzers use.
-fn mutate(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
+fn mutate(corpus: &[Vec<u8>], numbers: &mut RandomNumbers) -> Vec<u8> {
     let mut bytes = corpus[numbers.below(corpus.len())].clone();
     for _ in 0..=numbers.below(4) {
         let at = numbers.below(bytes.len() + 1);
@@ -97,17 +97,17 @@ fn mutate(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
 }
 
 #[test]
-fn mutated_fixtures_keep_the_decoders_promises() {
+fn mutated_fixtures_keep_the_decoders_guarantees() {
     let corpus = corpus();
-    assert!(corpus.len() > 40, "the scan found no input");
+    assert!(corpus.len() > 40, "too few inputs were found");
     corpus.iter().for_each(|input| promises::check(input));
-    let (mut numbers, begin) = (Numbers(0x5EED), Instant::now());
-    let bound = if is_full() { BOUND * 30 } else { BOUND };
+    let (mut numbers, begin) = (RandomNumbers(0x5EED), Instant::now());
+    let time_limit = if is_full() { TIME_LIMIT * 30 } else { TIME_LIMIT };
     for number in 0..if is_full() { u32::MAX } else { MUTATIONS } {
         let input = mutate(&corpus, &mut numbers);
         let kept = std::panic::catch_unwind(|| promises::check(&input));
         assert!(kept.is_ok(), "mutation {number}: {}", String::from_utf8_lossy(&input));
-        if begin.elapsed() > bound {
+        if begin.elapsed() > time_limit {
             break;
         }
     }

@@ -24,20 +24,20 @@ impl Schema {
         Self { schemas, index }
     }
 
-    /// Returns the reason for which the schema refuses this body, or `None` if it accepts it.
-    fn refuses(&self, body: &Value) -> Option<String> {
+    /// Returns the reason why the schema refuses this body, or `None` if it accepts it.
+    fn refusal(&self, body: &Value) -> Option<String> {
         self.schemas.validate(body, self.index).err().map(|error| format!("{error:#}"))
     }
 
-    /// Compares the schema with the decoder, with this body as an HTTP message.
-    fn agrees(&self, body: &Value) -> Result<(), TestCaseError> {
-        let (read, refused) = (Sent::json(body).decode(), self.refuses(body));
+    /// Checks that the schema and the decoder agree on this body.
+    fn assert_agreement(&self, body: &Value) -> Result<(), TestCaseError> {
+        let (read, refused) = (Sent::json(body).decode(), self.refusal(body));
         if let (Ok(read), Some(refused)) = (&read, &refused) {
             return Err(TestCaseError::fail(format!(
                 "read as {read:?}, and refused by the schema: {refused}\n{body}"
             )));
         }
-        if let (Err(malformed), None, false) = (read, refused, is_beyond(body)) {
+        if let (Err(malformed), None, false) = (read, refused, is_inexpressible(body)) {
             return Err(TestCaseError::fail(format!(
                 "accepted by the schema, and refused because {malformed}\n{body}"
             )));
@@ -49,7 +49,7 @@ impl Schema {
 /// Returns whether a value contains something that no schema can distinguish: 7.0 from 7, bytes from
 /// characters, a number of 19 digits from a larger one, a control character from a blank, the content of
 /// base64.
-fn is_beyond(value: &Value) -> bool {
+fn is_inexpressible(value: &Value) -> bool {
     match value {
         Value::Object(members) if members.contains_key("data_base64") => true,
         Value::Object(members) if members.contains_key("datacontentencoding") => true,
@@ -59,8 +59,8 @@ fn is_beyond(value: &Value) -> bool {
             let strange = text.chars().any(|c| c.is_control() || c == '\u{feff}');
             digits || strange || (text.len() > 255 && text.chars().count() <= 255)
         }
-        Value::Array(items) => items.iter().any(is_beyond),
-        Value::Object(members) => members.values().any(is_beyond),
+        Value::Array(items) => items.iter().any(is_inexpressible),
+        Value::Object(members) => members.values().any(is_inexpressible),
         _ => false,
     }
 }
@@ -76,11 +76,11 @@ fn every_fixture_agrees_with_the_general_schema_and_with_its_types_schema() {
     let all = Schema::compile(contract::event_schema());
     let mut typed = 0;
     for (name, body) in fixtures() {
-        all.agrees(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        all.assert_agreement(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
         let Ok(Decoded::Event(event)) = Sent::json(&body).decode() else { continue };
         for known in &EVENT_TYPES {
             let same = known.name == event.event_type && known.named_by == event.shape;
-            let refused = Schema::compile(contract::event_type_schema(known)).refuses(&body);
+            let refused = Schema::compile(contract::event_type_schema(known)).refusal(&body);
             if event.shape == known.named_by {
                 assert_eq!(refused.is_none(), same, "{name} by the schema of {}: {refused:?}", known.name);
                 typed += usize::from(same);
@@ -90,7 +90,7 @@ fn every_fixture_agrees_with_the_general_schema_and_with_its_types_schema() {
     assert!(typed > 10, "{typed}");
 }
 
-/// Corner cases that most senders will never meet.
+/// These are corner cases that most senders never reach.
 #[test]
 fn the_schema_covers_the_corner_cases() {
     let all = Schema::compile(contract::event_schema());
@@ -148,19 +148,19 @@ fn the_schema_covers_the_corner_cases() {
         json!({"job": 7, "data": {}, "event": "call_ended"}),
         json!({"event": "call_ended", "hosts": []}),
     ] {
-        all.agrees(&body).unwrap_or_else(|error| panic!("{error}"));
+        all.assert_agreement(&body).unwrap_or_else(|error| panic!("{error}"));
     }
     let many: Vec<Value> = vec![good.clone(); 501];
-    all.agrees(&native(&json!(many[..500]))).unwrap();
-    all.agrees(&native(&json!(many))).unwrap();
+    all.assert_agreement(&native(&json!(many[..500]))).unwrap();
+    all.assert_agreement(&native(&json!(many))).unwrap();
 }
 
-/// Every type in the wrapper, around every kind of event.
+/// Tries every type in the wrapper, around every kind of event.
 #[test]
-fn the_schema_covers_the_types_named_by_wrappings() {
+fn the_schema_covers_the_types_named_by_wrappers() {
     let all = Schema::compile(contract::event_schema());
     let good = json!({"uid": "u1"});
-    let agrees = |body: Value| all.agrees(&body).unwrap_or_else(|error| panic!("{error}"));
+    let agrees = |body: Value| all.assert_agreement(&body).unwrap_or_else(|error| panic!("{error}"));
     let events = [
         native(&good),
         json!({"calcom_booking": good}),
@@ -226,20 +226,20 @@ proptest! {
             4 => json!({"job": "App", "data": {"specversion": "1.0", "data": body}}),
             _ => json!({"triggerEvent": "BOOKING_CREATED", "payload": body}),
         };
-        ALL.with(|all| all.agrees(&body))?;
+        ALL.with(|all| all.assert_agreement(&body))?;
     }
 
     #[test]
     fn schema_and_decoder_agree_on_any_changed_event(
         which in any::<prop::sample::Index>(),
-        place in any::<prop::sample::Index>(),
+        index in any::<prop::sample::Index>(),
         value in any_json(),
     ) {
         let fixtures = fixtures();
         let mut body = which.get(&fixtures).1.clone();
-        let mut places: Vec<String> = Vec::new();
-        pointers(&body, String::new(), &mut places);
-        *body.pointer_mut(place.get(&places[..]).as_str()).unwrap() = value;
-        ALL.with(|all| all.agrees(&body))?;
+        let mut all_pointers: Vec<String> = Vec::new();
+        pointers(&body, String::new(), &mut all_pointers);
+        *body.pointer_mut(index.get(&all_pointers[..]).as_str()).unwrap() = value;
+        ALL.with(|all| all.assert_agreement(&body))?;
     }
 }

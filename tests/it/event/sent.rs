@@ -80,7 +80,7 @@ pub(super) fn reading(decoded: &Result<Decoded, Malformed>) -> Vec<String> {
                     text(&b.uid),
                     text(&b.id),
                     text(&b.replaces),
-                    b.is_off,
+                    b.is_cancelled,
                     b.time.ms,
                     b.starts_ms
                 )

@@ -16,7 +16,7 @@ fn every_shape_is_read_as_expected() {
     }
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/events");
     let fixtures = std::fs::read_dir(folder).unwrap().count();
-    assert_eq!(fixtures, expected.as_object().unwrap().len() + 1, "a fixture without an expected reading");
+    assert_eq!(fixtures, expected.as_object().unwrap().len() + 1, "a fixture has no expected reading");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn keys_of_gateway_tables_are_positive_whole_numbers_or_malformed() {
 }
 
 #[test]
-fn an_appointment_id_needs_no_reference_but_goes_with_one_booking_only() {
+fn an_event_with_an_appointment_id_needs_no_reference_but_has_exactly_one_booking() {
     let with = |booking: Value| json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": booking});
     let event = Sent::json(&with(json!({"hosts": [{"id": 5}]}))).event();
     assert_eq!((event.bookings.len(), event.bookings[0].reference()), (1, None));
@@ -179,9 +179,9 @@ fn a_cancelled_booking_is_recognized_in_any_spelling_bare_or_wrapped() {
         (json!(null), false),
     ] {
         let booking = json!({"uid": "u1", "status": status});
-        assert_eq!(Sent::json(&native(&booking)).event().bookings[0].is_off, off, "{status}");
+        assert_eq!(Sent::json(&native(&booking)).event().bookings[0].is_cancelled, off, "{status}");
         let wrapped = json!({"status": "success", "data": booking});
-        assert_eq!(Sent::json(&native(&wrapped)).event().bookings[0].is_off, off, "wrapped {status}");
+        assert_eq!(Sent::json(&native(&wrapped)).event().bookings[0].is_cancelled, off, "wrapped {status}");
     }
 }
 

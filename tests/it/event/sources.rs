@@ -28,8 +28,8 @@ fn the_type_comes_from_our_header_then_a_known_routing_key_then_a_known_property
 fn the_id_comes_from_the_event_then_the_properties_then_a_hash() {
     let mut body = native(&json!({"uid": "u1"}));
     let hashed = Sent::json(&body).event().id;
-    assert_eq!(hashed, EventId::of(&[b"appointment.created", b"u1", body.to_string().as_bytes()]));
-    assert_eq!(Sent::json(&body).event().id, hashed, "the same bytes again");
+    assert_eq!(hashed, EventId::hash_of(&[b"appointment.created", b"u1", body.to_string().as_bytes()]));
+    assert_eq!(Sent::json(&body).event().id, hashed, "the same bytes have the same id");
     let mut sent = Sent::json(&body);
     sent.correlation_id = Some("c1".to_owned());
     assert_eq!(sent.event().id.as_str(), "c1");
@@ -48,7 +48,7 @@ fn the_id_comes_from_the_event_then_the_properties_then_a_hash() {
 }
 
 #[test]
-fn the_time_comes_from_the_booking_then_the_event_then_the_stamps() {
+fn the_time_comes_from_the_booking_then_the_event_then_the_message() {
     let at = |sent: &Sent| {
         let time = sent.event().bookings[0].time;
         (time.ms, time.is_inferred)

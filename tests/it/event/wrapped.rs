@@ -1,5 +1,5 @@
-//! CloudEvents and Laravel's payloads: each fixture has its expected reading, and the event inside is read
-//! the same whatever the wrapper.
+//! CloudEvents and Laravel's payloads: each fixture has its expected reading, and an event is read
+//! the same in any wrapper.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -63,9 +63,9 @@ fn fixtures() -> BTreeMap<String, Fixture> {
 }
 
 #[test]
-fn every_wrapping_and_version_is_read_as_expected() {
+fn every_wrapper_and_version_is_read_as_expected() {
     let fixtures = fixtures();
-    assert!(fixtures.len() > 20, "the scan found no fixture");
+    assert!(fixtures.len() > 20, "too few fixtures were found");
     let mut wrong = String::new();
     for (name, fixture) in fixtures {
         assert!(!fixture.made_by.is_empty(), "{name}");
@@ -78,7 +78,7 @@ fn every_wrapping_and_version_is_read_as_expected() {
 }
 
 /// Returns every way to wrap an event, for all versions that were ever sent.
-fn wrappings(event: &Value) -> Vec<(&'static str, Sent)> {
+fn wrappers(event: &Value) -> Vec<(&'static str, Sent)> {
     let named = |name: &str| event.get(name).cloned();
     let type_name = named("event").or(named("triggerEvent")).unwrap();
     let cloud =
@@ -126,13 +126,13 @@ fn wrappings(event: &Value) -> Vec<(&'static str, Sent)> {
 }
 
 #[test]
-fn the_event_inside_any_wrapping_is_read_the_same() {
+fn an_event_is_read_the_same_in_any_wrapper() {
     let expected: Value = serde_json::from_slice(&fixture("expected-readings")).unwrap();
     for name in expected.as_object().unwrap().keys() {
         let event: Value = serde_json::from_slice(&fixture(name)).unwrap();
-        let mut wrappings = wrappings(&event).into_iter();
-        let bare = wrappings.next().unwrap().1.decode();
-        for (wrapping, sent) in wrappings {
+        let mut wrappers = wrappers(&event).into_iter();
+        let bare = wrappers.next().unwrap().1.decode();
+        for (wrapper, sent) in wrappers {
             match (&bare, sent.decode()) {
                 (Ok(Decoded::Event(bare)), Ok(Decoded::Event(wrapped))) => {
                     let parts = |event: &hostmatch::event::BookingEvent| {
@@ -148,12 +148,12 @@ fn the_event_inside_any_wrapping_is_read_the_same() {
                             bookings,
                         )
                     };
-                    assert_eq!(parts(bare), parts(&wrapped), "{name} in {wrapping}");
+                    assert_eq!(parts(bare), parts(&wrapped), "{name} in {wrapper}");
                 }
                 (Ok(Decoded::Ignored(bare)), Ok(Decoded::Ignored(wrapped))) => {
-                    assert_eq!(bare.event_type, wrapped.event_type, "{name} in {wrapping}");
+                    assert_eq!(bare.event_type, wrapped.event_type, "{name} in {wrapper}");
                 }
-                (_, other) => panic!("{name} in {wrapping}: {other:?}"),
+                (_, other) => panic!("{name} in {wrapper}: {other:?}"),
             }
         }
     }
@@ -220,15 +220,15 @@ fn an_error_in_a_wrapper_is_reported_with_its_pointer_in_the_message() {
 }
 
 #[test]
-fn jobs_that_only_php_can_read_are_refused_with_a_remedy() {
+fn jobs_that_only_php_can_read_are_refused_with_advice() {
     let all = fixtures();
-    for (name, says) in [
+    for (name, expected) in [
         ("laravel-8-object-job", "serialized by PHP"),
         ("laravel-horizon-object-job", "serialized by PHP"),
         ("laravel-8-encrypted-job", "APP_KEY"),
     ] {
         let malformed = all[name].sent().malformed();
-        assert!(malformed.message.contains(says), "{name}: {malformed}");
+        assert!(malformed.message.contains(expected), "{name}: {malformed}");
         assert!(
             malformed.message.contains("Queue::push('appointment.created', $event"),
             "{name}: {malformed}"
@@ -268,5 +268,5 @@ fn the_shape_is_recognized_in_the_documented_order() {
     sent.body = body.to_string().into();
     record_shape(&sent);
     assert_eq!(shapes, Shape::VARIANTS);
-    assert!(Shape::VARIANTS.iter().all(|shape| shape.as_str().len() <= 16), "the column's width");
+    assert!(Shape::VARIANTS.iter().all(|shape| shape.as_str().len() <= 16), "the name fits its column");
 }

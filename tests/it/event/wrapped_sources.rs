@@ -23,7 +23,7 @@ fn remove_value(body: &mut Value, pointer: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_wrapping_names_the_type_before_the_event_and_after_the_message() {
+fn a_wrappers_type_takes_precedence_over_the_events_but_not_over_the_messages() {
     let mut body = all_sources();
     let mut sent = Sent::json(&body);
     assert_eq!(sent.event().event_type, "appointment.cancelled", "CloudEvents' before Laravel's");
@@ -42,7 +42,7 @@ fn the_wrapping_names_the_type_before_the_event_and_after_the_message() {
     let malformed = sent.malformed();
     let first = malformed.hints.event_type.as_deref();
     assert_eq!(first, Some("example.gateway.cancelled"), "no type is known: the first counts");
-    assert_eq!(malformed.pointer, "/data/type", "the place of that type");
+    assert_eq!(malformed.pointer, "/data/type", "the pointer to that type");
     assert!(malformed.message.contains("appointment.rescheduled"), "names the known types: {malformed}");
 }
 
@@ -77,7 +77,7 @@ fn the_id_is_cloudevents_then_the_events_then_the_messages_then_laravels_then_a_
 }
 
 #[test]
-fn the_time_is_the_bookings_then_the_events_then_cloudevents_then_when_it_was_pushed() {
+fn the_time_is_the_bookings_then_the_events_then_cloudevents_then_that_of_publishing() {
     let mut body = all_sources();
     body["data"]["data"]["occurred_at"] = json!("1970-01-01T00:00:04Z");
     body["data"]["data"]["calcom_booking"]["updatedAt"] = json!("1970-01-01T00:00:03Z");
@@ -96,7 +96,7 @@ fn the_time_is_the_bookings_then_the_events_then_cloudevents_then_when_it_was_pu
     assert_eq!(at(&sent), (7_500, true));
     body["pushedAt"] = json!(4_000_000_000_000_i64);
     sent.body = body.to_string().into();
-    assert_eq!(at(&sent), (9_000, true), "a stamp far in the future is ignored");
+    assert_eq!(at(&sent), (9_000, true), "a time far in the future is ignored");
     sent.timestamp_ms = None;
     assert_eq!(at(&sent), (FIRST_SEEN_MS, true));
 }

@@ -20,8 +20,8 @@ const OWN: u32 = 3;
 
 /// The behaviour of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gateway {
-    /// It assigns by its own rules, to its own people.
+enum Behaviour {
+    /// It assigns by its own rules, to its own staff.
     Assigns,
     /// It also maps hosts, in tables that its own migrations created and that we adopted, and chooses
     /// people whom we choose too.
@@ -34,13 +34,13 @@ async fn a_gateway_on_mariadb_sees_no_deadlock_and_keeps_its_decisions() {
     let Some(server) = MariaDb::start().await else { return };
     let shape = GatewayShape::Production(UpdatedAt::Instant);
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, shape).await;
-    run_beside_each_other(test, Gateway::Assigns).await;
+    run_concurrently(test, Behaviour::Assigns).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_on_postgresql_sees_no_deadlock_and_keeps_its_decisions() {
     let shape = GatewayShape::Production(UpdatedAt::Instant);
-    run_beside_each_other(TestDatabase::migrated(Backend::Postgres, shape).await, Gateway::Assigns).await;
+    run_concurrently(TestDatabase::migrated(Backend::Postgres, shape).await, Behaviour::Assigns).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,41 +48,41 @@ async fn a_gateway_that_maps_hosts_itself_on_mariadb_sees_no_deadlock() {
     let Some(server) = MariaDb::start().await else { return };
     let shape = GatewayShape::Production(UpdatedAt::Local);
     let test = TestDatabase::fresh_on(server.url(), Backend::MariaDb, shape).await.with_adopted().await;
-    run_beside_each_other(test, Gateway::Maps).await;
+    run_concurrently(test, Behaviour::Maps).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_maps_hosts_itself_on_postgresql_sees_no_deadlock() {
     let shape = GatewayShape::Production(UpdatedAt::Local);
     let test = TestDatabase::fresh(Backend::Postgres, shape).await.with_adopted().await;
-    run_beside_each_other(test, Gateway::Maps).await;
+    run_concurrently(test, Behaviour::Maps).await;
 }
 
-async fn run_beside_each_other(test: TestDatabase, does: Gateway) {
+async fn run_concurrently(test: TestDatabase, behaviour: Behaviour) {
     let backend = test.backend;
     let mut stack = Stack::on(World::in_database(test, &[]).await, Some(amqp_url())).await;
     stack.set("log.level", "info,hostmatch=debug");
-    open(&stack).await;
+    insert_rows(&stack).await;
 
-    let begun = waits(&stack).await;
-    let alone = gateway(&stack, 1, does).await;
-    let waited_alone = waits(&stack).await;
+    let begun = lock_waits(&stack).await;
+    let alone = run_gateway(&stack, 1, behaviour).await;
+    let waited_alone = lock_waits(&stack).await;
     assert_undisturbed(&alone);
     assert_eq!(alone["duplicates"], 0, "{alone}");
 
     let mut workers = [stack.worker().await, stack.worker().await];
-    let mut gateway = start(&stack, 2, does);
+    let mut gateway = start(&stack, 2, behaviour);
     let mut published = 0;
     while gateway.is_running() {
         // Just enough that no worker ever waits for events.
         if stack.queue.depth().await.unwrap().ready < 200 {
             published += 1;
-            stack.publish(&events(published, does)).await;
+            stack.publish(&events(published, behaviour)).await;
         }
     }
     assert!(gateway.wait().await.success(), "{}", gateway.stderr());
     let beside = gateway.report();
-    let waited_beside = waits(&stack).await;
+    let waited_beside = lock_waits(&stack).await;
     stack.wait_until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
     let mut out = std::io::stderr();
     let waited = [[begun, waited_alone], [waited_alone, waited_beside]];
@@ -95,7 +95,7 @@ async fn run_beside_each_other(test: TestDatabase, does: Gateway) {
         };
         writeln!(
             out,
-            "{backend:?}, {does:?}, {what}: {count} transactions, {times} ms; {mapped} mappings, {duplicates} \
+            "{backend:?}, {behaviour:?}, {what}: {count} transactions, {times} ms; {mapped} mappings, {duplicates} \
              duplicates; {waited}"
         )
         .unwrap();
@@ -105,7 +105,7 @@ async fn run_beside_each_other(test: TestDatabase, does: Gateway) {
 
     // One more event about every appointment, when no other program writes.
     published += 1;
-    stack.publish(&events(published, does)).await;
+    stack.publish(&events(published, behaviour)).await;
     stack.wait_until_decided(usize::try_from(published * APPOINTMENTS).unwrap()).await;
     stack.wait_until_idle().await;
     for worker in &mut workers {
@@ -113,13 +113,13 @@ async fn run_beside_each_other(test: TestDatabase, does: Gateway) {
     }
     assert!(stack.is_empty().await, "{:?}", stack.queue.depth().await);
     assert_eq!(stack.world.count("hostmatch_dead_letters").await, 0);
-    decisions_stay(&stack, &[&alone, &beside], published, does).await;
-    mappings_stay(&stack, &[&alone, &beside], does).await;
+    assert_decisions_kept(&stack, &[&alone, &beside], published, behaviour).await;
+    assert_mappings_kept(&stack, &[&alone, &beside], behaviour).await;
 }
 
 /// Returns the number of times that a session has waited for a row on this server so far, and the total wait
-/// in ms. PostgreSQL does not count such waits.
-async fn waits(stack: &Stack) -> [i64; 2] {
+/// in ms. PostgreSQL behaviour not count such waits.
+async fn lock_waits(stack: &Stack) -> [i64; 2] {
     if stack.world.test.backend != Backend::MariaDb {
         return [0; 2];
     }
@@ -136,14 +136,14 @@ async fn waits(stack: &Stack) -> [i64; 2] {
 /// Checks that the only error is that a mapping already exists: every transaction that was begun is
 /// committed.
 fn assert_undisturbed(report: &Value) {
-    let fared = [&report["deadlocks"], &report["lock_wait_timeouts"], &report["other_errors"]];
-    assert_eq!(fared, [&json!(0), &json!(0), &json!([])], "{report}");
+    let errors = [&report["deadlocks"], &report["lock_wait_timeouts"], &report["other_errors"]];
+    assert_eq!(errors, [&json!(0), &json!(0), &json!([])], "{report}");
     assert!(report["decisions"].as_object().unwrap().len() > 50, "{report}");
 }
 
 /// Checks that each appointment has the gateway's last decision, that we recorded that we kept it, and that
 /// it has the host of its newest event, whichever program decided.
-async fn decisions_stay(stack: &Stack, reports: &[&Value], last: u32, does: Gateway) {
+async fn assert_decisions_kept(stack: &Stack, reports: &[&Value], last: u32, behaviour: Behaviour) {
     let mut decided: BTreeMap<u32, String> = BTreeMap::new();
     for report in reports {
         let decisions = report["decisions"].as_object().unwrap();
@@ -156,7 +156,7 @@ async fn decisions_stay(stack: &Stack, reports: &[&Value], last: u32, does: Gate
     for id in 1..=APPOINTMENTS {
         let outcome = outcomes[id.to_string().as_str()];
         let (staff, host) = states[&id].split_once('/').unwrap();
-        assert_eq!(host, host_of(id, last, does).to_string(), "{id}: {outcome}");
+        assert_eq!(host, host_of(id, last, behaviour).to_string(), "{id}: {outcome}");
         let person = decided.get(&id).map(|person| person.trim_start_matches('0'));
         match person {
             // A person whom both the gateway and we choose may have been set by us in the meantime.
@@ -174,36 +174,36 @@ fn number(text: &str) -> u32 {
 }
 
 /// Checks that each mapping that the gateway created is there and active, with its audit.
-async fn mappings_stay(stack: &Stack, reports: &[&Value], does: Gateway) {
+async fn assert_mappings_kept(stack: &Stack, reports: &[&Value], behaviour: Behaviour) {
     let made: i64 = reports.iter().map(|report| report["mapped"].as_i64().unwrap()).sum();
-    assert_eq!(made > 0, does == Gateway::Maps, "{made}");
+    assert_eq!(made > 0, behaviour == Behaviour::Maps, "{made}");
     let theirs = "SELECT COUNT(*) FROM calcom_host_mapping_audits a JOIN calcom_host_mappings m \
                   ON m.id = a.mapping_id WHERE a.reason = 'the gateway''s own' AND m.is_active";
     assert_eq!(stack.world.test.number(theirs).await, made);
 }
 
-async fn gateway(stack: &Stack, seed: u32, does: Gateway) -> Value {
-    let mut gateway = start(stack, seed, does);
+async fn run_gateway(stack: &Stack, seed: u32, behaviour: Behaviour) -> Value {
+    let mut gateway = start(stack, seed, behaviour);
     assert!(gateway.wait().await.success(), "{}", gateway.stderr());
     gateway.report()
 }
 
 /// Examples are built next to the directory of the test binary.
-fn start(stack: &Stack, seed: u32, does: Gateway) -> Process {
+fn start(stack: &Stack, seed: u32, behaviour: Behaviour) -> Process {
     let tests = std::env::current_exe().unwrap();
     let program: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/gateway");
     assert!(program.exists(), "{}: cargo build --example gateway", program.display());
     let mut command = Command::new(program);
     let seed = seed.to_string();
     command.args([&stack.world.test.url, "--seed", &seed]);
-    match does {
-        Gateway::Assigns => command.args(["--rounds", "300"]),
-        Gateway::Maps => command.args(["--rounds", "120", "--maps"]),
+    match behaviour {
+        Behaviour::Assigns => command.args(["--rounds", "300"]),
+        Behaviour::Maps => command.args(["--rounds", "120", "--maps"]),
     };
     Process::start(command, stack.home(), &format!("gateway-{seed}"))
 }
 
-async fn open(stack: &Stack) {
+async fn insert_rows(stack: &Stack) {
     let world = &stack.world;
     for company in 1..=COMPANIES {
         world.company(company).await;
@@ -234,15 +234,15 @@ fn email(staff: u32) -> String {
 
 /// Returns the host of an appointment in this round. Beside a gateway that maps hosts, every round has new
 /// hosts of the same people.
-fn host_of(id: u32, round: u32, does: Gateway) -> u32 {
+fn host_of(id: u32, round: u32, behaviour: Behaviour) -> u32 {
     let person = (id % COMPANIES + 1) * 100 + (id + round) % HOSTS + 1;
-    if does == Gateway::Maps { 1000 * round + person } else { person }
+    if behaviour == Behaviour::Maps { 1000 * round + person } else { person }
 }
 
 /// Returns one event about every appointment, with another host each time.
-fn events(round: u32, does: Gateway) -> Vec<Value> {
+fn events(round: u32, behaviour: Behaviour) -> Vec<Value> {
     let event = |id: u32| {
-        let host = host_of(id, round, does);
+        let host = host_of(id, round, behaviour);
         json!({
             "event": "appointment.created", "event_id": format!("r{round}-{id}"),
             "calcom_booking": {

@@ -1,8 +1,8 @@
-//! Beside a live gateway: a second program changes the same appointments at the same time.
+//! Tests beside a live gateway, which changes the same appointments at the same time.
 
 mod contention;
-mod given_back;
-mod kept_locks;
+mod adopted_tables;
+mod long_locks;
 mod modes;
 mod untouched;
 mod summer_time;

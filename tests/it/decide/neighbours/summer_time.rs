@@ -76,7 +76,7 @@ async fn times_of_mappings(test: TestDatabase) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
     let Some(server) = MariaDb::start_in("Europe/Berlin").await else { return };
-    for (n, (moment, on_the_wall)) in MOMENTS.into_iter().enumerate() {
+    for (n, (moment, local_time)) in MOMENTS.into_iter().enumerate() {
         let url = server.at(moment).await;
         for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
             let shape = GatewayShape::Production(updated_at);
@@ -90,9 +90,9 @@ async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
             // Read as the gateway reads it: its sessions use the server's zone.
             let written = world.test.strings_in_zone("SYSTEM", sql).await.remove(0);
             let (written, exact) = written.rsplit_once(' ').unwrap();
-            assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
+            assert_eq!(written, local_time, "{updated_at:?} {moment}");
             // In the hour that occurs twice, a column without a zone is ambiguous; one with a zone is not.
-            let ambiguous = updated_at == UpdatedAt::Local && on_the_wall.starts_with("2026-10-25 02:");
+            let ambiguous = updated_at == UpdatedAt::Local && local_time.starts_with("2026-10-25 02:");
             assert!(exact == "1" || ambiguous, "{updated_at:?} {moment}");
         }
         let kind = if n % 2 == 0 { "DATETIME" } else { "TIMESTAMP" };
@@ -101,7 +101,7 @@ async fn on_mariadb_the_time_of_a_change_is_the_one_the_gateway_would_write() {
         test.run(&tables.map(|sql| sql.replace("TIMESTAMP N", &format!("{kind} N"))).collect::<Vec<_>>())
             .await;
         test.run(&rows(Backend::MariaDb, Variant::Live)).await;
-        assert_eq!(times_of_mappings(test).await, [on_the_wall; 6], "{kind} {moment}");
+        assert_eq!(times_of_mappings(test).await, [local_time; 6], "{kind} {moment}");
     }
 }
 
@@ -124,7 +124,7 @@ async fn database_at(test: TestDatabase, moment: &str) -> TestDatabase {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgresql_the_time_of_a_change_is_the_one_the_gateway_would_write() {
-    for (n, (moment, on_the_wall)) in MOMENTS.into_iter().enumerate() {
+    for (n, (moment, local_time)) in MOMENTS.into_iter().enumerate() {
         for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
             let shape = GatewayShape::Production(updated_at);
             let test = database_at(TestDatabase::migrated(Backend::Postgres, shape).await, moment).await;
@@ -135,12 +135,12 @@ async fn on_postgresql_the_time_of_a_change_is_the_one_the_gateway_would_write()
             );
             let sql = "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS') FROM appointments";
             let written = world.test.strings_in_zone("Europe/Berlin", sql).await.remove(0);
-            assert_eq!(written, on_the_wall, "{updated_at:?} {moment}");
+            assert_eq!(written, local_time, "{updated_at:?} {moment}");
         }
         // Times without a zone, and with one.
         let variant = if n % 2 == 0 { Variant::Live } else { Variant::Plan };
         let test = database_at(gateway(Backend::Postgres, variant).await, moment).await;
-        assert_eq!(times_of_mappings(test).await, [on_the_wall; 6], "{moment}");
+        assert_eq!(times_of_mappings(test).await, [local_time; 6], "{moment}");
     }
 }
 

@@ -11,7 +11,7 @@ const TABLES: [&str; 4] = ["companies", "staff", "appointments", "appointment_ph
 /// The gateway's columns that we write.
 pub(super) const OUR_COLUMNS: [&str; 3] = ["staff_id", "calcom_host_id", "updated_at"];
 /// Columns that do not exist before our migrations.
-const NEW: [&str; 1] = ["calcom_host_id"];
+const NEW_COLUMNS: [&str; 1] = ["calcom_host_id"];
 const APPOINTMENTS: u32 = 60;
 pub(super) const ROUNDS: u32 = 6;
 
@@ -19,11 +19,11 @@ on_engines!(every_other_row_is_unchanged: mariadb, postgres);
 async fn every_other_row_is_unchanged(backend: Backend) {
     for updated_at in [UpdatedAt::Instant, UpdatedAt::Local] {
         let test = TestDatabase::fresh(backend, GatewayShape::Production(updated_at)).await;
-        furnish(&test).await;
-        let before = dump(&test, &NEW).await;
-        let to_stay = dump(&test, &OUR_COLUMNS).await;
+        insert_rows(&test).await;
+        let before = dump(&test, &NEW_COLUMNS).await;
+        let unchanged = dump(&test, &OUR_COLUMNS).await;
         migration::up(test.db.connection()).await.unwrap();
-        assert_eq!(dump(&test, &NEW).await, before, "{test:?}: migrating changes no row");
+        assert_eq!(dump(&test, &NEW_COLUMNS).await, before, "{test:?}: migrating changes no row");
 
         let world = World::in_database(test, &[]).await;
         let earlier = staff_and_times(&world).await;
@@ -31,7 +31,7 @@ async fn every_other_row_is_unchanged(backend: Backend) {
             world.send(&events(round)).await;
         }
         assert_newest_events_count(&world, &earlier).await;
-        assert_eq!(dump(&world.test, &OUR_COLUMNS).await, to_stay, "{:?}", world.test);
+        assert_eq!(dump(&world.test, &OUR_COLUMNS).await, unchanged, "{:?}", world.test);
         // The triggers ran for each of our writes.
         let logged = world.count("appointment_log").await;
         let counted =
@@ -40,7 +40,7 @@ async fn every_other_row_is_unchanged(backend: Backend) {
         assert!(logged > 30, "{logged}");
 
         migration::down(world.test.db.connection(), None).await.unwrap();
-        assert_eq!(dump(&world.test, &OUR_COLUMNS).await, to_stay, "{:?}", world.test);
+        assert_eq!(dump(&world.test, &OUR_COLUMNS).await, unchanged, "{:?}", world.test);
     }
 }
 
@@ -62,7 +62,7 @@ async fn optional_columns_may_be_missing(backend: Backend) {
 }
 
 /// Inserts two companies, people of every kind, and an appointment for each way to reference a booking.
-pub(super) async fn furnish(test: &TestDatabase) {
+pub(super) async fn insert_rows(test: &TestDatabase) {
     let id = |n: u32| format!("'00000000-0000-4000-8000-{n:012}'");
     let mut sql = Vec::new();
     for company in [1, 2] {

@@ -33,7 +33,7 @@ async fn create_adopted_gateway(backend: Backend) -> World {
 }
 
 /// Inserts a mapping of the gateway without a company.
-async fn they_map(world: &World, host: u32, whom: u32, source: &str) {
+async fn insert_gateway_mapping(world: &World, host: u32, whom: u32, source: &str) {
     let sql = format!(
         "INSERT INTO calcom_host_mappings (staff_id, calcom_host_id, calcom_name, calcom_email, mapping_source) \
          VALUES ({}, {host}, 'X', '', '{source}')",
@@ -55,7 +55,7 @@ async fn redecide(world: &World) {
 on_engines!(two_conflicting_mappings_need_a_person_and_no_other_company_sees_them: mariadb, postgres);
 async fn two_conflicting_mappings_need_a_person_and_no_other_company_sees_them(backend: Backend) {
     let world = create_adopted_gateway(backend).await;
-    they_map(&world, 5001, OMAR, "auto_email").await;
+    insert_gateway_mapping(&world, 5001, OMAR, "auto_email").await;
     assert_eq!(decide_booking(&world, 9010, 5001).await, "needs_review", "{backend:?}");
     assert_eq!(world.assigned(9010).await, "-/5001", "{backend:?}");
     let inbox = world.rows("hostmatch_inbox", &["company_id", "host_id", "kind", "suggestions"]).await;
@@ -86,27 +86,27 @@ async fn a_mapping_without_a_company_counts_for_the_company_of_its_staff(backend
     let world = create_adopted_gateway(backend).await;
     // A mapping of the other company does not count here; and a waiting appointment is decided when a
     // mapping is created later.
-    they_map(&world, 6001, MARA, "auto_email").await;
+    insert_gateway_mapping(&world, 6001, MARA, "auto_email").await;
     assert_eq!(decide_booking(&world, 9010, 6001).await, "unmatched", "{backend:?}");
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "-/6001", "{backend:?}");
     // An unknown source counts as a match if it begins like one.
-    they_map(&world, 6001, OMAR, "auto_phone").await;
+    insert_gateway_mapping(&world, 6001, OMAR, "auto_phone").await;
     redecide(&world).await;
     assert_eq!(world.assigned(9010).await, "902/6001", "{backend:?}");
 
     // A person's mapping takes precedence over that of a match, in whatever order they were written.
-    they_map(&world, 5001, OMAR, "manual").await;
+    insert_gateway_mapping(&world, 5001, OMAR, "manual").await;
     assert_eq!(decide_booking(&world, 9011, 5001).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(9011).await, "902/5001", "{backend:?}");
-    they_map(&world, 6002, OMAR, "admin").await;
-    they_map(&world, 6002, JANA, "auto_email").await;
+    insert_gateway_mapping(&world, 6002, OMAR, "admin").await;
+    insert_gateway_mapping(&world, 6002, JANA, "auto_email").await;
     assert_eq!(decide_booking(&world, 9012, 6002).await, "assigned", "{backend:?}");
     assert_eq!(world.assigned(9012).await, "902/6002", "{backend:?}");
 
     // Mappings that no longer count make room for one that does.
     for whom in [LENA, OMAR] {
-        they_map(&world, 6003, whom, "auto_email").await;
+        insert_gateway_mapping(&world, 6003, whom, "auto_email").await;
     }
     world.set_staff_active(OMAR, false).await;
     let sent = event("e-9013", "bk-9013", 1, host(6003, "", "jana@salon.example"));
@@ -121,12 +121,12 @@ async fn a_mapping_without_a_company_counts_for_the_company_of_its_staff(backend
     assert_eq!(audits, ["auto_matched|901|901", "updated|902|901", "updated|903|901"], "{backend:?}");
 }
 
-on_engines!(a_mapping_that_the_gateway_created_first_is_theirs: mariadb, postgres);
+on_engines!(a_mapping_that_the_gateway_created_first_stays_the_gateways: mariadb, postgres);
 /// Between our read and our INSERT the gateway creates the same mapping: it belongs to the gateway, we do not
 /// record it as ours, and so `down` keeps it.
-async fn a_mapping_that_the_gateway_created_first_is_theirs(backend: Backend) {
+async fn a_mapping_that_the_gateway_created_first_stays_the_gateways(backend: Backend) {
     let world = create_adopted_gateway(backend).await;
-    they_map(&world, 6001, JANA, "auto_email").await;
+    insert_gateway_mapping(&world, 6001, JANA, "auto_email").await;
     let schema = world.test.schema().await;
     let changes = ChangeSet { mappings: vec![insert(6001), insert(6002)], ..ChangeSet::default() };
     let tx = world.test.db.begin().await.unwrap();

@@ -9,21 +9,21 @@ use serde_json::Value;
 use crate::support::{Backend, GatewayShape, Process, Stack, UpdatedAt, event, eventually, host};
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
-const PUT_OFF: &str = "another session keeps rows locked: these events are deferred";
+const DEFERRED: &str = "another session keeps rows locked: these events are deferred";
 const BOOKINGS: u32 = 20;
 
-on_engines!(a_locked_appointment_delays_its_own_booking_only: mariadb, postgres);
-async fn a_locked_appointment_delays_its_own_booking_only(backend: Backend) {
-    only_one_waits(backend, "SELECT * FROM appointments WHERE id = 13 FOR UPDATE").await;
+on_engines!(a_locked_appointment_delays_only_its_own_booking: mariadb, postgres);
+async fn a_locked_appointment_delays_only_its_own_booking(backend: Backend) {
+    assert_only_one_is_delayed(backend, "SELECT * FROM appointments WHERE id = 13 FOR UPDATE").await;
 }
 
-on_engines!(a_locked_person_delays_only_bookings_with_them: mariadb, postgres);
-/// Setting `staff_id` needs a lock on the person: here the whole transaction fails.
-async fn a_locked_person_delays_only_bookings_with_them(backend: Backend) {
-    only_one_waits(backend, "SELECT * FROM staff WHERE name = 'Nadja Okafor' FOR UPDATE").await;
+on_engines!(a_locked_staff_row_delays_only_its_own_bookings: mariadb, postgres);
+/// Setting `staff_id` needs a lock on the row of the member of staff: here the whole transaction fails.
+async fn a_locked_staff_row_delays_only_its_own_bookings(backend: Backend) {
+    assert_only_one_is_delayed(backend, "SELECT * FROM staff WHERE name = 'Nadja Okafor' FOR UPDATE").await;
 }
 
-async fn only_one_waits(backend: Backend, lock: &str) {
+async fn assert_only_one_is_delayed(backend: Backend, lock: &str) {
     let (stack, events) = salon(backend).await;
     let mut worker = stack.worker().await;
     let theirs = lock_rows(&stack, lock).await;
@@ -33,16 +33,16 @@ async fn only_one_waits(backend: Backend, lock: &str) {
     // The event is tried more often than a failing event would be.
     let tries = stack.config.retry_delays.len() + 2;
     eventually("the event is deferred repeatedly", WAIT_TIMEOUT, async || {
-        (worker.log_lines(PUT_OFF).len() >= tries).then_some(())
+        (worker.log_lines(DEFERRED).len() >= tries).then_some(())
     })
     .await;
     let waiting = stack.world.rows("hostmatch_events WHERE event_id = 'e13'", &["outcome"]).await;
     assert!(waiting.is_empty(), "{backend:?}: {waiting:?}");
-    assert!(worker.log_lines(PUT_OFF).iter().all(|line| line["events"] == 1), "alone: {}", worker.stderr());
+    assert!(worker.log_lines(DEFERRED).iter().all(|line| line["events"] == 1), "alone: {}", worker.stderr());
 
     theirs.rollback().await.unwrap();
     stack.wait_until_decided(all).await;
-    all_is_well(&stack, &mut worker).await;
+    assert_all_decided(&stack, &mut worker).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +65,7 @@ async fn a_locked_table_delays_everything_and_counts_no_attempt() {
         }
         theirs.rollback().await.unwrap();
         stack.wait_until_decided(events.len()).await;
-        all_is_well(&stack, &mut worker).await;
+        assert_all_decided(&stack, &mut worker).await;
     }
 }
 
@@ -95,7 +95,7 @@ async fn lock_rows(stack: &Stack, statement: &str) -> DatabaseTransaction {
     theirs
 }
 
-async fn all_is_well(stack: &Stack, worker: &mut Process) {
+async fn assert_all_decided(stack: &Stack, worker: &mut Process) {
     stack.wait_until_idle().await;
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     assert_eq!(stack.world.count("hostmatch_dead_letters").await, 0);

@@ -1,10 +1,10 @@
 //! A few hundred events beside tables of ours that the gateway's own migrations created: inspected,
-//! adopted, used by a worker process, and given back unchanged.
+//! adopted, used by a worker process, and returned unchanged.
 
 use serde_json::Value;
 
 use super::untouched::{
-    OUR_COLUMNS, ROUNDS, assert_newest_events_count, dump, events, furnish, staff_and_times,
+    OUR_COLUMNS, ROUNDS, assert_newest_events_count, dump, events, insert_rows, staff_and_times,
 };
 use crate::migration::adopting;
 use crate::support::adopted::{Variant, staff};
@@ -12,26 +12,26 @@ use crate::support::program::{command, json, stderr};
 use crate::support::{Backend, GatewayShape, Stack, TestDatabase, UpdatedAt, World, amqp_url, event, host};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn adopted_tables_on_mariadb_are_given_back_unchanged() {
+async fn adopted_tables_on_mariadb_are_returned_unchanged() {
     for variant in [Variant::Plan, Variant::Live] {
-        adopted_used_and_given_back(Backend::MariaDb, variant).await;
+        adopt_use_and_return(Backend::MariaDb, variant).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn adopted_tables_on_postgresql_are_given_back_unchanged() {
+async fn adopted_tables_on_postgresql_are_returned_unchanged() {
     for variant in [Variant::Plan, Variant::Live] {
-        adopted_used_and_given_back(Backend::Postgres, variant).await;
+        adopt_use_and_return(Backend::Postgres, variant).await;
     }
 }
 
-async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
+async fn adopt_use_and_return(backend: Backend, variant: Variant) {
     let test = TestDatabase::fresh(backend, GatewayShape::Production(UpdatedAt::Local)).await;
-    furnish(&test).await;
+    insert_rows(&test).await;
     let test = test.with_existing_tables(variant).await;
-    furnish_hosts(&test).await;
+    insert_host_bookings(&test).await;
     let what = format!("{test:?}/{variant:?}");
-    let (before, to_stay) = (adopting::state(&test).await, dump(&test, &OUR_COLUMNS).await);
+    let (before, unchanged) = (adopting::state(&test).await, dump(&test, &OUR_COLUMNS).await);
     let inspect = run(&test.url, &["gateway", "inspect"]);
     assert_eq!(inspect["verdict"], "ready_with_notes", "{inspect}");
     let adoptions = inspect["migration"]["adoptions"].as_array().unwrap();
@@ -45,22 +45,22 @@ async fn adopted_used_and_given_back(backend: Backend, variant: Variant) {
     publish_rounds(&stack, 1..=ROUNDS / 2, ("Omar Falk", "omar@salon.example")).await;
     assert_eq!(world.assigned(9004).await, "902/5002", "{what}");
     // One person goes on leave and another returns, so that the superseded mapping counts again.
-    switch(world, "FALSE", "TRUE").await;
+    set_active(world, "FALSE", "TRUE").await;
     publish_rounds(&stack, ROUNDS / 2 + 1..=ROUNDS, ("Lena Brandt", "lena@salon.example")).await;
-    switch(world, "TRUE", "FALSE").await;
+    set_active(world, "TRUE", "FALSE").await;
     assert_newest_events_count(world, &earlier).await;
-    hosts_decided(world, &what).await;
+    assert_hosts_decided(world, &what).await;
     assert_eq!(
         staff_and_times(world).await[&9001],
         earlier[&9001],
         "{what}: kept, and its host was already known"
     );
     assert_eq!(staff_and_times(world).await[&9002], earlier[&9002], "{what}: no event is about it");
-    assert_eq!(dump(&world.test, &OUR_COLUMNS).await, to_stay, "{what}");
+    assert_eq!(dump(&world.test, &OUR_COLUMNS).await, unchanged, "{what}");
 
     run(&world.test.url, &["migrate", "down", "--all", "--yes"]);
     let after = adopting::state(&world.test).await;
-    assert_eq!(dump(&world.test, &OUR_COLUMNS).await, to_stay, "{what}");
+    assert_eq!(dump(&world.test, &OUR_COLUMNS).await, unchanged, "{what}");
     // Assignments stay, and so do the rows that the gateway's own triggers wrote about them.
     let settled = |lines: &[String]| -> Vec<String> {
         let moved = ["appointments: ", "appointment_log: ", "appointment_counters: "];
@@ -77,7 +77,7 @@ fn run(url: &str, arguments: &[&str]) -> Value {
 }
 
 /// Adds bookings with the hosts of the adopted mappings, beside the existing ones (9001 and 9002).
-async fn furnish_hosts(test: &TestDatabase) {
+async fn insert_host_bookings(test: &TestDatabase) {
     let mut sql = vec![format!("UPDATE appointments SET staff_id = {} WHERE id = 9001", staff(902))];
     for (id, company, somebody) in [
         (9003, 901, "NULL".to_owned()),
@@ -96,7 +96,7 @@ async fn furnish_hosts(test: &TestDatabase) {
 }
 
 /// Sets whether Omar and Lena are active.
-async fn switch(world: &World, omar: &str, lena: &str) {
+async fn set_active(world: &World, omar: &str, lena: &str) {
     for (active, who) in [(omar, 902), (lena, 903)] {
         world.run(&format!("UPDATE staff SET is_active = {active} WHERE id = {}", staff(who))).await;
     }
@@ -134,8 +134,8 @@ async fn publish_rounds(stack: &Stack, rounds: std::ops::RangeInclusive<u32>, wh
 }
 
 /// Checks that the adopted mappings were used, that one was superseded and came back, and that one that a
-/// person deactivated stays so.
-async fn hosts_decided(world: &World, what: &str) {
+/// person deactivated stays inactive.
+async fn assert_hosts_decided(world: &World, what: &str) {
     let columns = ["appointment_id", "staff_id", "strategy", "confidence", "outcome"];
     let rows = world.rows("hostmatch_assignments WHERE appointment_id > 9000", &columns).await;
     assert_eq!(
