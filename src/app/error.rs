@@ -73,7 +73,7 @@ impl AppError {
             Self::Store(error) if error.kind() == StoreErrorKind::Unavailable => {
                 ErrorCode::DatabaseUnreachable
             }
-            Self::Queue(QueueError::Url(_)) => ErrorCode::ConfigInvalid,
+            Self::Queue(QueueError::Config(_)) => ErrorCode::ConfigInvalid,
             Self::Queue(QueueError::Unavailable(_) | QueueError::File { .. })
             | Self::Publish(PublishError::Unavailable(_) | PublishError::Timeout) => {
                 ErrorCode::BrokerUnreachable

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, Global, Output, output};
-use crate::install::topology::{self, Applied, Change, Comparison, EVERYTHING, Object, QueueRole, Topology};
+use crate::install::topology::{self, Applied, BINDING_KEY, Change, Comparison, Object, QueueRole, Topology};
 
 /// The exchange and the queues on RabbitMQ: what hostmatch needs, and what the broker has
 ///
@@ -62,7 +62,7 @@ fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
         "exchange": { "name": topology.exchange, "type": "topic", "durable": true },
         "queues": queues.collect::<Vec<_>>(),
         "bindings": [{
-            "source": topology.exchange, "destination": topology.work, "routing_key": EVERYTHING,
+            "source": topology.exchange, "destination": topology.work, "routing_key": BINDING_KEY,
         }],
     });
     let exchange = ["exchange".to_owned(), topology.exchange.clone(), "topic, durable".to_owned()];
@@ -76,7 +76,7 @@ fn show(output: Output, topology: &Topology) -> Result<Exit, Failure> {
         [role.to_owned(), queue.name.clone(), arguments.collect::<Vec<_>>().join("\n")]
     });
     let route = format!("{} -> {}", topology.exchange, topology.work);
-    let binding = ["binding".to_owned(), route, format!("routing key {EVERYTHING}")];
+    let binding = ["binding".to_owned(), route, format!("routing key {BINDING_KEY}")];
     let rows = std::iter::once(exchange).chain(queues).chain([binding]);
     output.show(&document, || output::table(&["WHAT", "NAME", "DETAILS"], rows))
 }

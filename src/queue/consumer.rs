@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::amqp::{AmqpConsumer, AmqpHold};
-use super::embedded::{EmbeddedConsumer, EmbeddedHold};
-use super::{Delivery, Disposition, On, QueueError, RABBITMQ, SQLITE, either};
+use super::amqp::{AmqpConsumer, AmqpSettler};
+use super::embedded::{EmbeddedConsumer, EmbeddedSettler};
+use super::{Backend, Delivery, Disposition, QueueError, RABBITMQ, SQLITE, dispatch};
 use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
@@ -22,16 +22,16 @@ pub enum Gathered {
 }
 
 /// Receives deliveries. A consumer is used by one task at a time, so create one for each pipeline.
-pub struct Consumer(pub(super) On<AmqpConsumer, EmbeddedConsumer>);
+pub struct Consumer(pub(super) Backend<AmqpConsumer, EmbeddedConsumer>);
 
-/// Shows others (the readiness route) whether a consumer is really subscribed.
+/// Reports, for example to the readiness route, whether a consumer is subscribed.
 #[derive(Clone, Debug, Default)]
 pub struct ConsumerHealth(Arc<Mutex<Option<CancellationToken>>>);
 
 impl ConsumerHealth {
     /// Returns whether the queue delivers to this consumer now. This is false as soon as a connection is
-    /// lost, even while the consumer is busy with a batch. After a stalled subscription it stays false until
-    /// the next one has delivered something, or the queue is seen to be empty.
+    /// lost, even while the caller processes a batch. After a stalled subscription it stays false until the
+    /// next subscription has delivered something, or the queue was found empty.
     pub fn is_consuming(&self) -> bool {
         locked(&self.0).as_ref().is_some_and(|end| !end.is_cancelled())
     }
@@ -44,12 +44,12 @@ impl ConsumerHealth {
 
 impl Consumer {
     /// Sets the time to wait for a delivery before checking whether the broker has ready messages. If it has,
-    /// and the open subscription still delivers none, the subscription is replaced on a new connection. (A
-    /// local file is polled all the time.)
+    /// and the subscription still delivers none, the consumer subscribes again on a new connection. This has
+    /// no effect on a local file, which is polled.
     #[must_use]
     pub fn stalled_after(mut self, after: Duration) -> Self {
-        if let On::Amqp(consumer) = &mut self.0 {
-            consumer.watch.after = after;
+        if let Backend::Amqp(consumer) = &mut self.0 {
+            consumer.watchdog.check_after = after;
         }
         self
     }
@@ -68,21 +68,21 @@ impl Consumer {
         shutdown: &Shutdown,
         idle: Option<Duration>,
     ) -> Result<Gathered, QueueError> {
-        either!(&mut self.0, consumer => consumer.next_batch(shutdown, idle).await)
+        dispatch!(&mut self.0, consumer => consumer.next_batch(shutdown, idle).await)
     }
 
     /// Stops consuming, and returns every unsettled delivery to the queue, including batches that the
     /// caller holds. The next `next_batch` consumes again.
     pub async fn pause(&mut self) {
-        either!(&mut self.0, consumer => consumer.pause().await);
+        dispatch!(&mut self.0, consumer => consumer.pause().await);
     }
 
     /// Returns the source of the deliveries, for display: the kind of the queue, as OpenTelemetry names it,
     /// and its name.
     pub fn destination(&self) -> (&'static str, &str) {
         match &self.0 {
-            On::Amqp(consumer) => (RABBITMQ, consumer.queue_name()),
-            On::Embedded(consumer) => (SQLITE, consumer.source.as_str()),
+            Backend::Amqp(consumer) => (RABBITMQ, consumer.queue_name()),
+            Backend::Embedded(consumer) => (SQLITE, consumer.source.as_str()),
         }
     }
 
@@ -94,8 +94,8 @@ impl Consumer {
     /// Returns a handle that reports the same without the consumer itself.
     pub fn health(&self) -> ConsumerHealth {
         match &self.0 {
-            On::Amqp(consumer) => consumer.watch.health.clone(),
-            On::Embedded(consumer) => consumer.health.clone(),
+            Backend::Amqp(consumer) => consumer.watchdog.health.clone(),
+            Backend::Embedded(consumer) => consumer.health.clone(),
         }
     }
 }
@@ -108,7 +108,7 @@ pub struct Batch {
     deliveries: Vec<Delivery>,
     /// The reason why no more deliveries were added.
     pub closed_by: ClosedBy,
-    hold: Hold,
+    settler: Settler,
 }
 
 /// The reason why a batch has no more deliveries.
@@ -121,11 +121,12 @@ pub enum ClosedBy {
     Bytes,
     /// No more deliveries had arrived.
     Drained,
-    /// This delivery, or the next, is a redelivery, and is processed alone.
-    Alone,
+    /// This delivery, or the next, is a redelivery, which is processed alone.
+    #[strum(serialize = "alone")]
+    Redelivery,
 }
 
-pub(super) type Hold = On<AmqpHold, EmbeddedHold>;
+pub(super) type Settler = Backend<AmqpSettler, EmbeddedSettler>;
 
 /// The number of deliveries of a batch that were settled in each way. The counts add up to the whole batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,15 +139,15 @@ pub struct Settled {
     pub dead: usize,
     /// Returned to the queue: on request, or because the copy could not be published.
     pub released: usize,
-    /// No longer held (a lost connection, an expired lease): they are delivered again.
+    /// Can no longer be settled (a lost connection, an expired lease): they are delivered again.
     pub lost: usize,
-    /// The positions in the batch of those that have left the queue: acknowledged, retried or dead.
-    pub gone: Vec<usize>,
+    /// The positions in the batch of those that were removed from the queue: acknowledged, retried or dead.
+    pub removed: Vec<usize>,
 }
 
 impl Batch {
-    pub(super) fn new(deliveries: Vec<Delivery>, closed_by: ClosedBy, hold: Hold) -> Self {
-        Self { deliveries, closed_by, hold }
+    pub(super) fn new(deliveries: Vec<Delivery>, closed_by: ClosedBy, settler: Settler) -> Self {
+        Self { deliveries, closed_by, settler }
     }
 
     /// Returns the deliveries in the order of arrival; at least one.
@@ -154,7 +155,8 @@ impl Batch {
         &self.deliveries
     }
 
-    /// Moves the deliveries out, so that the caller can keep more with each, for [`Batch::settle_taken`].
+    /// Moves the deliveries out, so that the caller can combine them with its own data before
+    /// [`Batch::settle_taken`].
     pub fn take(&mut self) -> Vec<Delivery> {
         std::mem::take(&mut self.deliveries)
     }
@@ -164,8 +166,8 @@ impl Batch {
     ///
     /// Copies (retries, dead letters) are published and confirmed first; only then are their originals
     /// acknowledged. While copies cannot be published, publishing is retried for up to ten minutes, so that
-    /// an outage does not count as a delivery; then the originals are returned to the queue. When stopping,
-    /// set your own deadline: dropping the future at any point loses nothing.
+    /// an outage does not count as a delivery; then the originals are returned to the queue. A caller that is
+    /// stopping must set its own deadline; dropping the future at any point loses nothing.
     ///
     /// A delivery without a disposition is released.
     ///
@@ -182,10 +184,13 @@ impl Batch {
     ///
     /// # Errors
     /// Fails like [`Batch::settle`].
-    pub async fn settle_taken(self, ends: &[(&Delivery, &Disposition)]) -> Result<Settled, QueueError> {
-        match self.hold {
-            On::Amqp(hold) => Ok(hold.settle(ends).await),
-            On::Embedded(hold) => hold.settle(ends).await,
+    pub async fn settle_taken(
+        self,
+        dispositions: &[(&Delivery, &Disposition)],
+    ) -> Result<Settled, QueueError> {
+        match self.settler {
+            Backend::Amqp(settler) => Ok(settler.settle(dispositions).await),
+            Backend::Embedded(settler) => settler.settle(dispositions).await,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Converts a received message into a [`Delivery`], and creates its copies for a retry or for the dead-letter
-//! queue, in the same way on both queues.
+//! Converts a received message to a [`Delivery`], and creates its copy for a retry or for the dead-letter queue,
+//! in the same way on both queues.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use super::error::PublishError;
 use super::message::{Delivery, Message, header};
 use crate::runtime::clock::now_ms;
 
-/// The routing key as the publisher set it. A copy is published under the name of its queue, so the
-/// original is kept in this header and restored on receipt.
+/// The publisher's routing key. A copy is published with the name of its queue as the routing key, so the
+/// original key is kept in this header and restored on receipt.
 const ROUTING_KEY: &str = "x-hostmatch-routing-key";
 
 /// The namespace of the ids that identify messages. It must never change.
@@ -20,27 +20,27 @@ const MESSAGE_IDS: Uuid = Uuid::from_u128(0x9d1f_42c7_5b0e_4a83_a6d4_0c93_7be1_5
 /// negotiated), with room for headers that are added later.
 const MAX_HEADERS: usize = 64 * 1024;
 
-/// The longest AMQP short string, in bytes.
+/// The maximum length of an AMQP short string, in bytes.
 const MAX_SHORT: usize = 255;
 
 /// Refuses messages that AMQP cannot carry, on both queues, because a message that a local file accepts must
 /// still be publishable when it is forwarded to a broker.
 pub(super) fn check(message: &Message) -> Result<(), PublishError> {
     let properties = [
-        ("routing key", Some(&message.routing_key)),
-        ("type", message.message_type.as_ref()),
-        ("message id", message.message_id.as_ref()),
-        ("correlation id", message.correlation_id.as_ref()),
-        ("content type", message.content_type.as_ref()),
+        ("the routing key", Some(&message.routing_key)),
+        ("the type", message.message_type.as_ref()),
+        ("the message id", message.message_id.as_ref()),
+        ("the correlation id", message.correlation_id.as_ref()),
+        ("the content type", message.content_type.as_ref()),
     ];
     let named = properties.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
-    for (name, value) in named.chain(message.headers.keys().map(|key| ("name of a header", key))) {
+    for (name, value) in named.chain(message.headers.keys().map(|key| ("the name of a header", key))) {
         if value.len() > MAX_SHORT {
-            return Err(PublishError::Unfit(format!("its {name} is longer than {MAX_SHORT} bytes")));
+            return Err(PublishError::Unfit(format!("{name} is longer than {MAX_SHORT} bytes")));
         }
     }
     if header_bytes(&message.headers) > MAX_HEADERS {
-        return Err(PublishError::Unfit(format!("its headers are larger than {MAX_HEADERS} bytes")));
+        return Err(PublishError::Unfit(format!("the headers are larger than {MAX_HEADERS} bytes")));
     }
     Ok(())
 }
@@ -61,9 +61,9 @@ pub(super) fn receive(mut message: Message, redelivered: bool) -> Delivery {
     if let Some(original) = message.headers.remove(ROUTING_KEY) {
         message.routing_key = original;
     }
-    let attempt = number(&message.headers, header::ATTEMPT).unwrap_or(0);
+    let attempt = parse_header(&message.headers, header::ATTEMPT).unwrap_or(0);
     let first_seen_ms =
-        number(&message.headers, header::FIRST_SEEN).map_or_else(now_ms, |ms: i64| ms.min(now_ms()));
+        parse_header(&message.headers, header::FIRST_SEEN).map_or_else(now_ms, |ms: i64| ms.min(now_ms()));
     Delivery { message, attempt, first_seen_ms, redelivered }
 }
 
@@ -95,9 +95,8 @@ pub(super) fn work_copy(mut message: Message) -> Message {
 
 /// Derives a UUID from a message. Messages with the same id, routing key and bytes are the same message.
 ///
-/// A worker that is killed between the confirm of the copy and the acknowledgement of the original leaves two
-/// copies, and a sender may send twice. The same message gets the same UUID each time, and so becomes one
-/// dead letter.
+/// A worker that is killed between the confirm of a copy and the acknowledgement of its original leaves two
+/// copies, and a sender may send a message twice. All copies get the same UUID, and so become one dead letter.
 pub fn identity(message: &Message) -> Uuid {
     let id = message.message_id.as_deref().unwrap_or_default();
     let parts = [id.as_bytes(), message.routing_key.as_bytes(), &message.body];
@@ -112,7 +111,7 @@ pub fn identity(message: &Message) -> Uuid {
 /// Marks a message that the queue itself dead-lettered with a reason, an explanation and an id. This
 /// counts as an attempt, like any other failure.
 pub(super) fn mark_dead_lettered(message: &mut Message, reason: &str, dead_id: Uuid) {
-    let words = match reason {
+    let explanation = match reason {
         "delivery_limit" => {
             "delivered up to the delivery limit without ever being settled: \
                              the worker crashed on it, or lost its connection, each time"
@@ -122,10 +121,10 @@ pub(super) fn mark_dead_lettered(message: &mut Message, reason: &str, dead_id: U
         "rejected" => "rejected by another consumer of the queue",
         _ => "dead-lettered by the broker",
     };
-    let attempt = number(&message.headers, header::ATTEMPT).unwrap_or(0_u32).saturating_add(1);
+    let attempt = parse_header(&message.headers, header::ATTEMPT).unwrap_or(0_u32).saturating_add(1);
     message.headers.insert(header::ATTEMPT.to_owned(), attempt.to_string());
     message.headers.insert(header::REASON.to_owned(), reason.to_owned());
-    message.headers.insert(header::ERROR.to_owned(), words.to_owned());
+    message.headers.insert(header::ERROR.to_owned(), explanation.to_owned());
     message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id.to_string());
 }
 
@@ -153,8 +152,8 @@ fn header_bytes(headers: &BTreeMap<String, String>) -> usize {
     headers.iter().map(|(name, value)| name.len() + value.len() + 6).sum()
 }
 
-fn number<N: std::str::FromStr>(headers: &BTreeMap<String, String>, name: &str) -> Option<N> {
-    headers.get(name).and_then(|text| text.trim().parse().ok())
+fn parse_header<N: std::str::FromStr>(headers: &BTreeMap<String, String>, name: &str) -> Option<N> {
+    headers.get(name).and_then(|value| value.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -186,25 +185,25 @@ mod tests {
     }
 
     #[test]
-    fn two_copies_are_one_dead_letter_and_another_message_is_another() {
+    fn copies_of_one_message_share_a_dead_letter_id_and_other_messages_do_not() {
         let id = |message: Message| {
             let dead = dead_letter_copy(&receive(message, false), &BTreeMap::new());
             dead.headers[header::DEAD_ID].clone()
         };
-        let seen = |body: &'static str, when: &str| Message {
+        let received = |body: &'static str, first_seen: &str| Message {
             body: body.into(),
-            headers: BTreeMap::from([(header::FIRST_SEEN.to_owned(), when.to_owned())]),
+            headers: BTreeMap::from([(header::FIRST_SEEN.to_owned(), first_seen.to_owned())]),
             ..Message::default()
         };
-        assert_eq!(id(seen("one", "1")), id(seen("one", "2")));
-        assert_ne!(id(seen("one", "1")), id(seen("two", "1")));
+        assert_eq!(id(received("one", "1")), id(received("one", "2")));
+        assert_ne!(id(received("one", "1")), id(received("two", "1")));
         let plain = |body: &'static str| Message { body: body.into(), ..Message::default() };
-        assert_eq!(id(plain("one")), id(plain("one")), "without a time of receipt");
+        assert_eq!(id(plain("one")), id(plain("one")), "without the time of first receipt");
         assert_ne!(id(plain("one")), id(plain("two")));
     }
 
     #[test]
-    fn headers_of_a_copy_are_dropped_until_they_fit_a_frame() {
+    fn headers_of_a_copy_are_dropped_until_the_rest_fits_a_frame() {
         let mut big = delivery();
         big.message.headers.insert("x-other".into(), "o".repeat(40_000));
         let added = BTreeMap::from([
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_amqp_cannot_carry_is_refused() {
+    fn a_message_that_amqp_cannot_carry_is_refused() {
         let long = "k".repeat(256);
         let message = Message { routing_key: long, ..Message::default() };
         assert!(matches!(check(&message), Err(PublishError::Unfit(_))));
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_own_headers_are_known() {
+    fn the_brokers_own_headers_are_recognised() {
         for name in ["x-death", "x-first-death-queue", "x-last-death-reason", "x-delivery-count", "CC", "BCC"]
         {
             assert!(is_brokers_own(name), "{name}");

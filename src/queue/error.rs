@@ -1,12 +1,12 @@
-//! The errors of a queue, with texts for the person who has to fix it.
+//! The errors of a queue, with texts for the operator.
 
 /// The queue cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// `queue.url`, or another key of `[queue]`, cannot be used; the text names the key.
+    /// `queue.url`, or another key of `[queue]`, has an invalid value; the text names the key.
     #[error("{0}")]
-    Url(String),
-    /// The broker is unavailable, or refuses.
+    Config(String),
+    /// The broker is unavailable, or refuses to be used.
     #[error("the broker cannot be used: {0}")]
     Unavailable(String),
     /// The local file cannot be used.
@@ -31,11 +31,11 @@ pub enum PublishError {
     /// The queue is full. It may accept the message later.
     #[error("the queue refused the message: {0}")]
     Refused(String),
-    /// No queue is bound to the exchange, or a queue is gone. It may exist later.
+    /// No queue is bound to the exchange, or a queue does not exist. It may exist later.
     #[error("the queue refused the message: {0}")]
     Returned(String),
     /// The message exceeds a limit: it will never be accepted as it is.
-    #[error("the message does not fit the queue: {0}")]
+    #[error("the message exceeds a limit of the queue: {0}")]
     Unfit(String),
     /// No confirm in time; the message may have been accepted.
     #[error("the queue did not confirm in time; the message may or may not have been accepted")]

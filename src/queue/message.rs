@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// Our own headers. The queue and the worker set them, and copies keep them.
 pub mod header {
-    /// Attempts so far, as a number; absent means 0. Attempts are counted only here: the broker's own
+    /// The number of attempts so far; absent means 0. Attempts are counted only here, because the broker's own
     /// counters differ from version to version.
     pub const ATTEMPT: &str = "x-hostmatch-attempt";
     /// When the message was first received, in ms since 1970 (UTC).
@@ -26,19 +26,19 @@ pub mod header {
     pub const DEAD_ID: &str = "x-hostmatch-dead-id";
     /// The failures of earlier attempts: a JSON array of {at_ms, reason, error, worker}.
     pub const HISTORY: &str = "x-hostmatch-history";
-    /// The replay that sent this copy: a number.
+    /// The id of the replay that sent this copy.
     pub const REPLAY: &str = "x-hostmatch-replay";
-    /// The dead letter that this is a copy of: the number of its row.
+    /// The row id of the dead letter that this message is a copy of.
     pub const REPLAY_LETTER: &str = "x-hostmatch-replay-letter";
     /// The number of times that the dead letter has been replayed, including this replay.
     pub const REPLAY_COUNT: &str = "x-hostmatch-replay-count";
-    /// The person who replays it.
+    /// The operator who started the replay.
     pub const REPLAY_BY: &str = "x-hostmatch-replay-by";
-    /// The reason that this person gave.
+    /// The reason that this operator gave.
     pub const REPLAY_REASON: &str = "x-hostmatch-replay-reason";
 }
 
-/// A message to be published, or as it arrived. Only text headers are kept, and none of the broker's own
+/// A message to be published, or as it arrived. Header values are kept as strings, without the broker's own
 /// headers (`x-death` and similar). A dead letter stores the JSON form of its message: the headers and AMQP
 /// properties, without the routing key and the body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub struct Message {
     /// The bytes, unchanged.
     #[serde(skip)]
     pub body: Bytes,
-    /// Text headers by name.
+    /// Header values by name.
     pub headers: BTreeMap<String, String>,
     /// The routing key with which it was published, or will be.
     #[serde(skip)]
@@ -86,7 +86,7 @@ pub struct Delivery {
 pub enum Disposition {
     /// Done: acknowledge.
     Ack,
-    /// Return it to the work queue after a delay.
+    /// Publish it to the work queue again after a delay.
     Retry {
         /// One of the configured delays.
         after: Duration,
@@ -100,7 +100,7 @@ pub enum Disposition {
         /// Headers to set on the copy (reason, error, the event's type, the history).
         headers: BTreeMap<String, String>,
     },
-    /// Return it unchanged to the queue, without counting anything.
+    /// Return it unchanged to the queue; this does not count as an attempt.
     #[default]
     Release,
 }

@@ -30,7 +30,7 @@ pub use message::{Delivery, Disposition, Message, header};
 
 string_values!(Source, QueueRole, ClosedBy);
 
-/// The queue from which a consumer receives deliveries. Its name is that of the embedded queue; on
+/// The queue from which a consumer receives deliveries. Its string is the name of the queue in a local file; on
 /// RabbitMQ the prefix precedes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
@@ -55,7 +55,7 @@ pub struct BatchLimits {
 }
 
 /// The number of messages in each state. While a message moves from one queue to the next, it may
-/// briefly be counted in neither: a caller that waits for "empty" must read twice, a little apart.
+/// briefly be counted in neither: a caller that waits for an empty queue must read twice, with a pause in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
     /// In the work queue and not delivered.
@@ -96,29 +96,29 @@ pub struct Level {
     pub consumers: Option<u64>,
 }
 
-/// A part of the queue on RabbitMQ, or its counterpart for a local file.
+/// A type of the queue on RabbitMQ, or its counterpart for a local file.
 #[derive(Clone)]
-enum On<A, E> {
+enum Backend<A, E> {
     Amqp(A),
     Embedded(E),
 }
 
-/// Makes the same call on either of the two.
-macro_rules! either {
-    ($on:expr, $one:ident => $call:expr) => {
-        match $on {
-            On::Amqp($one) => $call,
-            On::Embedded($one) => $call,
+/// Makes the same call on either backend.
+macro_rules! dispatch {
+    ($backend:expr, $inner:ident => $call:expr) => {
+        match $backend {
+            Backend::Amqp($inner) => $call,
+            Backend::Embedded($inner) => $call,
         }
     };
 }
-use either;
+use dispatch;
 
-type Backend = On<amqp::Amqp, embedded::Embedded>;
+type QueueBackend = Backend<amqp::Amqp, embedded::Embedded>;
 
 /// The queue, on RabbitMQ or in a local file. Cheap to clone; all clones share their connections.
 #[derive(Clone)]
-pub struct Queue(Backend);
+pub struct Queue(QueueBackend);
 
 impl Queue {
     /// Opens the queue that `queue.url` names: `amqp://`, `amqps://` or `sqlite://path`.
@@ -127,24 +127,24 @@ impl Queue {
     /// unlimited retries. A local file is opened, and created if it does not exist.
     ///
     /// # Errors
-    /// Returns [`QueueError::Url`] if the URL is none of these or cannot be parsed, and [`QueueError::File`]
-    /// if the local file cannot be used.
+    /// Returns [`QueueError::Config`] if the URL has another scheme or cannot be parsed, and
+    /// [`QueueError::File`] if the local file cannot be used.
     pub async fn open(config: &QueueConfig) -> Result<Self, QueueError> {
         let url = config.url.expose();
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
         match scheme {
-            "amqp" | "amqps" => amqp::Amqp::open(config).map(|queue| Self(On::Amqp(queue))),
-            "sqlite" => embedded::Embedded::open(config).await.map(|queue| Self(On::Embedded(queue))),
+            "amqp" | "amqps" => amqp::Amqp::open(config).map(|queue| Self(Backend::Amqp(queue))),
+            "sqlite" => embedded::Embedded::open(config).await.map(|queue| Self(Backend::Embedded(queue))),
             // Only the scheme is shown, because the URL may contain a password.
-            other => Err(QueueError::Url(format!(
-                "queue.url has the scheme {other:?}; write amqp://, amqps:// or sqlite://path"
+            other => Err(QueueError::Config(format!(
+                "queue.url has an unsupported scheme, {other:?}; write amqp://, amqps:// or sqlite://path"
             ))),
         }
     }
 
-    /// Returns a publisher. On RabbitMQ the first one starts connecting.
+    /// Returns a publisher. On RabbitMQ the first call starts connecting.
     pub fn publisher(&self) -> Publisher {
-        if let On::Amqp(queue) = &self.0 {
+        if let Backend::Amqp(queue) = &self.0 {
             queue.publishing();
         }
         Publisher(self.0.clone())
@@ -153,19 +153,19 @@ impl Queue {
     /// Creates a consumer with its own batches. It consumes nothing before the first `next_batch`.
     pub fn consumer(&self, source: Source, limits: BatchLimits) -> Consumer {
         Consumer(match &self.0 {
-            On::Amqp(queue) => On::Amqp(amqp::AmqpConsumer::new(queue.clone(), source, limits)),
-            On::Embedded(queue) => {
-                On::Embedded(embedded::EmbeddedConsumer::new(queue.clone(), source, limits))
+            Backend::Amqp(queue) => Backend::Amqp(amqp::AmqpConsumer::new(queue.clone(), source, limits)),
+            Backend::Embedded(queue) => {
+                Backend::Embedded(embedded::EmbeddedConsumer::new(queue.clone(), source, limits))
             }
         })
     }
 
-    /// Counts the messages in each state. Also checks whether the queue can be used at all: on RabbitMQ
-    /// it waits up to `queue.connect_timeout` for the connection.
+    /// Counts the messages in each state. This also checks whether the queue can be used: on RabbitMQ it waits
+    /// up to `queue.connect_timeout` for the connection.
     ///
     /// # Errors
-    /// Returns [`QueueError::Unavailable`] with the newest problem (an unavailable broker, a queue with other
-    /// arguments, missing permissions).
+    /// Returns [`QueueError::Unavailable`] with the newest problem (an unavailable broker, a queue with
+    /// different arguments, missing permissions).
     pub async fn depth(&self) -> Result<Depth, QueueError> {
         let levels = self.levels().await?;
         let ready = |role| levels.iter().filter(|level| level.role == role).map(|level| level.ready).sum();
@@ -183,30 +183,30 @@ impl Queue {
     /// # Errors
     /// Fails like [`Queue::depth`].
     pub async fn levels(&self) -> Result<Vec<Level>, QueueError> {
-        either!(&self.0, queue => queue.levels().await)
+        dispatch!(&self.0, queue => queue.levels().await)
     }
 
     /// Closes the connections; unsettled deliveries are delivered again. This takes at most a few seconds,
     /// whatever the broker does. Clones of this queue are closed with it.
     pub async fn close(&self) {
-        either!(&self.0, queue => queue.close().await);
+        dispatch!(&self.0, queue => queue.close().await);
     }
 }
 
 /// Publishes with confirms. Cheap to clone, and may be used by many tasks at once.
 #[derive(Clone)]
-pub struct Publisher(Backend);
+pub struct Publisher(QueueBackend);
 
 impl Publisher {
     /// Publishes the messages in order and returns when all of them are durably accepted.
     ///
     /// # Errors
-    /// Fails if one of the messages was not accepted, or possibly not. Some of them may still have been
-    /// accepted, so publishing them again may create duplicates; otherwise messages could be lost. Waits at
-    /// most `queue.confirm_timeout` for every few hundred messages.
+    /// Fails if a message was not accepted, or if this is unknown. Publish all of them again then, or messages
+    /// could be lost; those that were accepted become duplicates. Waits at most `queue.confirm_timeout` for
+    /// every few hundred messages.
     pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         messages.iter().try_for_each(copies::check)?;
-        either!(&self.0, queue => queue.publish(messages).await)
+        dispatch!(&self.0, queue => queue.publish(messages).await)
     }
 
     /// Publishes the messages, in order, directly to the work queue and not to other queues of the exchange.
@@ -218,8 +218,8 @@ impl Publisher {
         let messages: Vec<Message> = messages.into_iter().map(copies::work_copy).collect();
         messages.iter().try_for_each(copies::check)?;
         match &self.0 {
-            On::Amqp(queue) => queue.publish_to_work(messages).await,
-            On::Embedded(queue) => queue.publish(messages).await,
+            Backend::Amqp(queue) => queue.publish_to_work(messages).await,
+            Backend::Embedded(queue) => queue.publish(messages).await,
         }
     }
 
@@ -227,18 +227,18 @@ impl Publisher {
     /// and the name of the exchange or queue.
     pub fn destination(&self) -> (&'static str, &str) {
         match &self.0 {
-            On::Amqp(queue) => (RABBITMQ, queue.exchange()),
-            On::Embedded(_) => (SQLITE, Source::Bookings.as_str()),
+            Backend::Amqp(queue) => (RABBITMQ, queue.exchange()),
+            Backend::Embedded(_) => (SQLITE, Source::Bookings.as_str()),
         }
     }
 
     /// Returns whether the queue is a local file, which is never unavailable.
     pub fn is_local(&self) -> bool {
-        matches!(self.0, On::Embedded(_))
+        matches!(self.0, Backend::Embedded(_))
     }
 
     /// Returns whether the connection is ready to publish now. Publishes nothing.
     pub fn is_ready(&self) -> bool {
-        either!(&self.0, queue => queue.is_ready())
+        dispatch!(&self.0, queue => queue.is_ready())
     }
 }

@@ -49,14 +49,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_grow_stay_under_the_cap_and_start_over() {
-        let (first, most) = (Duration::from_millis(100), Duration::from_secs(5));
-        let mut delays = Delays::new(first, most);
+    fn delays_grow_up_to_the_cap_and_start_over_after_a_reset() {
+        let (first, max) = (Duration::from_millis(100), Duration::from_secs(5));
+        let mut delays = Delays::new(first, max);
         let start = delays.next();
         assert!(start >= first / 2 && start <= first * 3 / 2, "{start:?}");
         let later: Vec<_> = (0..1000).map(|_| delays.next()).collect();
-        assert!(later.iter().all(|d| *d <= most));
-        assert!(later[20..].iter().all(|d| *d >= most / 2), "the cap is reached and kept");
+        assert!(later.iter().all(|d| *d <= max));
+        assert!(later[20..].iter().all(|d| *d >= max / 2), "the cap is reached and kept");
         assert!(later[20..].iter().any(|d| *d != later[20]), "there is jitter");
         delays.reset();
         assert!(delays.next() <= first * 3 / 2);

@@ -1,4 +1,4 @@
-//! Reads the current time, and formats times as text.
+//! Reads the current time, and formats times.
 
 use serde::Serializer;
 use time::OffsetDateTime;
@@ -10,7 +10,7 @@ pub fn now_ms() -> i64 {
     now.unix_timestamp() * 1000 + i64::from(now.millisecond())
 }
 
-/// Formats a time, given in ms since 1970, for people: UTC, to the second.
+/// Formats a time, in ms since 1970, according to RFC 3339: in UTC, to the second.
 pub fn rfc3339(ms: i64) -> String {
     OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000))
         .ok()
@@ -18,7 +18,7 @@ pub fn rfc3339(ms: i64) -> String {
         .unwrap_or_else(|| format!("{ms} ms"))
 }
 
-/// Serializes an optional time, given in ms since 1970, as [`rfc3339`] formats it.
+/// Serializes an optional time, in ms since 1970, as [`rfc3339`] formats it.
 ///
 /// # Errors
 /// Fails only if the serializer fails.

@@ -1,8 +1,7 @@
-//! Named points at which a process kills itself, which simulates a power failure, for tests that count what
-//! is left afterwards.
+//! Named points at which a test can make a process kill itself, which simulates a crash at the worst moment.
 //!
 //! The points exist only in a build with the cargo feature `crash-points`. In any other build the function is
-//! empty, and the variable has no effect.
+//! empty, and the environment variable has no effect.
 
 /// Marks a point that the program passes. With `HOSTMATCH_CRASH_AT=<name>:<n>` in its environment, the
 /// process sends itself SIGKILL here when it passes for the n-th time; with `<name>:<n>:panic` it panics,
@@ -25,7 +24,7 @@ pub(crate) fn point(name: &str) {
         tracing::warn!(point = name, "crashing here, as requested");
         assert!(how != "panic", "crashing here, as requested");
         if how == "hang" {
-            // The other threads of the runtime continue.
+            // The other threads of the runtime keep running.
             tokio::task::block_in_place(|| {
                 loop {
                     std::thread::park();

@@ -1,5 +1,5 @@
-//! The basics of every part of a process: the clock, growing delays, the stop signal, and the points at which
-//! a test build can be made to crash. This file contains the string values of enums, and locking.
+//! The basics that every part of a process uses: the clock, growing delays, the stop signal, and the points at
+//! which a test build can be made to crash. This file contains the string values of enums, and locking.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,12 +8,12 @@ pub mod backoff;
 pub mod shutdown;
 pub mod crash_points;
 
-/// Gives each enum an `as_str` method, like that of the other text types here; strum's own conversion is
-/// either undocumented or not a method.
+/// Gives each enum an `as_str` method, like that of other string types; strum's own conversion is either
+/// undocumented or not a method.
 macro_rules! string_values {
     ($($list:ty),+ $(,)?) => {$(
         impl $list {
-            /// Returns the text that is stored and shown.
+            /// Returns the string that is stored and displayed.
             pub fn as_str(self) -> &'static str {
                 self.into()
             }
@@ -22,8 +22,8 @@ macro_rules! string_values {
 }
 pub(crate) use string_values;
 
-/// Locks a mutex, even after a panic under the lock. This is safe, because everything that is locked here is
-/// changed in one step.
+/// Locks a mutex, even after a panic while it was locked. This is safe, because everything that is locked in
+/// this program is changed in one step.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cloned into every task; `cancelled()` completes once the process is asked to stop.
+/// A token that is cloned into every task; `cancelled()` completes once the process must stop.
 pub type Shutdown = CancellationToken;
 
 /// Returns a token that the first SIGINT or SIGTERM cancels.
@@ -23,7 +23,9 @@ pub fn on_signals() -> std::io::Result<Shutdown> {
             if stop.is_cancelled() {
                 std::process::exit(130);
             }
-            tracing::info!("stopping: finishing the work in progress; a second signal ends at once");
+            tracing::info!(
+                "stopping: finishing the work in progress; a second signal ends the process at once"
+            );
             stop.cancel();
         }
     });

@@ -82,7 +82,7 @@ impl Pipeline {
         settle.end();
         let Settled { acked, retried, dead, released, lost, .. } = settled;
         tracing::debug!(acked, retried, dead, released, lost, "batch settled");
-        let settled_flights = || settled.gone.iter().map(|index| &flights[*index]);
+        let settled_flights = || settled.removed.iter().map(|index| &flights[*index]);
         meters.count_settled(settled_flights(), now_ms);
         tally.count_settled(settled_flights());
         Ok(())

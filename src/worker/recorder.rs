@@ -68,8 +68,8 @@ impl Recorder {
         crash_points::point("recorder_before_ack");
         let settled = batch.settle(vec![disposition; letters.len()]).await?;
         crash_points::point("recorder_after_ack");
-        for letter in settled.gone.into_iter().filter(|index| by_broker[*index]).map(|index| &letters[index])
-        {
+        let removed = settled.removed.into_iter();
+        for letter in removed.filter(|index| by_broker[*index]).map(|index| &letters[index]) {
             let is_replay = letter.replayed.is_some();
             let letter = &letter.letter;
             let meters = &self.worker.processor.meters;

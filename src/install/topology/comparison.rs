@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::management::{Management, ManagementError};
 use super::reader::{BrokerReader, Existing, Lookup, ReadError};
-use super::{EVERYTHING, QueueRole};
+use super::{BINDING_KEY, QueueRole};
 use crate::install::finding::{Code, Finding, NotChecked};
 use crate::queue::topology::QueueSpec;
 
@@ -232,9 +232,9 @@ impl Comparer<'_> {
             return self.found.not_checked.push(NotChecked { code: Code::BindingMissing, what, why });
         }
         let mut all = bindings.as_array().into_iter().flatten();
-        if !all.any(|binding| binding["routing_key"] == EVERYTHING) {
+        if !all.any(|binding| binding["routing_key"] == BINDING_KEY) {
             let (source, destination) = (source.clone(), destination.clone());
-            self.report_missing(&Object::Binding { source, destination, routing_key: EVERYTHING });
+            self.report_missing(&Object::Binding { source, destination, routing_key: BINDING_KEY });
         }
     }
 

@@ -33,7 +33,7 @@ impl Management {
         let settings = Settings::of(config)?;
         let userinfo = &settings.address.authority.userinfo;
         let client = Client::new(base, config.connect_timeout)
-            .map_err(|error| QueueError::Url(format!("queue.management_url: {error}")))?;
+            .map_err(|error| QueueError::Config(format!("queue.management_url: {error}")))?;
         Ok(Some(Self(client.with_login(&userinfo.username, &userinfo.password))))
     }
 

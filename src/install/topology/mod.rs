@@ -17,7 +17,7 @@ pub(crate) use self::comparison::{Change, Comparison, Difference, FoundQueue, Ob
 pub(crate) use self::management::{Management, ManagementError};
 pub(crate) use self::reader::{BrokerReader, PublishProbe, ReadError};
 pub(crate) use crate::queue::QueueRole;
-pub(crate) use crate::queue::topology::{EVERYTHING, Topology};
+pub(crate) use crate::queue::topology::{BINDING_KEY, Topology};
 
 /// The result of creating what was missing.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) fn definitions(topology: &Topology, vhost: &str) -> Value {
         "queues": queues.collect::<Vec<_>>(),
         "bindings": [{
             "source": topology.exchange, "vhost": vhost, "destination": topology.work,
-            "destination_type": "queue", "routing_key": EVERYTHING, "arguments": {},
+            "destination_type": "queue", "routing_key": BINDING_KEY, "arguments": {},
         }],
     })
 }

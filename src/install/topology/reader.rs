@@ -128,7 +128,7 @@ impl BrokerReader {
             channel.exchange_declare(name.into(), ExchangeKind::Topic, passive, table).await?;
             Ok(Existing::default())
         };
-        let declare = async { self.settings.topology.make_exchange(&self.channel().await?).await };
+        let declare = async { self.settings.topology.declare_exchange(&self.channel().await?).await };
         self.inspect(lookup, declare).await
     }
 
@@ -141,7 +141,7 @@ impl BrokerReader {
             let (messages, consumers) = (queue.message_count(), queue.consumer_count());
             Ok(Existing { messages, consumers, ..Existing::default() })
         };
-        let declare = async { spec.make(&self.channel().await?).await };
+        let declare = async { spec.declare(&self.channel().await?).await };
         self.inspect(lookup, declare).await
     }
 
@@ -226,10 +226,11 @@ impl BrokerReader {
     pub(crate) async fn create_missing(&self) -> Result<Vec<String>, ReadError> {
         let (settings, topology) = (&self.settings, &self.settings.topology);
         let mut results = Vec::new();
-        let exchange = async { topology.make_exchange(&self.channel().await?).await };
+        let exchange = async { topology.declare_exchange(&self.channel().await?).await };
         results.push(with_deadline(settings, exchange).await?);
         for queue in &topology.queues {
-            results.push(with_deadline(settings, async { queue.make(&self.channel().await?).await }).await?);
+            results
+                .push(with_deadline(settings, async { queue.declare(&self.channel().await?).await }).await?);
         }
         results.push(with_deadline(settings, async { topology.bind(&self.channel().await?).await }).await?);
         Ok(results

@@ -7,7 +7,7 @@ use crate::queue::QueueError;
 /// Seconds between heartbeats, unless the URL sets another value. With the broker's own default (60 s)
 /// a dead connection would go unnoticed for two minutes.
 const HEARTBEAT: u16 = 10;
-/// The longest interval that the URL may set.
+/// The maximum heartbeat that the URL may set, in seconds.
 const MAX_HEARTBEAT: u16 = 600;
 
 /// Parses an AMQP URL. Differs from lapin in two cases. For an IPv6 address lapin would connect to localhost.
@@ -16,8 +16,8 @@ const MAX_HEARTBEAT: u16 = 600;
 pub(super) fn parse(url: &str) -> Result<AMQPUri, QueueError> {
     // The parser's error may quote a part of the URL, and with it the password.
     let mut address: AMQPUri = url.parse().map_err(|_| {
-        QueueError::Url(
-            "queue.url cannot be read; write amqp://user:password@host:5672/vhost, with special \
+        QueueError::Config(
+            "queue.url is not a valid AMQP URL; write amqp://user:password@host:5672/vhost, with special \
             characters in user, password and vhost percent-encoded"
                 .to_owned(),
         )
@@ -34,9 +34,9 @@ pub(super) fn parse(url: &str) -> Result<AMQPUri, QueueError> {
     // Without heartbeats a blocked connection that goes silent is never noticed and never replaced.
     if !(1..=MAX_HEARTBEAT).contains(address.query.heartbeat.get_or_insert(HEARTBEAT)) {
         let problem = format!(
-            "queue.url has a heartbeat that is not 1 to {MAX_HEARTBEAT} seconds; omit it (default: {HEARTBEAT})"
+            "the heartbeat in queue.url must be 1 to {MAX_HEARTBEAT} seconds; omit it to use {HEARTBEAT} seconds"
         );
-        return Err(QueueError::Url(problem));
+        return Err(QueueError::Config(problem));
     }
     Ok(address)
 }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_parsed_as_written() {
+    fn user_host_virtual_host_and_heartbeat_are_parsed() {
         let address = parse("amqp://u:p%40ss@broker.example:5673/salon").unwrap();
         assert_eq!((address.authority.host.as_str(), address.authority.port), ("broker.example", 5673));
         assert_eq!((address.authority.userinfo.password.as_str(), address.vhost.as_str()), ("p@ss", "salon"));
@@ -57,10 +57,10 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_without_heartbeats_is_refused() {
+    fn a_heartbeat_outside_the_limits_is_refused() {
         for wrong in ["0", "601"] {
             let error = parse(&format!("amqp://localhost?heartbeat={wrong}")).map(|_| ()).unwrap_err();
-            assert!(error.to_string().contains("queue.url has a heartbeat"), "{error}");
+            assert!(error.to_string().contains("heartbeat in queue.url"), "{error}");
         }
     }
 

@@ -8,12 +8,12 @@ use lapin::Acker;
 use lapin::message::Delivery as Received;
 use tokio::time::{sleep, timeout};
 
-use super::hold::{AmqpHold, Lane};
 use super::link::NO_ANSWER;
 use super::problem::Problem;
-use super::subscription::{Subscribing, Subscription, Watch, Window, consume, name};
+use super::settle::{AmqpSettler, DeliveryChannel};
+use super::subscription::{PrefetchWindow, Subscribing, Subscription, Watchdog, queue_name, subscribe};
 use super::{Amqp, wire};
-use crate::queue::consumer::{ClosedBy, Hold};
+use crate::queue::consumer::{ClosedBy, Settler};
 use crate::queue::{Batch, BatchLimits, Delivery, Gathered, QueueError, Source};
 use crate::runtime::backoff::Delays;
 use crate::runtime::locked;
@@ -22,7 +22,8 @@ use crate::runtime::shutdown::Shutdown;
 /// The delays are reset after a subscription that lasted this long.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
 
-/// The number of batches whose bodies the broker may deliver ahead: one in progress and one ready.
+/// The number of batches that the broker may deliver before the first is settled: one in progress and one
+/// ready.
 const PREFETCHED_BATCHES: usize = 2;
 
 /// The time for which the consumer waits for a delivery before it checks the queue, unless the caller sets
@@ -34,50 +35,50 @@ pub(in crate::queue) struct AmqpConsumer {
     source: Source,
     limits: BatchLimits,
     subscription: Option<Subscription>,
-    /// A subscription in progress. It outlives a dropped `next_batch`, because otherwise a subscriber would
-    /// stay on the broker and hold messages that nothing reads.
+    /// A subscription that is being created. It survives a dropped `next_batch`; otherwise a consumer that
+    /// nothing reads would stay on the broker and receive messages.
     subscribing: Option<Subscribing>,
-    /// The channel that the next subscription reuses.
-    follow: Option<Arc<Lane>>,
-    window: Window,
-    pub(in crate::queue) watch: Watch,
-    /// A delivery that was already read from the stream, but belongs to the next batch.
-    held_over: Option<AcceptedDelivery>,
+    /// The channel that the next subscription will reuse, if any.
+    reusable_channel: Option<Arc<DeliveryChannel>>,
+    window: PrefetchWindow,
+    pub(in crate::queue) watchdog: Watchdog,
+    /// A delivery that was read from the stream, but belongs to the next batch.
+    carried_over: Option<AcceptedDelivery>,
     delays: Delays,
     /// Whether to wait before the next subscription, because the last one failed.
-    wait_first: bool,
+    must_wait: bool,
     /// The last problem that was logged.
-    logged: Option<String>,
+    logged_problem: Option<String>,
 }
 
 struct AcceptedDelivery {
     delivery: Delivery,
     tag: u64,
     acker: Acker,
-    lane: Arc<Lane>,
+    channel: Arc<DeliveryChannel>,
 }
 
 impl AmqpConsumer {
     pub(in crate::queue) fn new(queue: Amqp, source: Source, limits: BatchLimits) -> Self {
         let budget = limits.bytes.saturating_mul(PREFETCHED_BATCHES);
         Self {
-            window: Window::new(queue.0.settings.prefetch, budget),
-            watch: Watch::new(STALLED_AFTER),
+            window: PrefetchWindow::new(queue.0.settings.prefetch, budget),
+            watchdog: Watchdog::new(STALLED_AFTER),
             queue,
             source,
             limits,
             subscription: None,
             subscribing: None,
-            follow: None,
-            held_over: None,
+            reusable_channel: None,
+            carried_over: None,
             delays: Delays::new(Duration::from_millis(200), Duration::from_secs(30)),
-            wait_first: false,
-            logged: None,
+            must_wait: false,
+            logged_problem: None,
         }
     }
 
     pub(in crate::queue) fn queue_name(&self) -> &str {
-        name(&self.queue, self.source)
+        queue_name(&self.queue, self.source)
     }
 
     pub(in crate::queue) async fn next_batch(
@@ -97,35 +98,36 @@ impl AmqpConsumer {
     }
 
     pub(in crate::queue) async fn pause(&mut self) {
-        self.held_over = None;
-        self.watch.health.set(None);
+        self.carried_over = None;
+        self.watchdog.health.set(None);
         // Keep the subscription until the channel is closed: dropping the stream cancels its consumer, and
         // on a closing channel lapin treats that as an error of the whole connection.
         let subscription = self.subscription.take();
-        let subscribed = subscription.as_ref().map(|subscription| subscription.lane.clone());
-        let subscribing = self.subscribing.take().and_then(|subscribing| subscribing.lane);
-        let Some(lane) = subscribed.or(subscribing).or(self.follow.take()) else { return };
+        let subscribed = subscription.as_ref().map(|subscription| subscription.channel.clone());
+        let subscribing = self.subscribing.take().and_then(|subscribing| subscribing.channel);
+        let Some(channel) = subscribed.or(subscribing).or(self.reusable_channel.take()) else { return };
         // Closing the channel returns everything that was delivered on it, in one step.
-        let close = lane.channel.close(200, "pause".into());
+        let close = channel.inner.close(200, "pause".into());
         if timeout(self.queue.0.settings.confirm_timeout, close).await.is_err() {
-            lane.link.abandon(NO_ANSWER);
+            channel.link.abandon(NO_ANSWER);
         }
     }
 
     /// Waits for the next delivery, without a time limit.
     async fn wait_for_first(&mut self) -> AcceptedDelivery {
-        if let Some(held_over) = self.held_over.take()
-            && held_over.lane.is_open()
+        if let Some(carried_over) = self.carried_over.take()
+            && carried_over.channel.is_open()
         {
-            return held_over;
+            return carried_over;
         }
         loop {
             let Some(subscription) = &mut self.subscription else {
                 self.subscribe().await;
                 continue;
             };
-            let (queue, limit) = (name(&self.queue, self.source), self.queue.0.settings.connect_timeout);
-            match subscription.next(queue, limit, &mut self.watch).await {
+            let (queue, limit) =
+                (queue_name(&self.queue, self.source), self.queue.0.settings.connect_timeout);
+            match subscription.next(queue, limit, &mut self.watchdog).await {
                 Ok(item) => {
                     if let Some(accepted) = self.handle_item(item) {
                         return accepted;
@@ -140,36 +142,36 @@ impl AmqpConsumer {
     /// future of `next_batch` loses nothing.
     fn gather(&mut self, first: AcceptedDelivery) -> Batch {
         let mut bytes = first.delivery.message.body.len();
-        let alone = first.delivery.redelivered;
-        let (queue, held) = (self.queue.clone(), vec![(first.tag, first.acker)]);
-        let mut hold = AmqpHold { queue, lane: first.lane, held };
+        let redelivery = first.delivery.redelivered;
+        let (queue, unsettled) = (self.queue.clone(), vec![(first.tag, first.acker)]);
+        let mut settler = AmqpSettler { queue, channel: first.channel, unsettled };
         let mut deliveries = vec![first.delivery];
         let closed_by = loop {
-            if alone || deliveries.len() >= self.limits.size {
-                break if alone { ClosedBy::Alone } else { ClosedBy::Size };
+            if redelivery || deliveries.len() >= self.limits.size {
+                break if redelivery { ClosedBy::Redelivery } else { ClosedBy::Size };
             }
             let stream = self.subscription.as_mut().map(|subscription| &mut subscription.stream);
             let Some(item) = stream.and_then(|stream| stream.next().now_or_never()) else {
                 break ClosedBy::Drained;
             };
-            // The stream reports an error only once, so it must be handled here.
+            // The stream reports an error only once, so handle it here.
             let Some(next) = self.handle_item(item) else { continue };
             let (size, redelivered) = (next.delivery.message.body.len(), next.delivery.redelivered);
             if redelivered || bytes.saturating_add(size) > self.limits.bytes {
-                self.held_over = Some(next);
-                break if redelivered { ClosedBy::Alone } else { ClosedBy::Bytes };
+                self.carried_over = Some(next);
+                break if redelivered { ClosedBy::Redelivery } else { ClosedBy::Bytes };
             }
             bytes += size;
-            hold.held.push((next.tag, next.acker));
+            settler.unsettled.push((next.tag, next.acker));
             deliveries.push(next.delivery);
         };
-        Batch::new(deliveries, closed_by, Hold::Amqp(hold))
+        Batch::new(deliveries, closed_by, Settler::Amqp(settler))
     }
 
     /// Handles an item of the stream: accepts a delivery, or prepares for the next subscription.
     fn handle_item(&mut self, item: Option<lapin::Result<Received>>) -> Option<AcceptedDelivery> {
         match item {
-            Some(Ok(received)) => return self.take(received),
+            Some(Ok(received)) => return self.accept(received),
             Some(Err(error)) => self.drop_subscription(Problem::of(&error, &self.queue.0.settings)),
             None => self.handle_stream_end(),
         }
@@ -178,59 +180,59 @@ impl AmqpConsumer {
 
     /// Accepts a delivery. A delivery whose channel has closed is skipped: it could not be settled, and the
     /// broker redelivers it.
-    fn take(&mut self, received: Received) -> Option<AcceptedDelivery> {
+    fn accept(&mut self, received: Received) -> Option<AcceptedDelivery> {
         let subscription = self.subscription.as_mut()?;
-        let lane = subscription.lane.clone();
-        if !received.acker.usable() || !lane.is_open() {
+        let channel = subscription.channel.clone();
+        if !received.acker.usable() || !channel.is_open() {
             return None;
         }
-        locked(&lane.acks).take(received.delivery_tag);
+        locked(&channel.tags).record_delivery(received.delivery_tag);
         self.window.record(received.data.len());
-        if !subscription.ending && subscription.prefetch != self.window.prefetch {
-            subscription.end(self.queue.0.settings.confirm_timeout);
+        if !subscription.cancelled && subscription.prefetch != self.window.prefetch {
+            subscription.cancel(self.queue.0.settings.confirm_timeout);
         }
         let (tag, acker) = (received.delivery_tag, received.acker.clone());
         let work_queue = &self.queue.0.settings.topology.work;
         let delivery = wire::receive(received, self.source, work_queue);
-        Some(AcceptedDelivery { delivery, tag, acker, lane })
+        Some(AcceptedDelivery { delivery, tag, acker, channel })
     }
 
-    /// Subscribes. The future may be dropped at any point; the next call continues a subscription in
-    /// progress.
+    /// Subscribes. The future may be dropped at any point; the next call continues where it stopped.
     async fn subscribe(&mut self) {
-        if self.wait_first {
+        if self.must_wait {
             sleep(self.delays.next()).await;
-            self.wait_first = false;
+            self.must_wait = false;
         }
         if self.subscribing.is_none() {
-            let lane = self.follow.take().filter(|lane| lane.is_open());
-            let link = match &lane {
-                Some(lane) => lane.link.clone(),
-                None => self.queue.keeper().wait_until_connected().await,
+            let channel = self.reusable_channel.take().filter(|channel| channel.is_open());
+            let link = match &channel {
+                Some(channel) => channel.link.clone(),
+                None => self.queue.consuming().wait_until_connected().await,
             };
             // After a failure, check the topology again: the queue may have been lost after the connection
             // was opened.
-            let with_topology = self.logged.is_some();
+            let with_topology = self.logged_problem.is_some();
             let (queue, prefetch) = (self.queue.clone(), self.window.prefetch);
-            let subscribed = consume(queue, self.source, link.clone(), lane.clone(), prefetch, with_topology);
+            let subscribed =
+                subscribe(queue, self.source, link.clone(), channel.clone(), prefetch, with_topology);
             let limit = self.queue.0.settings.connect_timeout;
             let task = tokio::spawn(timeout(limit, subscribed));
-            self.subscribing = Some(Subscribing { link, lane, task });
+            self.subscribing = Some(Subscribing { link, channel, task });
         }
-        let Some(Subscribing { link, lane, task }) = &mut self.subscribing else { return };
-        let (link, follows, subscribed) = (link.clone(), lane.is_some(), task.await);
+        let Some(Subscribing { link, channel, task }) = &mut self.subscribing else { return };
+        let (link, reuses_channel, subscribed) = (link.clone(), channel.is_some(), task.await);
         self.subscribing = None;
         match subscribed {
             Ok(Ok(Ok(subscription))) => {
-                let (queue, prefetch) = (name(&self.queue, self.source), subscription.prefetch);
-                if follows {
+                let (queue, prefetch) = (queue_name(&self.queue, self.source), subscription.prefetch);
+                if reuses_channel {
                     tracing::debug!(queue, prefetch, "consuming with another prefetch");
                 } else {
                     tracing::info!(queue, prefetch, "consuming");
                 }
-                self.watch.record_subscription(&subscription.lane);
+                self.watchdog.record_subscription(&subscription.channel);
                 self.subscription = Some(subscription);
-                self.logged = None;
+                self.logged_problem = None;
             }
             Ok(Ok(Err(error))) => self.drop_subscription(Problem::of(&error, &self.queue.0.settings)),
             Ok(Err(_)) => {
@@ -241,10 +243,14 @@ impl AmqpConsumer {
         }
     }
 
-    /// Handles the end of the stream: we cancelled it to change the prefetch, or the broker ended it.
+    /// Handles the end of the stream: we cancelled the subscription to change the prefetch, or the broker ended
+    /// it.
     fn handle_stream_end(&mut self) {
-        match self.subscription.take_if(|subscription| subscription.ending && subscription.lane.is_open()) {
-            Some(subscription) => self.follow = Some(subscription.lane),
+        match self
+            .subscription
+            .take_if(|subscription| subscription.cancelled && subscription.channel.is_open())
+        {
+            Some(subscription) => self.reusable_channel = Some(subscription.channel),
             // The broker cancelled the subscription, usually because the queue was deleted.
             None => self.drop_subscription(Problem::temporary("the broker ended the subscription")),
         }
@@ -252,17 +258,17 @@ impl AmqpConsumer {
 
     /// Drops the subscription, if there is one, and prepares for the next.
     fn drop_subscription(&mut self, problem: Problem) {
-        self.watch.health.set(None);
-        self.held_over = None;
+        self.watchdog.health.set(None);
+        self.carried_over = None;
         if let Some(subscription) = self.subscription.take()
             && subscription.since.elapsed() >= STABLE_AFTER
         {
             self.delays.reset();
         }
-        self.wait_first = true;
-        if self.logged.as_ref() != Some(&problem.text) {
+        self.must_wait = true;
+        if self.logged_problem.as_ref() != Some(&problem.text) {
             tracing::warn!(problem = problem.text, "not consuming; subscribing again");
-            self.logged = Some(problem.text);
+            self.logged_problem = Some(problem.text);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Keeps one connection to the broker alive.
 //!
-//! A task connects, creates or checks the topology, hands the connection out, watches it, discards it if
-//! anything is wrong with it, waits (growing delays with jitter), and starts again, forever.
+//! A task connects, creates or checks the topology, provides the connection, watches it, closes it on the first
+//! error, waits (growing delays with jitter), and starts again, until the queue is closed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -23,7 +23,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(200);
 const MAX_DELAY: Duration = Duration::from_secs(30);
 /// After a connection that lasted this long the delays start over.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
-/// The shortest wait after a problem that only a person can solve.
+/// The shortest wait after a problem that only an operator can solve.
 const CONFIGURATION_DELAY: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -43,16 +43,17 @@ impl Role {
     }
 }
 
-/// One live connection: one generation. A delivery can be settled only on the connection that received it.
+/// One established connection; a reconnect creates another `Link`. A delivery can be settled only on the
+/// connection that received it.
 pub(super) struct Link {
     pub(super) connection: Connection,
     /// Idle channels in confirm mode.
-    pub(super) spare: Mutex<Vec<Channel>>,
+    pub(super) idle_channels: Mutex<Vec<Channel>>,
     blocked: AtomicBool,
-    /// The token is cancelled when the connection is no longer used.
-    pub(super) over: CancellationToken,
+    /// Cancelled when the connection is no longer used.
+    pub(super) ended: CancellationToken,
     /// The reason why the connection was abandoned.
-    why: OnceLock<&'static str>,
+    reason: OnceLock<&'static str>,
 }
 
 /// The most common reason to abandon a connection.
@@ -60,9 +61,9 @@ pub(super) const NO_ANSWER: &str = "the broker did not answer in time";
 
 impl Link {
     /// Abandons the connection. The reason of the first call is logged.
-    pub(super) fn abandon(&self, why: &'static str) {
-        let _ = self.why.set(why);
-        self.over.cancel();
+    pub(super) fn abandon(&self, reason: &'static str) {
+        let _ = self.reason.set(reason);
+        self.ended.cancel();
     }
 
     /// Returns whether the broker is short of memory or disk, and so does not read from this connection.
@@ -77,7 +78,7 @@ enum State {
     Up(Arc<Link>),
 }
 
-/// Hands out the current live connection.
+/// Provides the current connection.
 #[derive(Clone)]
 pub(super) struct Keeper(watch::Receiver<State>);
 
@@ -90,19 +91,22 @@ impl Keeper {
         tasks: &TaskTracker,
     ) -> Self {
         let (state, receiver) = watch::channel(State::Down(Problem::temporary("not connected yet")));
-        tasks.spawn(keep(role, settings, state, stop));
+        tasks.spawn(keep_connected(role, settings, state, stop));
         Self(receiver)
     }
 
     /// Returns the current connection, if there is one.
-    pub(super) fn now(&self) -> Option<Arc<Link>> {
+    pub(super) fn current(&self) -> Option<Arc<Link>> {
         match &*self.0.borrow() {
-            State::Up(link) if !link.over.is_cancelled() => Some(link.clone()),
+            State::Up(link) if !link.ended.is_cancelled() => Some(link.clone()),
             _ => None,
         }
     }
 
-    /// Waits for a connection until `deadline`; afterwards returns the newest problem.
+    /// Waits for a connection until `deadline`.
+    ///
+    /// # Errors
+    /// Returns the newest problem if there is no connection by then.
     pub(super) async fn wait_until_connected_by(&self, deadline: Instant) -> Result<Arc<Link>, Problem> {
         match timeout_at(deadline, self.wait_until_connected()).await {
             Ok(link) => Ok(link),
@@ -118,7 +122,7 @@ impl Keeper {
         let mut state = self.0.clone();
         loop {
             if let State::Up(link) = &*state.borrow_and_update()
-                && !link.over.is_cancelled()
+                && !link.ended.is_cancelled()
             {
                 return link.clone();
             }
@@ -130,11 +134,16 @@ impl Keeper {
     }
 }
 
-async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, stop: CancellationToken) {
+async fn keep_connected(
+    role: Role,
+    settings: Arc<Settings>,
+    state: watch::Sender<State>,
+    stop: CancellationToken,
+) {
     metrics::register_connection(role.name());
     let mut was_up = false;
     let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
-    let mut logged = None;
+    let mut logged_problem = None;
     loop {
         let connected = tokio::select! {
             biased;
@@ -144,7 +153,7 @@ async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, 
         let problem = match connected {
             Ok(connection) => {
                 tracing::info!(role = role.name(), "connected to the broker");
-                logged = None;
+                logged_problem = None;
                 metrics::set_connected(role.name(), true);
                 if std::mem::replace(&mut was_up, true) {
                     metrics::count_reconnect(role.name());
@@ -163,13 +172,13 @@ async fn keep(role: Role, settings: Arc<Settings>, state: watch::Sender<State>, 
             return;
         }
         // Log each problem once, so that a long outage does not fill the log.
-        if logged.as_ref() != Some(&problem.text) {
+        if logged_problem.as_ref() != Some(&problem.text) {
             tracing::warn!(
                 role = role.name(),
                 problem = problem.text,
                 "no connection to the broker; trying again"
             );
-            logged = Some(problem.text.clone());
+            logged_problem = Some(problem.text.clone());
         }
         let shortest = if problem.configuration { CONFIGURATION_DELAY } else { Duration::ZERO };
         state.send_replace(State::Down(problem));
@@ -205,7 +214,8 @@ pub(crate) async fn open(purpose: &str, settings: &Settings) -> lapin::Result<Co
     Connection::connect_uri(settings.address.clone(), properties).await
 }
 
-/// Hands the connection out until it breaks, is abandoned or is no longer needed. Returns the reason.
+/// Provides the connection through `state` until it breaks, is abandoned or is no longer needed. Returns the
+/// reason.
 async fn watch_until_lost(
     role: Role,
     connection: Connection,
@@ -216,19 +226,19 @@ async fn watch_until_lost(
     let mut events = Box::pin(connection.events_listener());
     let link = Arc::new(Link {
         connection,
-        spare: Mutex::default(),
+        idle_channels: Mutex::default(),
         blocked: AtomicBool::new(false),
-        over: CancellationToken::new(),
-        why: OnceLock::new(),
+        ended: CancellationToken::new(),
+        reason: OnceLock::new(),
     });
     state.send_replace(State::Up(link.clone()));
-    // Events report most failures at once; the check every second finds the others.
+    // Events report most failures at once; a check every second detects the others.
     let mut check = tokio::time::interval(Duration::from_secs(1));
     let problem = loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break Problem::temporary("the queue was closed"),
-            () = link.over.cancelled() => break Problem::temporary(*link.why.get().unwrap_or(&NO_ANSWER)),
+            () = link.ended.cancelled() => break Problem::temporary(*link.reason.get().unwrap_or(&NO_ANSWER)),
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     link.blocked.store(true, Ordering::Relaxed);
@@ -240,7 +250,7 @@ async fn watch_until_lost(
                     metrics::set_blocked(role.name(), false);
                     tracing::info!(role = role.name(), "the broker accepts messages again");
                 }
-                // The broker closes the channel of a message that is too large: the publisher gets the error.
+                // The broker closes the channel of a message that is too large, and the publisher gets that error.
                 Some(Event::Error(error)) if matches!(role, Role::Publish) && code(&error) == Some(406) => {}
                 Some(Event::Error(error)) => break Problem::of(&error, settings),
                 Some(_) => {}
@@ -253,9 +263,9 @@ async fn watch_until_lost(
             }
         }
     };
-    link.over.cancel();
+    link.ended.cancel();
     state.send_replace(State::Down(problem.clone()));
-    // A blocked or dead connection does not answer; the rest of it is closed in the background.
+    // A blocked or dead connection does not answer; lapin then closes it in the background.
     if timeout(CLOSE_TIMEOUT, link.connection.close(200, "bye".into())).await.is_err() {
         tracing::debug!(role = role.name(), "the broker did not confirm that the connection was closed");
     }

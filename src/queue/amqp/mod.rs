@@ -2,7 +2,7 @@
 //!
 //! There are two connections, each kept alive by its own task ([`link`]): one publishes, the other consumes
 //! and acknowledges, because a broker that is short of memory blocks a publishing connection completely,
-//! acknowledgements included. lapin's own recovery is not used, because consumers get no error if it fails.
+//! including acknowledgements. lapin's own recovery is not used, because consumers get no error if it fails.
 //! Every wait for the network has a deadline.
 
 pub mod topology;
@@ -12,7 +12,7 @@ mod link;
 mod wire;
 mod publisher;
 mod subscription;
-mod hold;
+mod settle;
 mod consumer;
 
 use std::sync::{Arc, OnceLock};
@@ -30,9 +30,9 @@ use super::{Level, QueueError, QueueRole};
 use crate::config::{self, QueueConfig};
 
 pub(super) use self::consumer::AmqpConsumer;
-pub(super) use self::hold::AmqpHold;
 pub(crate) use self::link::open;
 pub(crate) use self::problem::{Problem, code};
+pub(super) use self::settle::AmqpSettler;
 
 /// The time limit of [`Amqp::close`].
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ pub(super) struct Amqp(Arc<Inner>);
 
 struct Inner {
     settings: Arc<Settings>,
-    /// Started on first use: the edge never consumes.
+    /// Connected on first use, because the edge never consumes.
     consuming: OnceLock<Keeper>,
     publishing: OnceLock<Arc<Publishing>>,
     stop: CancellationToken,
@@ -93,7 +93,7 @@ impl Amqp {
         let settings = &self.0.settings;
         let deadline = Instant::now() + settings.connect_timeout;
         let unavailable = |problem: Problem| QueueError::Unavailable(problem.text);
-        let link = self.keeper().wait_until_connected_by(deadline).await.map_err(unavailable)?;
+        let link = self.consuming().wait_until_connected_by(deadline).await.map_err(unavailable)?;
         let Topology { work, queues, .. } = &settings.topology;
         let counted = async {
             let channel = link.connection.create_channel().await?;
@@ -133,18 +133,18 @@ impl Amqp {
         }
     }
 
-    /// Returns the connection that consumes and acknowledges.
-    fn keeper(&self) -> &Keeper {
-        self.0.consuming.get_or_init(|| self.keep(Role::Consume))
+    /// Returns the keeper of the connection that consumes and acknowledges.
+    fn consuming(&self) -> &Keeper {
+        self.0.consuming.get_or_init(|| self.start_keeper(Role::Consume))
     }
 
-    /// Returns the connection that publishes.
+    /// Returns the publisher on the connection that publishes.
     pub(super) fn publishing(&self) -> &Arc<Publishing> {
-        let start = || Arc::new(Publishing::new(self.keep(Role::Publish), self.0.settings.clone()));
+        let start = || Arc::new(Publishing::new(self.start_keeper(Role::Publish), self.0.settings.clone()));
         self.0.publishing.get_or_init(start)
     }
 
-    fn keep(&self, role: Role) -> Keeper {
+    fn start_keeper(&self, role: Role) -> Keeper {
         Keeper::start(role, self.0.settings.clone(), self.0.stop.clone(), &self.0.tasks)
     }
 }

@@ -1,15 +1,15 @@
-//! Explains a broker's refusal: its meaning and the remedy.
+//! Describes a broker's error: what failed, and what to do next.
 
 use lapin::ErrorKind;
 
 use super::Settings;
 
-/// The reason why there is no connection.
+/// The reason why the broker cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     /// What failed and what to do next.
     pub(crate) text: String,
-    /// Whether the configuration must change, so that retrying soon does not help.
+    /// Whether it is a mistake in the configuration or on the broker, so that retrying soon does not help.
     pub(crate) configuration: bool,
 }
 
@@ -35,7 +35,7 @@ impl Problem {
         };
         let advice = match code(error) {
             Some(403) if reply.contains("Login was refused") => {
-                "check user and password in queue.url".to_owned()
+                "check the user and the password in queue.url".to_owned()
             }
             Some(403) => format!(
                 "the broker's user needs the permissions configure, write and read on names that begin with \
@@ -43,8 +43,8 @@ impl Problem {
                  grant write and read only",
                 settings.topology.exchange.trim_end_matches("events")
             ),
-            Some(404) => "with queue.topology = \"verify\" an administrator has to create it; with \
-                 \"declare\" hostmatch creates it"
+            Some(404) => "if queue.topology is \"verify\", an administrator must create it; if it is \
+                 \"declare\", hostmatch creates it"
                 .to_owned(),
             Some(406) => precondition(&reply),
             Some(530) => format!(
@@ -60,7 +60,7 @@ impl Problem {
     }
 }
 
-/// Explains a 406, from the broker's text, which names the argument and both values.
+/// Returns the advice for a 406. The broker's reply names the argument and both values.
 fn precondition(reply: &str) -> String {
     if reply.contains("invalid arg") {
         return "the broker does not know this argument: hostmatch needs RabbitMQ 3.10 or newer".to_owned();
@@ -71,12 +71,12 @@ fn precondition(reply: &str) -> String {
     let quoted: Vec<&str> = reply.split('\'').skip(1).step_by(2).collect();
     match quoted.as_slice() {
         [argument, queue, ..] if reply.contains("inequivalent arg") => format!(
-            "the queue or exchange {queue:?} already exists with another {argument}; set the configuration \
-             to the broker's value, use another queue.prefix, or delete {queue:?} when it is empty: \
+            "the queue or exchange {queue:?} already exists with a different {argument}; set the configuration \
+             to the broker's value, use another queue.prefix, or delete {queue:?} when it is empty, and \
              hostmatch creates it again"
         ),
-        _ => "the broker has a queue or an exchange of this name with other properties; use another \
-              queue.prefix, or delete it when it is empty"
+        _ => "the broker has a queue or an exchange with this name but different properties; use another \
+              queue.prefix, or delete that queue or exchange when it is empty"
             .to_owned(),
     }
 }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_broker_is_reported_as_old() {
+    fn a_broker_that_is_too_old_is_reported() {
         let advice = precondition("PRECONDITION_FAILED - invalid arg 'x-message-ttl' for queue 'q' of vhost");
         assert!(advice.contains("3.10"), "{advice}");
     }

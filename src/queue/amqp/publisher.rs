@@ -1,11 +1,12 @@
 //! Publishes messages and waits for their confirms.
 //!
-//! Each group of messages has its own channel until its last confirm. lapin pairs a returned
-//! message with the next confirm, which may belong to another message; within a group this is
-//! harmless, because returned messages are identified by their target.
+//! Each group of messages has its own channel until its last confirm. lapin attaches a returned message to the
+//! next confirm, which may belong to another message; within a group this is harmless, because returned
+//! messages are identified by their target.
 //!
-//! Messages that many callers publish at once ([`Publishing::publish_grouped`]) wait for a free channel and
-//! are then published as one group, so the number of channels does not limit an edge with many connections.
+//! Messages that many callers publish at the same time ([`Publishing::publish_grouped`]) wait for a free
+//! channel and are then published as one group, so the number of channels does not limit an edge with many
+//! connections.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,8 +24,8 @@ use crate::runtime::{crash_points, locked};
 /// The number of messages that are published before their confirms are awaited.
 const GROUP_SIZE: usize = 256;
 
-/// From this many messages on, a call gets its own channel; fewer share a group with other calls.
-const PUBLISH_CHUNK: usize = 16;
+/// A call with at least this many messages gets its own channel; smaller calls share groups.
+const OWN_GROUP_SIZE: usize = 16;
 
 /// The maximum number of groups, and so of channels, in flight at once. More groups would not be confirmed
 /// faster.
@@ -51,13 +52,13 @@ pub(in crate::queue) struct Publishing {
     keeper: Keeper,
     settings: Arc<Settings>,
     in_flight: Arc<Semaphore>,
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<Vec<WaitingCall>>,
 }
 
-/// Messages that wait to be published in a group, and the sender for their results.
-struct Waiting {
+/// A call whose messages wait to be published in a group.
+struct WaitingCall {
     items: Vec<(Target, Message)>,
-    done: oneshot::Sender<Results>,
+    reply: oneshot::Sender<Results>,
 }
 
 type Results = Vec<Result<(), PublishError>>;
@@ -76,7 +77,7 @@ impl Publishing {
     }
 
     fn is_ready(&self) -> bool {
-        self.keeper.now().is_some_and(|link| !link.is_blocked() && link.connection.status().connected())
+        self.keeper.current().is_some_and(|link| !link.is_blocked() && link.connection.status().connected())
     }
 
     /// Publishes all messages in order. Returns, for each message, whether it was confirmed.
@@ -85,8 +86,8 @@ impl Publishing {
         for group in items.chunks(GROUP_SIZE) {
             let deadline = self.deadline();
             let published = match timeout_at(deadline, self.in_flight.acquire()).await {
-                Ok(Ok(_turn)) => self.publish_group(deadline, group).await,
-                _ => Err(too_much()),
+                Ok(Ok(_permit)) => self.publish_group(deadline, group).await,
+                _ => Err(too_many_in_flight()),
             };
             match published {
                 Ok(group) => results.extend(group),
@@ -109,15 +110,15 @@ impl Publishing {
     /// caller that stops waiting before it gets a channel has published nothing.
     pub(super) async fn publish_grouped(self: &Arc<Self>, items: Vec<(Target, Message)>) -> Results {
         let (count, deadline) = (items.len(), self.deadline());
-        let (done, mut results) = oneshot::channel();
-        locked(&self.waiting).push(Waiting { items, done });
-        let turn = tokio::select! {
+        let (reply, mut results) = oneshot::channel();
+        locked(&self.waiting).push(WaitingCall { items, reply });
+        let permit = tokio::select! {
             biased;
             results = &mut results => return results.unwrap_or_else(|_| vec![Err(PublishError::Timeout); count]),
-            turn = timeout_at(deadline, Arc::clone(&self.in_flight).acquire_owned()) => turn,
+            permit = timeout_at(deadline, Arc::clone(&self.in_flight).acquire_owned()) => permit,
         };
-        let Ok(Ok(turn)) = turn else {
-            let results = vec![Err(too_much()); count];
+        let Ok(Ok(permit)) = permit else {
+            let results = vec![Err(too_many_in_flight()); count];
             metrics::count_published(&results);
             return results;
         };
@@ -128,65 +129,66 @@ impl Publishing {
             // This runs in its own task, so that the other callers' messages are still published if this
             // caller stops waiting.
             tokio::spawn(async move {
-                publishing.publish_for_all(waiting).await;
-                drop(turn);
+                publishing.publish_waiting(waiting).await;
+                drop(permit);
             });
         }
         results.await.unwrap_or_else(|_| vec![Err(PublishError::Timeout); count])
     }
 
-    /// Publishes one group after the other, for the callers that still wait.
-    async fn publish_for_all(&self, mut waiting: Vec<Waiting>) {
+    /// Publishes the messages of the callers that still wait, one group after the other.
+    async fn publish_waiting(&self, mut waiting: Vec<WaitingCall>) {
         loop {
-            waiting.retain(|one| !one.done.is_closed());
+            waiting.retain(|call| !call.reply.is_closed());
             if waiting.is_empty() {
                 return;
             }
             let mut messages = 0;
-            let fits = |one: &&Waiting| {
-                messages += one.items.len();
+            let fits = |call: &&WaitingCall| {
+                messages += call.items.len();
                 messages <= GROUP_SIZE
             };
-            // At least one call fits, because each has fewer than PUBLISH_CHUNK messages.
+            // At least one call fits, because each has fewer than OWN_GROUP_SIZE messages.
             let count = waiting.iter().take_while(fits).count();
             let rest = waiting.split_off(count);
-            self.publish_for(std::mem::replace(&mut waiting, rest)).await;
+            self.publish_and_reply(std::mem::replace(&mut waiting, rest)).await;
         }
     }
 
-    async fn publish_for(&self, mut waiting: Vec<Waiting>) {
-        let sizes: Vec<usize> = waiting.iter().map(|one| one.items.len()).collect();
-        let group: Vec<_> = waiting.iter_mut().flat_map(|one| std::mem::take(&mut one.items)).collect();
+    async fn publish_and_reply(&self, mut waiting: Vec<WaitingCall>) {
+        let sizes: Vec<usize> = waiting.iter().map(|call| call.items.len()).collect();
+        let group: Vec<_> = waiting.iter_mut().flat_map(|call| std::mem::take(&mut call.items)).collect();
         let all = self.publish_group(self.deadline(), &group).await;
         let mut first = 0;
-        for (one, size) in waiting.into_iter().zip(sizes) {
+        for (call, size) in waiting.into_iter().zip(sizes) {
             let own = first..first + size;
             first = own.end;
             let results = match &all {
                 Ok(results) => results[own].to_vec(),
                 // The broker may have closed the channel because of another caller's message.
                 Err(PublishError::Unfit(_)) if size < group.len() => {
-                    let alone = self.publish_group(self.deadline(), &group[own]).await;
-                    alone.unwrap_or_else(|error| vec![Err(error); size])
+                    let separately = self.publish_group(self.deadline(), &group[own]).await;
+                    separately.unwrap_or_else(|error| vec![Err(error); size])
                 }
                 Err(error) => vec![Err(error.clone()); size],
             };
             metrics::count_published(&results);
-            let _nobody_waits = one.done.send(results);
+            let _ignored = call.reply.send(results);
         }
     }
 
     /// Publishes a group. Messages that no queue accepted are published once more, on the next connection,
-    /// which creates whatever is missing. A binding that was only just created may not be in effect yet.
+    /// which creates what is missing. They may be returned again, because a new binding takes a moment to take
+    /// effect.
     async fn publish_group(
         &self,
         deadline: Instant,
         group: &[(Target, Message)],
     ) -> Result<Results, PublishError> {
-        let (mut results, returned) = self.publish_before(deadline, group).await?;
+        let (mut results, returned) = self.publish_by_deadline(deadline, group).await?;
         if !returned.is_empty() {
             let again: Vec<_> = returned.iter().map(|n| group[*n].clone()).collect();
-            if let Ok((second, _)) = self.publish_before(deadline, &again).await {
+            if let Ok((second, _)) = self.publish_by_deadline(deadline, &again).await {
                 for (n, result) in returned.into_iter().zip(second) {
                     results[n] = result;
                 }
@@ -195,7 +197,7 @@ impl Publishing {
         Ok(results)
     }
 
-    async fn publish_before(
+    async fn publish_by_deadline(
         &self,
         deadline: Instant,
         group: &[(Target, Message)],
@@ -212,8 +214,8 @@ impl Publishing {
             Ok(Ok(results)) => Ok(results),
             Ok(Err(error)) => Err(self.handle_failure(&link, &error)),
             Err(_) => {
-                // Unanswered confirms pile up on a connection, so abandon it; but keep a blocked one,
-                // because every new connection would be blocked as well.
+                // Pending confirms accumulate on a connection, so abandon it; but keep a blocked one, because
+                // a new connection would be blocked as well.
                 if !link.is_blocked() {
                     link.abandon(NO_ANSWER);
                 }
@@ -225,7 +227,7 @@ impl Publishing {
     fn handle_failure(&self, link: &Link, error: &lapin::Error) -> PublishError {
         let problem = Problem::of(error, &self.settings);
         match code(error) {
-            // 406 on a publish: larger than the broker's max_message_size.
+            // The message is larger than the broker's max_message_size.
             Some(406) => PublishError::Unfit(problem.text),
             // The exchange does not exist: a new connection creates it again.
             Some(404) => {
@@ -237,15 +239,15 @@ impl Publishing {
     }
 }
 
-fn too_much() -> PublishError {
-    PublishError::Unavailable("too many messages are being published already".to_owned())
+fn too_many_in_flight() -> PublishError {
+    PublishError::Unavailable("too many messages are already being published".to_owned())
 }
 
 /// Publishes a group on its own channel and awaits the confirms. After any failure the channel is
 /// dropped, which closes it.
 async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(Results, Returned)> {
-    let spare = locked(&link.spare).pop();
-    let channel = match spare {
+    let idle = locked(&link.idle_channels).pop();
+    let channel = match idle {
         Some(channel) if channel.status().connected() => channel,
         _ => {
             let channel = link.connection.create_channel().await?;
@@ -255,12 +257,12 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(
     };
     let (results, returned) = publish_and_confirm(&channel, group).await?;
     if !returned.is_empty() {
-        // No queue is bound, or a queue does not exist: a new connection creates it again.
+        // No queue is bound, or a queue does not exist: a new connection restores it.
         link.abandon(TOPOLOGY_MISSING);
     } else if results.iter().all(Result::is_ok) {
-        // Only then: after a quorum queue was full, RabbitMQ 3.10 may keep refusing messages on the same
-        // channel even when the limit has been lifted.
-        locked(&link.spare).push(channel);
+        // Reuse the channel only after success: once a quorum queue was full, RabbitMQ 3.10 may keep refusing
+        // messages on the same channel even when the queue has room again.
+        locked(&link.idle_channels).push(channel);
     }
     Ok((results, returned))
 }
@@ -272,11 +274,11 @@ async fn publish_and_confirm(
     let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let mut confirms = Vec::with_capacity(group.len());
     for (target, message) in group {
-        let (exchange, key) = (wire::short(&target.exchange), wire::short(&target.routing_key));
+        let (exchange, key) = (wire::short_string(&target.exchange), wire::short_string(&target.routing_key));
         let properties = wire::properties(message);
         match channel.basic_publish(exchange, key, mandatory, &message.body, properties).await {
             Ok(confirm) => confirms.push(confirm),
-            Err(error) => return Err(cause(error, confirms).await),
+            Err(error) => return Err(close_reason(error, confirms).await),
         }
     }
     crash_points::point("before_confirm");
@@ -301,16 +303,17 @@ async fn publish_and_confirm(
     crash_points::point("after_confirm");
     let returned: Returned = (0..group.len()).filter(|n| unroutable.contains(&group[*n].0)).collect();
     for n in &returned {
-        results[*n] = Err(PublishError::Returned(format!(
-            "no queue receives messages published to exchange {:?}",
-            group[*n].0.exchange
-        )));
+        let Target { exchange, routing_key } = &group[*n].0;
+        results[*n] = Err(PublishError::Returned(match exchange.as_str() {
+            "" => format!("queue {routing_key:?} does not exist"),
+            exchange => format!("exchange {exchange:?} routes the message to no queue"),
+        }));
     }
     Ok((results, returned))
 }
 
-/// Returns the reason why the broker closed the channel, which is reported to those that wait for a confirm.
-async fn cause(error: lapin::Error, confirms: Vec<PublisherConfirm>) -> lapin::Error {
+/// Returns the reason why the broker closed the channel, which lapin reports only to pending confirms.
+async fn close_reason(error: lapin::Error, confirms: Vec<PublisherConfirm>) -> lapin::Error {
     for confirm in confirms {
         if let Err(cause) = confirm.await
             && code(&cause).is_some()
@@ -328,7 +331,7 @@ impl Amqp {
         let target = |key: &String| Target { exchange: exchange.to_owned(), routing_key: key.clone() };
         let items: Vec<_> = messages.into_iter().map(|m| (target(&m.routing_key), m)).collect();
         let results = match items.len() {
-            1..PUBLISH_CHUNK => self.publishing().publish_grouped(items).await,
+            1..OWN_GROUP_SIZE => self.publishing().publish_grouped(items).await,
             _ => self.publishing().publish_each(&items).await,
         };
         results.into_iter().collect()

@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
-use super::hold::{Acks, Lane};
 use super::link::{Link, NO_ANSWER};
 use super::problem::Problem;
+use super::settle::{DeliveryChannel, DeliveryTags};
 use super::{Amqp, topology};
 use crate::queue::{ConsumerHealth, Source};
 use crate::runtime::locked;
@@ -25,45 +25,45 @@ const STALLED: &str = "messages are ready but none was delivered";
 
 pub(super) struct Subscription {
     pub(super) stream: lapin::Consumer,
-    pub(super) lane: Arc<Lane>,
+    pub(super) channel: Arc<DeliveryChannel>,
     pub(super) since: Instant,
     pub(super) prefetch: u16,
-    /// Whether the subscription was cancelled, and one with another prefetch follows on the same channel.
-    pub(super) ending: bool,
+    /// Whether we have cancelled it, to subscribe with another prefetch on the same channel.
+    pub(super) cancelled: bool,
 }
 
-/// A subscription in progress.
+/// A subscription that is being created.
 pub(super) struct Subscribing {
     pub(super) link: Arc<Link>,
     /// The channel of the previous subscription, if this one reuses it.
-    pub(super) lane: Option<Arc<Lane>>,
+    pub(super) channel: Option<Arc<DeliveryChannel>>,
     pub(super) task: JoinHandle<Result<lapin::Result<Subscription>, Elapsed>>,
 }
 
-/// Checks that deliveries arrive when there are messages to deliver.
-pub(in crate::queue) struct Watch {
+/// Detects that no deliveries arrive although messages are ready.
+pub(in crate::queue) struct Watchdog {
     /// The time to wait for a delivery before the queue is checked.
-    pub(in crate::queue) after: Duration,
+    pub(in crate::queue) check_after: Duration,
     pub(in crate::queue) health: ConsumerHealth,
-    /// Whether the last subscription stalled, and the current one has not been seen to work yet.
+    /// Whether the last subscription stalled, and the current one has not yet proved to work.
     stalled: bool,
 }
 
-impl Watch {
-    pub(super) fn new(after: Duration) -> Self {
-        Self { after, health: ConsumerHealth::default(), stalled: false }
+impl Watchdog {
+    pub(super) fn new(check_after: Duration) -> Self {
+        Self { check_after, health: ConsumerHealth::default(), stalled: false }
     }
 
     /// Records a new subscription.
-    pub(super) fn record_subscription(&self, lane: &Lane) {
+    pub(super) fn record_subscription(&self, channel: &DeliveryChannel) {
         if !self.stalled {
-            self.health.set(Some(lane.link.over.clone()));
+            self.health.set(Some(channel.link.ended.clone()));
         }
     }
 
-    fn mark_working(&mut self, lane: &Lane) {
+    fn mark_working(&mut self, channel: &DeliveryChannel) {
         if std::mem::take(&mut self.stalled) {
-            self.record_subscription(lane);
+            self.record_subscription(channel);
         }
     }
 }
@@ -78,22 +78,22 @@ impl Subscription {
         &mut self,
         queue: &str,
         limit: Duration,
-        watch: &mut Watch,
+        watchdog: &mut Watchdog,
     ) -> Result<Option<lapin::Result<Received>>, Problem> {
         let mut suspected = false;
         loop {
-            let wait = if suspected { GRACE.min(watch.after) } else { watch.after };
+            let wait = if suspected { GRACE.min(watchdog.check_after) } else { watchdog.check_after };
             if let Ok(item) = timeout(wait, self.stream.next()).await {
                 if let Some(Ok(_)) = item {
-                    watch.mark_working(&self.lane);
+                    watchdog.mark_working(&self.channel);
                 }
                 return Ok(item);
             }
-            let stalled = match self.ready(queue, limit).await {
+            let stalled = match self.count_ready(queue, limit).await {
                 // A consumer with unsettled deliveries may have reached its prefetch.
-                Ok(_) if locked(&self.lane.acks).is_in_hand() => None,
+                Ok(_) if locked(&self.channel.tags).has_unsettled() => None,
                 Ok(Some(0)) => {
-                    watch.mark_working(&self.lane);
+                    watchdog.mark_working(&self.channel);
                     None
                 }
                 Ok(None) => None,
@@ -106,27 +106,27 @@ impl Subscription {
             };
             suspected = false;
             if let Some(why) = stalled {
-                watch.stalled = true;
-                watch.health.set(None);
+                watchdog.stalled = true;
+                watchdog.health.set(None);
                 tracing::error!(queue, problem = why, "the consumer stalled: connecting again");
-                self.lane.link.abandon(STALLED);
+                self.channel.link.abandon(STALLED);
                 return Err(Problem::temporary(why));
             }
         }
     }
 
-    /// Counts the messages that are ready in the queue, on a new channel of the same connection. Returns
-    /// `None` if reading is not allowed, or if the queue no longer exists, which is detected elsewhere.
-    async fn ready(&self, queue: &str, limit: Duration) -> Result<Option<u32>, &'static str> {
+    /// Counts the ready messages in the queue, on a new channel of the same connection. Returns `None` if the
+    /// count is not permitted, or if the queue no longer exists, which is detected elsewhere.
+    async fn count_ready(&self, queue: &str, limit: Duration) -> Result<Option<u32>, &'static str> {
         let counted = async {
-            let channel = self.lane.link.connection.create_channel().await?;
-            let (count, _) = topology::inspect(&channel, queue).await?;
+            let channel = self.channel.link.connection.create_channel().await?;
+            let (ready, _) = topology::inspect(&channel, queue).await?;
             // Dropping the channel would close it too, but without reporting a failure.
             channel.close(200, "inspected".into()).await?;
-            Ok::<_, lapin::Error>(count)
+            Ok::<_, lapin::Error>(ready)
         };
         match timeout(limit, counted).await {
-            Ok(Ok(count)) => Ok(Some(count)),
+            Ok(Ok(ready)) => Ok(Some(ready)),
             // This is also the result if the connection is failing, and then the stream ends.
             Ok(Err(_)) => Ok(None),
             Err(_) => Err(NO_ANSWER),
@@ -135,20 +135,20 @@ impl Subscription {
 
     /// Cancels the subscription, so that one with another prefetch can follow on the same channel. Messages
     /// that the broker has already sent still arrive; then the stream ends.
-    pub(super) fn end(&mut self, limit: Duration) {
-        self.ending = true;
-        let (lane, tag) = (self.lane.clone(), self.stream.tag());
+    pub(super) fn cancel(&mut self, limit: Duration) {
+        self.cancelled = true;
+        let (channel, tag) = (self.channel.clone(), self.stream.tag());
         tokio::spawn(async move {
-            let cancel = lane.channel.basic_cancel(tag, BasicCancelOptions::default());
-            // An error ends the channel, and with it the stream.
+            let cancel = channel.inner.basic_cancel(tag, BasicCancelOptions::default());
+            // An error closes the channel, and with it the stream.
             if timeout(limit, cancel).await.is_err() {
-                lane.link.abandon(NO_ANSWER);
+                channel.link.abandon(NO_ANSWER);
             }
         });
     }
 }
 
-pub(super) fn name(queue: &Amqp, source: Source) -> &str {
+pub(super) fn queue_name(queue: &Amqp, source: Source) -> &str {
     let topology = &queue.0.settings.topology;
     match source {
         Source::Bookings => &topology.work,
@@ -156,12 +156,12 @@ pub(super) fn name(queue: &Amqp, source: Source) -> &str {
     }
 }
 
-/// Subscribes on `lane`, or on a new channel.
-pub(super) async fn consume(
+/// Subscribes on `channel`, or on a new channel.
+pub(super) async fn subscribe(
     queue: Amqp,
     source: Source,
     link: Arc<Link>,
-    lane: Option<Arc<Lane>>,
+    channel: Option<Arc<DeliveryChannel>>,
     prefetch: u16,
     with_topology: bool,
 ) -> lapin::Result<Subscription> {
@@ -169,50 +169,53 @@ pub(super) async fn consume(
     if with_topology {
         topology::ensure(&link.connection, &settings.topology, settings.mode).await?;
     }
-    let lane = match lane {
-        Some(lane) => lane,
+    let channel = match channel {
+        Some(channel) => channel,
         None => {
-            let channel = link.connection.create_channel().await?;
-            Arc::new(Lane { link, channel, acks: Mutex::new(Acks::default()) })
+            let inner = link.connection.create_channel().await?;
+            Arc::new(DeliveryChannel { link, inner, tags: Mutex::new(DeliveryTags::default()) })
         }
     };
-    let channel = &lane.channel;
+    let inner = &channel.inner;
     // The prefetch applies to consumers that start after it is set.
-    channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+    inner.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
     let options = BasicConsumeOptions::default();
-    let stream =
-        channel.basic_consume(name(&queue, source).into(), "".into(), options, FieldTable::default()).await?;
-    Ok(Subscription { stream, lane, since: Instant::now(), prefetch, ending: false })
+    let stream = inner
+        .basic_consume(queue_name(&queue, source).into(), "".into(), options, FieldTable::default())
+        .await?;
+    Ok(Subscription { stream, channel, since: Instant::now(), prefetch, cancelled: false })
 }
 
 /// The size that is assumed before the first body arrives: the largest body that the edge accepts by default.
 const ASSUMED_BODY_SIZE: usize = 1 << 20;
 
-/// The factor of the first rise, which comes after twice as many bodies as the prefetch. That costs a new
-/// subscription; small batches until `most` bodies have arrived would cost far more.
-const STEP: u16 = 8;
+/// The factor by which the prefetch first rises, once twice as many bodies as the prefetch have arrived. This
+/// costs a new subscription; small batches until `max` bodies have arrived would cost far more.
+const FIRST_RISE: u16 = 8;
 
-/// The number of unacknowledged messages whose bodies stay within a budget, learned from the bodies that
-/// arrive. The number falls with the first body that is too large for it. Except for a first step it rises
-/// only after `most` small bodies in a row; large bodies that follow may then exceed the budget by up to
-/// `most` bodies.
+/// Adapts the prefetch to the size of the bodies that arrive, so that unacknowledged bodies stay within a
+/// budget. The first body that is too large lowers the prefetch. After a first rise, only `max` small bodies
+/// in a row raise it; up to `max` large bodies that follow may then exceed the budget.
 #[derive(Debug)]
-pub(super) struct Window {
-    most: u16,
+pub(super) struct PrefetchWindow {
+    /// The configured prefetch, which is never exceeded.
+    max: u16,
+    /// Bytes of bodies.
     budget: usize,
     /// The prefetch to request from the broker now.
     pub(super) prefetch: u16,
-    /// The largest body since the last change or the last full count.
+    /// The largest body since `count` was last reset.
     largest: usize,
-    seen: u16,
+    /// The bodies since the prefetch was last changed or confirmed.
+    count: u16,
     /// Whether the prefetch has risen or fallen before.
     has_changed: bool,
 }
 
-impl Window {
-    /// Creates a window of at most `most` messages and `budget` bytes of bodies.
-    pub(super) fn new(most: u16, budget: usize) -> Self {
-        let mut window = Self { most, budget, prefetch: 1, largest: 0, seen: 0, has_changed: false };
+impl PrefetchWindow {
+    /// Creates a window of at most `max` messages and `budget` bytes of bodies.
+    pub(super) fn new(max: u16, budget: usize) -> Self {
+        let mut window = Self { max, budget, prefetch: 1, largest: 0, count: 0, has_changed: false };
         window.prefetch = window.prefetch_for(ASSUMED_BODY_SIZE);
         window
     }
@@ -220,27 +223,27 @@ impl Window {
     /// Records the size of a delivery's body.
     pub(super) fn record(&mut self, bytes: usize) {
         self.largest = self.largest.max(bytes);
-        self.seen = self.seen.saturating_add(1);
+        self.count = self.count.saturating_add(1);
         let fitting = self.prefetch_for(self.largest);
-        let (enough, next) = match self.has_changed {
-            true => (self.most, fitting),
+        let (required, next) = match self.has_changed {
+            true => (self.max, fitting),
             false => (
-                self.prefetch.saturating_mul(2).min(self.most),
-                fitting.min(self.prefetch.saturating_mul(STEP)),
+                self.prefetch.saturating_mul(2).min(self.max),
+                fitting.min(self.prefetch.saturating_mul(FIRST_RISE)),
             ),
         };
-        if fitting < self.prefetch || self.seen >= enough {
-            // Every change costs a new subscription: a small increase is not worth one.
-            if next < self.prefetch || next == self.most || next / 2 >= self.prefetch {
+        if fitting < self.prefetch || self.count >= required {
+            // Every change costs a new subscription, which a small increase is not worth.
+            if next < self.prefetch || next == self.max || next / 2 >= self.prefetch {
                 self.has_changed |= next != self.prefetch;
                 self.prefetch = next;
             }
-            (self.largest, self.seen) = (0, 0);
+            (self.largest, self.count) = (0, 0);
         }
     }
 
     fn prefetch_for(&self, body: usize) -> u16 {
-        u16::try_from(self.budget / body.max(1)).unwrap_or(u16::MAX).clamp(1, self.most)
+        u16::try_from(self.budget / body.max(1)).unwrap_or(u16::MAX).clamp(1, self.max)
     }
 }
 
@@ -251,8 +254,8 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
-    fn it_starts_for_large_bodies_and_rises_in_two_steps_while_all_are_small() {
-        let mut window = Window::new(400, 16 * MIB);
+    fn the_prefetch_starts_low_and_rises_in_two_steps_while_bodies_are_small() {
+        let mut window = PrefetchWindow::new(400, 16 * MIB);
         for (now, bodies) in [(16, 32), (128, 400), (400, 1000)] {
             for _ in 0..bodies {
                 assert_eq!(window.prefetch, now);
@@ -263,8 +266,8 @@ mod tests {
     }
 
     #[test]
-    fn after_a_large_body_it_rises_only_after_a_full_count_of_small_ones() {
-        let mut window = Window::new(400, 16 * MIB);
+    fn after_a_large_body_only_a_full_count_of_small_bodies_raises_the_prefetch() {
+        let mut window = PrefetchWindow::new(400, 16 * MIB);
         (0..40).for_each(|_| window.record(3000));
         window.record(MIB);
         for _ in 0..400 {
@@ -275,15 +278,15 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_too_large_lowers_it_at_once_and_it_is_never_zero() {
-        let mut window = Window::new(400, 16 * MIB);
+    fn a_large_body_lowers_the_prefetch_at_once_but_never_to_zero() {
+        let mut window = PrefetchWindow::new(400, 16 * MIB);
         (0..400).for_each(|_| window.record(3000));
         window.record(2 * MIB);
         assert_eq!(window.prefetch, 8);
         window.record(64 * MIB);
         assert_eq!(window.prefetch, 1);
         (0..400).for_each(|_| window.record(MIB));
-        assert_eq!(window.prefetch, 16, "and rises again");
-        assert_eq!(Window::new(4, 16 * MIB).prefetch, 4, "never more than the maximum");
+        assert_eq!(window.prefetch, 16, "smaller bodies raise it again");
+        assert_eq!(PrefetchWindow::new(4, 16 * MIB).prefetch, 4, "never more than the maximum");
     }
 }

@@ -16,10 +16,10 @@ const BROKER_DEAD_LETTERS: Uuid = Uuid::from_u128(0x5e1f_0c9a_7c55_4f0e_9d0b_3a6
 
 const PERSISTENT: u8 = 2;
 
-/// Converts a text to an AMQP short string. Longer texts were refused earlier, because lapin would panic on
-/// them.
-pub(super) fn short(text: &str) -> ShortString {
-    ShortString::try_new(text).unwrap_or_default()
+/// Converts a string to an AMQP short string. [`copies::check`] has refused longer strings, on which lapin would
+/// panic.
+pub(super) fn short_string(value: &str) -> ShortString {
+    ShortString::try_new(value).unwrap_or_default()
 }
 
 /// The `app_id` of the messages that we publish.
@@ -29,23 +29,23 @@ const APP_ID: &str = "hostmatch";
 pub(super) fn properties(message: &Message) -> BasicProperties {
     let mut headers = FieldTable::default();
     for (name, value) in &message.headers {
-        headers.insert(short(name), AMQPValue::LongString(LongString::from(value.as_bytes())));
+        headers.insert(short_string(name), AMQPValue::LongString(LongString::from(value.as_bytes())));
     }
     let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_app_id(APP_ID.into());
     if !message.headers.is_empty() {
         properties = properties.with_headers(headers);
     }
-    if let Some(text) = &message.message_type {
-        properties = properties.with_type(short(text));
+    if let Some(value) = &message.message_type {
+        properties = properties.with_type(short_string(value));
     }
-    if let Some(text) = &message.message_id {
-        properties = properties.with_message_id(short(text));
+    if let Some(value) = &message.message_id {
+        properties = properties.with_message_id(short_string(value));
     }
-    if let Some(text) = &message.correlation_id {
-        properties = properties.with_correlation_id(short(text));
+    if let Some(value) = &message.correlation_id {
+        properties = properties.with_correlation_id(short_string(value));
     }
-    if let Some(text) = &message.content_type {
-        properties = properties.with_content_type(short(text));
+    if let Some(value) = &message.content_type {
+        properties = properties.with_content_type(short_string(value));
     }
     if let Some(seconds) = message.timestamp_ms.and_then(|millis| u64::try_from(millis / 1000).ok()) {
         properties = properties.with_timestamp(seconds);
@@ -57,16 +57,16 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
 /// dead-lettered gets its reason, its routing key and an id.
 pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> Delivery {
     let properties = received.properties;
-    let text = |value: &Option<ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
+    let string = |value: &Option<ShortString>| value.as_ref().map(|value| value.as_str().to_owned());
     let empty = FieldTable::default();
     let table = properties.headers().as_ref().unwrap_or(&empty);
     let mut headers: BTreeMap<String, String> = table
         .into_iter()
         .filter(|(name, _)| !copies::is_brokers_own(name.as_str()))
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), as_text(value)?)))
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), as_string(value)?)))
         .collect();
-    let sender = text(properties.app_id()).or_else(|| text(properties.user_id()));
-    // Messages that hostmatch has published name their publisher, if known, in the header.
+    let sender = string(properties.app_id()).or_else(|| string(properties.user_id()));
+    // A message that hostmatch itself published names its original publisher, if known, in the header.
     if !headers.contains_key(header::PUBLISHER)
         && let Some(name) = sender.filter(|name| name != APP_ID)
     {
@@ -75,16 +75,16 @@ pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> D
     let mut message = Message {
         headers,
         routing_key: received.routing_key.as_str().to_owned(),
-        message_type: text(properties.kind()),
-        message_id: text(properties.message_id()),
-        correlation_id: text(properties.correlation_id()),
-        content_type: text(properties.content_type()),
+        message_type: string(properties.kind()),
+        message_id: string(properties.message_id()),
+        correlation_id: string(properties.correlation_id()),
+        content_type: string(properties.content_type()),
         timestamp_ms: properties.timestamp().and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
         body: received.data.into(),
     };
     if source == Source::Dead
         && !message.headers.contains_key(header::REASON)
-        && let Some(death) = Death::newest(table, work_queue)
+        && let Some(death) = Death::of_work_queue(table, work_queue)
     {
         if let Some(routing_key) = death.routing_key {
             message.routing_key = routing_key;
@@ -95,8 +95,7 @@ pub(super) fn receive(received: Received, source: Source, work_queue: &str) -> D
     copies::receive(message, received.redelivered)
 }
 
-/// One entry of `x-death`: the reason, the time and the routing key with which the broker dead-lettered a
-/// message.
+/// One entry of `x-death`: why and when the broker dead-lettered a message, and its routing key.
 struct Death {
     reason: String,
     routing_key: Option<String>,
@@ -104,19 +103,19 @@ struct Death {
 }
 
 impl Death {
-    /// Returns the entry for the work queue. The other entries are for wait queues, where messages expire by
-    /// design.
-    fn newest(headers: &FieldTable, work_queue: &str) -> Option<Self> {
+    /// Returns the entry for the work queue, or else the newest entry. Most other entries are for wait queues,
+    /// where messages expire by design.
+    fn of_work_queue(headers: &FieldTable, work_queue: &str) -> Option<Self> {
         let deaths = headers.inner().get("x-death")?.as_array()?.as_slice();
         let mut deaths = deaths.iter().filter_map(AMQPValue::as_field_table);
         let in_work_queue = deaths
             .clone()
-            .find(|death| death.inner().get("queue").and_then(as_text).as_deref() == Some(work_queue));
+            .find(|death| death.inner().get("queue").and_then(as_string).as_deref() == Some(work_queue));
         let death = in_work_queue.or_else(|| deaths.next())?.inner();
         let keys = death.get("routing-keys").and_then(AMQPValue::as_array);
         Some(Self {
-            reason: death.get("reason").and_then(as_text)?,
-            routing_key: keys.and_then(|keys| keys.as_slice().first()).and_then(as_text),
+            reason: death.get("reason").and_then(as_string)?,
+            routing_key: keys.and_then(|keys| keys.as_slice().first()).and_then(as_string),
             time: death.get("time").and_then(AMQPValue::as_timestamp).unwrap_or_default(),
         })
     }
@@ -131,12 +130,12 @@ fn fingerprint(message: &Message, time: u64) -> Vec<u8> {
     bytes
 }
 
-/// Returns a simple header value as text; `None` for tables, arrays and bytes that are not text.
-fn as_text(value: &AMQPValue) -> Option<String> {
+/// Returns a simple header value as a string; `None` for tables, arrays, decimals and bytes that are not UTF-8.
+fn as_string(value: &AMQPValue) -> Option<String> {
     Some(match value {
-        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok()?,
+        AMQPValue::LongString(value) => String::from_utf8(value.as_bytes().to_vec()).ok()?,
         AMQPValue::ByteArray(bytes) => String::from_utf8(bytes.as_slice().to_vec()).ok()?,
-        AMQPValue::ShortString(text) => text.as_str().to_owned(),
+        AMQPValue::ShortString(value) => value.as_str().to_owned(),
         AMQPValue::Boolean(value) => value.to_string(),
         AMQPValue::ShortShortInt(value) => value.to_string(),
         AMQPValue::ShortShortUInt(value) => value.to_string(),

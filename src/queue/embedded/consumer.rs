@@ -7,16 +7,16 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use super::lease::{EmbeddedHold, until_ms};
+use super::lease::{EmbeddedSettler, lease_end_ms};
 use super::{Embedded, Inner, rows};
-use crate::queue::consumer::Hold;
+use crate::queue::consumer::Settler;
 use crate::queue::{Batch, BatchLimits, ConsumerHealth, Gathered, QueueError, Source};
 use crate::runtime::backoff::Delays;
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 
-/// The interval of polling for messages that the bell does not announce: those of another process, those
-/// whose wait has ended, and those with an expired lease.
+/// The interval of polling for messages that `ready_signal` does not announce: those that another process
+/// published, those whose wait has ended, and those whose lease has expired.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(in crate::queue) struct EmbeddedConsumer {
@@ -25,21 +25,22 @@ pub(in crate::queue) struct EmbeddedConsumer {
     limits: BatchLimits,
     /// The prefix of the names of all its leases.
     id: String,
+    /// The number of leases so far.
     leases: u64,
-    bell: watch::Receiver<()>,
+    ready_signal: watch::Receiver<()>,
     delays: Delays,
     /// The last problem that was logged.
-    logged: Option<String>,
+    logged_problem: Option<String>,
     pub(in crate::queue) health: ConsumerHealth,
 }
 
 impl EmbeddedConsumer {
     pub(in crate::queue) fn new(queue: Embedded, source: Source, limits: BatchLimits) -> Self {
-        let bell = queue.0.bell.subscribe();
+        let ready_signal = queue.0.ready_signal.subscribe();
         let id = format!("{}.", Uuid::new_v4());
         let delays = Delays::new(Duration::from_millis(200), Duration::from_secs(30));
         let health = ConsumerHealth::default();
-        Self { queue, source, limits, id, leases: 0, bell, delays, logged: None, health }
+        Self { queue, source, limits, id, leases: 0, ready_signal, delays, logged_problem: None, health }
     }
 
     pub(in crate::queue) async fn next_batch(
@@ -57,8 +58,8 @@ impl EmbeddedConsumer {
                 self.health.set(None);
                 return Err(QueueError::Closed);
             }
-            self.bell.mark_unchanged();
-            let next = match self.take().await {
+            self.ready_signal.mark_unchanged();
+            let delay = match self.lease_batch().await {
                 Ok(Some(batch)) => {
                     self.record_success();
                     return Ok(Gathered::Batch(batch));
@@ -69,16 +70,16 @@ impl EmbeddedConsumer {
                 }
                 Err(error) => self.record_failure(&error),
             };
-            let failed = self.logged.is_some();
+            let failed = self.logged_problem.is_some();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
                 () = stop.cancelled() => {}
-                Ok(()) = self.bell.changed(), if !failed => {}
+                Ok(()) = self.ready_signal.changed(), if !failed => {}
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                     return Ok(Gathered::Idle);
                 }
-                () = sleep(next) => {}
+                () = sleep(delay) => {}
             }
         }
     }
@@ -90,34 +91,34 @@ impl EmbeddedConsumer {
             Ok(()) => self.queue.notify(),
             Err(error) => {
                 let problem = file.problem(&error);
-                tracing::warn!(%problem, "the unsettled deliveries are redelivered when their lease expires");
+                tracing::warn!(%problem, "the unsettled deliveries will be redelivered when their leases expire");
             }
         }
     }
 
-    async fn take(&mut self) -> Result<Option<Batch>, DbErr> {
+    async fn lease_batch(&mut self) -> Result<Option<Batch>, DbErr> {
         let Inner { file, delivery_limit, .. } = &*self.queue.0;
         if !rows::has_available(&file.connection, self.source, now_ms()).await? {
             return Ok(None);
         }
         self.leases += 1;
-        let mut hold = EmbeddedHold::new(self.queue.clone(), format!("{}{}.", self.id, self.leases));
-        let take = async |db: &_| {
-            let lease = (hold.lease.as_str(), until_ms());
-            rows::take(db, self.source, self.limits, *delivery_limit, lease, now_ms()).await
+        let mut settler = EmbeddedSettler::new(self.queue.clone(), format!("{}{}.", self.id, self.leases));
+        let lease = async |db: &_| {
+            let lease = (settler.lease.as_str(), lease_end_ms());
+            rows::lease_batch(db, self.source, self.limits, *delivery_limit, lease, now_ms()).await
         };
-        let taken = file.write(take).await?;
-        if taken.ids.is_empty() {
-            hold.over = true;
+        let leased = file.write(lease).await?;
+        if leased.ids.is_empty() {
+            settler.is_finished = true;
             return Ok(None);
         }
-        hold.ids = taken.ids;
-        Ok(Some(Batch::new(taken.deliveries, taken.closed_by, Hold::Embedded(hold))))
+        settler.ids = leased.ids;
+        Ok(Some(Batch::new(leased.deliveries, leased.closed_by, Settler::Embedded(settler))))
     }
 
     fn record_success(&mut self) {
         self.health.set(Some(self.queue.0.stop.clone()));
-        if self.logged.take().is_some() {
+        if self.logged_problem.take().is_some() {
             tracing::info!("the queue file can be used again");
             self.delays.reset();
         }
@@ -128,9 +129,9 @@ impl EmbeddedConsumer {
     fn record_failure(&mut self, error: &DbErr) -> Duration {
         self.health.set(None);
         let problem = self.queue.0.file.problem(error).to_string();
-        if self.logged.as_ref() != Some(&problem) {
+        if self.logged_problem.as_ref() != Some(&problem) {
             tracing::error!(problem, "no messages can be read; trying again");
-            self.logged = Some(problem);
+            self.logged_problem = Some(problem);
         }
         self.delays.next()
     }

@@ -29,7 +29,7 @@ pub(super) struct Model {
     pub(super) deliveries: i64,
     /// Whether the message was delivered before.
     pub(super) redelivered: bool,
-    /// The lease that holds the message.
+    /// The lease under which the message is delivered.
     pub(super) lease: Option<String>,
     /// When the lease ends, unless it is renewed.
     pub(super) leased_until_ms: Option<i64>,

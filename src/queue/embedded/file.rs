@@ -15,13 +15,13 @@ use super::TransactionTrait;
 use crate::queue::QueueError;
 use crate::runtime::backoff::Delays;
 
-/// The mark of our files ("hmq1"), so that we do not write to another program's SQLite file.
+/// Identifies our files ("hmq1"), so that we do not write to another program's SQLite file.
 const APPLICATION_ID: i64 = 0x686d_7131;
 const SCHEMA_VERSION: i64 = 1;
 
 /// The time for which SQLite itself waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The time for which we retry after that.
+/// The time for which we retry after [`BUSY_TIMEOUT`] has expired.
 const BUSY_RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -29,7 +29,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 pub(super) struct File {
     path: String,
     pub(super) connection: DatabaseConnection,
-    /// SQLite has one writer at a time. Within a process a fair lock is faster than SQLite's own waiting.
+    /// SQLite allows one writer at a time. Within a process a fair lock is faster than waiting in SQLite.
     writers: Mutex<()>,
 }
 
@@ -38,7 +38,7 @@ impl File {
     pub(super) async fn open(url: &str) -> Result<Self, QueueError> {
         let path = url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default().to_owned();
         if path.is_empty() || path.contains(":memory:") {
-            return Err(QueueError::Url("queue.url must name a file: sqlite://path".to_owned()));
+            return Err(QueueError::Config("queue.url must name a file: sqlite://path".to_owned()));
         }
         Self::open_at(path).await
     }
@@ -49,9 +49,8 @@ impl File {
         // sqlx would log statements, slow ones even at the level warn.
         options.max_connections(4).sqlx_logging(false);
         options.map_sqlx_sqlite_pool_opts(|pool| {
-            // After a disk error the previous user of the connection may have left a transaction open: writes
-            // within that transaction would never be committed. Usually none is open, and the error for that
-            // is ignored.
+            // After a disk error the previous user of the connection may have left a transaction open, in which
+            // writes would never be committed. Usually none is open, and the resulting error is ignored.
             pool.before_acquire(|connection, _| {
                 Box::pin(async move {
                     let _none_open = connection.execute("ROLLBACK").await;
@@ -71,7 +70,7 @@ impl File {
         let connected = while_busy(|| Database::connect(options.clone())).await;
         let connection = connected.map_err(|error| problem(&path, &error))?;
         let file = Self { path, connection, writers: Mutex::new(()) };
-        file.recognise().await?;
+        file.check_or_create_schema().await?;
         Ok(file)
     }
 
@@ -96,7 +95,7 @@ impl File {
         &self,
         work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
     ) -> Result<T, DbErr> {
-        let _turn = self.writers.lock().await;
+        let _guard = self.writers.lock().await;
         let immediate = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
@@ -107,18 +106,19 @@ impl File {
         Ok(written)
     }
 
-    /// Returns the error for a file that does not answer.
+    /// Returns the error for a file on which a write takes too long.
     pub(super) fn hanging_error(&self) -> QueueError {
-        let problem = "it does not answer; check the disk, and which other programs write to it".to_owned();
+        let problem =
+            "it does not answer; check the disk, and whether another program locks the file".to_owned();
         QueueError::File { path: self.path.clone(), problem }
     }
 
-    /// Explains the problem with the file.
+    /// Describes what is wrong with the file, and what to do.
     pub(super) fn problem(&self, error: &DbErr) -> QueueError {
         problem(&self.path, error)
     }
 
-    async fn recognise(&self) -> Result<(), QueueError> {
+    async fn check_or_create_schema(&self) -> Result<(), QueueError> {
         let checked = self.write(async |db| {
             let application = number(db, "PRAGMA application_id").await?;
             let version = number(db, "PRAGMA user_version").await?;
@@ -127,17 +127,18 @@ impl File {
                 (APPLICATION_ID, SCHEMA_VERSION, _) => None,
                 (0, 0, 0) => {
                     db.execute_unprepared(SCHEMA).await?;
-                    let mark = format!(
+                    let pragmas = format!(
                         "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
                     );
-                    db.execute_unprepared(&mark).await?;
+                    db.execute_unprepared(&pragmas).await?;
                     None
                 }
                 (APPLICATION_ID, version, _) => Some(format!(
-                    "it was created by another version of hostmatch (its schema is {version}, this version \
-                     knows {SCHEMA_VERSION}); empty it with the version that created it"
+                    "it was created by another version of hostmatch (its schema version is {version}, \
+                     this hostmatch needs {SCHEMA_VERSION}); let that version process its messages, then \
+                     delete it"
                 )),
-                _ => Some("it is a database, but not a hostmatch queue; give another path".to_owned()),
+                _ => Some("it is a database, but not a hostmatch queue; choose another path".to_owned()),
             })
         });
         match checked.await {
@@ -160,12 +161,12 @@ async fn while_busy<T, A: Future<Output = Result<T, DbErr>>>(attempt: impl Fn() 
     loop {
         match attempt().await {
             Err(error) if is_busy(&error) && Instant::now() < until => sleep(delays.next()).await,
-            done => return done,
+            result => return result,
         }
     }
 }
 
-/// Returns the SQLite result code of an error, without its extension.
+/// Returns the primary SQLite result code of an error.
 fn code(error: &DbErr) -> Option<u32> {
     let (DbErr::Conn(RuntimeErr::SqlxError(error))
     | DbErr::Exec(RuntimeErr::SqlxError(error))
@@ -183,18 +184,17 @@ fn is_busy(error: &DbErr) -> bool {
 
 fn problem(path: &str, error: &DbErr) -> QueueError {
     let problem = match code(error) {
-        Some(8 | 3) => "no permission to write to it or to its directory".to_owned(),
+        Some(8 | 3) => "this user may not write to it or to its directory; grant write access".to_owned(),
         Some(10) => "reading or writing failed; check the disk".to_owned(),
         Some(11) => {
             "it is damaged; move it aside (a new one is created) and try to recover its content with \
                      `sqlite3 FILE .recover`"
                 .to_owned()
         }
-        Some(13) => "the disk is full".to_owned(),
-        Some(14) => {
-            "it cannot be opened; does its directory exist, and may this user write there?".to_owned()
-        }
-        Some(26) => "it is not a SQLite file; give another path, or move it aside".to_owned(),
+        Some(13) => "the disk is full; free some space".to_owned(),
+        Some(14) => "it cannot be opened; check that its directory exists and that this user may write to it"
+            .to_owned(),
+        Some(26) => "it is not a SQLite file; choose another path, or move it aside".to_owned(),
         _ => error.to_string(),
     };
     QueueError::File { path: path.to_owned(), problem }
@@ -214,7 +214,7 @@ mod tests {
         let path = directory.path().join("queue.db").to_str().unwrap().to_owned();
         let file = File::open_at(path).await.unwrap();
         let columns = statement("SELECT name, \"notnull\" FROM pragma_table_info('messages')", []);
-        let there: Vec<(String, bool)> = file
+        let actual: Vec<(String, bool)> = file
             .connection
             .query_all_raw(columns)
             .await
@@ -224,8 +224,8 @@ mod tests {
             .collect();
         let nullable =
             |column: &Column| sea_orm::ColumnTrait::def(column).is_null() || matches!(column, Column::Id);
-        let described: Vec<_> =
+        let expected: Vec<_> =
             Column::iter().map(|c| (sea_orm::IdenStatic::as_str(&c).to_owned(), !nullable(&c))).collect();
-        assert_eq!(described, there);
+        assert_eq!(actual, expected);
     }
 }

@@ -1,8 +1,8 @@
 //! The queue in a local SQLite file: no broker, nothing to install, one table.
 //!
 //! Published messages are on disk when the call returns (WAL, `synchronous=FULL`). A delivery is
-//! leased: while its holder lives the lease is renewed, and when the holder crashes it expires and the
-//! message is delivered again. Several consumers and several processes may share one file.
+//! leased: the lease is renewed until the delivery is settled; if the process crashes, the lease expires and
+//! the message is delivered again. Several consumers and several processes may share one file.
 
 mod entity;
 mod file;
@@ -24,7 +24,7 @@ use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 
 pub(super) use self::consumer::EmbeddedConsumer;
-pub(super) use self::lease::EmbeddedHold;
+pub(super) use self::lease::EmbeddedSettler;
 pub use self::spool::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};
 
 #[derive(Clone)]
@@ -34,17 +34,17 @@ struct Inner {
     file: File,
     delivery_limit: i64,
     /// Notifies the consumers in this process that a message may have become ready.
-    bell: watch::Sender<()>,
+    ready_signal: watch::Sender<()>,
     stop: CancellationToken,
 }
 
 impl Embedded {
     pub(super) async fn open(config: &QueueConfig) -> Result<Self, QueueError> {
         let file = File::open(config.url.expose()).await?;
-        let (bell, _) = watch::channel(());
+        let (ready_signal, _) = watch::channel(());
         let delivery_limit = i64::from(config.delivery_limit);
         let stop = CancellationToken::new();
-        Ok(Self(Arc::new(Inner { file, delivery_limit, bell, stop })))
+        Ok(Self(Arc::new(Inner { file, delivery_limit, ready_signal, stop })))
     }
 
     /// Publishes the messages in one transaction: all or none.
@@ -88,6 +88,6 @@ impl Embedded {
     }
 
     fn notify(&self) {
-        self.0.bell.send_replace(());
+        self.0.ready_signal.send_replace(());
     }
 }

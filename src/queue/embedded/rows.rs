@@ -1,7 +1,7 @@
-//! The SQL statements of each operation. All of them, except reads, run in a transaction of the caller.
+//! The SQL statements of each operation. All of them, except reads, run in the caller's transaction.
 //!
-//! Statements that run for every single message are written as text: building them each time costs more
-//! than binding values. Every statement has one text for any number of messages, so it is prepared once.
+//! Statements that run for every single message are SQL strings, because building them each time costs more
+//! than binding values. Every statement is the same for any number of messages, so it is prepared once.
 
 use std::collections::BTreeMap;
 
@@ -26,14 +26,14 @@ fn select_available(source: Source, now_ms: i64) -> Select<Entity> {
         .filter(Cond::any().add(Column::Lease.is_null()).add(Column::LeasedUntilMs.lte(now_ms)))
 }
 
-/// Orders messages by the time at which they arrived or their wait ended: a retry waits behind earlier
-/// messages, and a returned message keeps its place.
+/// Orders messages by the time at which they arrived or their wait ended: a retry queues behind earlier
+/// messages, and a returned message keeps its position.
 fn in_order(messages: Select<Entity>) -> Select<Entity> {
     messages.order_by_asc(Column::RankMs).order_by_asc(Column::Id)
 }
 
 /// Matches messages with one of these ids.
-fn among(ids: &[i64]) -> Result<Expr, DbErr> {
+fn has_id_in(ids: &[i64]) -> Result<Expr, DbErr> {
     let mut values = Query::select();
     values.expr(Expr::cust("value")).from_function(Func::cust("json_each").arg(as_json(&ids)?), "ids");
     Ok(Column::Id.in_subquery(values))
@@ -76,31 +76,31 @@ pub(super) async fn has_available(
     Ok(first.one(db).await?.is_some())
 }
 
-/// The leased messages. Ids and deliveries are in the same order.
-pub(super) struct Taken {
+/// A leased batch. Ids and deliveries are in the same order.
+pub(super) struct LeasedBatch {
     pub(super) ids: Vec<i64>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) closed_by: ClosedBy,
 }
 
-/// Leases the next messages, up to the limits; a redelivered one alone. Moves messages that were
-/// delivered more often than the delivery limit allows to the dead letters.
-pub(super) async fn take(
+/// Leases the next messages, up to the limits; a redelivered message gets a batch of its own. Moves messages
+/// that exceed the delivery limit to the dead letters.
+pub(super) async fn lease_batch(
     db: &impl ConnectionTrait,
     source: Source,
     limits: BatchLimits,
     delivery_limit: i64,
     lease: (&str, i64),
     now_ms: i64,
-) -> Result<Taken, DbErr> {
+) -> Result<LeasedBatch, DbErr> {
     loop {
-        let Chosen { ids: chosen, worn_out, closed_by } =
+        let Chosen { ids: chosen, over_limit, closed_by } =
             choose(db, source, limits, delivery_limit, now_ms).await?;
-        for (id, Delivery { mut message, .. }) in load(db, &worn_out).await? {
+        for (id, Delivery { mut message, .. }) in load(db, &over_limit).await? {
             copies::mark_dead_lettered(&mut message, "delivery_limit", Uuid::now_v7());
             move_to_dead_letters(db, id, &message.headers).await?;
         }
-        if chosen.is_empty() && !worn_out.is_empty() {
+        if chosen.is_empty() && !over_limit.is_empty() {
             continue;
         }
         let (ids, deliveries) = load(db, &chosen).await?.into_iter().unzip();
@@ -113,10 +113,10 @@ pub(super) async fn take(
         Entity::update_many()
             .set(leased)
             .col_expr(Column::Deliveries, Expr::col(Column::Deliveries).add(1))
-            .filter(among(&chosen)?)
+            .filter(has_id_in(&chosen)?)
             .exec(db)
             .await?;
-        return Ok(Taken { ids, deliveries, closed_by });
+        return Ok(LeasedBatch { ids, deliveries, closed_by });
     }
 }
 
@@ -130,8 +130,7 @@ pub(super) async fn head(
     load(db, &chosen.ids).await
 }
 
-/// A message that may be delivered now. Only its size is read; the bodies are read only for the chosen
-/// messages.
+/// A message that may be delivered now, with the size of its body. Bodies are read only of chosen messages.
 #[derive(DerivePartialModel)]
 #[sea_orm(entity = "Entity")]
 struct Candidate {
@@ -142,11 +141,12 @@ struct Candidate {
     redelivered: bool,
 }
 
-/// The messages to deliver now.
+/// The next messages of a queue.
 struct Chosen {
+    /// The messages to deliver.
     ids: Vec<i64>,
-    /// The messages that have been delivered too often.
-    worn_out: Vec<i64>,
+    /// The messages that exceed the delivery limit.
+    over_limit: Vec<i64>,
     closed_by: ClosedBy,
 }
 
@@ -157,42 +157,42 @@ async fn choose(
     delivery_limit: i64,
     now_ms: i64,
 ) -> Result<Chosen, DbErr> {
-    let most = i64::try_from(limits.size.max(1)).unwrap_or(i64::MAX).unsigned_abs();
-    let candidates = in_order(select_available(source, now_ms)).limit(most).into_partial_model();
-    let (mut chosen, mut worn_out, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+    let count = i64::try_from(limits.size.max(1)).unwrap_or(i64::MAX).unsigned_abs();
+    let candidates = in_order(select_available(source, now_ms)).limit(count).into_partial_model();
+    let (mut chosen, mut over_limit, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
     let mut closed_by = ClosedBy::Drained;
     for Candidate { id, size, deliveries, redelivered } in candidates.all(db).await? {
-        // This counts as RabbitMQ does: a limit of 3 allows 4 deliveries.
+        // As on RabbitMQ, a limit of 3 allows 4 deliveries.
         if source == Source::Bookings && deliveries > delivery_limit {
-            worn_out.push(id);
+            over_limit.push(id);
             continue;
         }
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let fits = bytes.saturating_add(size) <= limits.bytes && !redelivered;
         if !chosen.is_empty() && !fits {
-            closed_by = if redelivered { ClosedBy::Alone } else { ClosedBy::Bytes };
+            closed_by = if redelivered { ClosedBy::Redelivery } else { ClosedBy::Bytes };
             break;
         }
         chosen.push(id);
         bytes = bytes.saturating_add(size);
         if redelivered {
-            closed_by = ClosedBy::Alone;
+            closed_by = ClosedBy::Redelivery;
             break;
         }
         if chosen.len() >= limits.size.max(1) {
             closed_by = ClosedBy::Size;
         }
     }
-    Ok(Chosen { ids: chosen, worn_out, closed_by })
+    Ok(Chosen { ids: chosen, over_limit, closed_by })
 }
 
 async fn load(db: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, Delivery)>, DbErr> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let held: Vec<DeliveredRow> =
-        in_order(Entity::find().filter(among(ids)?)).into_partial_model().all(db).await?;
-    held.into_iter().map(DeliveredRow::received).collect()
+    let rows: Vec<DeliveredRow> =
+        in_order(Entity::find().filter(has_id_in(ids)?)).into_partial_model().all(db).await?;
+    rows.into_iter().map(DeliveredRow::into_delivery).collect()
 }
 
 /// A message that is being delivered.
@@ -212,7 +212,7 @@ struct DeliveredRow {
 }
 
 impl DeliveredRow {
-    fn received(self) -> Result<(i64, Delivery), DbErr> {
+    fn into_delivery(self) -> Result<(i64, Delivery), DbErr> {
         let message = Message {
             body: self.body.into(),
             headers: serde_json::from_str(&self.headers)
@@ -228,22 +228,25 @@ impl DeliveredRow {
     }
 }
 
-/// Returns the messages among these that are still under this lease.
+/// Returns those of these messages that this lease still holds.
 pub(super) async fn still_leased(
     db: &impl ConnectionTrait,
     ids: &[i64],
     lease: &str,
 ) -> Result<Vec<i64>, DbErr> {
-    let ours =
-        Entity::find().select_only().column(Column::Id).filter(Column::Lease.eq(lease)).filter(among(ids)?);
-    ours.into_tuple().all(db).await
+    let leased = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Lease.eq(lease))
+        .filter(has_id_in(ids)?);
+    leased.into_tuple().all(db).await
 }
 
 pub(super) async fn delete(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(), DbErr> {
     if ids.is_empty() {
         return Ok(());
     }
-    Entity::delete_many().filter(among(ids)?).exec(db).await.map(|_| ())
+    Entity::delete_many().filter(has_id_in(ids)?).exec(db).await.map(|_| ())
 }
 
 /// Schedules another attempt, as a new message that arrives at `due_ms`.
@@ -270,14 +273,14 @@ pub(super) async fn move_to_dead_letters(
     db.execute_raw(statement(sql, [as_json(headers)?.into(), id.into()])).await.map(|_| ())
 }
 
-/// Moves messages out of the work queue unchanged.
+/// Moves messages from the work queue to the dead letters unchanged.
 pub(super) async fn set_aside(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(), DbErr> {
-    let aside = Entity::update_many().col_expr(Column::Queue, Source::Dead.as_str().into());
-    aside.filter(among(ids)?).exec(db).await.map(|_| ())
+    let moved = Entity::update_many().col_expr(Column::Queue, Source::Dead.as_str().into());
+    moved.filter(has_id_in(ids)?).exec(db).await.map(|_| ())
 }
 
 /// Returns the arrival time of the first message of the work queue, in ms since 1970.
-pub(super) async fn first_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, DbErr> {
+pub(super) async fn oldest_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, DbErr> {
     let work = Entity::find()
         .select_only()
         .column(Column::RankMs)
@@ -285,26 +288,27 @@ pub(super) async fn first_ms(db: &impl ConnectionTrait) -> Result<Option<i64>, D
     in_order(work).into_tuple().one(db).await
 }
 
-/// Ends the lease of these messages. If `counted` is false, the delivery does not count towards the limit.
+/// Ends the lease of these messages. If `counted` is false, the delivery does not count towards the delivery
+/// limit.
 pub(super) async fn release(
     db: &impl ConnectionTrait,
     lease: &str,
     ids: &[i64],
     counted: bool,
 ) -> Result<(), DbErr> {
-    release_update(counted).filter(Column::Lease.eq(lease)).filter(among(ids)?).exec(db).await.map(|_| ())
+    release_update(counted).filter(Column::Lease.eq(lease)).filter(has_id_in(ids)?).exec(db).await.map(|_| ())
 }
 
-/// Ends every lease whose name begins with `begins`. `counted` as in [`release`].
-pub(super) async fn release_all(db: &impl ConnectionTrait, begins: &str, counted: bool) -> Result<(), DbErr> {
-    let theirs = Expr::col(Column::Lease).binary(BinOper::Custom("GLOB"), format!("{begins}*"));
-    release_update(counted).filter(theirs).exec(db).await.map(|_| ())
+/// Ends every lease whose name begins with `prefix`; `counted` as in [`release`].
+pub(super) async fn release_all(db: &impl ConnectionTrait, prefix: &str, counted: bool) -> Result<(), DbErr> {
+    let has_prefix = Expr::col(Column::Lease).binary(BinOper::Custom("GLOB"), format!("{prefix}*"));
+    release_update(counted).filter(has_prefix).exec(db).await.map(|_| ())
 }
 
 fn release_update(counted: bool) -> UpdateMany<Entity> {
-    let free = ActiveModel { lease: Set(None), leased_until_ms: Set(None), ..Default::default() };
+    let unleased = ActiveModel { lease: Set(None), leased_until_ms: Set(None), ..Default::default() };
     let deliveries = Expr::col(Column::Deliveries).sub(i64::from(!counted));
-    Entity::update_many().set(free).col_expr(Column::Deliveries, deliveries)
+    Entity::update_many().set(unleased).col_expr(Column::Deliveries, deliveries)
 }
 
 pub(super) async fn renew(db: &impl ConnectionTrait, lease: &str, until_ms: i64) -> Result<(), DbErr> {
@@ -321,7 +325,7 @@ struct Counted {
     dead_unacked: i64,
 }
 
-/// Counts free and leased messages of the work queue (due and waiting ones) and of the dead letters.
+/// Counts the ready and the leased messages of each queue, and the messages that wait for their next attempt.
 pub(super) async fn levels(db: &impl ConnectionTrait, now_ms: i64) -> Result<Vec<Level>, DbErr> {
     let sql = "SELECT
         coalesce(sum(free AND queue = 'bookings' AND due_ms <= ?), 0) AS ready,

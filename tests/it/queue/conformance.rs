@@ -10,8 +10,8 @@ use hostmatch::runtime::shutdown::Shutdown;
 
 use self::settling::*;
 use super::rig::{
-    LIMITS, LONG_DELAY, Rig, WAIT_TIMEOUT, all, assert_idle, batch, bodies, drain, full_batch, headers,
-    message, retry, settled_in,
+    LIMITS, LONG_DELAY, Rig, WAIT_TIMEOUT, assert_idle, bodies, drain, headers, message, next_batch,
+    publish_as_one_batch, retry, settle_all, wait_until_ready,
 };
 use crate::support::eventually;
 
@@ -31,27 +31,27 @@ macro_rules! on_both {
 on_both! {
     published_messages_arrive_once_and_in_order
     every_part_of_a_message_is_delivered
-    a_batch_keeps_its_limits
+    a_batch_stays_within_its_limits
     retries_return_unchanged_after_their_delay
     a_retry_queues_behind_waiting_messages
     a_dead_letter_arrives_with_its_reason
     each_delivery_of_a_batch_gets_its_own_disposition
     a_released_message_is_redelivered_alone
-    pause_returns_everything_and_consuming_continues
-    a_dropped_batch_is_redelivered_flagged_and_alone
+    pause_returns_unsettled_deliveries_and_consuming_resumes
+    messages_of_a_dropped_batch_are_redelivered_one_by_one
     a_message_that_is_never_settled_becomes_a_dead_letter
     depth_counts_messages_by_state
-    two_consumers_share_without_duplicates
-    many_publish_at_once
+    two_consumers_share_the_messages_without_duplicates
+    many_tasks_publish_concurrently
     gathering_ends_on_shutdown_and_when_idle
-    a_message_that_breaks_a_limit_is_refused
+    an_oversized_message_is_refused
     a_closed_queue_returns_an_error
 }
 
 async fn published_messages_arrive_once_and_in_order(rig: &Rig) {
     let sent: Vec<String> = (0..300).map(|i| i.to_string()).collect();
     rig.publish(&sent.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let mut consumer = rig.work();
+    let mut consumer = rig.work_consumer();
     assert_eq!(drain(&mut consumer, 300).await, sent);
     assert_idle(&mut consumer).await;
     assert!(consumer.is_consuming());
@@ -69,7 +69,7 @@ async fn every_part_of_a_message_is_delivered(rig: &Rig) {
         timestamp_ms: Some(1_790_000_000_000),
     };
     rig.queue.publisher().publish(vec![sent.clone()]).await.unwrap();
-    let batch = batch(&mut rig.work()).await;
+    let batch = next_batch(&mut rig.work_consumer()).await;
     let delivery = &batch.deliveries()[0];
     assert_eq!(delivery.message, sent);
     assert_eq!((delivery.attempt, delivery.redelivered), (0, false));
@@ -77,42 +77,42 @@ async fn every_part_of_a_message_is_delivered(rig: &Rig) {
     assert!(age.abs() < 60_000, "first seen in the last minute: {age} ms ago");
 }
 
-async fn a_batch_keeps_its_limits(rig: &Rig) {
+async fn a_batch_stays_within_its_limits(rig: &Rig) {
     let small = "s".repeat(40);
     let large = "l".repeat(400);
     rig.publish(&[&small, &small, &small, &large, &small, &small, &small, &small]).await;
-    settled_in(rig, 8).await;
+    wait_until_ready(rig, 8).await;
     let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 3, bytes: 100 });
     let mut sizes = Vec::new();
     let mut seen = 0;
     while seen < 8 {
-        let batch = batch(&mut consumer).await;
+        let batch = next_batch(&mut consumer).await;
         let bytes: Vec<_> = batch.deliveries().iter().map(|d| d.message.body.len()).collect();
         seen += bytes.len();
         assert!(bytes.len() <= 3, "{bytes:?}");
         assert!(bytes.len() == 1 || bytes.iter().sum::<usize>() <= 100, "{bytes:?}");
         sizes.extend(bytes);
-        all(batch, Disposition::Ack).await;
+        settle_all(batch, Disposition::Ack).await;
     }
     assert_eq!(
         sizes,
         [40, 40, 40, 400, 40, 40, 40, 40],
-        "in order, and a message larger than the limit is delivered too"
+        "in order, including the message that is larger than the limit"
     );
-    // Drop it, or it would receive some of the next messages.
+    // Otherwise this consumer would receive some of the next messages.
     drop(consumer);
-    let mut consumer = rig.work();
-    let full = full_batch(rig, &mut consumer, &["a", "b", "c", "d"]).await;
+    let mut consumer = rig.work_consumer();
+    let full = publish_as_one_batch(rig, &mut consumer, &["a", "b", "c", "d"]).await;
     assert_eq!(bodies(full.deliveries()), ["a", "b", "c", "d"], "waiting messages are gathered in one batch");
-    all(full, Disposition::Ack).await;
+    settle_all(full, Disposition::Ack).await;
 }
 
 async fn depth_counts_messages_by_state(rig: &Rig) {
     rig.publish(&["one", "two", "three"]).await;
-    settled_in(rig, 3).await;
+    wait_until_ready(rig, 3).await;
     let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
-    all(batch(&mut consumer).await, Disposition::DeadLetter { headers: headers(&[]) }).await;
-    all(batch(&mut consumer).await, retry(LONG_DELAY)).await;
+    settle_all(next_batch(&mut consumer).await, Disposition::DeadLetter { headers: headers(&[]) }).await;
+    settle_all(next_batch(&mut consumer).await, retry(LONG_DELAY)).await;
     consumer.pause().await;
     drop(consumer);
     eventually("one message is ready, one waiting, one dead", Duration::from_millis(500), async || {
@@ -127,13 +127,13 @@ async fn depth_counts_messages_by_state(rig: &Rig) {
     .await;
 }
 
-async fn two_consumers_share_without_duplicates(rig: &Rig) {
-    let other = rig.other().await;
+async fn two_consumers_share_the_messages_without_duplicates(rig: &Rig) {
+    let other = rig.reopen().await;
     let sent: Vec<String> = (0..200).map(|i| i.to_string()).collect();
     // Each consumer holds its first batch until the other has one: on a slow machine one consumer might
     // otherwise get everything.
     let both = tokio::sync::Barrier::new(2);
-    let take = async |queue: &hostmatch::queue::Queue| {
+    let consume = async |queue: &hostmatch::queue::Queue| {
         let limits = BatchLimits { size: 7, ..LIMITS };
         let mut consumer = queue.consumer(Source::Bookings, limits);
         let mut seen = Vec::new();
@@ -145,7 +145,7 @@ async fn two_consumers_share_without_duplicates(rig: &Rig) {
                 both.wait().await;
             }
             seen.extend(bodies(batch.deliveries()));
-            assert_eq!(all(batch, Disposition::Ack).await.lost, 0);
+            assert_eq!(settle_all(batch, Disposition::Ack).await.lost, 0);
         }
         seen
     };
@@ -154,15 +154,15 @@ async fn two_consumers_share_without_duplicates(rig: &Rig) {
             rig.publish(&[body]).await;
         }
     };
-    let (one, two, ()) = tokio::join!(take(&rig.queue), take(&other), publish);
+    let (one, two, ()) = tokio::join!(consume(&rig.queue), consume(&other), publish);
     assert!(!one.is_empty() && !two.is_empty(), "both got messages: {} and {}", one.len(), two.len());
-    assert_eq!(one.len() + two.len(), 200, "nothing twice");
-    let all: BTreeSet<_> = one.into_iter().chain(two).collect();
-    assert_eq!(all.len(), 200, "nothing lost");
+    assert_eq!(one.len() + two.len(), 200, "no message was delivered twice");
+    let distinct: BTreeSet<_> = one.into_iter().chain(two).collect();
+    assert_eq!(distinct.len(), 200, "no message was lost");
     other.close().await;
 }
 
-async fn many_publish_at_once(rig: &Rig) {
+async fn many_tasks_publish_concurrently(rig: &Rig) {
     let publisher = rig.queue.publisher();
     let tasks: Vec<_> = (0..20)
         .map(|task| {
@@ -178,22 +178,22 @@ async fn many_publish_at_once(rig: &Rig) {
         task.await.unwrap();
     }
     assert!(publisher.is_ready());
-    let seen: BTreeSet<_> = drain(&mut rig.work(), 200).await.into_iter().collect();
+    let seen: BTreeSet<_> = drain(&mut rig.work_consumer(), 200).await.into_iter().collect();
     assert_eq!(seen.len(), 200);
 }
 
 async fn gathering_ends_on_shutdown_and_when_idle(rig: &Rig) {
     let started = Instant::now();
     let idle = Duration::from_millis(300);
-    let gathered = rig.work().next_batch(&Shutdown::new(), Some(idle)).await.unwrap();
+    let gathered = rig.work_consumer().next_batch(&Shutdown::new(), Some(idle)).await.unwrap();
     assert!(matches!(gathered, Gathered::Idle));
     assert!(started.elapsed() >= idle);
-    // A gather that is cancelled at any moment, even while it is subscribing, leaves no subscriber behind
-    // that would swallow messages.
-    let mut consumer = rig.work();
+    // A `next_batch` that is dropped at any point, even while it subscribes, leaves no consumer on the broker
+    // that would receive messages.
+    let mut consumer = rig.work_consumer();
     for _ in 0..100 {
-        let moment = Some(Duration::from_millis(2));
-        assert!(matches!(consumer.next_batch(&Shutdown::new(), moment).await.unwrap(), Gathered::Idle));
+        let short = Some(Duration::from_millis(2));
+        assert!(matches!(consumer.next_batch(&Shutdown::new(), short).await.unwrap(), Gathered::Idle));
     }
     let shutdown = Shutdown::new();
     let stop = shutdown.clone();
@@ -205,24 +205,24 @@ async fn gathering_ends_on_shutdown_and_when_idle(rig: &Rig) {
     assert!(matches!(gathered, Gathered::Stopped));
     rig.publish(&["late"]).await;
     let gathered = consumer.next_batch(&shutdown, None).await.unwrap();
-    assert!(matches!(gathered, Gathered::Stopped), "nothing is gathered after the stop");
+    assert!(matches!(gathered, Gathered::Stopped), "nothing is gathered after the shutdown");
     assert_eq!(drain(&mut consumer, 1).await, ["late"]);
 }
 
-async fn a_message_that_breaks_a_limit_is_refused(rig: &Rig) {
+async fn an_oversized_message_is_refused(rig: &Rig) {
     let publisher = rig.queue.publisher();
     let long = Message { message_id: Some("m".repeat(300)), ..message("x") };
     assert!(matches!(publisher.publish(vec![long]).await, Err(PublishError::Unfit(_))));
     let heavy = Message { headers: headers(&[("x-heavy", &"h".repeat(100_000))]), ..message("x") };
     assert!(matches!(publisher.publish(vec![heavy]).await, Err(PublishError::Unfit(_))));
     rig.publish(&["fine"]).await;
-    assert_eq!(drain(&mut rig.work(), 1).await, ["fine"]);
+    assert_eq!(drain(&mut rig.work_consumer(), 1).await, ["fine"]);
 }
 
 async fn a_closed_queue_returns_an_error(rig: &Rig) {
     rig.publish(&["kept"]).await;
-    let mut consumer = rig.work();
-    let in_hand = batch(&mut consumer).await;
+    let mut consumer = rig.work_consumer();
+    let unsettled = next_batch(&mut consumer).await;
     rig.queue.close().await;
     assert!(consumer.next_batch(&Shutdown::new(), None).await.is_err());
     assert!(!rig.queue.publisher().is_ready());
@@ -230,5 +230,5 @@ async fn a_closed_queue_returns_an_error(rig: &Rig) {
         rig.queue.publisher().publish(vec![message("late")]).await,
         Err(PublishError::Unavailable(_))
     ));
-    drop(in_hand);
+    drop(unsettled);
 }

@@ -1,4 +1,4 @@
-//! Tests faults of the network and of the broker: it cuts off, stalls, refuses or restarts.
+//! Tests faults of the network and of the broker: lost and stalled connections, refusals and restarts.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use hostmatch::runtime::shutdown::Shutdown;
 use lapin::options::QueueDeleteOptions;
 
 use super::rig::{
-    LIMITS, Rig, SHORT_DELAY, WAIT_TIMEOUT, all, assert_idle, batch, bodies, config, drain, full_batch,
-    headers, message, retry,
+    LIMITS, Rig, SHORT_DELAY, WAIT_TIMEOUT, assert_idle, bodies, config, drain, headers, message, next_batch,
+    publish_as_one_batch, retry, settle_all,
 };
 use crate::support::broker::Broker;
 use crate::support::cleanup::connect;
@@ -29,9 +29,9 @@ async fn behind_a_proxy() -> (Rig, Proxy) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_connection_is_reopened_and_consumed_from() {
+async fn consuming_resumes_after_a_cut_connection() {
     let (rig, proxy) = behind_a_proxy().await;
-    let mut consumer = rig.work();
+    let mut consumer = rig.work_consumer();
     rig.publish(&["one"]).await;
     assert_eq!(drain(&mut consumer, 1).await, ["one"]);
     for round in 0..3 {
@@ -42,7 +42,7 @@ async fn a_cut_connection_is_reopened_and_consumed_from() {
             publisher.publish(vec![message(&body)]).await.ok()
         })
         .await;
-        // A publish or an acknowledgement that was cut off in the middle creates duplicates, nothing worse.
+        // A publish or an acknowledgement that was interrupted may create duplicates, but loses nothing.
         while drain(&mut consumer, 1).await != [body.as_str()] {}
     }
 }
@@ -51,7 +51,7 @@ async fn a_cut_connection_is_reopened_and_consumed_from() {
 async fn a_batch_whose_connection_was_cut_is_redelivered() {
     let (rig, proxy) = behind_a_proxy().await;
     rig.publish(&["one"]).await;
-    let mut consumer = rig.work();
+    let mut consumer = rig.work_consumer();
     let health = consumer.health();
     for disposition in [
         Disposition::Ack,
@@ -59,33 +59,33 @@ async fn a_batch_whose_connection_was_cut_is_redelivered() {
         Disposition::DeadLetter { headers: headers(&[]) },
         Disposition::Release,
     ] {
-        let in_hand = batch(&mut consumer).await;
+        let unsettled = next_batch(&mut consumer).await;
         proxy.cut();
         eventually("the cut is detected", WAIT_TIMEOUT, async || (!health.is_consuming()).then_some(()))
             .await;
-        let settled = all(in_hand, disposition.clone()).await;
+        let settled = settle_all(unsettled, disposition.clone()).await;
         assert_eq!((settled.lost, settled.acked), (1, 0), "{disposition:?}: {settled:?}");
         if matches!(disposition, Disposition::DeadLetter { .. }) {
             // One more redelivery would exceed the delivery limit of 3.
             break;
         }
     }
-    let again = batch(&mut consumer).await;
+    let again = next_batch(&mut consumer).await;
     assert_eq!(bodies(again.deliveries()), ["one"]);
     assert!(again.deliveries()[0].redelivered);
-    assert_eq!(again.deliveries()[0].attempt, 0, "a lost connection is no attempt");
-    assert_eq!(all(again, Disposition::Ack).await.acked, 1);
+    assert_eq!(again.deliveries()[0].attempt, 0, "a lost connection does not count as an attempt");
+    assert_eq!(settle_all(again, Disposition::Ack).await.acked, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
     let (rig, proxy) = behind_a_proxy().await;
     rig.publish(&["one"]).await;
-    let mut consumer = rig.work();
-    let in_hand = batch(&mut consumer).await;
-    // Our bytes are held back, so the copy never reaches the broker.
+    let mut consumer = rig.work_consumer();
+    let unsettled = next_batch(&mut consumer).await;
+    // The proxy forwards nothing to the broker, so the copy never arrives.
     proxy.set(Mode::StallUpstream);
-    let settling = tokio::spawn(all(in_hand, retry(SHORT_DELAY)));
+    let settling = tokio::spawn(settle_all(unsettled, retry(SHORT_DELAY)));
     let publisher = rig.queue.publisher();
     eventually("the publisher drops its connection", WAIT_TIMEOUT, async || {
         (!publisher.is_ready()).then_some(())
@@ -95,9 +95,9 @@ async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
     proxy.set(Mode::Pass);
     let settled = tokio::time::timeout(WAIT_TIMEOUT, settling).await.unwrap().unwrap();
     assert_eq!(settled.retried + settled.lost, 1, "{settled:?}");
-    let again = batch(&mut consumer).await;
+    let again = next_batch(&mut consumer).await;
     assert_eq!(bodies(again.deliveries()), ["one"]);
-    all(again, Disposition::Ack).await;
+    settle_all(again, Disposition::Ack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +108,7 @@ async fn acknowledgements_do_not_wait_for_an_unroutable_copy() {
     rig.publish(&["first"]).await;
     let mut consumer = Queue::open(&verify_only).await.unwrap().consumer(Source::Bookings, LIMITS);
     assert_eq!(drain(&mut consumer, 1).await, ["first"]);
-    let full = full_batch(&rig, &mut consumer, &["for nowhere", "done"]).await;
+    let full = publish_as_one_batch(&rig, &mut consumer, &["unroutable", "done"]).await;
     let connection = connect(&amqp_url()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let name = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT_DELAY.as_millis());
@@ -119,8 +119,8 @@ async fn acknowledgements_do_not_wait_for_an_unroutable_copy() {
         tokio::time::timeout(Duration::from_secs(2), settling).await.is_err(),
         "the copy is still being retried"
     );
-    // A cancelled settle returns what is not settled.
-    assert_eq!(drain(&mut consumer, 1).await, ["for nowhere"]);
+    // A cancelled settle returns the unsettled deliveries.
+    assert_eq!(drain(&mut consumer, 1).await, ["unroutable"]);
     assert_idle(&mut consumer).await;
 }
 
@@ -139,7 +139,7 @@ async fn an_unanswered_publish_times_out_and_the_next_one_works() {
         publisher.publish(vec![message("after")]).await.ok()
     })
     .await;
-    let mut consumer = rig.work();
+    let mut consumer = rig.work_consumer();
     let mut seen = BTreeSet::new();
     while !seen.contains("after") {
         seen.extend(drain(&mut consumer, 1).await);
@@ -150,11 +150,11 @@ async fn an_unanswered_publish_times_out_and_the_next_one_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_connection_is_detected_by_its_heartbeat() {
     let (rig, proxy) = behind_a_proxy().await;
-    let mut consumer = rig.work();
+    let mut consumer = rig.work_consumer();
     let health = consumer.health();
     rig.publish(&["before"]).await;
     assert_eq!(drain(&mut consumer, 1).await, ["before"]);
-    // An acknowledgement that was lost in the silence creates a duplicate.
+    // An acknowledgement that was lost while the connection was silent creates a duplicate.
     let consuming = tokio::spawn(async move { while drain(&mut consumer, 1).await != ["after"] {} });
     proxy.set(Mode::Stall);
     eventually("not consuming", WAIT_TIMEOUT, async || (!health.is_consuming()).then_some(())).await;
@@ -170,10 +170,11 @@ async fn a_silent_connection_is_detected_by_its_heartbeat() {
 async fn settling_on_a_silent_connection_times_out() {
     let (rig, proxy) = behind_a_proxy().await;
     rig.publish(&["one"]).await;
-    let mut consumer = rig.work();
-    let in_hand = batch(&mut consumer).await;
+    let mut consumer = rig.work_consumer();
+    let unsettled = next_batch(&mut consumer).await;
     proxy.set(Mode::Stall);
-    let settled = tokio::time::timeout(WAIT_TIMEOUT, all(in_hand, retry(SHORT_DELAY))).await.unwrap();
+    let settled =
+        tokio::time::timeout(WAIT_TIMEOUT, settle_all(unsettled, retry(SHORT_DELAY))).await.unwrap();
     assert_eq!(settled.lost + settled.released, 1, "{settled:?}");
     proxy.cut();
     proxy.set(Mode::Pass);
@@ -181,20 +182,20 @@ async fn settling_on_a_silent_connection_times_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closing_keeps_its_deadline() {
+async fn closing_a_stalled_connection_keeps_its_deadline() {
     let (rig, proxy) = behind_a_proxy().await;
     rig.publish(&["one"]).await;
-    let mut consumer = rig.work();
-    let in_hand = batch(&mut consumer).await;
+    let mut consumer = rig.work_consumer();
+    let unsettled = next_batch(&mut consumer).await;
     proxy.set(Mode::Stall);
     let started = Instant::now();
     rig.queue.close().await;
     assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
-    drop(in_hand);
+    drop(unsettled);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
+async fn a_broker_restart_loses_nothing_and_consuming_resumes() {
     // If RabbitMQ is not installed, there is nothing to restart.
     let Some(mut broker) = Broker::prepare() else { return };
     let config = QueueConfig { url: Secret::new(broker.url()), ..config("") };
@@ -220,13 +221,17 @@ async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
             sent.insert(body);
         }
         // The consumer holds a batch when the broker goes down.
-        let in_hand = batch(&mut consumer).await;
+        let unsettled = next_batch(&mut consumer).await;
         if round == "stopped" {
             broker.stop().await;
         } else {
             broker.kill().await;
         }
-        assert_eq!(all(in_hand, Disposition::Ack).await.acked, 0, "no broker receives it");
+        assert_eq!(
+            settle_all(unsettled, Disposition::Ack).await.acked,
+            0,
+            "the broker did not receive the acknowledgement"
+        );
         broker.run().await;
         let body = format!("after it was {round}");
         eventually("published again", Duration::from_secs(60), async || {
@@ -245,7 +250,7 @@ async fn a_restarted_broker_is_consumed_from_again_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_without_memory_refuses_quickly_but_still_gets_acknowledgements() {
+async fn a_broker_short_of_memory_refuses_messages_but_accepts_acknowledgements() {
     let Some(mut broker) = Broker::prepare() else { return };
     let config =
         QueueConfig { url: Secret::new(broker.url()), confirm_timeout: Duration::from_secs(1), ..config("") };
@@ -254,7 +259,7 @@ async fn a_broker_without_memory_refuses_quickly_but_still_gets_acknowledgements
     let publisher = queue.publisher();
     eventually("published", WAIT_TIMEOUT, async || publisher.publish(vec![message("one")]).await.ok()).await;
     let mut consumer = queue.consumer(Source::Bookings, LIMITS);
-    let in_hand = batch(&mut consumer).await;
+    let unsettled = next_batch(&mut consumer).await;
     broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
     // The broker reports that it is blocked when the first message arrives.
     assert_eq!(publisher.publish(vec![message("unsure")]).await, Err(PublishError::Timeout));
@@ -263,7 +268,7 @@ async fn a_broker_without_memory_refuses_quickly_but_still_gets_acknowledgements
     let refused = publisher.publish(vec![message("refused")]).await;
     assert!(matches!(refused, Err(PublishError::Unavailable(_))), "{refused:?}");
     assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
-    assert_eq!(all(in_hand, Disposition::Ack).await.acked, 1);
+    assert_eq!(settle_all(unsettled, Disposition::Ack).await.acked, 1);
     broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
     eventually("published again", WAIT_TIMEOUT, async || publisher.publish(vec![message("two")]).await.ok())
         .await;
@@ -328,7 +333,7 @@ async fn oversized_and_cancelled_publishes_do_not_affect_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_without_rights_gets_an_error_that_names_them() {
+async fn missing_permissions_are_named_in_the_error() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     broker.control(&["set_permissions", "guest", "^$", ".*", ".*"]).await;

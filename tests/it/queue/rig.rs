@@ -1,4 +1,4 @@
-//! A queue for one test, and short helpers for the tests of it.
+//! A queue for one test, and helpers for tests of queues.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::support::cleanup::Cleanup;
 pub(super) use crate::support::cleanup::{clean, connect};
 use crate::support::{amqp_url, eventually, unique};
 
-/// Long enough for a slow machine; a passing test never waits this long.
+/// A time limit for slow machines; a passing test does not wait this long.
 pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// So many bytes that the prefetch has the configured value from the start.
+/// The size is so large that the prefetch has its configured value from the start.
 pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 64 << 20 };
 
 /// The delays of the wait queues in these tests.
@@ -51,9 +51,10 @@ impl Rig {
         Self::open(config(&amqp_url()), amqp_url()).await
     }
 
-    /// Creates a rig. `cleaner` is a URL that works even if the test makes that of the queue fail.
-    pub(super) async fn open(config: QueueConfig, cleaner: String) -> Self {
-        let cleanup = Cleanup::Broker(QueueConfig { url: Secret::new(cleaner), ..config.clone() });
+    /// Opens a queue that is deleted through `cleanup_url`, which works even if the test makes the queue's own
+    /// URL fail.
+    pub(super) async fn open(config: QueueConfig, cleanup_url: String) -> Self {
+        let cleanup = Cleanup::Broker(QueueConfig { url: Secret::new(cleanup_url), ..config.clone() });
         let queue = Queue::open(&config).await.unwrap();
         Self { config, queue, _cleanup: cleanup }
     }
@@ -66,7 +67,7 @@ impl Rig {
     }
 
     /// Opens the same queue again, as another process would.
-    pub(super) async fn other(&self) -> Queue {
+    pub(super) async fn reopen(&self) -> Queue {
         Queue::open(&self.config).await.unwrap()
     }
 
@@ -77,11 +78,11 @@ impl Rig {
         publisher.publish(bodies.iter().map(|body| message(body)).collect()).await.unwrap();
     }
 
-    pub(super) fn work(&self) -> Consumer {
+    pub(super) fn work_consumer(&self) -> Consumer {
         self.queue.consumer(Source::Bookings, LIMITS)
     }
 
-    pub(super) fn dead(&self) -> Consumer {
+    pub(super) fn dead_letter_consumer(&self) -> Consumer {
         self.queue.consumer(Source::Dead, LIMITS)
     }
 }
@@ -95,19 +96,19 @@ pub(super) fn message(body: &str) -> Message {
 }
 
 /// Returns the next batch; panics if none arrives.
-pub(super) async fn batch(consumer: &mut Consumer) -> Batch {
+pub(super) async fn next_batch(consumer: &mut Consumer) -> Batch {
     match consumer.next_batch(&Shutdown::new(), Some(WAIT_TIMEOUT)).await.unwrap() {
         Gathered::Batch(batch) => batch,
-        Gathered::Idle => panic!("nothing arrived within {WAIT_TIMEOUT:?}"),
+        Gathered::Idle => panic!("no message arrived within {WAIT_TIMEOUT:?}"),
         Gathered::Stopped => panic!("stopped without a request"),
     }
 }
 
-/// Checks that nothing arrives for a time in which a non-empty queue would deliver.
+/// Checks that nothing arrives for longer than a queue with messages would take.
 pub(super) async fn assert_idle(consumer: &mut Consumer) {
     match consumer.next_batch(&Shutdown::new(), Some(Duration::from_millis(400))).await.unwrap() {
         Gathered::Idle => {}
-        Gathered::Batch(batch) => panic!("something arrived: {:?}", bodies(batch.deliveries())),
+        Gathered::Batch(batch) => panic!("messages arrived: {:?}", bodies(batch.deliveries())),
         Gathered::Stopped => panic!("stopped without a request"),
     }
 }
@@ -120,17 +121,17 @@ pub(super) fn bodies(deliveries: &[Delivery]) -> Vec<String> {
 pub(super) async fn drain(consumer: &mut Consumer, count: usize) -> Vec<String> {
     let mut seen = Vec::new();
     while seen.len() < count {
-        let batch = batch(consumer).await;
-        let these = bodies(batch.deliveries());
-        if all(batch, Disposition::Ack).await.acked == these.len() {
-            seen.extend(these);
+        let batch = next_batch(consumer).await;
+        let bodies = bodies(batch.deliveries());
+        if settle_all(batch, Disposition::Ack).await.acked == bodies.len() {
+            seen.extend(bodies);
         }
     }
     seen
 }
 
 /// Settles the whole batch with one disposition.
-pub(super) async fn all(batch: Batch, disposition: Disposition) -> Settled {
+pub(super) async fn settle_all(batch: Batch, disposition: Disposition) -> Settled {
     let count = batch.deliveries().len();
     batch.settle(vec![disposition; count]).await.unwrap()
 }
@@ -143,17 +144,17 @@ pub(super) fn headers(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Waits until all published messages are ready: on a broker a consumer may be faster than the publisher.
-pub(super) async fn settled_in(rig: &Rig, count: u64) {
-    eventually("everything published is ready", WAIT_TIMEOUT, async || {
+/// Waits until this number of messages is ready, because a broker may confirm messages before it counts them.
+pub(super) async fn wait_until_ready(rig: &Rig, count: u64) {
+    eventually("all published messages are ready", WAIT_TIMEOUT, async || {
         (rig.queue.depth().await.unwrap().ready == count).then_some(())
     })
     .await;
 }
 
-/// Waits until all messages are delivered or ready: a broker delivers before the consumer asks, the embedded
-/// queue only when it asks.
-pub(super) async fn delivered_or_ready(rig: &Rig, count: u64) {
+/// Waits until all messages are ready on the embedded queue, or delivered by the broker: the broker delivers
+/// before the consumer requests a batch.
+pub(super) async fn wait_until_delivered_or_ready(rig: &Rig, count: u64) {
     eventually("all messages are delivered or ready", WAIT_TIMEOUT, async || {
         let depth = rig.queue.depth().await.unwrap();
         (depth.ready == if depth.in_flight.is_some() { count } else { 0 }).then_some(())
@@ -161,22 +162,21 @@ pub(super) async fn delivered_or_ready(rig: &Rig, count: u64) {
     .await;
 }
 
-/// Returns these messages in one batch. The number of messages in a batch depends on the speed of the
-/// network, so this holds batches back until all messages have arrived, and tries again if they were not in
-/// one batch.
-pub(super) async fn full_batch(rig: &Rig, consumer: &mut Consumer, wanted: &[&str]) -> Batch {
+/// Publishes these messages until all of them arrive in one batch, and returns it. Whether they do depends on
+/// the speed of the network. An earlier batch stays unsettled until all messages have arrived.
+pub(super) async fn publish_as_one_batch(rig: &Rig, consumer: &mut Consumer, wanted: &[&str]) -> Batch {
     for _ in 0..20 {
         rig.publish(&["opener"]).await;
-        let opener = batch(consumer).await;
+        let opener = next_batch(consumer).await;
         rig.publish(wanted).await;
-        delivered_or_ready(rig, u64::try_from(wanted.len()).unwrap()).await;
-        all(opener, Disposition::Ack).await;
-        let full = batch(consumer).await;
+        wait_until_delivered_or_ready(rig, u64::try_from(wanted.len()).unwrap()).await;
+        settle_all(opener, Disposition::Ack).await;
+        let full = next_batch(consumer).await;
         if full.deliveries().len() == wanted.len() {
             return full;
         }
         let missing = wanted.len() - full.deliveries().len();
-        all(full, Disposition::Ack).await;
+        settle_all(full, Disposition::Ack).await;
         drain(consumer, missing).await;
     }
     panic!("the messages never arrived in one batch");

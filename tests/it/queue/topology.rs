@@ -1,4 +1,4 @@
-//! Tests the topology on a broker: it is created or verified, and errors describe what is wrong with it.
+//! Tests the topology on a broker: it is created or verified, and errors describe what differs.
 
 use std::time::Duration;
 
@@ -8,58 +8,59 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::rig::{
-    Rig, SHORT_DELAY, WAIT_TIMEOUT, all, batch, bodies, clean, config, connect, drain, message, retry,
+    Rig, SHORT_DELAY, WAIT_TIMEOUT, bodies, clean, config, connect, drain, message, next_batch, retry,
+    settle_all,
 };
 use crate::support::{amqp_url, eventually};
 
 #[tokio::test]
-async fn a_queue_with_other_arguments_is_named_with_its_argument() {
+async fn a_different_argument_is_reported_with_its_queue() {
     let first = Rig::amqp().await;
     first.queue.depth().await.unwrap();
     let other = QueueConfig { delivery_limit: 9, ..first.config.clone() };
     let error = Queue::open(&other).await.unwrap().depth().await.unwrap_err().to_string();
     assert!(error.contains("x-delivery-limit"), "{error}");
     assert!(error.contains(&format!("{}.bookings", other.prefix)), "{error}");
-    assert!(error.contains("queue.prefix"), "the error has a remedy: {error}");
+    assert!(error.contains("queue.prefix"), "the error suggests a solution: {error}");
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_a_missing_virtual_host_are_named() {
+async fn a_connection_error_names_its_cause() {
     let url = amqp_url();
-    let wrong = url.replacen("guest:guest", "guest:wrong", 1);
-    let error = Queue::open(&config(&wrong)).await.unwrap().depth().await.unwrap_err().to_string();
+    let wrong_password = url.replacen("guest:guest", "guest:wrong", 1);
+    let error = Queue::open(&config(&wrong_password)).await.unwrap().depth().await.unwrap_err().to_string();
     assert!(error.contains("queue.url") && error.contains("password"), "{error}");
-    let nowhere = format!("{}/no-such-host", url.trim_end_matches('/'));
-    let error = Queue::open(&config(&nowhere)).await.unwrap().depth().await.unwrap_err().to_string();
+    let missing_host = format!("{}/no-such-host", url.trim_end_matches('/'));
+    let error = Queue::open(&config(&missing_host)).await.unwrap().depth().await.unwrap_err().to_string();
     assert!(error.contains("virtual host"), "{error}");
-    let away = config("amqp://guest:guest@127.0.0.1:1");
-    let away = QueueConfig { connect_timeout: Duration::from_millis(500), ..away };
-    let error = Queue::open(&away).await.unwrap().depth().await.unwrap_err().to_string();
+    let unreachable = config("amqp://guest:guest@127.0.0.1:1");
+    let unreachable = QueueConfig { connect_timeout: Duration::from_millis(500), ..unreachable };
+    let error = Queue::open(&unreachable).await.unwrap().depth().await.unwrap_err().to_string();
     assert!(error.contains("127.0.0.1:1"), "{error}");
 }
 
 #[tokio::test]
-async fn a_url_of_another_kind_is_an_error_that_hides_the_password() {
+async fn an_unsupported_scheme_is_refused_without_showing_the_password() {
     let error = Queue::open(&config("redis://u:hidden@localhost")).await.map(|_| ()).unwrap_err();
-    assert!(matches!(error, QueueError::Url(_)));
+    assert!(matches!(error, QueueError::Config(_)));
     assert!(!error.to_string().contains("hidden"), "{error}");
 }
 
 #[tokio::test]
-async fn verify_creates_nothing_and_names_what_is_missing() {
+async fn verify_creates_nothing_and_reports_a_missing_object() {
     let verify = QueueConfig { topology: Topology::Verify, ..config(&amqp_url()) };
     let error = Queue::open(&verify).await.unwrap().depth().await.unwrap_err().to_string();
     assert!(error.contains(&format!("{}.events", verify.prefix)), "{error}");
-    let made = Rig::open(QueueConfig { topology: Topology::Declare, ..verify.clone() }, amqp_url()).await;
-    made.queue.depth().await.unwrap();
+    let rig = Rig::open(QueueConfig { topology: Topology::Declare, ..verify.clone() }, amqp_url()).await;
+    rig.queue.depth().await.unwrap();
     let verified = Queue::open(&verify).await.unwrap();
     verified.depth().await.unwrap();
     verified.publisher().publish(vec![message("seen")]).await.unwrap();
-    assert_eq!(drain(&mut made.work(), 1).await, ["seen"]);
+    assert_eq!(drain(&mut rig.work_consumer(), 1).await, ["seen"]);
 }
 
 #[tokio::test]
-async fn the_topology_is_the_contract() {
+async fn the_topology_has_the_documented_names_and_arguments() {
     let config = config("amqp://localhost");
     let (p, topology) = (&config.prefix, topology::Topology::new(&config).unwrap());
     let names: Vec<_> = topology.queues.iter().map(|queue| queue.name.clone()).collect();
@@ -78,16 +79,16 @@ async fn the_topology_is_the_contract() {
     assert_eq!(arguments, expected);
     assert!(
         !topology.queues[0].arguments.contains_key("x-dead-letter-exchange"),
-        "dead letters go nowhere else"
+        "the dead-letter queue has no dead-letter target itself"
     );
     let wait = |ms| topology.wait_queue(Duration::from_millis(ms)).to_owned();
     assert_eq!(wait(300), format!("{p}.bookings.retry.300"));
     assert_eq!(wait(301), format!("{p}.bookings.retry.600"));
-    assert_eq!(wait(9000), format!("{p}.bookings.retry.600"), "the longest delay");
+    assert_eq!(wait(9000), format!("{p}.bookings.retry.600"), "a longer delay uses the longest wait queue");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unroutable_message_is_refused_unless_a_new_connection_creates_the_queue() {
+async fn an_unroutable_message_is_refused_unless_a_new_connection_restores_the_binding() {
     let rig = Rig::amqp().await;
     rig.publish(&["bound"]).await;
     let config = &rig.config;
@@ -97,17 +98,17 @@ async fn an_unroutable_message_is_refused_unless_a_new_connection_creates_the_qu
     channel.queue_unbind(queue.into(), exchange.into(), "#".into(), FieldTable::default()).await.unwrap();
     let verifying = QueueConfig { topology: Topology::Verify, ..config.clone() };
     let verifying = Queue::open(&verifying).await.unwrap();
-    let error = verifying.publisher().publish(vec![message("lost"), message("too")]).await.unwrap_err();
-    assert!(error.to_string().contains("no queue receives"), "{error}");
+    let error = verifying.publisher().publish(vec![message("one"), message("two")]).await.unwrap_err();
+    assert!(error.to_string().contains("routes the message to no queue"), "{error}");
     verifying.close().await;
-    // A user who may create what is missing does so, and publishes again without help.
+    // With `declare`, the binding is restored and the messages are published again.
     rig.publish(&["one", "two"]).await;
-    let seen = drain(&mut rig.work(), 3).await;
+    let seen = drain(&mut rig.work_consumer(), 3).await;
     assert_eq!(seen, ["bound", "one", "two"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_unroutable_messages_are_published_again_not_those_a_full_queue_refused() {
+async fn a_message_that_a_full_queue_refused_is_not_published_again() {
     let rig = Rig::amqp().await;
     rig.queue.depth().await.unwrap();
     let config = &rig.config;
@@ -119,29 +120,29 @@ async fn only_unroutable_messages_are_published_again_not_those_a_full_queue_ref
         .queue_unbind(work.into(), exchange.clone().into(), "#".into(), FieldTable::default())
         .await
         .unwrap();
-    // Both queues get a copy, but one is full, so the broker refuses the message.
+    // Both queues are bound, but one is full, so the broker refuses the message.
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongInt(0));
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
-    let mine = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-    for (queue, arguments) in [(name("full"), full), (name("beside"), FieldTable::default())] {
-        channel.queue_declare(queue.clone().into(), mine, arguments).await.unwrap();
-        let (to, key) = (exchange.clone().into(), "both".into());
+    let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    for (queue, arguments) in [(name("full"), full), (name("other"), FieldTable::default())] {
+        channel.queue_declare(queue.clone().into(), exclusive, arguments).await.unwrap();
+        let (exchange, key) = (exchange.clone().into(), "both".into());
         channel
-            .queue_bind(queue.into(), to, key, QueueBindOptions::default(), FieldTable::default())
+            .queue_bind(queue.into(), exchange, key, QueueBindOptions::default(), FieldTable::default())
             .await
             .unwrap();
     }
     let verifying = QueueConfig { topology: Topology::Verify, ..config.clone() };
     let verifying = Queue::open(&verifying).await.unwrap();
     let keyed = |key: &str| Message { routing_key: key.to_owned(), ..message(key) };
-    let error = verifying.publisher().publish(vec![keyed("both"), keyed("nowhere")]).await.unwrap_err();
+    let error = verifying.publisher().publish(vec![keyed("both"), keyed("unroutable")]).await.unwrap_err();
     assert!(error.to_string().contains("full"), "{error}");
     let passive_only = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let copies = eventually("a copy has arrived", WAIT_TIMEOUT, async || {
-        let beside =
-            channel.queue_declare(name("beside").into(), passive_only, FieldTable::default()).await.unwrap();
-        Some(beside.message_count()).filter(|count| *count > 0)
+        let other =
+            channel.queue_declare(name("other").into(), passive_only, FieldTable::default()).await.unwrap();
+        Some(other.message_count()).filter(|count| *count > 0)
     })
     .await;
     assert_eq!(copies, 1);
@@ -149,9 +150,9 @@ async fn only_unroutable_messages_are_published_again_not_those_a_full_queue_ref
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_deleted_under_the_consumer_is_created_and_consumed_again() {
+async fn a_queue_deleted_while_consuming_is_recreated_and_consumed() {
     let rig = Rig::amqp().await;
-    let mut consumer = rig.work();
+    let mut consumer = rig.work_consumer();
     rig.publish(&["before"]).await;
     assert_eq!(drain(&mut consumer, 1).await, ["before"]);
     let connection = connect(rig.config.url.expose()).await.unwrap();
@@ -168,7 +169,7 @@ async fn a_queue_deleted_under_the_consumer_is_created_and_consumed_again() {
 }
 
 #[tokio::test]
-async fn arguments_of_a_queue_created_by_hand_are_not_overwritten() {
+async fn a_manually_created_queue_with_other_arguments_is_reported() {
     let config = config(&amqp_url());
     let connection = connect(config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
@@ -181,19 +182,20 @@ async fn arguments_of_a_queue_created_by_hand_are_not_overwritten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_with_an_unroutable_copy_is_not_acknowledged() {
+async fn a_retry_to_a_deleted_queue_is_published_again_once_the_queue_is_recreated() {
     let rig = Rig::amqp().await;
     rig.publish(&["precious"]).await;
-    let mut consumer = rig.work();
-    let in_hand = batch(&mut consumer).await;
+    let mut consumer = rig.work_consumer();
+    let unsettled = next_batch(&mut consumer).await;
     let connection = connect(rig.config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let wait = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT_DELAY.as_millis());
     channel.queue_delete(wait.into(), QueueDeleteOptions::default()).await.unwrap();
     // The copy is refused at first; then the wait queue is created again and accepts it.
-    let settled = tokio::time::timeout(WAIT_TIMEOUT, all(in_hand, retry(SHORT_DELAY))).await.unwrap();
+    let settled =
+        tokio::time::timeout(WAIT_TIMEOUT, settle_all(unsettled, retry(SHORT_DELAY))).await.unwrap();
     assert_eq!(settled.retried, 1, "{settled:?}");
-    let again = batch(&mut consumer).await;
+    let again = next_batch(&mut consumer).await;
     assert_eq!((bodies(again.deliveries()), again.deliveries()[0].attempt), (vec!["precious".to_owned()], 1));
-    all(again, Disposition::Ack).await;
+    settle_all(again, Disposition::Ack).await;
 }

@@ -1,4 +1,4 @@
-//! A consumer that is connected but gets no deliveries is detected, logged, and repaired by a new connection.
+//! Tests that a consumer that is connected but receives no deliveries is detected and connects again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,14 +7,16 @@ use hostmatch::config::QueueConfig;
 use hostmatch::queue::{Disposition, Gathered, Source};
 use hostmatch::runtime::shutdown::Shutdown;
 
-use super::rig::{LIMITS, Rig, WAIT_TIMEOUT, all, batch, bodies, config, drain, settled_in};
+use super::rig::{
+    LIMITS, Rig, WAIT_TIMEOUT, bodies, config, drain, next_batch, settle_all, wait_until_ready,
+};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{amqp_url, eventually};
 
-/// A consumer without deliveries for this long is checked.
+/// The time without deliveries after which a consumer is checked.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Returns a queue behind a proxy, with heartbeats so rare that they do not detect the fault first.
+/// Returns a queue behind a proxy, with heartbeats so rare that the watchdog detects a fault first.
 async fn with_rare_heartbeats(prefetch: u16) -> (Rig, Proxy) {
     let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
     let config = QueueConfig {
@@ -28,17 +30,17 @@ async fn with_rare_heartbeats(prefetch: u16) -> (Rig, Proxy) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_exhausted_subscription_is_opened_again() {
+async fn a_subscription_with_an_exhausted_prefetch_is_replaced() {
     let (rig, proxy) = with_rare_heartbeats(2).await;
     let messages = ["one", "two", "three", "four", "five"];
     rig.publish(&messages).await;
-    let mut consumer = rig.work().stalled_after(QUIET);
+    let mut consumer = rig.work_consumer().stalled_after(QUIET);
     let health = consumer.health();
-    let first = batch(&mut consumer).await;
+    let first = next_batch(&mut consumer).await;
     assert!(health.is_consuming());
     // The broker never receives the acknowledgements of the first two, and delivers nothing more.
     proxy.set(Mode::SwallowAcks);
-    all(first, Disposition::Ack).await;
+    settle_all(first, Disposition::Ack).await;
     let consuming = tokio::spawn(async move {
         let mut seen = BTreeSet::new();
         while seen.len() < messages.len() {
@@ -52,7 +54,7 @@ async fn an_exhausted_subscription_is_opened_again() {
     let consumer = tokio::time::timeout(WAIT_TIMEOUT, consuming).await.unwrap().unwrap();
     assert!(health.is_consuming(), "healthy again");
     drop(consumer);
-    settled_in(&rig, 0).await;
+    wait_until_ready(&rig, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +62,7 @@ async fn a_one_way_silent_connection_is_detected_before_its_heartbeats() {
     for mode in [Mode::StallDownstream, Mode::StallUpstream] {
         let (rig, proxy) = with_rare_heartbeats(100).await;
         rig.publish(&["before"]).await;
-        let mut consumer = rig.work().stalled_after(QUIET);
+        let mut consumer = rig.work_consumer().stalled_after(QUIET);
         let health = consumer.health();
         assert_eq!(drain(&mut consumer, 1).await, ["before"]);
         proxy.set(mode);
@@ -86,11 +88,11 @@ async fn an_empty_queue_or_an_unsettled_delivery_is_not_a_stall() {
     let nothing = consumer.next_batch(&Shutdown::new(), idle).await.unwrap();
     assert!(matches!(nothing, Gathered::Idle) && health.is_consuming(), "an empty queue");
     rig.publish(&["one", "two"]).await;
-    let in_hand = batch(&mut consumer).await;
+    let unsettled = next_batch(&mut consumer).await;
     // The second message is ready and cannot be delivered: the prefetch is 1.
     let nothing = consumer.next_batch(&Shutdown::new(), idle).await.unwrap();
     assert!(matches!(nothing, Gathered::Idle) && health.is_consuming(), "a slow transaction");
-    assert_eq!(bodies(in_hand.deliveries()), ["one"]);
-    assert_eq!(all(in_hand, Disposition::Ack).await.acked, 1, "the delivery is still ours");
+    assert_eq!(bodies(unsettled.deliveries()), ["one"]);
+    assert_eq!(settle_all(unsettled, Disposition::Ack).await.acked, 1, "the delivery can still be settled");
     assert_eq!(drain(&mut consumer, 1).await, ["two"]);
 }

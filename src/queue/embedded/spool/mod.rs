@@ -1,7 +1,7 @@
-//! The spool keeps messages that the broker does not confirm on disk, in order.
+//! The spool stores messages that the broker does not confirm on disk, in order.
 //!
-//! It uses the file format of the embedded queue, with one owner: a lock refuses a second owner, so the order
-//! is strict and no message needs a lease. One task writes: requests that arrive together share one
+//! It uses the file format of the embedded queue, but a lock excludes a second owner, so the order is strict and
+//! no message needs a lease. One task writes: requests that arrive together share one
 //! transaction, and so one fsync.
 
 mod writer;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::writer::{Append, GROUP, Job, Removal, Shared, measure, put_back, write};
+use self::writer::{Append, GROUP, Job, Removal, Shared, measure, requeue_all, write};
 use super::file::File;
 use super::rows;
 use crate::queue::copies;
@@ -31,7 +31,7 @@ const OVERHEAD: u64 = 512;
 pub struct SpoolLimits {
     /// Bytes of bodies, and 512 more for each message.
     pub max_bytes: u64,
-    /// While the oldest message is older than this, new messages are refused.
+    /// While the oldest waiting message is older than this, new messages are refused.
     pub max_age: Duration,
 }
 
@@ -44,7 +44,7 @@ pub struct SpoolLevel {
     pub bytes: u64,
     /// When the oldest waiting message was stored, in ms since 1970.
     pub oldest_ms: Option<i64>,
-    /// Messages that the broker will not accept as they are.
+    /// Messages that were set aside, because the broker will not accept them as they are.
     pub set_aside: u64,
     /// The reason why the last write to the file failed.
     pub problem: Option<String>,
@@ -62,16 +62,16 @@ impl SpoolLevel {
 /// [`SpoolError::File`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolError {
-    /// A message that no queue would accept.
+    /// A message exceeds a limit: no queue would accept it.
     #[error(transparent)]
     Unfit(PublishError),
-    /// They would not fit.
-    #[error("the spool is full: it has {bytes} of at most {most} bytes (edge.spool_max_bytes)")]
+    /// The messages would exceed the limit.
+    #[error("the spool is full: it holds {bytes} of at most {max_bytes} bytes (edge.spool_max_bytes)")]
     Full {
-        /// The bytes in it.
+        /// The bytes in the spool.
         bytes: u64,
         /// The limit.
-        most: u64,
+        max_bytes: u64,
     },
     /// The oldest message has waited too long.
     #[error("the oldest event in the spool has waited longer than edge.spool_max_age")]
@@ -106,14 +106,15 @@ impl Spool {
     /// earlier wait again, because the broker's limits may have changed.
     ///
     /// # Errors
-    /// Fails if the file cannot be used, is not a hostmatch queue, or belongs to another process.
+    /// Fails if the file cannot be used, is not a hostmatch queue, or is used by another process.
     pub async fn open(path: PathBuf, limits: SpoolLimits) -> Result<Self, QueueError> {
         let path = path.display().to_string();
         let lock = lock(&path)?;
         let file = File::open_at(path).await?;
-        let (level, newest_ms) = put_back(&file).await.map_err(|error| file.problem(&error))?;
+        let (level, newest_ms) = requeue_all(&file).await.map_err(|error| file.problem(&error))?;
         let level = watch::Sender::new(level);
-        let shared = Arc::new(Shared { file, limits, level, writing: Mutex::default(), _lock: lock });
+        let shared =
+            Arc::new(Shared { file, limits, level, transaction_began: Mutex::default(), _lock: lock });
         let (jobs, received) = mpsc::channel(GROUP);
         let (stop, writer) = (CancellationToken::new(), TaskTracker::new());
         writer.spawn(write(shared.clone(), received, stop.clone(), newest_ms.unwrap_or(i64::MIN)));
@@ -121,8 +122,7 @@ impl Spool {
         Ok(Self { shared, jobs, stop, writer })
     }
 
-    /// Returns the fill level of the spool at `path`, whichever process owns it. It does not change the
-    /// spool.
+    /// Returns the fill level of the spool at `path`, even if another process owns it. Changes nothing.
     ///
     /// # Errors
     /// Fails if the file does not exist, cannot be read, or is not a hostmatch queue.
@@ -134,9 +134,9 @@ impl Spool {
         measured.map(|(level, _)| level)
     }
 
-    /// Appends the messages: all or none. When this returns, they are on disk, which may take as long as the
-    /// disk needs. If the future is dropped before that, they may still be stored. While the file has not
-    /// answered for a few seconds, this fails at once.
+    /// Appends the messages: all or none. Returns when they are on disk, without a time limit. If the future is
+    /// dropped before that, they may still be stored. While a write has hung for a few seconds, this fails at
+    /// once.
     ///
     /// # Errors
     /// Returns a [`SpoolError`].
@@ -146,13 +146,13 @@ impl Spool {
             return Err(hangs);
         }
         let size = messages.iter().map(size).sum();
-        let (done, answer) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let closed = || SpoolError::File("the spool has been closed".to_owned());
-        self.jobs.send(Job::Append(Append { messages, size, done })).await.map_err(|_| closed())?;
+        self.jobs.send(Job::Append(Append { messages, size, reply })).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
-    /// Returns the messages that have waited longest, in order; an empty list if no message waits.
+    /// Returns the messages that have waited longest, in order; an empty list if none waits.
     ///
     /// # Errors
     /// Fails if the file cannot be read.
@@ -168,7 +168,7 @@ impl Spool {
     /// Fails if the file cannot be written; the messages are still in it.
     pub async fn remove(&self, forwarded: &[Spooled]) -> Result<(), QueueError> {
         let bytes = forwarded.iter().map(|spooled| size(&spooled.message)).sum();
-        self.take_out(forwarded, Removal::Forwarded { bytes }).await
+        self.send_removal(forwarded, Removal::Forwarded { bytes }).await
     }
 
     /// Sets a message aside that the broker will not accept as it is. It stays in the file, and waits
@@ -177,13 +177,13 @@ impl Spool {
     /// # Errors
     /// Fails if the file cannot be written.
     pub async fn set_aside(&self, unfit: &Spooled) -> Result<(), QueueError> {
-        self.take_out(std::slice::from_ref(unfit), Removal::SetAside).await
+        self.send_removal(std::slice::from_ref(unfit), Removal::SetAside).await
     }
 
-    async fn take_out(&self, spooled: &[Spooled], removal: Removal) -> Result<(), QueueError> {
+    async fn send_removal(&self, spooled: &[Spooled], removal: Removal) -> Result<(), QueueError> {
         let ids = spooled.iter().map(|spooled| spooled.id).collect();
-        let (done, answer) = oneshot::channel();
-        self.jobs.send(Job::TakeOut { ids, removal, done }).await.map_err(|_| QueueError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Job::Remove { ids, removal, reply }).await.map_err(|_| QueueError::Closed)?;
         answer.await.map_err(|_| QueueError::Closed)?
     }
 
@@ -192,8 +192,8 @@ impl Spool {
         self.shared.level.borrow().clone()
     }
 
-    /// Returns whether no message waits. Once an append has returned, this is false until its messages are
-    /// forwarded.
+    /// Returns whether no message waits to be forwarded. After an append has returned, this is false until its
+    /// messages are removed.
     pub fn is_empty(&self) -> bool {
         self.shared.level.borrow().messages == 0
     }
@@ -203,14 +203,14 @@ impl Spool {
         self.shared.limits
     }
 
-    /// Returns the reason why one more small event would be refused now; `None` if it would be accepted.
+    /// Returns the reason why another small message would be refused now; `None` if it would be accepted.
     pub fn refusal(&self) -> Option<SpoolError> {
         let level = self.shared.level.borrow();
         let problem = self.shared.hanging_error().or_else(|| level.problem.clone().map(SpoolError::File));
         problem.or_else(|| self.shared.limits.refusal(&level, level.bytes, OVERHEAD))
     }
 
-    /// Waits until a message waits in the spool.
+    /// Waits until the spool contains a message to forward.
     pub async fn wait_until_filled(&self) {
         let mut level = self.shared.level.subscribe();
         // The sender lives as long as `self`: this cannot fail.
@@ -222,7 +222,7 @@ impl Spool {
         self.jobs.closed().await;
     }
 
-    /// Writes what has been appended so far, and closes the file.
+    /// Writes the pending appends, and closes the file.
     pub async fn close(&self) {
         self.stop.cancel();
         self.writer.wait().await;
@@ -233,21 +233,21 @@ impl Spool {
 }
 
 impl SpoolLimits {
-    fn refusal(&self, level: &SpoolLevel, bytes: u64, more: u64) -> Option<SpoolError> {
-        if bytes.saturating_add(more) > self.max_bytes {
-            return Some(SpoolError::Full { bytes, most: self.max_bytes });
+    fn refusal(&self, level: &SpoolLevel, bytes: u64, added: u64) -> Option<SpoolError> {
+        if bytes.saturating_add(added) > self.max_bytes {
+            return Some(SpoolError::Full { bytes, max_bytes: self.max_bytes });
         }
         (level.age() > self.max_age).then_some(SpoolError::Old)
     }
 }
 
-/// Makes this process the only owner. A lock of SQLite would only make a second owner wait, and would
-/// also keep people from reading the file with `sqlite3`.
+/// Makes this process the only owner. A SQLite lock would make a second owner wait instead of failing, and would
+/// prevent operators from reading the file with `sqlite3`.
 fn lock(path: &str) -> Result<std::fs::File, QueueError> {
     let refused = |problem: String| QueueError::File { path: path.to_owned(), problem };
     let lock_path = format!("{path}.lock");
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
-    let lock = lock.map_err(|error| refused(format!("{lock_path}: {error}")))?;
+    let lock = lock.map_err(|error| refused(format!("{lock_path} cannot be opened: {error}")))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
@@ -263,9 +263,9 @@ mod tests {
 
     use super::*;
 
-    /// A crash of the process does not show whether there was an fsync; only a power failure would.
+    /// This checks the settings, because only a power failure would show a missing fsync; a killed process does not.
     #[tokio::test]
-    async fn every_connection_to_the_file_waits_for_the_disk() -> Result<(), DbErr> {
+    async fn every_connection_to_the_file_commits_with_an_fsync() -> Result<(), DbErr> {
         let directory = tempfile::tempdir().unwrap();
         let limits = SpoolLimits { max_bytes: 1 << 20, max_age: Duration::from_secs(60) };
         let spool = Spool::open(directory.path().join("spool.db"), limits).await.unwrap();

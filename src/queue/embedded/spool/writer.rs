@@ -15,9 +15,9 @@ use crate::queue::{Message, QueueError};
 use crate::runtime::clock::now_ms;
 use crate::runtime::{crash_points, locked};
 
-/// The maximum number of requests that share one transaction.
+/// The maximum number of jobs that share one transaction.
 pub(super) const GROUP: usize = 256;
-/// The maximum number of bytes in one transaction, unless a single request has more. With this limit, a disk
+/// The maximum number of bytes in one transaction, unless a single append is larger. With this limit, a disk
 /// that writes one megabyte per second is slow but does not count as hanging.
 const GROUP_BYTES: u64 = 4 << 20;
 /// The interval of checking whether a file that could not be written can be written again.
@@ -30,9 +30,9 @@ pub(super) struct Shared {
     pub(super) file: File,
     pub(super) limits: SpoolLimits,
     pub(super) level: watch::Sender<SpoolLevel>,
-    /// The time since when the writer has been waiting for the current transaction.
-    pub(super) writing: Mutex<Option<Instant>>,
-    /// The lock is held as long as the file is open; the system releases it when the process dies.
+    /// When the current transaction began, if there is one.
+    pub(super) transaction_began: Mutex<Option<Instant>>,
+    /// The lock is held as long as this file is open; the operating system releases it when the process dies.
     pub(super) _lock: std::fs::File,
 }
 
@@ -40,35 +40,36 @@ pub(super) struct Shared {
 pub(super) struct Append {
     pub(super) messages: Vec<Message>,
     pub(super) size: u64,
-    pub(super) done: oneshot::Sender<Result<(), SpoolError>>,
+    pub(super) reply: oneshot::Sender<Result<(), SpoolError>>,
 }
 
 /// A job for the writer.
 pub(super) enum Job {
     Append(Append),
-    TakeOut { ids: Vec<i64>, removal: Removal, done: oneshot::Sender<Result<(), QueueError>> },
+    Remove { ids: Vec<i64>, removal: Removal, reply: oneshot::Sender<Result<(), QueueError>> },
 }
 
-/// The ways in which messages stop waiting.
+/// The reason why messages no longer wait to be forwarded.
 pub(super) enum Removal {
     Forwarded { bytes: u64 },
     SetAside,
 }
 
-/// Makes all messages wait again, and measures the file like [`measure`]. Messages that were set aside go to
-/// the end: they were not waiting for a broker, and must not make the spool seem old.
-pub(super) async fn put_back(file: &File) -> Result<(SpoolLevel, Option<i64>), DbErr> {
-    let back = "UPDATE messages SET queue = 'bookings', redelivered = 0, \
+/// Makes all messages wait again, including those that were set aside, and measures the file like [`measure`].
+/// Messages that were set aside go to the end: they did not wait for a broker, and must not make the spool seem
+/// old.
+pub(super) async fn requeue_all(file: &File) -> Result<(SpoolLevel, Option<i64>), DbErr> {
+    let requeue = "UPDATE messages SET queue = 'bookings', redelivered = 0, \
                 rank_ms = CASE WHEN queue = 'dead' THEN max(rank_ms, ?) ELSE rank_ms END \
                 WHERE queue = 'dead' OR redelivered <> 0";
     file.write(async |db| {
-        db.execute_raw(rows::statement(back, [now_ms().into()])).await?;
+        db.execute_raw(rows::statement(requeue, [now_ms().into()])).await?;
         measure(db).await
     })
     .await
 }
 
-/// Measures the fill level of the file; returns it and the newest time of arrival.
+/// Returns the fill level of the file, and when its newest message arrived.
 pub(super) async fn measure(db: &impl ConnectionTrait) -> Result<(SpoolLevel, Option<i64>), DbErr> {
     let sql = "SELECT count(*) FILTER (WHERE queue = 'bookings'), coalesce(sum(length(body)), 0), \
                min(rank_ms) FILTER (WHERE queue = 'bookings'), count(*) FILTER (WHERE queue = 'dead'), \
@@ -82,28 +83,28 @@ pub(super) async fn measure(db: &impl ConnectionTrait) -> Result<(SpoolLevel, Op
     Ok((SpoolLevel { messages, bytes, oldest_ms, set_aside, problem: None }, newest_ms))
 }
 
-/// Runs the writer. On `stop` it first writes the jobs that it has already received.
+/// Runs the writer. When `stop` is cancelled, it first processes the jobs that it has already received.
 pub(super) async fn write(
     shared: Arc<Shared>,
     mut jobs: mpsc::Receiver<Job>,
     stop: CancellationToken,
-    mut clock: i64,
+    mut arrival_ms: i64,
 ) {
-    let mut taken = Vec::new();
+    let mut received = Vec::new();
     loop {
-        let broken = shared.level.borrow().problem.is_some();
+        let is_broken = shared.level.borrow().problem.is_some();
         tokio::select! {
             biased;
-            count = jobs.recv_many(&mut taken, GROUP) => {
+            count = jobs.recv_many(&mut received, GROUP) => {
                 if count == 0 {
                     return;
                 }
                 // Keep the order of arrival even when the clock is set back.
-                clock = clock.max(now_ms());
+                arrival_ms = arrival_ms.max(now_ms());
                 crash_points::point("spooling");
-                shared.process_jobs(taken.drain(..), clock).await;
+                shared.process_jobs(received.drain(..), arrival_ms).await;
             }
-            () = tokio::time::sleep(PROBE_INTERVAL), if broken => shared.probe().await,
+            () = tokio::time::sleep(PROBE_INTERVAL), if is_broken => shared.probe().await,
             () = stop.cancelled() => return,
         }
     }
@@ -131,17 +132,17 @@ fn group_appends(appends: Vec<Append>) -> Vec<Vec<Append>> {
 impl Shared {
     /// Runs a transaction and records when it began, for [`Self::hanging_error`].
     async fn run_transaction<T>(&self, transaction: impl Future<Output = T>) -> T {
-        let set = |since| *locked(&self.writing) = since;
+        let set = |began| *locked(&self.transaction_began) = began;
         set(Some(Instant::now()));
         let written = transaction.await;
         set(None);
         written
     }
 
-    /// Returns an error while the file does not answer, so that the writer gets no more jobs.
+    /// Returns an error while a transaction hangs, so that the writer gets no more jobs.
     pub(super) fn hanging_error(&self) -> Option<SpoolError> {
-        let since = *locked(&self.writing);
-        let hangs = since.is_some_and(|since| since.elapsed() >= HANGS_AFTER);
+        let began = *locked(&self.transaction_began);
+        let hangs = began.is_some_and(|began| began.elapsed() >= HANGS_AFTER);
         hangs.then(|| SpoolError::File(self.file.hanging_error().to_string()))
     }
 
@@ -150,10 +151,10 @@ impl Shared {
         for job in jobs {
             match job {
                 Job::Append(append) => appends.push(append),
-                // These jobs run first, and each by itself, because on a full disk they free space.
-                Job::TakeOut { ids, removal, done } => {
-                    let left = self.run_transaction(self.take_out(&ids, removal)).await;
-                    let _gone = done.send(left.map_err(|error| self.record_failure(&error)));
+                // These jobs run first, each in its own transaction, because on a full disk they free space.
+                Job::Remove { ids, removal, reply } => {
+                    let removed = self.run_transaction(self.remove(&ids, removal)).await;
+                    let _ignored = reply.send(removed.map_err(|error| self.record_failure(&error)));
                 }
             }
         }
@@ -167,7 +168,7 @@ impl Shared {
         let (mut fitting, mut bytes) = (Vec::new(), level.bytes);
         for append in appends {
             match self.limits.refusal(&level, bytes, append.size) {
-                Some(refusal) => drop(append.done.send(Err(refusal))),
+                Some(refusal) => drop(append.reply.send(Err(refusal))),
                 None => {
                     bytes += append.size;
                     fitting.push(append);
@@ -184,11 +185,11 @@ impl Shared {
             }
             Ok(())
         });
-        let answer = match written.await {
+        let result = match written.await {
             Ok(()) => {
                 let count = u64::try_from(messages.len()).unwrap_or(u64::MAX);
-                // This comes before the callers get the result, because the messages that they send next must
-                // be queued behind these.
+                // Update the level before the callers get the result, because the messages that they send next
+                // must be stored behind these.
                 self.level.send_modify(|level| {
                     level.messages += count;
                     level.bytes = bytes;
@@ -200,31 +201,31 @@ impl Shared {
             Err(error) => Err(SpoolError::File(self.record_failure(&error).to_string())),
         };
         for append in fitting {
-            let _gone = append.done.send(answer.clone());
+            let _ignored = append.reply.send(result.clone());
         }
     }
 
-    async fn take_out(&self, ids: &[i64], removal: Removal) -> Result<(), DbErr> {
-        let (gone, aside) = match removal {
+    async fn remove(&self, ids: &[i64], removal: Removal) -> Result<(), DbErr> {
+        let (freed_bytes, set_aside) = match removal {
             Removal::Forwarded { bytes } => (bytes, 0),
             Removal::SetAside => (0, 1),
         };
-        let left = self.file.write(async |db| {
+        let removed = self.file.write(async |db| {
             match removal {
                 Removal::Forwarded { .. } => rows::delete(db, ids).await?,
                 Removal::SetAside => rows::set_aside(db, ids).await?,
             }
-            rows::first_ms(db).await
+            rows::oldest_ms(db).await
         });
-        let oldest_ms = left.await?;
+        let oldest_ms = removed.await?;
         let count = u64::try_from(ids.len()).unwrap_or(u64::MAX);
         self.level.send_modify(|level| {
             let rest = level.messages.saturating_sub(count);
-            // Trust the file on whether any message waits, because a failed append may still have been
+            // Whether any message waits is read from the file, because a failed append may still have been
             // written.
             level.messages = if oldest_ms.is_none() { 0 } else { rest.max(1) };
-            level.bytes = level.bytes.saturating_sub(gone);
-            level.set_aside += aside;
+            level.bytes = level.bytes.saturating_sub(freed_bytes);
+            level.set_aside += set_aside;
             level.oldest_ms = oldest_ms;
             level.problem = None;
         });
@@ -263,19 +264,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_has_many_small_appends_or_few_large_ones_in_order() {
-        let cut = |sizes: &[u64]| {
+    fn appends_are_grouped_in_order_up_to_the_byte_limit() {
+        let group_sizes = |sizes: &[u64]| {
             let append =
-                |size: &u64| Append { messages: Vec::new(), size: *size, done: oneshot::channel().0 };
+                |size: &u64| Append { messages: Vec::new(), size: *size, reply: oneshot::channel().0 };
             let sizes_of = |group: Vec<Append>| group.iter().map(|append| append.size).collect::<Vec<_>>();
             group_appends(sizes.iter().map(append).collect()).into_iter().map(sizes_of).collect::<Vec<_>>()
         };
-        assert_eq!(cut(&[]).len(), 0);
-        assert_eq!(cut(&[3000; GROUP]), [vec![3000; GROUP]]);
-        let (half, most) = (GROUP_BYTES / 2, GROUP_BYTES);
+        assert_eq!(group_sizes(&[]).len(), 0);
+        assert_eq!(group_sizes(&[3000; GROUP]), [vec![3000; GROUP]]);
+        let (half, max) = (GROUP_BYTES / 2, GROUP_BYTES);
         assert_eq!(
-            cut(&[half, half, 1, most, most + 1, 2, 3]),
-            [vec![half, half], vec![1], vec![most], vec![most + 1], vec![2, 3]]
+            group_sizes(&[half, half, 1, max, max + 1, 2, 3]),
+            [vec![half, half], vec![1], vec![max], vec![max + 1], vec![2, 3]]
         );
     }
 }

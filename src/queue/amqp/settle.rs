@@ -19,7 +19,7 @@ use crate::runtime::crash_points;
 use crate::runtime::locked;
 
 /// The time for which publishing the copies is retried before their originals are returned to the queue.
-/// Returning counts towards the delivery limit and waiting does not, but the broker itself requeues
+/// Waiting does not count towards the delivery limit, as returning may, but the broker itself requeues
 /// deliveries that stay unacknowledged for half an hour.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -30,24 +30,24 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(600);
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The channel on which a batch was delivered, and the tags settled on it.
-pub(super) struct Lane {
+pub(super) struct DeliveryChannel {
     pub(super) link: Arc<Link>,
-    pub(super) channel: Channel,
-    pub(super) acks: Mutex<Acks>,
+    pub(super) inner: Channel,
+    pub(super) tags: Mutex<DeliveryTags>,
 }
 
-impl Lane {
+impl DeliveryChannel {
     /// Returns whether deliveries of this channel can still be settled.
     pub(super) fn is_open(&self) -> bool {
-        !self.link.over.is_cancelled() && self.channel.status().connected()
+        !self.link.ended.is_cancelled() && self.inner.status().connected()
     }
 
     /// Sends an acknowledgement, a nack or a reject of these tags. Returns whether the frame was sent.
     ///
-    /// The tags are recorded as settled in the same step in which the frame is handed over. If they were
-    /// recorded earlier, another batch's "all up to" acknowledgement could cover them; if later, that
-    /// acknowledgement could be sent second. A frame that returns `Ok(false)` was not sent: the channel was
-    /// already dead.
+    /// The tags are marked as settled in the same step in which lapin takes the frame, because the broker closes
+    /// the channel if a tag is settled twice. If they were marked earlier, a `multiple` acknowledgement of
+    /// another batch could cover them and be sent first; if later, a batch that is dropped in between would
+    /// reject them too. If `frame` returns `Ok(false)`, the channel was already closed and nothing was sent.
     async fn send(
         &self,
         tags: &[u64],
@@ -58,47 +58,47 @@ impl Lane {
             return false;
         }
         let mut frame = std::pin::pin!(frame);
-        let at_once = {
-            let mut acks = locked(&self.acks);
-            acks.settle(tags.iter().copied());
+        let immediate = {
+            let mut channel_tags = locked(&self.tags);
+            channel_tags.settle(tags.iter().copied());
             frame.as_mut().now_or_never()
         };
-        let answer = match at_once {
-            Some(answer) => answer,
+        let sent = match immediate {
+            Some(sent) => sent,
             None => match timeout(limit, frame).await {
-                Ok(answer) => answer,
+                Ok(sent) => sent,
                 Err(_) => {
                     self.link.abandon(NO_ANSWER);
                     return false;
                 }
             },
         };
-        answer.unwrap_or(false)
+        sent.unwrap_or(false)
     }
 }
 
-/// The state that is needed to settle one batch.
-pub(in crate::queue) struct AmqpHold {
+/// Settles one batch.
+pub(in crate::queue) struct AmqpSettler {
     pub(super) queue: Amqp,
-    pub(super) lane: Arc<Lane>,
-    /// The tag and the acker of each delivery, in order. The list is emptied when the batch is settled.
-    pub(super) held: Vec<(u64, Acker)>,
+    pub(super) channel: Arc<DeliveryChannel>,
+    /// The tag and the acker of each delivery, in order; empty once the batch is settled.
+    pub(super) unsettled: Vec<(u64, Acker)>,
 }
 
-impl Drop for AmqpHold {
+impl Drop for AmqpSettler {
     /// Returns a batch that was dropped unsettled to the queue; this counts as a delivery.
     fn drop(&mut self) {
-        let held = std::mem::take(&mut self.held);
-        if held.is_empty() || !self.lane.is_open() {
+        let unsettled = std::mem::take(&mut self.unsettled);
+        if unsettled.is_empty() || !self.channel.is_open() {
             return;
         }
-        let (lane, limit) = (self.lane.clone(), self.queue.0.settings.confirm_timeout);
+        let (channel, limit) = (self.channel.clone(), self.queue.0.settings.confirm_timeout);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                for (tag, acker) in held {
-                    let settled_before = locked(&lane.acks).is_settled(tag);
+                for (tag, acker) in unsettled {
+                    let settled_before = locked(&channel.tags).is_settled(tag);
                     let options = BasicRejectOptions { requeue: true };
-                    if !settled_before && !lane.send(&[tag], acker.reject(options), limit).await {
+                    if !settled_before && !channel.send(&[tag], acker.reject(options), limit).await {
                         return;
                     }
                 }
@@ -107,22 +107,22 @@ impl Drop for AmqpHold {
     }
 }
 
-impl AmqpHold {
-    pub(in crate::queue) async fn settle(mut self, ends: &[(&Delivery, &Disposition)]) -> Settled {
+impl AmqpSettler {
+    pub(in crate::queue) async fn settle(mut self, dispositions: &[(&Delivery, &Disposition)]) -> Settled {
         let mut settled = Settled::default();
-        if !self.lane.is_open() {
-            settled.lost = ends.len();
-            self.held.clear();
+        if !self.channel.is_open() {
+            settled.lost = dispositions.len();
+            self.unsettled.clear();
             return settled;
         }
-        let mut done = Vec::new();
-        let mut back = Vec::new();
+        let mut to_ack = Vec::new();
+        let mut to_release = Vec::new();
         let mut copies = BTreeMap::new();
         let topology = &self.queue.0.settings.topology;
-        for (index, (delivery, disposition)) in ends.iter().enumerate() {
+        for (index, (delivery, disposition)) in dispositions.iter().enumerate() {
             match disposition {
-                Disposition::Ack => done.push(index),
-                Disposition::Release => back.push(index),
+                Disposition::Ack => to_ack.push(index),
+                Disposition::Release => to_release.push(index),
                 Disposition::Retry { after, counts, headers } => {
                     let target = Target::queue(topology.wait_queue(*after));
                     copies.insert(index, (target, copies::retry_copy(delivery, *counts, headers)));
@@ -139,27 +139,27 @@ impl AmqpHold {
             let unpublished = match timeout(ACKNOWLEDGE_TIMEOUT, &mut publishing).await {
                 Ok(unpublished) => unpublished,
                 Err(_) => {
-                    // From here on, finished deliveries and the copies do not wait for each other.
-                    let (unpublished, ()) = tokio::join!(publishing, self.acknowledge(&done, &mut settled));
-                    done.clear();
+                    // From here on, finished deliveries no longer wait for the copies.
+                    let (unpublished, ()) = tokio::join!(publishing, self.acknowledge(&to_ack, &mut settled));
+                    to_ack.clear();
                     unpublished
                 }
             };
-            done.extend(copied.into_iter().filter(|index| unpublished.binary_search(index).is_err()));
-            done.sort_unstable();
-            back.extend(unpublished);
-            back.sort_unstable();
+            to_ack.extend(copied.into_iter().filter(|index| unpublished.binary_search(index).is_err()));
+            to_ack.sort_unstable();
+            to_release.extend(unpublished);
+            to_release.sort_unstable();
         }
-        self.acknowledge(&done, &mut settled).await;
-        for index in &settled.gone {
-            *match ends[*index].1 {
+        self.acknowledge(&to_ack, &mut settled).await;
+        for index in &settled.removed {
+            *match dispositions[*index].1 {
                 Disposition::Retry { .. } => &mut settled.retried,
                 Disposition::DeadLetter { .. } => &mut settled.dead,
                 Disposition::Ack | Disposition::Release => &mut settled.acked,
             } += 1;
         }
-        settled.lost += self.give_back(&back, &mut settled.released).await;
-        self.held.clear();
+        settled.lost += self.release(&to_release, &mut settled.released).await;
+        self.unsettled.clear();
         settled
     }
 
@@ -169,7 +169,7 @@ impl AmqpHold {
         let publishing = self.queue.publishing();
         let until = Instant::now() + PUBLISH_TIMEOUT;
         let mut delays = Delays::new(Duration::from_millis(200), Duration::from_secs(10));
-        let mut logged = false;
+        let mut is_logged = false;
         loop {
             let (indices, items): (Vec<usize>, Vec<_>) = std::mem::take(copies).into_iter().unzip();
             let results = publishing.publish_each(&items).await;
@@ -181,89 +181,89 @@ impl AmqpHold {
                 }
             }
             let Some(problem) = problem else { return Vec::new() };
-            if !logged {
+            if !is_logged {
                 tracing::warn!(%problem, copies = copies.len(), "retries and dead letters wait for the broker");
-                logged = true;
+                is_logged = true;
             }
-            if Instant::now() >= until || !self.lane.is_open() {
+            if Instant::now() >= until || !self.channel.is_open() {
                 return copies.keys().copied().collect();
             }
             tokio::select! {
                 () = tokio::time::sleep(delays.next()) => {}
-                () = self.lane.link.over.cancelled() => return copies.keys().copied().collect(),
+                () = self.channel.link.ended.cancelled() => return copies.keys().copied().collect(),
                 () = self.queue.0.stop.cancelled() => return copies.keys().copied().collect(),
             }
         }
     }
 
-    /// Acknowledges these deliveries with as few frames as is safe. Records which deliveries have left the
-    /// queue, and the number of those that we no longer held.
+    /// Acknowledges these deliveries with as few frames as is safe. Records in `settled` which of them were
+    /// removed from the queue, and how many were lost.
     async fn acknowledge(&self, indices: &[usize], settled: &mut Settled) {
         if indices.is_empty() {
             return;
         }
         let limit = self.queue.0.settings.confirm_timeout;
-        let tags: Vec<u64> = indices.iter().map(|index| self.held[*index].0).collect();
-        let last_multiple = locked(&self.lane.acks).all_up_to(&tags).unwrap_or(0);
+        let tags: Vec<u64> = indices.iter().map(|index| self.unsettled[*index].0).collect();
+        let last_multiple = locked(&self.channel.tags).highest_contiguous(&tags).unwrap_or(0);
         let (first, rest): (Vec<usize>, Vec<usize>) =
-            indices.iter().copied().partition(|index| self.held[*index].0 <= last_multiple);
+            indices.iter().copied().partition(|index| self.unsettled[*index].0 <= last_multiple);
         crash_points::point("before_ack");
         if let Some(last) = first.last() {
-            let ack = self.held[*last].1.ack(BasicAckOptions { multiple: first.len() > 1 });
-            let sent = self.lane.send(&tags[..first.len()], ack, limit).await;
-            settled.gone.extend(first.iter().filter(|_| sent));
+            let ack = self.unsettled[*last].1.ack(BasicAckOptions { multiple: first.len() > 1 });
+            let sent = self.channel.send(&tags[..first.len()], ack, limit).await;
+            settled.removed.extend(first.iter().filter(|_| sent));
             settled.lost += if sent { 0 } else { first.len() };
         }
         for index in rest {
-            let (tag, acker) = &self.held[index];
-            let sent = self.lane.send(&[*tag], acker.ack(BasicAckOptions::default()), limit).await;
-            settled.gone.extend(sent.then_some(index));
+            let (tag, acker) = &self.unsettled[index];
+            let sent = self.channel.send(&[*tag], acker.ack(BasicAckOptions::default()), limit).await;
+            settled.removed.extend(sent.then_some(index));
             settled.lost += usize::from(!sent);
         }
         crash_points::point("after_ack");
     }
 
     /// Returns these deliveries to the queue. On brokers from 4.3 on this does not count as a delivery.
-    /// Returns the number of deliveries that we no longer held.
-    async fn give_back(&self, indices: &[usize], released: &mut usize) -> usize {
+    /// Counts those that were returned in `released`, and returns the number of those that were lost.
+    async fn release(&self, indices: &[usize], released: &mut usize) -> usize {
         let limit = self.queue.0.settings.confirm_timeout;
         let mut lost = 0;
         for index in indices {
-            let (tag, acker) = &self.held[*index];
+            let (tag, acker) = &self.unsettled[*index];
             let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-            let sent = self.lane.send(&[*tag], acker.nack(options), limit).await;
+            let sent = self.channel.send(&[*tag], acker.nack(options), limit).await;
             *(if sent { &mut *released } else { &mut lost }) += 1;
         }
         lost
     }
 }
 
-/// The delivery tags of one channel that are settled. Tags count from 1 without gaps.
+/// Tracks which delivery tags of one channel are settled. Tags count from 1 without gaps.
 #[derive(Debug)]
-pub(super) struct Acks {
+pub(super) struct DeliveryTags {
     /// The lowest tag that is not settled.
-    floor: u64,
-    /// Settled tags above the floor.
+    lowest_unsettled: u64,
+    /// Settled tags above `lowest_unsettled`.
     settled: BTreeSet<u64>,
     /// The highest tag that was delivered.
-    taken: u64,
+    highest_delivered: u64,
 }
 
-impl Default for Acks {
+impl Default for DeliveryTags {
     fn default() -> Self {
-        Self { floor: 1, settled: BTreeSet::new(), taken: 0 }
+        Self { lowest_unsettled: 1, settled: BTreeSet::new(), highest_delivered: 0 }
     }
 }
 
-impl Acks {
-    /// Returns the highest of `tags` up to which every tag on this channel is either settled or in `tags`:
-    /// acknowledging it with `multiple` acknowledges nothing that another batch still holds.
-    pub(super) fn all_up_to(&self, tags: &[u64]) -> Option<u64> {
-        let wanted: BTreeSet<u64> = tags.iter().copied().collect();
-        let mut next = self.floor;
+impl DeliveryTags {
+    /// Returns the highest of `tags` up to which every tag of this channel is either settled or in `tags`.
+    /// Acknowledging it with `multiple` acknowledges no unsettled delivery of another batch.
+    pub(super) fn highest_contiguous(&self, tags: &[u64]) -> Option<u64> {
+        let own: BTreeSet<u64> = tags.iter().copied().collect();
+        let mut next = self.lowest_unsettled;
         let mut highest = None;
-        while wanted.contains(&next) || self.settled.contains(&next) {
-            if wanted.contains(&next) {
+        while own.contains(&next) || self.settled.contains(&next) {
+            if own.contains(&next) {
                 highest = Some(next);
             }
             next += 1;
@@ -272,25 +272,25 @@ impl Acks {
     }
 
     /// Records a tag as delivered. Tags arrive in order.
-    pub(super) fn take(&mut self, tag: u64) {
-        self.taken = tag;
+    pub(super) fn record_delivery(&mut self, tag: u64) {
+        self.highest_delivered = tag;
     }
 
     /// Returns whether any delivered tag is not settled yet.
-    pub(super) fn is_in_hand(&self) -> bool {
-        self.taken >= self.floor
+    pub(super) fn has_unsettled(&self) -> bool {
+        self.highest_delivered >= self.lowest_unsettled
     }
 
     /// Returns whether a tag is settled.
     pub(super) fn is_settled(&self, tag: u64) -> bool {
-        tag < self.floor || self.settled.contains(&tag)
+        tag < self.lowest_unsettled || self.settled.contains(&tag)
     }
 
     /// Records tags as settled: acknowledged, rejected or returned.
     pub(super) fn settle(&mut self, tags: impl IntoIterator<Item = u64>) {
-        self.settled.extend(tags.into_iter().filter(|tag| *tag >= self.floor));
-        while self.settled.remove(&self.floor) {
-            self.floor += 1;
+        self.settled.extend(tags.into_iter().filter(|tag| *tag >= self.lowest_unsettled));
+        while self.settled.remove(&self.lowest_unsettled) {
+            self.lowest_unsettled += 1;
         }
     }
 }
@@ -300,26 +300,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_acknowledgement_never_covers_a_tag_that_another_batch_holds() {
-        let mut acks = Acks::default();
-        assert_eq!(acks.all_up_to(&[1, 2, 3]), Some(3));
-        assert_eq!(acks.all_up_to(&[1, 2, 4]), Some(2), "another batch holds 3");
-        assert_eq!(acks.all_up_to(&[2, 3]), None, "another batch holds 1");
-        acks.settle([2, 3]);
-        assert_eq!(acks.all_up_to(&[1, 4]), Some(4), "2 and 3 are already settled");
-        acks.settle([1]);
-        assert_eq!(acks.floor, 4);
-        assert!(acks.settled.is_empty(), "tags below the floor are not kept");
+    fn a_multiple_acknowledgement_never_covers_an_unsettled_tag_of_another_batch() {
+        let mut tags = DeliveryTags::default();
+        assert_eq!(tags.highest_contiguous(&[1, 2, 3]), Some(3));
+        assert_eq!(tags.highest_contiguous(&[1, 2, 4]), Some(2), "another batch holds 3");
+        assert_eq!(tags.highest_contiguous(&[2, 3]), None, "another batch holds 1");
+        tags.settle([2, 3]);
+        assert_eq!(tags.highest_contiguous(&[1, 4]), Some(4), "2 and 3 are already settled");
+        tags.settle([1]);
+        assert_eq!(tags.lowest_unsettled, 4);
+        assert!(tags.settled.is_empty(), "settled tags below the lowest unsettled one are not kept");
     }
 
     #[test]
-    fn delivered_tags_are_in_hand_until_all_of_them_are_settled() {
-        let mut acks = Acks::default();
-        assert!(!acks.is_in_hand());
-        (1..=3).for_each(|tag| acks.take(tag));
-        acks.settle([1, 3]);
-        assert!(acks.is_in_hand());
-        acks.settle([2]);
-        assert!(!acks.is_in_hand());
+    fn a_channel_has_unsettled_tags_until_all_are_settled() {
+        let mut tags = DeliveryTags::default();
+        assert!(!tags.has_unsettled());
+        (1..=3).for_each(|tag| tags.record_delivery(tag));
+        tags.settle([1, 3]);
+        assert!(tags.has_unsettled());
+        tags.settle([2]);
+        assert!(!tags.has_unsettled());
     }
 }
