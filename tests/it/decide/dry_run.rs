@@ -1,5 +1,5 @@
-//! Predictions agree with what happens: a plan, an explanation, a repair's preview and a simulation are each compared
-//! with the worker, or the repair, on a thousand mixed events and on each engine.
+//! Predictions agree with what happens: a plan, an explanation, a repair's preview and a simulation are each
+//! compared with the worker, or the repair, on a thousand mixed events and on each engine.
 
 use std::slice::from_ref;
 

@@ -15,7 +15,7 @@ use crate::support::{Backend, GatewayShape, World, event, host, load};
 /// Far longer than loading takes, and far shorter than the lock timeout.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(4);
 /// Enough time to get the lock if it is free.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(400);
+const LOCK_WAIT: Duration = Duration::from_millis(400);
 
 const HOUR: u32 = 60;
 
@@ -85,12 +85,12 @@ async fn adding_waiting_appointments_shares_the_host_lock_and_a_change_is_exclus
         let loading = load_and_plan(&world, &exclusive, &third, HostLockMode::Exclusive);
         tokio::pin!(loading);
         assert!(
-            timeout(LOCK_TIMEOUT, &mut loading).await.is_err(),
+            timeout(LOCK_WAIT, &mut loading).await.is_err(),
             "{backend:?}: loading waits for both transactions"
         );
         one.rollback().await.unwrap();
         assert!(
-            timeout(LOCK_TIMEOUT, &mut loading).await.is_err(),
+            timeout(LOCK_WAIT, &mut loading).await.is_err(),
             "{backend:?}: loading waits for the other transaction"
         );
         two.rollback().await.unwrap();
@@ -116,8 +116,8 @@ async fn a_change_under_a_shared_host_lock_is_refused_and_decided_again_alone(ba
     let seen = "SELECT last_seen_ms - first_seen_ms FROM hostmatch_inbox";
     let hours = world.test.number(seen).await / 3_600_000;
     assert_eq!(hours, 1, "{backend:?}: the row is up to date anyway");
-    // When a new member of staff is added, the host in the inbox is mapped, and the waiting appointments are decided in
-    // the same transaction.
+    // A new member of staff matches the host in the inbox: the host is mapped, and the waiting appointments
+    // are decided in the same transaction.
     world.staff(9, 1, "Nobody", "nobody@else.example").await;
     let known = event("e3", "B3", HOUR + 2, nobody());
     if backend != Backend::Sqlite {

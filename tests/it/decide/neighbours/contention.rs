@@ -118,7 +118,7 @@ async fn run_concurrently(test: TestDatabase, behaviour: Behaviour) {
 }
 
 /// Returns the number of times that a session has waited for a row on this server so far, and the total wait
-/// in ms. PostgreSQL behaviour not count such waits.
+/// in ms. PostgreSQL does not count such waits.
 async fn lock_waits(stack: &Stack) -> [i64; 2] {
     if stack.world.test.backend != Backend::MariaDb {
         return [0; 2];
