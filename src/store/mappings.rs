@@ -14,6 +14,7 @@ use super::entity::mapping::Column;
 use super::entity::{mapping, mapping_audit, staff};
 use super::prelude::*;
 use super::row_reader::{select_as, selected};
+use super::staff::{S, has_active_flag, is_not_deleted};
 use super::statement::{any_host, pad_in_list};
 use super::{DbId, GatewaySchema};
 use crate::event::{CompanyId, HostId, StaffId};
@@ -123,9 +124,8 @@ pub(super) async fn read_inserted(
     Ok(inserted)
 }
 
-/// The aliases of a mapping and its member of staff.
+/// The alias of a mapping.
 pub(super) const M: &str = "m";
-pub(super) const S: &str = "s";
 
 /// Joins the member of staff [`S`] of each mapping [`M`], in any company.
 pub(super) fn join_staff(select: &mut SelectStatement) {
@@ -140,14 +140,8 @@ pub(super) fn company() -> Expr {
 
 /// Returns whether the member of staff [`S`] of mapping [`M`] is active, not deleted, and in its company.
 pub(super) fn has_valid_staff(schema: &GatewaySchema) -> Expr {
-    let mut valid = Expr::col((S, staff::Column::CompanyId)).eq(company());
-    if let Some(flag) = schema.staff_active {
-        valid = valid.and(Expr::col((S, flag)).eq(true));
-    }
-    if schema.staff_deleted_at {
-        valid = valid.and(Expr::col((S, staff::Column::DeletedAt)).is_null());
-    }
-    valid
+    let is_in_company = Expr::col((S, staff::Column::CompanyId)).eq(company());
+    is_in_company.and(has_active_flag(schema)).and(is_not_deleted(schema))
 }
 
 selected! {

@@ -68,6 +68,7 @@ pub use replays::*;
 pub use report::{Decided, Period, dead_letter_reasons, decided, new_mappings, newest_events};
 pub use retention::{purge_events, purge_payloads};
 pub use scope::Scope;
+pub(crate) use staff::is_no_time;
 pub use throughput::{ages_since, last_decided_ms, outcomes_since};
 pub use values::{DbId, Document, Moment, bind_staff};
 pub(crate) use version::too_old;

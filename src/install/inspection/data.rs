@@ -6,7 +6,7 @@ use migration::gateway::{Column, Columns, KeyKind};
 use serde::{Deserialize, Serialize};
 
 use super::query_first;
-use crate::store::{Database, DbId, StoreError};
+use crate::store::{Database, DbId, StoreError, is_no_time};
 
 /// A query and its description; `data.toml` explains the fields.
 #[derive(Deserialize)]
@@ -116,7 +116,7 @@ fn active_staff_condition(columns: &Columns) -> String {
         condition.push_str(&format!(" AND {flag} = {yes}"));
     }
     if columns.has("staff", "deleted_at") {
-        condition.push_str(" AND deleted_at IS NULL");
+        condition.push_str(&format!(" AND {}", is_no_time(columns.backend(), "deleted_at")));
     }
     condition
 }

@@ -6,8 +6,8 @@ use sea_orm::QueryResult;
 
 use crate::event::{CompanyId, StaffId};
 use crate::store::entity::staff::{Column, Entity};
-use crate::store::mappings::S;
 use crate::store::prelude::*;
+use crate::store::staff::{S, has_active_flag, is_not_deleted};
 use crate::store::statement::pad_in_list;
 use crate::store::{DbId, GatewaySchema, NameColumns};
 
@@ -77,18 +77,13 @@ pub(super) fn select_staff(select: &mut SelectStatement, schema: &GatewaySchema)
         NameColumns::Full => (col(Column::Name), Expr::val("")),
         NameColumns::FirstLast => (col(Column::FirstName), col(Column::LastName)),
     };
-    let active = schema.staff_active.map_or(Expr::val(1).eq(1), |flag| Expr::col((S, flag)).eq(true));
-    let deleted = match schema.staff_deleted_at {
-        true => col(Column::DeletedAt).is_not_null(),
-        false => Expr::val(1).eq(0),
-    };
     for (column, value) in [
         (Column::Id, col(Column::Id)),
         (Column::CompanyId, col(Column::CompanyId)),
         (Column::FirstName, first_name),
         (Column::LastName, last_name),
-        (Column::IsActive, one_if(active)),
-        (Column::DeletedAt, one_if(deleted)),
+        (Column::IsActive, one_if(has_active_flag(schema))),
+        (Column::DeletedAt, one_if(is_not_deleted(schema).not())),
     ] {
         select.expr_as(value, format!("{PREFIX}{}", column.as_str()));
     }

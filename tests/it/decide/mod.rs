@@ -5,6 +5,7 @@ mod neighbours;
 mod observing;
 
 mod rules;
+mod active_staff;
 mod faults;
 mod sharing;
 pub(crate) mod invariants;
