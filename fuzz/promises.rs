@@ -36,7 +36,7 @@ fn check_decoding(
     correlation_id: Option<&str>,
 ) {
     let envelope =
-        Envelope { headers, routing_key, correlation_id, ..Envelope::new(body, 1_771_600_000_000) };
+        Envelope { headers, routing_key, correlation_id, ..Envelope::new(body, 1_771_700_000_000) };
     let decoded = decode(&envelope);
     assert_eq!(decoded, decode(&envelope), "decoding the same bytes twice must give the same result");
     match decoded {

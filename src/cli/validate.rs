@@ -12,7 +12,7 @@ use super::{Exit, Failure, Global, output};
 use crate::app::redaction::{MASK, masked_name};
 use crate::contract::CONTENT_TYPES;
 use crate::event::{
-    Booking, BookingEvent, BookingRef, Decoded, Envelope, EventKind, Malformed, Shape, decode,
+    Booking, BookingEvent, BookingRef, Decoded, Envelope, EventKind, Malformed, Shape, TimeNote, decode,
 };
 use crate::matching::Reason;
 use crate::runtime::clock::now_ms;
@@ -297,6 +297,13 @@ fn notes(event: &BookingEvent, envelope: &EnvelopeArgs) -> Vec<Note> {
                 "the booking has no readable time (updatedAt, occurred_at, createdAt): \
                  the time of arrival counts",
             );
+        }
+        match booking.time_note {
+            Some(TimeNote::Local) => {
+                note("its time has no zone: a worker reads it in gateway.timezone (here: UTC)")
+            }
+            Some(TimeNote::Future) => note("its time lies more than a day ahead and does not count"),
+            None => {}
         }
         match &booking.host {
             None if !booking.is_cancelled => {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::delivery_result::DeliveryResult;
 use super::metrics::{DeliveryLabels, type_label};
 use super::trace;
-use crate::event::{self, BookingEvent, Decoded, Envelope, EventId, Malformed, Shape};
+use crate::event::{self, BookingEvent, Decoded, Envelope, EventId, LocalZone, Malformed, Shape};
 use crate::matching::{DEAD_LETTER, Item, Outcome, Plan, Reason, Target, Verdict};
 use crate::queue::{Delivery, Disposition, header, identity};
 use crate::store::{Lookup, Replayed};
@@ -57,8 +57,8 @@ pub(crate) enum Settlement {
     DeadLettered(Reason),
 }
 
-/// Decodes a delivery. Returns `None` if decoding panicked, because no message may stop the program.
-pub(crate) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
+/// Decodes a delivery; its times without a zone are in `zone`. Returns `None` if decoding panicked, because no message may stop the program.
+pub(crate) fn read(delivery: &Delivery, zone: &LocalZone) -> Option<Result<Decoded, Malformed>> {
     let message = &delivery.message;
     let envelope = Envelope {
         headers: &message.headers,
@@ -67,6 +67,7 @@ pub(crate) fn read(delivery: &Delivery) -> Option<Result<Decoded, Malformed>> {
         message_id: message.message_id.as_deref(),
         correlation_id: message.correlation_id.as_deref(),
         timestamp_ms: message.timestamp_ms,
+        zone,
         ..Envelope::new(&message.body, delivery.first_seen_ms)
     };
     catch_unwind(AssertUnwindSafe(|| event::decode(&envelope))).ok()
@@ -97,8 +98,8 @@ impl InFlight {
 
     /// Decodes the delivery. `ignore_unknown`: this is the last attempt, and a webhook of Cal.com
     /// whose appointment does not exist is ignored.
-    pub(super) fn read(&mut self, ignore_unknown: bool) {
-        let read = read(&self.delivery);
+    pub(super) fn read(&mut self, ignore_unknown: bool, zone: &LocalZone) {
+        let read = read(&self.delivery, zone);
         self.labels = DeliveryLabels::of(&self.delivery, read.as_ref());
         self.replayed = replayed(&self.delivery);
         match read {

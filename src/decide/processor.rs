@@ -19,7 +19,7 @@ use super::in_flight::{InFlight, transactions};
 use super::metrics::{Meters, Stage};
 use super::retry_set::RetrySet;
 use crate::config::{Config, Mode, Overwrite, UnknownBooking};
-use crate::event::EventId;
+use crate::event::{EventId, LocalZone};
 use crate::matching::{ChangeSet, Loaded, MatchStats, Plan, Policy, Reason, Resolved, Resolver};
 use crate::queue::Delivery;
 use crate::runtime::clock::now_ms;
@@ -57,6 +57,11 @@ impl Processor {
             schedule: config.queue.retry_delays.clone(),
             meters: Arc::new(Meters::new()),
         }
+    }
+
+    /// Returns the zone of times that events give without one.
+    pub(crate) fn local_zone(&self) -> &LocalZone {
+        &self.schema.local_zone
     }
 
     /// Replaces the strategies.
@@ -97,7 +102,7 @@ impl Processor {
 
     pub(super) fn decode(&self, flight: &mut InFlight) {
         let is_last = flight.delivery.attempt as usize >= self.schedule.len();
-        flight.read(is_last && self.unknown_booking == UnknownBooking::Ignore);
+        flight.read(is_last && self.unknown_booking == UnknownBooking::Ignore, self.local_zone());
     }
 
     /// Decides all deliveries that have no result yet, in as many transactions as needed. On failure,

@@ -87,6 +87,8 @@ pub struct Booking {
     pub is_cancelled: bool,
     /// The time of this state, which decides which of two events is newer.
     pub time: EventTime,
+    /// What is unusual about the time that the event gives.
+    pub time_note: Option<TimeNote>,
     /// When the booked meeting starts, in ms since 1970 (UTC).
     pub starts_ms: Option<i64>,
     /// The JSON text of the booking as received, for the record. `None` when it did not arrive in a message.
@@ -108,6 +110,20 @@ pub struct EventTime {
     /// Whether the event has no timestamp of its own, so that `ms` is the time at which it was published or
     /// first received.
     pub is_inferred: bool,
+}
+
+impl EventTime {
+    /// The most by which an event's own time may lie ahead of its receipt, in ms: more than clocks differ.
+    pub(crate) const MAX_AHEAD_MS: i64 = 86_400_000;
+}
+
+/// What is unusual about the time that an event gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeNote {
+    /// It names no zone, and was read in the local one.
+    Local,
+    /// It lies more than a day ahead of the event's receipt, and does not count.
+    Future,
 }
 
 /// The position of an event among those of one appointment: a later one is greater. At equal times an event

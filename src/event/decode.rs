@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::booking::{BookingEvent, EventKind, Shape};
 use super::ids::{BookingRef, CompanyId, EventId};
+use super::zone::LocalZone;
 
 /// A decoded message.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,11 +93,15 @@ pub struct Envelope<'a> {
     /// When the message was first received, in ms since 1970 (UTC): from the header `x-hostmatch-first-seen`,
     /// otherwise now. Retries and dead letters keep this time.
     pub first_seen_ms: i64,
+    /// The zone of times without a zone.
+    pub zone: &'a LocalZone,
 }
 
 impl<'a> Envelope<'a> {
-    /// Creates an envelope for bytes without properties, first received at this time (ms since 1970, UTC).
+    /// Creates an envelope for bytes without properties, first received at this time (ms since 1970, UTC), whose
+    /// times without a zone are in UTC.
     pub fn new(body: &'a [u8], first_seen_ms: i64) -> Self {
+        static UTC: LocalZone = LocalZone::UTC;
         static NO_HEADERS: BTreeMap<String, String> = BTreeMap::new();
         Self {
             body,
@@ -107,6 +112,7 @@ impl<'a> Envelope<'a> {
             correlation_id: None,
             timestamp_ms: None,
             first_seen_ms,
+            zone: &UTC,
         }
     }
 }

@@ -38,10 +38,20 @@ impl Host {
     }
 }
 
-/// Normalises an e-mail address for comparison: trims it and converts it to ASCII lower case. Accents are not
-/// folded, and a `+tag` is not stripped.
+/// Normalises an e-mail address for comparison: trims it, converts it to ASCII lower case, and removes Cal.com's
+/// own tag. Accents are not folded, and no other `+tag` is removed.
 pub fn normal_email(email: &str) -> String {
-    email.trim().to_ascii_lowercase()
+    let email = email.trim().to_ascii_lowercase();
+    match email.rsplit_once('@').and_then(|(local, domain)| Some((local.split_once('+')?, domain))) {
+        Some(((name, tag), domain)) if !name.is_empty() && is_calcom_tag(tag) => format!("{name}@{domain}"),
+        _ => email,
+    }
+}
+
+/// Returns whether this is the tag in the address of a platform-managed user: the 25 letters and digits of the
+/// platform's client id. Webhooks send the address with it, and without `displayEmail`.
+fn is_calcom_tag(tag: &str) -> bool {
+    tag.len() == 25 && tag.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// The field of the event in which the primary host was found, in the order in which the fields are checked.
@@ -70,4 +80,25 @@ pub enum HostMissing {
     NullId,
     /// The value cannot be a host, or its id is not an id.
     Malformed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_tag_of_calcoms_platform_is_removed() {
+        let tag = "cm1x2y3z4a5b6c7d8e9f0g1h2";
+        let with = |tag: &str| format!(" Lea+{tag}@Salon.example ");
+        assert_eq!(normal_email(&with(tag)), "lea@salon.example");
+        assert_eq!(normal_email(&with(&tag.to_uppercase())), "lea@salon.example");
+        for other in ["hair", &tag[1..], &format!("{tag}9"), &format!("x+{tag}"), &tag.replace('m', "-")] {
+            assert_eq!(normal_email(&with(other)), format!("lea+{other}@salon.example"), "{other}");
+        }
+        assert_eq!(normal_email(&format!("+{tag}@salon.example")), format!("+{tag}@salon.example"));
+        let tagged = Host { email: Some(with(tag)), ..Host::default() };
+        assert_eq!(tagged.emails(), ["lea@salon.example"]);
+        let both = Host { display_email: Some("lea@salon.example".to_owned()), ..tagged };
+        assert_eq!(both.emails(), ["lea@salon.example"]);
+    }
 }

@@ -2,17 +2,19 @@
 
 mod ids;
 mod host;
+mod zone;
 mod booking;
 mod decode;
 mod shapes;
 
 use crate::runtime::string_values;
 
-pub use booking::{Booking, BookingEvent, EventKind, EventOrder, EventTime, Shape};
+pub use booking::{Booking, BookingEvent, EventKind, EventOrder, EventTime, Shape, TimeNote};
 pub use decode::{Decoded, Envelope, Hints, Ignored, Malformed, MalformedKind};
 pub use decode::{EVENT_TYPES, EventType, TYPE_HEADER};
 pub use host::{Host, HostMissing, HostSource, normal_email};
 pub use ids::{AppointmentId, BookingRef, CompanyId, EventId, HostId, MAX_TEXT, StaffId};
 pub use shapes::{MAX_BOOKINGS, carried_context, decode};
+pub use zone::LocalZone;
 
 string_values!(Shape, HostSource, HostMissing);

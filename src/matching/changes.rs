@@ -175,6 +175,7 @@ impl Assignment {
             host_missing: None,
             is_cancelled: false,
             time: newest.time,
+            time_note: None,
             starts_ms: self.starts_ms,
             raw,
         };

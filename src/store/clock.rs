@@ -12,6 +12,7 @@ use super::entity::{mapping, mapping_audit};
 use super::prelude::*;
 use super::statement::first_value;
 use super::{Database, DbId, GatewaySchema, StoreError, gateway};
+use crate::event::LocalZone;
 
 /// Returns the SQL expression for "now" that fits the column; `None` for a column that does not hold a time.
 pub(super) async fn now_expression(
@@ -134,6 +135,27 @@ impl Zone {
             _ => Self::Named(text.to_owned()),
         })
     }
+}
+
+/// Returns the zone of `gateway.timezone`, to read times of events. For `server` it is the zone that the server
+/// names, or, where it names none (MySQL's `SYSTEM`), its present offset.
+pub(super) async fn local_zone(database: &Database, timezone: &str) -> Result<LocalZone> {
+    let name = match (Zone::parse(timezone)?, database.backend()) {
+        (Zone::Offset(name) | Zone::Named(name), _) => Some(name),
+        (Zone::Server, DbBackend::Postgres) => postgres_zone(database).await.ok(),
+        (Zone::Server, DbBackend::MySql) => {
+            first_value(database.connection(), "SELECT CAST(@@global.time_zone AS CHAR)").await?
+        }
+        (Zone::Server, _) => None,
+    };
+    if let Some(zone) = name.as_deref().and_then(LocalZone::parse) {
+        return Ok(zone);
+    }
+    let DbBackend::MySql = database.backend() else { return Ok(LocalZone::UTC) };
+    let there = mysql(&Zone::Server);
+    let offset = format!("SELECT CAST(TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), {there}) AS SIGNED)");
+    let seconds: Option<i64> = first_value(database.connection(), offset).await?;
+    Ok(seconds.and_then(|seconds| LocalZone::from_offset(seconds.try_into().ok()?)).unwrap_or(LocalZone::UTC))
 }
 
 fn parse_offset(text: &str) -> Option<String> {

@@ -10,6 +10,7 @@ use super::entity::{GatewayColumns, appointment, staff};
 use super::prelude::*;
 use super::{Database, MappingClocks, StoreError, clock, version};
 use crate::config::GatewayConfig;
+use crate::event::LocalZone;
 
 /// The shape of the gateway's tables, read once after connecting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct GatewaySchema {
     pub updated_at: Option<String>,
     /// SQL expressions for "now" in the times of mappings and their audits.
     pub mapping_clocks: MappingClocks,
+    /// The zone of times that events give without one (`gateway.timezone`).
+    pub local_zone: LocalZone,
     /// The columns that the gateway's tables have.
     pub columns: GatewayColumns,
 }
@@ -108,6 +111,7 @@ impl GatewaySchema {
                 None => None,
             },
             mapping_clocks: MappingClocks::of(database, columns, &config.timezone).await?,
+            local_zone: clock::local_zone(database, &config.timezone).await?,
             columns: GatewayColumns::of(columns),
         })
     }

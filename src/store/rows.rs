@@ -76,7 +76,12 @@ pub(super) async fn assignments_with_payload(
 fn assignment(row: Decided) -> Assignment {
     let newest = row.event.zip(row.event_time_ms).map(|(event, ms)| HostEvent {
         event,
-        time: EventTime { ms, is_inferred: row.event_stamped },
+        // A version before stored times of any year: such an appointment would be frozen. It counts as an event
+        // that was stamped when it was decided.
+        time: match ms > row.decided_ms.saturating_add(EventTime::MAX_AHEAD_MS) {
+            true => EventTime { ms: row.decided_ms, is_inferred: true },
+            false => EventTime { ms, is_inferred: row.event_stamped },
+        },
         host_id: row.host_id.map(|host| host.0),
         host_email: row.host_email,
         source: row.host_source.unwrap_or_default(),

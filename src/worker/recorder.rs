@@ -9,7 +9,7 @@ use super::health::BatchProgress;
 use super::hold::{self, Hold};
 use super::run::Worker;
 use crate::decide::{Attempt, begin_recording, history, read as read_event, replayed};
-use crate::event::{Decoded, Hints, Ignored, TYPE_HEADER};
+use crate::event::{Decoded, Hints, Ignored, LocalZone, TYPE_HEADER};
 use crate::matching::Reason;
 use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, header};
 use crate::runtime::clock::now_ms;
@@ -49,9 +49,9 @@ impl Recorder {
 
     async fn handle(&self, batch: Batch) -> Result<bool, QueueError> {
         crash_points::point("recorder_received");
-        let now_ms = now_ms();
+        let (now_ms, zone) = (now_ms(), self.worker.processor.local_zone());
         let letters: Vec<NewDeadLetter> =
-            batch.deliveries().iter().map(|delivery| dead_letter(delivery, now_ms)).collect();
+            batch.deliveries().iter().map(|delivery| dead_letter(delivery, zone, now_ms)).collect();
         let pairs = batch.deliveries().iter().zip(&letters);
         let by_broker: Vec<bool> = pairs
             .map(|(delivery, letter)| !is_by_worker(&history(delivery), &letter.letter.reason))
@@ -114,11 +114,11 @@ impl Recorder {
 }
 
 /// Creates the record of a dead letter.
-fn dead_letter(delivery: &Delivery, now_ms: i64) -> NewDeadLetter {
+fn dead_letter(delivery: &Delivery, zone: &LocalZone, now_ms: i64) -> NewDeadLetter {
     let message = &delivery.message;
     let text = |name: &str| message.headers.get(name).cloned();
     let reason = text(header::REASON).unwrap_or_else(|| Reason::DeliveryLimit.to_string());
-    let (hints, host_id, starts_ms) = decode(delivery);
+    let (hints, host_id, starts_ms) = decode(delivery, zone);
     let shape = hints.shape.map(|shape| shape.as_str().to_owned());
     let history = history(delivery);
     let by_worker = is_by_worker(&history, &reason);
@@ -160,9 +160,9 @@ fn is_by_worker(history: &[Attempt], reason: &str) -> bool {
 }
 
 /// Decodes as much of a dead letter as possible: the hints, the id of its host, and its earliest start.
-fn decode(delivery: &Delivery) -> (Hints, Option<i64>, Option<i64>) {
+fn decode(delivery: &Delivery, zone: &LocalZone) -> (Hints, Option<i64>, Option<i64>) {
     // `read_event` catches panics: a message that made the worker fail must not do so again here.
-    match read_event(delivery) {
+    match read_event(delivery, zone) {
         Some(Ok(Decoded::Event(event))) => {
             let first = event.bookings.first();
             let host = first.and_then(|booking| booking.host.as_ref()).and_then(|(host, _)| host.id);

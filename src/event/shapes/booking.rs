@@ -2,17 +2,22 @@
 
 use serde_json::Value;
 
+use super::context;
 use super::fields::{self, Fault, Object};
-use crate::event::booking::{Booking, EventTime};
-use crate::event::decode::MalformedKind;
+use crate::event::booking::{Booking, EventTime, TimeNote};
+use crate::event::decode::{Envelope, MalformedKind};
 use crate::event::host::{Host, HostMissing, HostSource};
 use crate::event::ids::{BookingRef, HostId};
 
 /// The facts about the event that decoding its bookings needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct EventFacts {
+pub(super) struct EventFacts<'a> {
+    /// The message.
+    pub(super) envelope: &'a Envelope<'a>,
     /// The event's time, for a booking without its own.
     pub(super) time: EventTime,
+    /// What is unusual about the time that the event gives.
+    pub(super) time_note: Option<TimeNote>,
     /// Whether the event names the appointment, so that the booking needs no reference.
     pub(super) has_appointment: bool,
 }
@@ -27,7 +32,7 @@ pub(super) fn read(
     text: Option<&str>,
     pointer: &str,
     hosts: HostSource,
-    facts: EventFacts,
+    facts: EventFacts<'_>,
 ) -> Result<Booking, Fault> {
     let Some(outer) = booking.as_object() else {
         let message = format!("a booking must be an object, not {}", fields::json_type(booking));
@@ -49,7 +54,9 @@ pub(super) fn read(
     let objects: Vec<_> = objects.into_iter().flatten().collect();
     let host = primary_host(&objects);
     let host_missing = host_missing_reason(&objects, host.as_ref().map(|(host, _)| host));
-    let updated = fields::time_ms(own, "updatedAt").map(|ms| EventTime { ms, is_inferred: false });
+    let zone = facts.envelope.zone;
+    let (updated, note) = context::own_time(facts.envelope, fields::time(own, "updatedAt", zone));
+    let starts = fields::time(own, "start", zone).or_else(|| fields::time(own, "startTime", zone));
     Ok(Booking {
         uid,
         id,
@@ -58,7 +65,8 @@ pub(super) fn read(
         host_missing,
         is_cancelled: is_cancelled(own) || is_cancelled(outer),
         time: updated.unwrap_or(facts.time),
-        starts_ms: fields::time_ms(own, "start").or_else(|| fields::time_ms(own, "startTime")),
+        time_note: note.or(facts.time_note.filter(|_| updated.is_none())),
+        starts_ms: starts.map(|time| time.ms),
         raw: text.map(str::to_owned),
     })
 }
@@ -195,7 +203,7 @@ fn host_id(value: &Value) -> Option<HostId> {
 }
 
 fn text(host_object: &Object, key: &str) -> Option<String> {
-    fields::clean_text(host_object, key).filter(|text| !ABSENT.contains(&text.as_str()))
+    fields::display_text(host_object, key).filter(|text| !ABSENT.contains(&text.as_str()))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(super) fn read(
     // In a flat body createdAt is when the booking was made, long before the webhook was sent.
     let is_flat = !body.contains_key(PAYLOAD);
     let times: &[&str] = if is_flat { &[] } else { &["createdAt"] };
-    let time = context::event_time(context, &body, times);
+    let (time, time_note) = context::event_time(context, &body, times);
     let (raw, pointer) = match body.remove(PAYLOAD) {
         Some(payload) => (payload, format!("/{PAYLOAD}")),
         None if booking::has_reference(&body) => (Value::Object(body), String::new()),
@@ -48,7 +48,7 @@ pub(super) fn read(
         return Err(Fault::at(pointer, message));
     }
     let text = if is_flat { context.raw_json_at(&[]) } else { context.raw_json_at(&[PAYLOAD]) };
-    let facts = EventFacts { time, has_appointment: false };
+    let facts = EventFacts { envelope: context.envelope, time, time_note, has_appointment: false };
     let booking = booking::read(&raw, text, &pointer, HostSource::Hosts, facts)?;
     let (kind, bookings) = (known.kind, vec![booking]);
     let event = BookingEvent {

@@ -51,7 +51,7 @@ pub(super) fn from_headers(context: &mut EventContext<'_>, prefix: &str) -> Unwr
     let attribute = |name: &str| headers.get(&format!("{prefix}{name}")).cloned();
     context.types.extend(attribute("type"));
     context.id = attribute("id");
-    context.time_ms = attribute("time").and_then(|text| fields::text_ms(&text));
+    context.time = attribute("time").and_then(|text| fields::text_time(&text, context.envelope.zone));
     let version = attribute("specversion").unwrap_or_default();
     if !is_known(&version) {
         let message = format!("the header {prefix}specversion must be 1.0 (or 0.3)");
@@ -72,7 +72,7 @@ pub(super) fn unwrap(context: &mut EventContext<'_>, mut body: Object) -> Unwrap
         context.set_type_pointer("type");
     }
     context.id = body.get("id").and_then(context::id_text);
-    context.time_ms = fields::time_ms(&body, "time");
+    context.time = fields::time(&body, "time", context.envelope.zone);
     if !body.get("specversion").and_then(Value::as_str).is_some_and(is_known) {
         let message = "specversion must be the string 1.0 (or 0.3)";
         return Err(context.fault("specversion", message));

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::fields::{self, Fault, Object};
-use crate::event::booking::{EventTime, Shape};
+use super::fields::{self, Fault, GivenTime, Object};
+use crate::event::booking::{EventTime, Shape, TimeNote};
 use crate::event::decode::{Envelope, Hints, Malformed, MalformedKind, TYPE_HEADER, known_type};
 use crate::event::ids::{BookingRef, CompanyId, EventId, MAX_TEXT};
 
-/// The context of one event. Without a wrapper the attributes (`types`, `id`, `uuid`, `time_ms`, `pushed_ms`)
+/// The context of one event. Without a wrapper the attributes (`types`, `id`, `uuid`, `time`, `pushed_ms`)
 /// are empty.
 #[derive(Clone, Debug)]
 pub(super) struct EventContext<'a> {
@@ -23,8 +23,8 @@ pub(super) struct EventContext<'a> {
     pub(super) id: Option<String>,
     /// Laravel's `uuid`, the last fallback.
     pub(super) uuid: Option<String>,
-    /// CloudEvents' `time`, in ms since 1970.
-    pub(super) time_ms: Option<i64>,
+    /// CloudEvents' `time`.
+    pub(super) time: Option<GivenTime>,
     /// Laravel's `pushedAt`, in ms since 1970.
     pub(super) pushed_ms: Option<i64>,
     /// The document that contains the event: the body, or a document that was decoded from a string in the
@@ -56,7 +56,7 @@ impl<'a> EventContext<'a> {
             types: Vec::new(),
             id: None,
             uuid: None,
-            time_ms: None,
+            time: None,
             pushed_ms: None,
             document: Cow::Borrowed(std::str::from_utf8(envelope.body).unwrap_or_default()),
             path: Vec::new(),
@@ -201,18 +201,43 @@ pub(super) fn id_text(value: &Value) -> Option<String> {
     }
 }
 
-const DAY_MS: i64 = 86_400_000;
-
-/// Returns the event's own time, from the first of these fields that holds one, otherwise CloudEvents'
+/// Returns the event's time: its own, from the first of these fields that holds one, otherwise CloudEvents'
 /// `time`, otherwise the time at which the event was published (Laravel's `pushedAt`, the AMQP timestamp) or
-/// first received.
-pub(super) fn event_time(context: &EventContext<'_>, event: &Object, fields: &[&str]) -> EventTime {
-    if let Some(ms) = fields.iter().find_map(|key| fields::time_ms(event, key)).or(context.time_ms) {
-        return EventTime { ms, is_inferred: false };
+/// first received. The note is about its own time.
+pub(super) fn event_time(
+    context: &EventContext<'_>,
+    event: &Object,
+    fields: &[&str],
+) -> (EventTime, Option<TimeNote>) {
+    let envelope = context.envelope;
+    let given = fields.iter().map(|key| fields::time(event, key, envelope.zone));
+    let (own, note) = own_time(envelope, given.chain([context.time]).flatten());
+    let time = own.unwrap_or_else(|| {
+        let published = [context.pushed_ms, envelope.timestamp_ms].into_iter().flatten();
+        let ms = published.into_iter().find(|ms| is_plausible(envelope, *ms));
+        EventTime { ms: ms.unwrap_or(envelope.first_seen_ms), is_inferred: true }
+    });
+    (time, note)
+}
+
+/// Returns the first of these times that is not in the future.
+pub(super) fn own_time(
+    envelope: &Envelope<'_>,
+    given: impl IntoIterator<Item = GivenTime>,
+) -> (Option<EventTime>, Option<TimeNote>) {
+    let mut note = None;
+    for GivenTime { ms, is_local } in given {
+        if is_plausible(envelope, ms) {
+            let note = note.or(is_local.then_some(TimeNote::Local));
+            return (Some(EventTime { ms, is_inferred: false }), note);
+        }
+        note = Some(TimeNote::Future);
     }
-    let first_seen_ms = context.envelope.first_seen_ms;
-    // An event with a timestamp in another unit (for example µs) would remain the newest forever.
-    let plausible = |ms: &i64| *ms <= first_seen_ms.saturating_add(DAY_MS);
-    let published = [context.pushed_ms, context.envelope.timestamp_ms].into_iter().flatten().find(plausible);
-    EventTime { ms: published.unwrap_or(first_seen_ms), is_inferred: true }
+    (None, note)
+}
+
+/// Returns whether an event may have this time. One that lies in the future (or is in another unit, such as
+/// µs) would make the event the newest of its appointment forever.
+fn is_plausible(envelope: &Envelope<'_>, ms: i64) -> bool {
+    ms <= envelope.first_seen_ms.saturating_add(EventTime::MAX_AHEAD_MS)
 }

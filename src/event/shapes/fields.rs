@@ -10,6 +10,7 @@ use time::format_description::well_known::{Iso8601, Rfc3339};
 use super::pruned::Key;
 use crate::event::decode::{Hints, Malformed, MalformedKind};
 use crate::event::ids::BookingRef;
+use crate::event::zone::LocalZone;
 
 /// A JSON object.
 pub(super) type Object = Map<String, Value>;
@@ -108,20 +109,33 @@ fn describe_non_integer(value: &Value) -> &'static str {
     if value.is_number() { "a fraction or a number that exceeds 64 bits" } else { json_type(value) }
 }
 
-/// Decodes a time into ms since 1970 (UTC): RFC 3339 or ISO 8601 with an offset. Everything else is treated
-/// as absent, and so is a year that no DATETIME column can hold.
-pub(super) fn time_ms(object: &Object, key: &str) -> Option<i64> {
-    text_ms(object.get(key)?.as_str()?)
+/// A time that an event gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GivenTime {
+    /// ms since 1970 (UTC)
+    pub(super) ms: i64,
+    /// Whether it names no zone, so that it was read in the local one.
+    pub(super) is_local: bool,
+}
+
+/// Decodes a time: RFC 3339, or ISO 8601 with an offset, or without one and then in `zone`. Everything else is
+/// treated as absent, and so is a year that no DATETIME column can hold.
+pub(super) fn time(object: &Object, key: &str, zone: &LocalZone) -> Option<GivenTime> {
+    text_time(object.get(key)?.as_str()?, zone)
 }
 
 /// Decodes a time from a string.
-pub(super) fn text_ms(text: &str) -> Option<i64> {
+pub(super) fn text_time(text: &str, zone: &LocalZone) -> Option<GivenTime> {
     let text = text.trim();
-    let time = OffsetDateTime::parse(text, &Rfc3339)
+    let absolute = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(text, &Iso8601::PARSING))
-        .ok()?;
-    let ms = i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?;
-    (0..YEAR_10000_MS).contains(&ms).then_some(ms)
+        .ok()
+        .and_then(|time| i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok());
+    let (ms, is_local) = match absolute {
+        Some(ms) => (ms, false),
+        None => (zone.to_ms(text)?, true),
+    };
+    (0..YEAR_10000_MS).contains(&ms).then_some(GivenTime { ms, is_local })
 }
 
 /// Decodes seconds since 1970 from PHP's `microtime(true)`, as a number or a string, into ms. Everything else
@@ -140,9 +154,10 @@ pub(super) fn seconds_ms(value: &Value) -> Option<i64> {
 /// 10000-01-01T00:00:00Z.
 const YEAR_10000_MS: i64 = 253_402_300_800_000;
 
-/// Cleans a string for display: removes control characters and trims it. Returns `None` if nothing remains.
-pub(super) fn clean_text(object: &Object, key: &str) -> Option<String> {
-    let text = object.get(key)?.as_str()?;
+/// Decodes a name or an address for people: decodes HTML entities, which Cal.com's payload templates leave in
+/// values (`O&#x27;Neil`), removes control characters, and trims it. Returns `None` if nothing remains.
+pub(super) fn display_text(object: &Object, key: &str) -> Option<String> {
+    let text = html_escape::decode_html_entities(object.get(key)?.as_str()?);
     if !text.chars().any(char::is_control) {
         let trimmed = text.trim();
         return (!trimmed.is_empty()).then(|| trimmed.to_owned());
@@ -202,8 +217,13 @@ mod tests {
     }
 
     #[test]
-    fn times_with_an_offset_are_read_and_all_others_are_treated_as_absent() {
-        let read = |text: &str| time_ms(&object(json!(text)), "v");
+    fn times_are_read_and_everything_else_is_treated_as_absent() {
+        let berlin = LocalZone::parse("Europe/Berlin").unwrap();
+        let read_time = |text: &str| time(&object(json!(text)), "v", &berlin);
+        let read = |text: &str| read_time(text).map(|time| time.ms);
+        let local = Some(GivenTime { ms: 1_759_731_243_000, is_local: true });
+        assert_eq!(read_time("2025-10-06 08:14:03"), local, "as PHP's date('Y-m-d H:i:s') writes it");
+        assert_eq!(read_time("2025-10-06T08:14:03"), local);
         assert_eq!(read("2025-10-06T08:14:03.120Z"), Some(1_759_738_443_120));
         assert_eq!(read("2025-10-06T10:14:03.120+02:00"), Some(1_759_738_443_120));
         assert_eq!(
@@ -216,18 +236,18 @@ mod tests {
         for absent in [
             "",
             "yesterday",
-            "2025-10-06",
-            "2025-10-06T08:14:03",
             "1969-12-31T23:59:59Z",
             "9999-12-31T23:59:59-01:00",
             "+999999-12-31T23:59:59Z",
             "-999999-01-01T00:00:00Z",
             "0000-01-01T00:00:00+23:59",
             "2025-13-40T99:99:99Z",
+            "2025-13-40 99:99:99",
+            "0000-00-00 00:00:00",
         ] {
             assert_eq!(read(absent), None, "{absent:?}");
         }
-        assert_eq!(time_ms(&object(json!(1_759_738_443)), "v"), None);
+        assert_eq!(time(&object(json!(1_759_738_443)), "v", &berlin), None);
     }
 
     #[test]
@@ -266,10 +286,13 @@ mod tests {
 
     #[test]
     fn strings_lose_control_characters_and_outer_spaces() {
-        let read = |text: &str| clean_text(&object(json!(text)), "v");
+        let read = |text: &str| display_text(&object(json!(text)), "v");
         assert_eq!(read(" Mara\tLind\0\u{7f} \n"), Some("Mara Lind".to_owned()));
         assert_eq!(read("\0 \t"), None);
         assert_eq!(read("Ж́ 🙂"), Some("Ж́ 🙂".to_owned()));
+        assert_eq!(read("O&#x27;Neil &amp; Co"), Some("O'Neil & Co".to_owned()));
+        assert_eq!(read("M&uuml;ller&#10;"), Some("Müller".to_owned()));
+        assert_eq!(read("A & B; R&D"), Some("A & B; R&D".to_owned()));
     }
 
     #[test]

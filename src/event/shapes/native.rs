@@ -46,9 +46,11 @@ pub(super) fn read(
     };
     let company = fields::positive_id(&body, "company_id")?.map(CompanyId);
     let appointment = fields::positive_id(&body, "appointment_id")?.map(AppointmentId);
-    let time = context::event_time(context, &body, &["occurred_at", "time", "createdAt"]);
+    let (time, time_note) = context::event_time(context, &body, &["occurred_at", "time", "createdAt"]);
     let text = context.raw_json_at(&[BOOKING]);
-    let bookings = bookings(&raw, text, EventFacts { time, has_appointment: appointment.is_some() })?;
+    let has_appointment = appointment.is_some();
+    let facts = EventFacts { envelope: context.envelope, time, time_note, has_appointment };
+    let bookings = bookings(&raw, text, facts)?;
     let EventType { name, kind, .. } = *known;
     let (event_type, shape, content) = (name.to_owned(), context.shape, Shape::Native);
     let event = BookingEvent { id, event_type, kind, shape, content, company, appointment, bookings };
@@ -98,7 +100,7 @@ fn known_types() -> String {
 pub const MAX_BOOKINGS: usize = 500;
 
 /// Decodes `calcom_booking`: a booking, an array of them, or the API's envelope around either.
-fn bookings(raw: &Value, text: Option<&str>, facts: EventFacts) -> Result<Vec<Booking>, Fault> {
+fn bookings(raw: &Value, text: Option<&str>, facts: EventFacts<'_>) -> Result<Vec<Booking>, Fault> {
     let pointer = format!("/{BOOKING}");
     if let Value::Array(items) = raw {
         return read_array(items, text, &pointer, HostSource::Hosts, facts);
@@ -128,7 +130,7 @@ fn read_array(
     text: Option<&str>,
     pointer: &str,
     hosts: HostSource,
-    facts: EventFacts,
+    facts: EventFacts<'_>,
 ) -> Result<Vec<Booking>, Fault> {
     if items.len() > MAX_BOOKINGS {
         let message = format!("there are {} bookings; send at most {MAX_BOOKINGS} in one event", items.len());

@@ -272,7 +272,7 @@ async fn reads_what_deciding_reads(backend: Backend, shape: GatewayShape) {
 }
 
 fn decode_event(body: &[u8]) -> hostmatch::event::BookingEvent {
-    match decode(&Envelope::new(body, 0)).unwrap() {
+    match decode(&Envelope::new(body, 1_772_500_000_000)).unwrap() {
         Decoded::Event(event) => *event,
         Decoded::Ignored(_) => panic!("the event was ignored"),
     }

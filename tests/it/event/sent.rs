@@ -7,7 +7,7 @@ use hostmatch::event::{BookingRef, Decoded, Envelope, Malformed, decode};
 use serde_json::{Value, json};
 
 /// The time of first receipt in the envelopes of these tests.
-pub(super) const FIRST_SEEN_MS: i64 = 1_771_600_000_000;
+pub(super) const FIRST_SEEN_MS: i64 = 1_771_700_000_000;
 
 pub(super) struct Sent {
     pub(super) body: Vec<u8>,

@@ -40,7 +40,9 @@ impl World {
     }
 
     pub(crate) async fn processor_on(test: &TestDatabase, settings: &[(&str, &str)]) -> Processor {
-        Processor::new(test.db.clone(), test.schema().await, &settings_of(settings))
+        let config = settings_of(settings);
+        let schema = GatewaySchema::read(&test.db, &config.gateway).await.unwrap();
+        Processor::new(test.db.clone(), schema, &config)
     }
 
     /// Returns the id of member of staff `n`, as this gateway writes it in SQL.
@@ -239,7 +241,7 @@ pub(crate) fn delivery(event: &Value) -> Delivery {
     Delivery {
         message: Message { body: Bytes::from(event.to_string()), ..Message::default() },
         attempt: event["attempt"].as_u64().map_or(0, |n| u32::try_from(n).unwrap()),
-        first_seen_ms: event["first_seen"].as_i64().unwrap_or(1_760_000_000_000),
+        first_seen_ms: event["first_seen"].as_i64().unwrap_or(1_772_500_000_000),
         redelivered: false,
     }
 }

@@ -21,7 +21,7 @@ const MOMENTS: [(&str, &str); 6] = [
 
 fn booking_event(id: &str, updated_at: &str, who: Value) -> Value {
     json!({
-        "event": "appointment.updated", "event_id": id,
+        "event": "appointment.updated", "event_id": id, "first_seen": 1_793_000_000_000_i64,
         "calcom_booking": {
             "uid": "ABC123", "start": "2026-10-25T02:30:00+01:00", "updatedAt": updated_at, "hosts": who,
         }
