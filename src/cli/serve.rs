@@ -12,6 +12,7 @@ use crate::edge;
 use crate::http::health;
 use crate::queue::{self, Queue};
 use crate::runtime::backoff::Delays;
+use crate::runtime::open_files;
 use crate::runtime::shutdown::{self, Shutdown};
 use crate::store::{Database, GatewaySchema, StoreErrorKind};
 use crate::telemetry;
@@ -70,6 +71,7 @@ pub(super) async fn run(global: &Global, role: &Role) -> Result<Exit, Failure> {
     let config = Arc::new(global.start(&flags)?.config);
     let trace_export = telemetry::start_export(&config.traces, role.into())?;
     let stop = shutdown::on_signals()?;
+    open_files::raise_limit();
     install_metrics(edge.is_some(), worker.is_some())?;
     let queue = Queue::open(&config.queue).await?;
     // Shows an operator who mistyped a variable that the defaults are used.

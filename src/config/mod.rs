@@ -224,6 +224,14 @@ pub struct EdgeConfig {
     pub request_timeout: Duration,
     #[serde(with = "value::duration")]
     pub idle_timeout: Duration,
+    #[serde(with = "value::duration")]
+    pub write_timeout: Duration,
+    #[serde(with = "value::bytes")]
+    pub body_min_rate: usize,
+    #[serde(deserialize_with = "value::number")]
+    pub max_connections: usize,
+    #[serde(deserialize_with = "value::number")]
+    pub max_connections_per_address: usize,
     #[serde(deserialize_with = "value::boolean")]
     pub allow_unsigned: bool,
     #[serde(deserialize_with = "value::secrets")]

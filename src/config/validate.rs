@@ -137,6 +137,12 @@ fn check_edge(config: &Config, found: &mut InvalidValues) {
         let why = "must be more than edge.request_timeout: a request in progress must not be cut off";
         refuse(found, "edge.idle_timeout", why);
     }
+    if edge.max_connections == 0 {
+        refuse(found, "edge.max_connections", "must be positive");
+    }
+    if edge.body_min_rate > edge.body_limit {
+        refuse(found, "edge.body_min_rate", "must be at most edge.body_limit per second; 0 means no limit");
+    }
     if edge.spool_max_bytes < edge.body_limit {
         refuse(found, "edge.spool_max_bytes", "must be at least edge.body_limit: one event must fit");
     }
@@ -182,6 +188,7 @@ fn check_positive(config: &Config, found: &mut InvalidValues) {
         ("replay.plan_valid", config.replay.plan_valid),
         ("metrics.sample_every", config.metrics.sample_every),
         ("edge.request_timeout", config.edge.request_timeout),
+        ("edge.write_timeout", config.edge.write_timeout),
         ("edge.retell_tolerance", config.edge.retell_tolerance),
         ("edge.spool_max_age", config.edge.spool_max_age),
     ];

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
+use strum::VariantArray as _;
 
 use super::state::Edge;
 use crate::contract::problem;
 use crate::http::problem::Refused;
+use crate::http::server::Closed;
 use crate::telemetry::metrics::{Kind, Series, Values, float, on_scrape};
 
 const REQUESTS: &str = "hostmatch_http_requests_total";
@@ -55,8 +57,18 @@ const SPOOL_SET_ASIDE: Series = Series::new(
     "Events in the spool that are set aside because the broker will not accept them",
 );
 
+const CLOSED: Series = Series::new(
+    "hostmatch_connections_closed_total",
+    Kind::Counter,
+    "Connections on edge.listen that the edge closed: there were too many (in total, or from one address), or a response was not read",
+)
+.with_labels(&[(
+    "reason",
+    Values::Closed(|| Closed::VARIANTS.iter().map(|reason| reason.as_str()).collect()),
+)]);
+
 /// The metrics of an edge.
-pub const SERIES: [Series; 7] = [
+pub const SERIES: [Series; 8] = [
     Series::new(REQUESTS, Kind::Counter, "Answered requests").with_labels(&[
         ROUTE,
         ("method", Values::Few("`GET`, `HEAD`, `POST`, `other`")),
@@ -65,6 +77,7 @@ pub const SERIES: [Series; 7] = [
     Series::new(DURATION, Kind::Histogram(SECONDS), "Time until the response").with_labels(&[ROUTE]),
     Series::new(REJECTED, Kind::Counter, "Refused POST requests, by the kind of refusal")
         .with_labels(&[("reason", Values::Closed(|| problem::ALL.iter().map(|kind| kind.name).collect()))]),
+    CLOSED,
     SPOOL_EVENTS,
     SPOOL_BYTES,
     SPOOL_AGE,
@@ -91,6 +104,11 @@ pub(super) fn register(edge: &Arc<Edge>) {
         age.set([], level.age().as_secs_f64());
         set_aside.set([], float(level.set_aside));
     });
+}
+
+/// Counts a connection that the server closed.
+pub(super) fn count_closed(reason: Closed) {
+    metrics::counter!(CLOSED.name, "reason" => reason.as_str()).increment(1);
 }
 
 /// Counts an answered request.

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::normalize_path::NormalizePath;
 
 use super::forward::{self, WriterFailed};
 use super::problem;
@@ -64,7 +65,8 @@ pub fn router(config: &EdgeConfig, publisher: Publisher, shutdown: Shutdown) -> 
 /// broker is unreachable, events go into the spool, and `/health/ready` reports the outage.
 /// `/health/ready` also reports the problems of the `other_role` in this process.
 ///
-/// A connection on which nothing arrives for `edge.idle_timeout` is closed.
+/// A connection on which nothing arrives for `edge.idle_timeout` is closed, and so is one whose client does not
+/// take a response within `edge.write_timeout`.
 ///
 /// When the edge stops, it accepts no new connections. Requests in progress, and publishes whose client has
 /// disconnected, may take up to `edge.request_timeout`. Spooled events stay for the next start. When a task
@@ -104,7 +106,14 @@ pub async fn serve(
     let (forwarding_edge, stopped) = (Arc::clone(&edge), stop_forwarding.clone());
     let forwarder = tokio::spawn(async move { forward::run(&forwarding_edge.sink, &stopped).await });
     let serving = async {
-        let limits = Limits { idle: config.idle_timeout, head: config.header_limit };
+        let limits = Limits {
+            idle: config.idle_timeout,
+            head: config.header_limit,
+            write: config.write_timeout,
+            connections: server::max_connections(config.max_connections),
+            per_address: config.max_connections_per_address,
+            on_close: metrics::count_closed,
+        };
         server::serve(listener, routes(&edge), limits, &stop).await;
         stop_forwarding.cancel();
         edge.publishing.close();
@@ -143,7 +152,7 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .route("/webhooks/calcom", post(routes::calcom))
         .route("/v1/events", post(routes::events))
         .route_layer(from_fn_with_state(Arc::clone(edge), layers::admit));
-    Router::new()
+    let routes = Router::new()
         .merge(webhooks)
         .route("/health/live", get(routes::live))
         .route("/health/ready", get(routes::ready))
@@ -153,7 +162,9 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .layer(DefaultBodyLimit::max(edge.config.body_limit))
         .layer(CatchPanicLayer::custom(respond_to_panic))
         .layer(from_fn(layers::log))
-        .with_state(Arc::clone(edge))
+        .with_state(Arc::clone(edge));
+    // Before the path is matched: a path with a slash at its end is the same route.
+    Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))
 }
 
 /// Responds to a request whose handler panicked; other requests are not affected. The panic's message is not

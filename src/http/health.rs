@@ -20,8 +20,15 @@ use tokio_util::sync::CancellationToken;
 use super::server::{self, Limits};
 use crate::runtime::locked;
 
-/// The idle timeout of a connection, and the largest head of a request.
-const LIMITS: Limits = Limits { idle: Duration::from_secs(5), head: 16 << 10 };
+/// The limits of the connections. Few clients connect: an orchestrator, a load balancer, Prometheus.
+const LIMITS: Limits = Limits {
+    idle: Duration::from_secs(5),
+    head: 16 << 10,
+    write: Duration::from_secs(5),
+    connections: 32,
+    per_address: 0,
+    on_close: |_| {},
+};
 
 /// How often a role's state is polled.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
-//! The basics that every part of a process uses: the clock, growing delays, the stop signal, and the points at
-//! which a test build can be made to crash. This file contains the string values of enums, and locking.
+//! The basics that every part of a process uses: the clock, growing delays, the stop signal, the limit on open
+//! files, and the points at which a test build can be made to crash. This file contains the string values of
+//! enums, and locking.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,6 +8,7 @@ pub mod clock;
 pub mod backoff;
 pub mod shutdown;
 pub mod crash_points;
+pub mod open_files;
 
 /// Gives each enum an `as_str` method, like that of other string types; strum's own conversion is either
 /// undocumented or not a method.

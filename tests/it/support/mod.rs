@@ -9,6 +9,7 @@ mod database;
 #[macro_use]
 mod engines;
 mod fixtures;
+pub(crate) mod flood;
 mod gateway;
 mod ledger;
 pub(crate) mod mariadb;

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::flood::assert_disconnects;
 use crate::support::program::{stderr, stdout};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, event, eventually};
+use crate::support::{Backend, GatewayShape, Mix, Process, Scrape, Stack, Stream, event, eventually};
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -95,6 +96,22 @@ async fn a_silent_connection_to_a_worker_is_closed() {
         let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
         assert!(end.is_ok(), "still open after {:?}", String::from_utf8_lossy(sent));
     }
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_a_worker_that_never_reads_is_disconnected() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    stack.set("metrics.listen", "127.0.0.1:0");
+    let mut worker = stack.start(&["serve", "worker"]);
+    let health = base_of(&mut worker).await;
+    let metrics = Scrape::base(&mut worker).await;
+    let never_read = async |base: String, path| {
+        let stream = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
+        assert_disconnects(stream, path, Duration::from_secs(30)).await;
+    };
+    tokio::join!(never_read(health, "/health/ready"), never_read(metrics, "/metrics"));
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
