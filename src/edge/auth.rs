@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 
 use super::problem::{self, BEARER};
 use super::signature::{self, Refusal};
@@ -54,11 +54,11 @@ pub(super) async fn check_token(
     headers: &HeaderMap,
     scope: Scope,
 ) -> Result<TokenCheck, Problem> {
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(TokenCheck::SignatureNeeded) };
-    if !edge.tokens.is_configured() {
+    if !headers.contains_key(AUTHORIZATION) || !edge.tokens.is_configured() {
         return Ok(TokenCheck::SignatureNeeded);
     }
-    let token = header.to_str().ok().and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
+    let header = header_value(headers, AUTHORIZATION.as_str());
+    let token = header.split_once(' ').and_then(|(scheme, token)| {
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
     });
     let Some(token) = token else {
@@ -98,22 +98,26 @@ pub(super) fn check_company(token: &TokenCheck, company: Option<CompanyId>) -> R
     }
 }
 
+/// Returns the gateway's signature, before the body is read; `None` if none is needed.
+///
+/// # Errors
+/// Fails with 401 if the signature is missing while `edge.allow_unsigned` is off.
+pub(super) fn gateway_signature(edge: &Edge, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    if headers.contains_key(GATEWAY_SIGNATURE) && any_is_set(&edge.config.gateway_secrets) {
+        return Ok(Some(header_value(headers, GATEWAY_SIGNATURE)));
+    }
+    let detail = "send a known bearer token, or x-hostmatch-signature: the HMAC-SHA256 of the body, in hex";
+    unsigned(edge, || problem::unauthorized(BEARER, detail))
+}
+
 /// Checks the gateway's signature over the body.
 ///
 /// # Errors
-/// Fails with 401 if the signature is wrong, or is missing while `edge.allow_unsigned` is off.
-pub(super) fn check_gateway(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
-    let keys = &edge.config.gateway_secrets;
-    match headers.get(GATEWAY_SIGNATURE).filter(|_| any_is_set(keys)) {
-        Some(_) => signature::gateway(header_str(headers, GATEWAY_SIGNATURE), body, keys)
-            .map_err(|_| problem::unauthorized(BEARER, "x-hostmatch-signature does not match this body")),
-        None if edge.config.allow_unsigned => Ok(()),
-        None => {
-            let detail = "send a known bearer token, or x-hostmatch-signature: \
-                          the HMAC-SHA256 of the body, in hex";
-            Err(problem::unauthorized(BEARER, detail))
-        }
-    }
+/// Fails with 401 if the signature is wrong.
+pub(super) fn check_gateway(edge: &Edge, signature: Option<&str>, body: &[u8]) -> Result<(), Problem> {
+    let Some(header) = signature else { return Ok(()) };
+    signature::gateway(header, body, &edge.config.gateway_secrets)
+        .map_err(|_| problem::unauthorized(BEARER, "x-hostmatch-signature does not match this body"))
 }
 
 /// Checks whether a request without a token may carry CloudEvents attributes in its headers: a signature
@@ -135,24 +139,32 @@ pub(super) fn is_from_retell(headers: &HeaderMap) -> bool {
     headers.contains_key(RETELL_SIGNATURE)
 }
 
+/// Returns Retell's signature, before the body is read; `None` if none is needed.
+///
+/// # Errors
+/// Fails with 401 if no key is configured and `edge.allow_unsigned` is off.
+pub(super) fn retell_signature(edge: &Edge, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    if any_is_set(&edge.config.retell_api_keys) {
+        return Ok(Some(header_value(headers, RETELL_SIGNATURE)));
+    }
+    let detail = "no edge.retell_api_keys are configured, so no webhook from Retell can be verified";
+    unsigned(edge, || problem::unauthorized(RETELL_CHALLENGE, detail))
+}
+
 /// Checks Retell's signature over the body.
 ///
 /// # Errors
-/// Fails with 401 if the signature is wrong or its timestamp is too far from now, or if no key is configured and
-/// `edge.allow_unsigned` is off.
+/// Fails with 401 if the signature is wrong or its timestamp is too far from now.
 pub(super) fn check_retell(
     edge: &Edge,
-    headers: &HeaderMap,
+    signature: Option<&str>,
     body: &[u8],
     now_ms: i64,
 ) -> Result<(), Problem> {
+    let Some(header) = signature else { return Ok(()) };
     let (keys, tolerance) = (&edge.config.retell_api_keys, edge.config.retell_tolerance);
     let refuse = |detail: &str| Err(problem::unauthorized(RETELL_CHALLENGE, detail));
-    if !any_is_set(keys) {
-        let detail = "no edge.retell_api_keys are configured, so no webhook from Retell can be verified";
-        return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
-    }
-    match signature::retell(header_str(headers, RETELL_SIGNATURE), body, keys, tolerance, now_ms) {
+    match signature::retell(header, body, keys, tolerance, now_ms) {
         Ok(()) => Ok(()),
         Err(Refusal::Wrong) => refuse("x-retell-signature does not match this body"),
         Err(Refusal::Stale) => refuse(
@@ -161,26 +173,39 @@ pub(super) fn check_retell(
     }
 }
 
+/// Returns Cal.com's signature, before the body is read; `None` if none is needed.
+///
+/// # Errors
+/// Fails with 401 if the signature is missing or `no-secret-provided`, or if no secret is configured and
+/// `edge.allow_unsigned` is off.
+pub(super) fn calcom_signature(edge: &Edge, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let refuse = |detail: &str| problem::unauthorized(CALCOM_CHALLENGE, detail);
+    let header = header_value(headers, CALCOM_SIGNATURE);
+    if header == NO_SECRET {
+        return Err(refuse(
+            "this webhook has no secret; set one in Cal.com, and the same one in edge.calcom_secrets",
+        ));
+    }
+    if !any_is_set(&edge.config.calcom_secrets) {
+        let detail = "no edge.calcom_secrets are configured, so no webhook from Cal.com can be verified";
+        return unsigned(edge, || refuse(detail));
+    }
+    if header.is_empty() { Err(refuse("x-cal-signature-256 is missing")) } else { Ok(Some(header)) }
+}
+
 /// Checks Cal.com's signature over the body.
 ///
 /// # Errors
-/// Fails with 401 if the signature is wrong, missing or `no-secret-provided`, or if no secret is configured
-/// and `edge.allow_unsigned` is off.
-pub(super) fn check_calcom(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
-    let keys = &edge.config.calcom_secrets;
-    let refuse = |detail: &str| Err(problem::unauthorized(CALCOM_CHALLENGE, detail));
-    let header = header_str(headers, CALCOM_SIGNATURE);
-    if header == NO_SECRET {
-        return refuse(
-            "this webhook has no secret; set one in Cal.com, and the same one in edge.calcom_secrets",
-        );
-    }
-    if !any_is_set(keys) {
-        let detail = "no edge.calcom_secrets are configured, so no webhook from Cal.com can be verified";
-        return if edge.config.allow_unsigned { Ok(()) } else { refuse(detail) };
-    }
-    signature::verify(header, &[body], keys)
-        .or_else(|_| refuse("x-cal-signature-256 is missing or does not match this body"))
+/// Fails with 401 if the signature is wrong.
+pub(super) fn check_calcom(edge: &Edge, signature: Option<&str>, body: &[u8]) -> Result<(), Problem> {
+    let Some(header) = signature else { return Ok(()) };
+    signature::verify(header, &[body], &edge.config.calcom_secrets)
+        .map_err(|_| problem::unauthorized(CALCOM_CHALLENGE, "x-cal-signature-256 does not match this body"))
+}
+
+/// Accepts a request that nobody has signed only with `edge.allow_unsigned`.
+fn unsigned(edge: &Edge, refusal: impl FnOnce() -> Problem) -> Result<Option<String>, Problem> {
+    if edge.config.allow_unsigned { Ok(None) } else { Err(refusal()) }
 }
 
 /// Returns a message for each sender whose requests are all refused, because no credential is configured for
@@ -209,8 +234,23 @@ pub(super) fn senders_without_credentials(config: &EdgeConfig) -> Vec<&'static s
         .collect()
 }
 
-fn header_str<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+/// The maximum number of parts of a credential that are compared with each other.
+const MAX_PARTS: usize = 16;
+
+/// Returns the value of a header. A proxy may send it twice, in two lines or joined by a comma: equal values
+/// count once, and different ones stay joined, which no credential matches.
+fn header_value(headers: &HeaderMap, name: &str) -> String {
+    let lines: Result<Vec<&str>, _> = headers.get_all(name).iter().map(HeaderValue::to_str).collect();
+    let joined = lines.map(|lines| lines.join(",")).unwrap_or_default();
+    let parts: Vec<&str> = joined.split(',').map(str::trim).take(MAX_PARTS + 1).collect();
+    if parts.len() > MAX_PARTS {
+        return joined;
+    }
+    // Retell's signature contains a comma itself, so a value may have several parts.
+    let once = (1..=parts.len() / 2)
+        .filter(|size| parts.len().is_multiple_of(*size))
+        .find(|size| parts.chunks(*size).all(|value| value == &parts[..*size]));
+    once.map(|size| parts[..size].join(",")).unwrap_or(joined)
 }
 
 fn any_is_set(keys: &[Secret]) -> bool {

@@ -12,7 +12,8 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::state::{Edge, RequestPermit};
+use super::permits::RequestPermit;
+use super::state::Edge;
 use super::{problem, trace};
 use crate::event::{BookingEvent, CompanyId, Decoded, Envelope, Malformed, Shape, decode};
 use crate::http::problem::Problem;
@@ -146,7 +147,7 @@ fn content_type(shape: Shape) -> &'static str {
 /// deadline. In both cases some may have been stored, or may be stored later: a repeat is recognised by its id.
 pub(super) async fn publish(
     edge: &Arc<Edge>,
-    permit: RequestPermit,
+    permit: Arc<RequestPermit>,
     mut messages: Vec<Message>,
     deadline: Instant,
 ) -> Result<(), Problem> {

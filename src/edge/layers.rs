@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::intake::Receipt;
 use super::metrics;
 use super::problem;
-use super::state::{Edge, RequestPermit};
+use super::state::Edge;
 use super::trace;
 use crate::telemetry::loggable_id;
 
@@ -57,16 +57,15 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     response
 }
 
-/// Admits a request if there is room; otherwise responds with 429 at once, before its body is read.
-pub(super) async fn admit(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
-    match Arc::clone(&edge.in_flight).try_acquire_owned() {
-        Ok(permit) => {
-            let permit: RequestPermit = Arc::new(permit);
-            request.extensions_mut().insert(permit.clone());
-            let response = next.run(request).await;
-            drop(permit);
-            response
-        }
-        Err(_) => problem::busy().into_response(),
+/// Admits a request if there is room, or if another one gives up its permit; otherwise responds with 429 at once,
+/// before its body is read. Responds with 408 if it has to give up its permit, or its body is too slow.
+pub(super) async fn admit(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    let Some(permit) = edge.permits.take().await else { return problem::busy().into_response() };
+    let mut request = request.map(|body| permit.count(body));
+    request.extensions_mut().insert(Arc::clone(&permit));
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = edge.permits.cut_off(&permit) => problem::too_slow().into_response(),
     }
 }

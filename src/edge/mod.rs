@@ -1,6 +1,6 @@
 //! The HTTP edge: accepts events from the gateway, Retell and Cal.com, and puts them into the queue.
 //!
-//! A request goes through three steps: authentication (`auth`, with `signature`), reading the events and
+//! A request first gets a permit (`permits`). Then it goes through three steps: authentication (`auth`, with `signature`), reading the events and
 //! building their messages (`intake`), and the response, which is sent only once the messages are durably
 //! accepted: by the queue or, while the queue is unreachable, by the spool (`sink`, `forward`). A refusal is
 //! a problem document (`problem`).
@@ -18,7 +18,9 @@ mod state;
 mod auth;
 mod cloudevents;
 mod intake;
+mod content_encoding;
 mod routes;
+mod permits;
 mod layers;
 mod trace;
 mod metrics;

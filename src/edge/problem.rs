@@ -64,7 +64,8 @@ pub(super) fn method_not_allowed() -> Problem {
 
 /// 408: the body did not arrive in time.
 pub(super) fn too_slow() -> Problem {
-    let detail = "the body did not arrive within edge.request_timeout; send the request again";
+    let detail = "the body did not arrive within edge.request_timeout, or at less than edge.body_min_rate, or \
+                  so slowly that a newer request took its place; send the request again";
     Problem::new(&problem::TOO_SLOW, detail)
 }
 

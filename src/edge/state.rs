@@ -1,19 +1,14 @@
 //! The state that all requests share.
 
-use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
+use super::permits::Permits;
 use super::sink::{Sink, SinkHealth};
 use crate::config::EdgeConfig;
 use crate::http::health::{self, Finding, Record, State};
+use crate::http::server::max_connections;
 use crate::http::tokens::Tokens;
 use crate::runtime::shutdown::Shutdown;
-
-/// The permit of a request that is in progress. It is held until all work for the request has ended, even if
-/// the response was sent earlier, because that work keeps the body in memory.
-pub(super) type RequestPermit = Arc<OwnedSemaphorePermit>;
 
 /// The state of one edge, behind an `Arc`.
 pub(super) struct Edge {
@@ -21,7 +16,7 @@ pub(super) struct Edge {
     pub(super) sink: Sink,
     pub(super) tokens: Tokens,
     /// One permit for each request that may be in progress.
-    pub(super) in_flight: Arc<Semaphore>,
+    pub(super) permits: Permits,
     /// The tasks that publish. They continue when the client disconnects, because it may not send the event
     /// again.
     pub(super) publishing: TaskTracker,
@@ -34,9 +29,11 @@ pub(super) struct Edge {
 
 impl Edge {
     pub(super) fn new(config: &EdgeConfig, sink: Sink, shutdown: Shutdown) -> Self {
+        // Requests in progress must not take all connections: a further one has to get as far as its head.
+        let requests = config.max_in_flight.min(max_connections(config.max_connections).div_ceil(2));
         Self {
             tokens: Tokens::new(&config.tokens_file, config.token_rate),
-            in_flight: Arc::new(Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS))),
+            permits: Permits::new(requests, config.body_min_rate),
             publishing: TaskTracker::new(),
             config: config.clone(),
             sink,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
@@ -17,8 +17,9 @@ use crate::contract::CONTENT_TYPES;
 use crate::edge::auth::{self, TokenCheck};
 use crate::edge::intake::{Incoming, ReadEvent, Receipt, deadline_of, publish, read_body};
 use crate::edge::layers::RequestSummary;
-use crate::edge::state::{Edge, RequestPermit};
-use crate::edge::{cloudevents, problem};
+use crate::edge::permits::RequestPermit;
+use crate::edge::state::Edge;
+use crate::edge::{cloudevents, content_encoding, problem};
 use crate::http::problem::{ErrorItem, Problem};
 use crate::http::tokens::Scope;
 
@@ -31,19 +32,24 @@ struct Accepted {
 /// Responds with 202 and the ids once all events are durably queued.
 pub(in crate::edge) async fn events(
     State(edge): State<Arc<Edge>>,
-    Extension(permit): Extension<RequestPermit>,
+    Extension(permit): Extension<Arc<RequestPermit>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
     let token = auth::check_token(&edge, &headers, Scope::Events).await?;
+    let signature = match &token {
+        TokenCheck::Valid(_) => {
+            permit.keep();
+            None
+        }
+        TokenCheck::SignatureNeeded => auth::gateway_signature(&edge, &headers)?,
+    };
     let format = Format::of(&headers)?;
     let attributes = cloudevents::attributes(&headers)?;
     let bytes = read_body(&edge, request, deadline).await?;
-    if token == TokenCheck::SignatureNeeded {
-        auth::check_gateway(&edge, &headers, &bytes)?;
-        if attributes.is_some() {
-            auth::check_unsigned_headers(&edge)?;
-        }
+    auth::check_gateway(&edge, signature.as_deref(), &bytes)?;
+    if token == TokenCheck::SignatureNeeded && attributes.is_some() {
+        auth::check_unsigned_headers(&edge)?;
     }
     let size = bytes.len();
     let mut incoming = Incoming::now(&headers, token.publisher());
@@ -92,9 +98,9 @@ enum Format {
 impl Format {
     /// Reads the format from the content type; no content type means JSON.
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let is_identity = |value: &str| value.trim().eq_ignore_ascii_case("identity");
-        if headers.get(CONTENT_ENCODING).is_some_and(|value| !value.to_str().is_ok_and(is_identity)) {
-            return Err(problem::unsupported("send the body uncompressed, without Content-Encoding"));
+        if content_encoding::of(headers).is_some() {
+            let detail = "the body is compressed; send it uncompressed, without Content-Encoding";
+            return Err(problem::unsupported(detail));
         }
         let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Self::Json) };
         let value = value.to_str().unwrap_or_default().to_ascii_lowercase();

@@ -9,9 +9,11 @@ use axum::{Extension, Json};
 use tokio::time::Instant;
 
 use crate::edge::auth::{self, TokenCheck};
+use crate::edge::content_encoding;
 use crate::edge::intake::{Incoming, ReadEvent, deadline_of, publish, read_body};
 use crate::edge::layers::RequestSummary;
-use crate::edge::state::{Edge, RequestPermit};
+use crate::edge::permits::RequestPermit;
+use crate::edge::state::Edge;
 use crate::http::problem::Problem;
 use crate::http::tokens::Scope;
 
@@ -19,21 +21,23 @@ use crate::http::tokens::Scope;
 /// and unknown triggers). An unreadable event is queued too, because Cal.com does not resend it.
 pub(in crate::edge) async fn calcom(
     State(edge): State<Arc<Edge>>,
-    Extension(permit): Extension<RequestPermit>,
+    Extension(permit): Extension<Arc<RequestPermit>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
+    let signature = auth::calcom_signature(&edge, &headers)?;
     let bytes = read_body(&edge, request, deadline).await?;
-    auth::check_calcom(&edge, &headers, &bytes)?;
-    let size = bytes.len();
-    respond(&edge, permit, Incoming::now(&headers, "calcom").read_leniently(bytes), size, deadline).await
+    auth::check_calcom(&edge, signature.as_deref(), &bytes)?;
+    let (size, attributes) = (bytes.len(), content_encoding::attributes(&headers));
+    let incoming = Incoming { attributes: &attributes, ..Incoming::now(&headers, "calcom") };
+    respond(&edge, permit, incoming.read_leniently(bytes), size, deadline).await
 }
 
 /// Responds with 200 and the event's id once the event is durably queued, or if it contains no booking (like
 /// Retell's own events). An unreadable event is queued too.
 pub(in crate::edge) async fn retell(
     State(edge): State<Arc<Edge>>,
-    Extension(permit): Extension<RequestPermit>,
+    Extension(permit): Extension<Arc<RequestPermit>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
@@ -43,12 +47,22 @@ pub(in crate::edge) async fn retell(
     } else {
         auth::check_token(&edge, &headers, Scope::Retell).await?
     };
+    let signature = match &token {
+        TokenCheck::Valid(_) => {
+            permit.keep();
+            None
+        }
+        TokenCheck::SignatureNeeded if from_retell => auth::retell_signature(&edge, &headers)?,
+        TokenCheck::SignatureNeeded => auth::gateway_signature(&edge, &headers)?,
+    };
     let bytes = read_body(&edge, request, deadline).await?;
-    let incoming = Incoming::now(&headers, if from_retell { "retell" } else { token.publisher() });
+    let attributes = content_encoding::attributes(&headers);
+    let publisher = if from_retell { "retell" } else { token.publisher() };
+    let incoming = Incoming { attributes: &attributes, ..Incoming::now(&headers, publisher) };
     if from_retell {
-        auth::check_retell(&edge, &headers, &bytes, incoming.at_ms)?;
-    } else if token == TokenCheck::SignatureNeeded {
-        auth::check_gateway(&edge, &headers, &bytes)?;
+        auth::check_retell(&edge, signature.as_deref(), &bytes, incoming.at_ms)?;
+    } else {
+        auth::check_gateway(&edge, signature.as_deref(), &bytes)?;
     }
     let size = bytes.len();
     let event = incoming.read_leniently(bytes);
@@ -61,7 +75,7 @@ pub(in crate::edge) async fn retell(
 /// Queues the one event of a webhook, and responds with 200 and its receipt.
 async fn respond(
     edge: &Arc<Edge>,
-    permit: RequestPermit,
+    permit: Arc<RequestPermit>,
     event: ReadEvent,
     bytes: usize,
     deadline: Instant,

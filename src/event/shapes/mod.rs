@@ -56,6 +56,10 @@ fn unwrap_event(context: &mut EventContext<'_>) -> UnwrapResult<Object> {
     let body = match parse(context.envelope.body) {
         Ok(body) => body,
         Err(fault) => {
+            let fault = encoding_of(context.envelope).map_or(fault, |encoding| {
+                let message = format!("the body is compressed ({encoding}); send JSON without compression");
+                Fault::at("", message)
+            });
             if let Some(prefix) = prefix {
                 context.shape = Shape::CloudEventsBinary;
                 cloudevents::from_headers(context, prefix)?;
@@ -79,6 +83,25 @@ fn unwrap_event(context: &mut EventContext<'_>) -> UnwrapResult<Object> {
     context.shape = Shape::Laravel;
     let event = laravel::unwrap(context, body)?;
     if cloudevents::is_structured(&event) { cloudevents::unwrap(context, event) } else { Ok(event) }
+}
+
+/// Returns how a body that is not JSON is compressed: as the header `content-encoding` says, or by its first
+/// bytes.
+fn encoding_of(envelope: &Envelope<'_>) -> Option<&'static str> {
+    // A value that is not in this list is not repeated in the error, because it can be anything.
+    const ENCODINGS: [(&str, &[u8]); 6] = [
+        ("gzip", b"\x1f\x8b"),
+        ("zstd", b"\x28\xb5\x2f\xfd"),
+        ("br", b""),
+        ("deflate", b""),
+        ("x-gzip", b""),
+        ("compress", b""),
+    ];
+    let named = envelope.headers.get("content-encoding").map(|value| value.trim().to_ascii_lowercase());
+    let known = ENCODINGS.iter().find(|(name, first_bytes)| {
+        named.as_deref() == Some(*name) || (!first_bytes.is_empty() && envelope.body.starts_with(first_bytes))
+    });
+    known.map(|(name, _)| *name)
 }
 
 /// Parses the body as a JSON object, with only the keys that this module uses. If a key occurs twice, the

@@ -102,9 +102,16 @@ async fn other_formats_are_refused_with_415() {
         assert_eq!(refusal_status(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
     }
     let token = bearer(TOKEN);
-    let headers = [("authorization", token.as_str()), ("content-encoding", "gzip")];
-    let response = site.post(EVENTS, &headers, fixture("native-minimal")).await;
-    assert_eq!(refusal_status(response).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    for encodings in [&["gzip"][..], &["br"], &["identity", "gzip"], &["identity, gzip"]] {
+        let mut headers = vec![("authorization", token.as_str())];
+        headers.extend(encodings.iter().map(|encoding| ("content-encoding", *encoding)));
+        let (status, document) = problem(site.post(EVENTS, &headers, fixture("native-minimal")).await).await;
+        assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{encodings:?}");
+        assert!(document["detail"].as_str().unwrap().contains("compressed"), "{document}");
+    }
+    let (status, document) = problem(send(&site, "application/json", b"\x1f\x8b\x08\x00").await).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(document["detail"].as_str().unwrap().contains("compressed"), "{document}");
     assert!(site.is_empty().await);
     site.close().await;
 }

@@ -13,14 +13,16 @@ use super::site::*;
 async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
     let site = Site::open_with(|config| config.body_limit = 1000).await;
     let token = bearer(TOKEN);
-    let auth = [("authorization", token.as_str())];
+    // Requests without a credential are refused before their body.
+    let signature = "0".repeat(64);
+    let auth = [("authorization", token.as_str()), ("x-cal-signature-256", &signature)];
     for path in [RETELL, CALCOM, EVENTS] {
         let response = site.post(path, &auth, vec![b' '; 1001]).await;
         assert_eq!(refusal_status(response).await, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
         let mut stream = site.connect().await;
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: edge.example\r\nauthorization: {token}\r\ntransfer-encoding: chunked\r\n\
-             connection: close\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: edge.example\r\nauthorization: {token}\r\n\
+             x-cal-signature-256: {signature}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n",
             " ".repeat(1001)
         );
         stream.write_all(head.as_bytes()).await.unwrap();

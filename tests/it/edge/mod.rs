@@ -9,6 +9,7 @@ mod vendors;
 mod batches;
 mod cloudevents;
 mod limits;
+mod slow_clients;
 mod tokens;
 mod logs;
 mod spool;

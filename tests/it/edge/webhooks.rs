@@ -1,6 +1,7 @@
 //! Tests Retell's and Cal.com's webhooks: signatures are checked, and content is never refused.
 
 use hostmatch::config::Secret;
+use hostmatch::event::{Envelope, decode};
 use reqwest::StatusCode;
 
 use super::site::*;
@@ -118,5 +119,88 @@ async fn without_a_configured_secret_every_webhook_is_refused() {
     let response = site.post(RETELL, &[("x-retell-signature", &signature)], body).await;
     assert_eq!(refusal_status(response).await, StatusCode::UNAUTHORIZED);
     assert!(site.is_empty().await);
+    site.close().await;
+}
+
+/// Neither Cal.com nor Retell follows a redirect.
+#[tokio::test]
+async fn a_route_with_a_trailing_slash_is_the_route() {
+    let site = Site::open().await;
+    let body = fixture("calcom-created");
+    let signature = hmac(CALCOM_SECRET, &[&body]);
+    let headers = [("x-cal-signature-256", signature.as_str())];
+    json_body(site.post(&format!("{CALCOM}/"), &headers, body).await).await;
+    let body = fixture("native-minimal");
+    let signature = retell_signature(&body, now_ms());
+    let headers = [("x-retell-signature", signature.as_str())];
+    json_body(site.post(&format!("{RETELL}/"), &headers, body.clone()).await).await;
+    let token = bearer(TOKEN);
+    let response = site.post(&format!("{EVENTS}/"), &[("authorization", &token)], body).await;
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    assert_eq!(site.drain().await.len(), 3);
+    assert_eq!(site.get("/health/ready/").await.status(), StatusCode::OK);
+    site.close().await;
+}
+
+/// A proxy that adds a header which is already there sends it twice, or joins the values by a comma.
+#[tokio::test]
+async fn a_credential_that_was_sent_twice_counts_once_if_both_are_equal() {
+    let site = Site::open().await;
+    let (calcom, native) = (fixture("calcom-created"), fixture("native-minimal"));
+    let (of_calcom, of_retell) = (hmac(CALCOM_SECRET, &[&calcom]), retell_signature(&native, now_ms()));
+    let (of_gateway, token) = (hmac(GATEWAY_SECRET, &[&native]), bearer(TOKEN));
+    let wrong = "0".repeat(64);
+    for (path, header, right, wrong, body) in [
+        (CALCOM, "x-cal-signature-256", &of_calcom, wrong.as_str(), &calcom),
+        (RETELL, "x-retell-signature", &of_retell, &retell_signature(&calcom, now_ms()), &native),
+        (RETELL, "x-hostmatch-signature", &of_gateway, &wrong, &native),
+        (EVENTS, "x-hostmatch-signature", &of_gateway, &wrong, &native),
+        (EVENTS, "authorization", &token, "Bearer wrong", &native),
+    ] {
+        for joined in [format!("{right},{right}"), format!("{right}, {right}")] {
+            let response = site.post(path, &[(header, &joined)], body.clone()).await;
+            assert!(response.status().is_success(), "{path} {header} {}", response.status());
+        }
+        let response = site.post(path, &[(header, right), (header, right)], body.clone()).await;
+        assert!(response.status().is_success(), "{path} {header} {}", response.status());
+        assert_eq!(site.drain().await.len(), 3);
+        for joined in [format!("{right}, {wrong}"), format!("{wrong},{right}"), format!("{right},")] {
+            let response = site.post(path, &[(header, &joined)], body.clone()).await;
+            assert_eq!(refusal_status(response).await, StatusCode::UNAUTHORIZED, "{path} {header}");
+        }
+        for headers in [[(header, right.as_str()), (header, wrong)], [(header, wrong), (header, right)]] {
+            let response = site.post(path, &headers, body.clone()).await;
+            assert_eq!(refusal_status(response).await, StatusCode::UNAUTHORIZED, "{path} {header}");
+        }
+    }
+    assert!(site.is_empty().await);
+    site.close().await;
+}
+
+#[tokio::test]
+async fn a_compressed_webhook_is_queued_and_the_error_of_its_dead_letter_says_so() {
+    let site = Site::open().await;
+    for (encoding, body) in [
+        (Some("gzip"), &b"\x1f\x8b\x08\x00compressed"[..]),
+        (Some("br"), b"\x0b\x02\x80{}\x03"),
+        (None, b"\x1f\x8b\x08\x00compressed"),
+        (None, b"\x28\xb5\x2f\xfdcompressed"),
+    ] {
+        let signature = hmac(CALCOM_SECRET, &[body]);
+        let mut headers = vec![("x-cal-signature-256", signature.as_str())];
+        headers.extend(encoding.map(|encoding| ("content-encoding", encoding)));
+        let answer = json_body(site.post(CALCOM, &headers, body).await).await;
+        assert_eq!(answer["status"], "queued");
+        let message = site.drain_one().await;
+        let envelope = Envelope { headers: &message.headers, ..Envelope::new(&message.body, now_ms()) };
+        let error = decode(&envelope).unwrap_err().to_string();
+        assert!(error.contains("compressed"), "{encoding:?}: {error}");
+    }
+    // A proxy may decompress the body and keep the header.
+    let body = fixture("calcom-created");
+    let signature = hmac(CALCOM_SECRET, &[&body]);
+    let headers = [("x-cal-signature-256", signature.as_str()), ("content-encoding", "gzip")];
+    json_body(site.post(CALCOM, &headers, body).await).await;
+    assert_eq!(site.drain_one().await.routing_key, "BOOKING_CREATED");
     site.close().await;
 }
