@@ -19,6 +19,7 @@ mod edge_connection;
 mod floods;
 mod proxies;
 mod servers;
+mod slow_clients;
 mod soaking;
 
 /// Waits until everything is done, stops the worker, and checks that everything was done once.
