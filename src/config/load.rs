@@ -79,7 +79,7 @@ pub fn load_from(
 ) -> Result<Effective, ConfigError> {
     let known = keys::all();
     let environment: Vec<(OsString, OsString)> = environment.collect();
-    let warnings = layer::single_underscore_warnings(&environment, &known);
+    let mut warnings = layer::single_underscore_warnings(&environment, &known);
     let mut problems = Vec::new();
     let embedded = layer::from_toml(EMBEDDED_ORIGIN, EMBEDDED, &known, &mut problems);
     let default_file = Path::new(DEFAULT_FILE);
@@ -98,6 +98,7 @@ pub fn load_from(
     // same run.
     figment = merge(figment, defaults(&embedded, &refused));
 
+    warnings.extend(secret_files::split_list_warnings(&figment, &embedded, &known));
     let contents = secret_files::read(&figment, &embedded, &known, &mut problems);
     refused.extend(problems.iter().map(|problem| problem.key.clone()));
     figment = merge(figment, contents);

@@ -8,6 +8,7 @@ use super::keys::EMBEDDED_ORIGIN;
 use super::layer::Layer;
 use super::load::origin;
 use super::problem::Problem;
+use super::value::split_list;
 
 /// Reads the file of every `x_file` that is set. Setting both `x` and `x_file` is an error, because it is
 /// unclear which one is meant.
@@ -37,6 +38,25 @@ pub(super) fn read(
         }
     }
     layers
+}
+
+/// Returns a sentence for each list of secrets that is given as one text with commas, because a secret may
+/// itself contain a comma.
+pub(super) fn split_list_warnings(figment: &Figment, embedded: &Layer, known: &[String]) -> Vec<String> {
+    let sentence = |key: &String| {
+        let is_list = matches!(embedded.values.get(key), Some(Value::Array(..)));
+        let value =
+            figment.find_value(key).ok().filter(|_| is_list && known.contains(&format!("{key}_file")));
+        let count = split_list(&value?.into_string()?).count();
+        (count > 1).then(|| {
+            format!(
+                "{key} ({}) is split at its commas into {count} values; if a value contains a comma, use \
+                 {key}_file, with one value in each line",
+                origin(figment, key)
+            )
+        })
+    };
+    known.iter().filter_map(sentence).collect()
 }
 
 fn path(figment: &Figment, file_key: &str) -> Option<String> {

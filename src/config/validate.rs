@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::Config;
+use super::{Config, Secret};
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// The smallest number of characters of a secret with which requests are signed. A shorter one is a mistake
+/// (a placeholder, or a part of a secret that contains a comma), and can be guessed from one signed request.
+const MIN_SECRET: usize = 8;
 
 /// Returns the key of every invalid value, and which values are valid. Makes no connections.
 pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
@@ -15,6 +19,7 @@ pub(super) fn check(config: &Config) -> Vec<(&'static str, String)> {
     check_queue(config, &mut found);
     check_worker(config, &mut found);
     check_edge(config, &mut found);
+    check_secrets(config, &mut found);
     check_traces(config, &mut found);
     if !config.metrics.listen.is_empty() && !is_address(&config.metrics.listen) {
         refuse(&mut found, "metrics.listen", "must be empty, or an address and port such as 127.0.0.1:9464");
@@ -148,6 +153,28 @@ fn check_edge(config: &Config, found: &mut InvalidValues) {
     }
 }
 
+/// Refuses secrets that are blank or too short. Blanks at the ends do not count.
+fn check_secrets(config: &Config, found: &mut InvalidValues) {
+    let edge = &config.edge;
+    for (key, secrets) in [
+        ("edge.calcom_secrets", &edge.calcom_secrets),
+        ("edge.retell_api_keys", &edge.retell_api_keys),
+        ("edge.gateway_secrets", &edge.gateway_secrets),
+    ] {
+        let is_short = |secret: &Secret| secret.expose().trim().chars().count() < MIN_SECRET;
+        let Some(first) = secrets.iter().position(is_short) else { continue };
+        let (number, count) = (first + 1, secrets.len());
+        let what = if secrets[first].expose().trim().is_empty() { "is blank" } else { "is too short" };
+        let mut message = format!("secret {number} of {count} {what}: use at least {MIN_SECRET} characters");
+        if count > 1 {
+            let hint =
+                format!("; commas separate secrets, so write one that contains a comma into {key}_file");
+            message.push_str(&hint);
+        }
+        found.push((key, message));
+    }
+}
+
 fn check_traces(config: &Config, found: &mut InvalidValues) {
     let traces = &config.traces;
     match reqwest::Url::parse(&traces.endpoint) {
@@ -164,7 +191,10 @@ fn check_traces(config: &Config, found: &mut InvalidValues) {
     }
     let is_header = |text: &str| {
         text.split_once('=').is_some_and(|(name, value)| {
-            HeaderName::try_from(name.trim()).is_ok() && HeaderValue::try_from(value.trim()).is_ok()
+            let value = value.trim();
+            !value.is_empty()
+                && HeaderName::try_from(name.trim()).is_ok()
+                && HeaderValue::try_from(value).is_ok()
         })
     };
     if !traces.headers.iter().all(|header| is_header(header.expose())) {

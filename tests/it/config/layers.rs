@@ -100,13 +100,13 @@ fn variables_without_a_section_are_ignored() {
 #[test]
 fn strings_from_the_environment_are_kept_unchanged() {
     let effective = Sources::default()
-        .variable("HOSTMATCH_EDGE__CALCOM_SECRETS", "007,true")
+        .variable("HOSTMATCH_EDGE__CALCOM_SECRETS", "00700700,true-true")
         .variable("HOSTMATCH_QUEUE__PREFIX", "12345678")
         .variable("HOSTMATCH_EDGE__ALLOW_UNSIGNED", "true")
         .load()
         .unwrap();
     let secrets: Vec<_> = effective.config.edge.calcom_secrets.iter().map(|s| s.expose()).collect();
-    assert_eq!(secrets, ["007", "true"]);
+    assert_eq!(secrets, ["00700700", "true-true"]);
     assert_eq!(effective.config.queue.prefix, "12345678");
     assert!(effective.config.edge.allow_unsigned);
 }
@@ -201,7 +201,7 @@ fn impossible_values_are_refused() {
 #[test]
 fn secrets_are_read_from_files() {
     let (_one, url) = write_temporary("url", "mysql://gateway:pass@db.example/gateway\r\n");
-    let (_two, keys) = write_temporary("keys", "first\n\nsecond,with comma\n");
+    let (_two, keys) = write_temporary("keys", "the first\n\nsecond,with comma\n");
     let effective = Sources::default()
         .variable("HOSTMATCH_DATABASE__URL_FILE", url.to_str().unwrap())
         .variable("HOSTMATCH_EDGE__CALCOM_SECRETS_FILE", keys.to_str().unwrap())
@@ -209,7 +209,8 @@ fn secrets_are_read_from_files() {
         .unwrap();
     assert_eq!(effective.config.database.url.expose(), "mysql://gateway:pass@db.example/gateway");
     let secrets: Vec<_> = effective.config.edge.calcom_secrets.iter().map(|s| s.expose()).collect();
-    assert_eq!(secrets, ["first", "second,with comma"]);
+    assert_eq!(secrets, ["the first", "second,with comma"]);
+    assert_eq!(effective.warnings, [""; 0], "the lines of a file are not split");
     let from = origin(&effective, "database.url");
     assert!(from.contains(url.to_str().unwrap()) && from.contains("database.url_file"), "{from}");
 }
@@ -235,7 +236,7 @@ fn no_secret_is_ever_shown() {
     let effective = Sources::default()
         .variable("HOSTMATCH_DATABASE__URL", "postgres://gw:hunter2@db.example:5432/gw?password=hunter2")
         .variable("HOSTMATCH_QUEUE__URL", "amqp://gw:hunt@r/hunter2@mq.example/vhost")
-        .variable("HOSTMATCH_EDGE__RETELL_API_KEYS", "hunter2")
+        .variable("HOSTMATCH_EDGE__RETELL_API_KEYS", "hunter2-hunter2")
         .load()
         .unwrap();
     let shown = effective.redacted().unwrap();

@@ -62,6 +62,56 @@ fn a_variable_with_one_underscore_is_reported_and_others_are_ignored() {
     assert!(stderr(&output).contains("HOSTMATCH_DATABASE__URL, with two underscores"), "{}", stderr(&output));
 }
 
+#[test]
+fn a_blank_or_short_secret_is_refused_with_its_key_and_origin() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hostmatch.toml");
+    for key in ["calcom_secrets", "retell_api_keys", "gateway_secrets"] {
+        let variable = format!("HOSTMATCH_EDGE__{}", key.to_ascii_uppercase());
+        for (value, what) in [
+            ("hunter2", "secret 1 of 1 is too short: use at least 8 characters"),
+            ("whsec_long_enough,hunter2", "secret 2 of 2 is too short"),
+            ("whsec_long_enough,hunter2", "_file"),
+            ("hunter2,hunter2", "commas separate secrets"),
+        ] {
+            let output = validate(&[(&variable, value)], &[]);
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(9), "{key}={value}: {text}");
+            let place = format!("edge.{key} (environment variable {variable}): secret");
+            assert!(text.contains(&place) && text.contains(what), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        for (value, what) in [("", "is blank"), ("         ", "is blank"), ("   x     ", "is too short")] {
+            std::fs::write(&file, format!("[edge]\n{key} = [\"whsec_long_enough\", \"{value}\"]\n")).unwrap();
+            let output = validate(&[], &["--config", file.to_str().unwrap()]);
+            let (place, text) = (format!("edge.{key} (file "), stderr(&output));
+            assert_eq!(output.status.code(), Some(9), "{key}={value}: {text}");
+            assert!(text.contains(&place) && text.contains(what), "{text}");
+        }
+        assert_eq!(validate(&[(&variable, "12345678")], &[]).status.code(), Some(0));
+        assert_eq!(validate(&[(&variable, "")], &[]).status.code(), Some(0), "no secret at all");
+    }
+    let output = validate(&[("HOSTMATCH_TRACES__HEADERS", "authorization= ")], &[]);
+    assert!(stderr(&output).contains("traces.headers (environment variable"), "{}", stderr(&output));
+}
+
+#[test]
+fn secrets_that_are_split_at_commas_are_reported() {
+    let two = [("HOSTMATCH_EDGE__CALCOM_SECRETS", "whsec_hunter2,whsec_hunter3")];
+    let output = validate(&two, &[]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(10), "{text}");
+    for part in ["edge.calcom_secrets (environment variable", "into 2 values", "edge.calcom_secrets_file"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("hunter"), "{text}");
+    let headers = [("HOSTMATCH_TRACES__HEADERS", "x-one=hunter2,x-two=hunter3")];
+    assert!(stdout(&validate(&headers, &[])).contains("traces.headers_file"));
+    let whole =
+        [("HOSTMATCH_EDGE__CALCOM_SECRETS", "whsec_hunter2"), ("HOSTMATCH_QUEUE__RETRY_DELAYS", "1s,2s")];
+    assert_eq!(validate(&whole, &[]).status.code(), Some(0));
+}
+
 #[tokio::test]
 async fn the_edge_logs_which_routes_refuse_everything() {
     let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
@@ -80,8 +130,8 @@ async fn the_edge_logs_which_routes_refuse_everything() {
     for what in ["/webhooks/calcom", "everything from Retell", "/v1/events", "edge.tokens_file"] {
         assert!(all.contains(what), "{what}: {all}");
     }
-    stack.set("edge.calcom_secrets", "one");
-    stack.set("edge.gateway_secrets", "two");
+    stack.set("edge.calcom_secrets", "whsec_one");
+    stack.set("edge.gateway_secrets", "whsec_two");
     let fewer = warnings(&stack).await;
     assert!(
         !fewer.contains("calcom") && !fewer.contains("/v1/events") && fewer.contains("Retell"),

@@ -18,7 +18,7 @@ const LOCAL_SERVERS: &[Case] = &[
         "edge.allow_unsigned = false",
     ),
     (&[("edge.gateway_secrets", "")], "edge_refuses_all", "edge", "edge.tokens_file"),
-    (&[("edge.calcom_secrets", "hush")], "secret_weak", "edge.calcom_secrets", "openssl rand"),
+    (&[("edge.calcom_secrets", "hush-hush")], "secret_weak", "edge.calcom_secrets", "openssl rand"),
     (
         &[("worker.health_listen", "127.0.0.1:8080")],
         "addresses_collide",
