@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod shutdown;
 pub mod crash_points;
 pub mod open_files;
+pub mod private_file;
 
 /// Gives each enum an `as_str` method, like that of other string types; strum's own conversion is either
 /// undocumented or not a method.

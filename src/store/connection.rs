@@ -21,6 +21,7 @@ use sea_orm::{
 use super::StoreError;
 use super::error::Result;
 use crate::config::DatabaseConfig;
+use crate::runtime::private_file;
 
 /// The time limit for closing. The server rolls back transactions that are unfinished by then.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -300,6 +301,10 @@ async fn sqlite(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Result<
     let file = options.get_filename().to_owned();
     if purpose == Purpose::ReadOnly && !file.exists() {
         return Err(StoreError::file_missing(&file));
+    }
+    if purpose != Purpose::ReadOnly {
+        // If this fails, SQLite fails too, and its error is explained.
+        let _ = private_file::create_private(&file);
     }
     let pool = pool::<sqlx::Sqlite>(config).before_acquire(|connection, _| {
         // The previous user may have left a transaction open after a disk error; writes inside it would never

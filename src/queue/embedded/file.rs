@@ -1,5 +1,6 @@
 //! Opens the file, checks that it is a queue of ours, and serialises writes.
 
+use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::sqlx::Executor as _;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::TransactionTrait;
 use crate::queue::QueueError;
 use crate::runtime::backoff::Delays;
+use crate::runtime::private_file;
 
 /// Identifies our files ("hmq1"), so that we do not write to another program's SQLite file.
 const APPLICATION_ID: i64 = 0x686d_7131;
@@ -43,7 +45,8 @@ impl File {
         Self::open_at(path).await
     }
 
-    /// Opens the file at `path`; creates the file and its schema when they do not exist.
+    /// Opens the file at `path`; creates the file and its schema when they do not exist. A new file can be read
+    /// only by this user, and a file of another user is refused.
     pub(super) async fn open_at(path: String) -> Result<Self, QueueError> {
         let mut options = ConnectOptions::new("sqlite://queue");
         // sqlx would log statements, slow ones even at the level warn.
@@ -58,6 +61,10 @@ impl File {
                 })
             })
         });
+        let refused = |problem| QueueError::File { path: path.clone(), problem };
+        private_file::check_sqlite_owner(Path::new(&path)).map_err(refused)?;
+        // If this fails, SQLite fails too, and its error is explained.
+        let _ = private_file::create_private(Path::new(&path));
         let filename = path.clone();
         options.map_sqlx_sqlite_opts(move |sqlite| {
             sqlite

@@ -1,14 +1,19 @@
 //! Tests what only the embedded queue can meet: expired leases, unusable files and other processes.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::Path;
 use std::time::Duration;
 
-use hostmatch::queue::{Batch, BatchLimits, Disposition, Queue, QueueError, Source};
+use hostmatch::queue::{Batch, BatchLimits, Disposition, Queue, QueueError, Source, Spool, SpoolLimits};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
 use super::rig::{
     LIMITS, Rig, WAIT_TIMEOUT, assert_idle, bodies, config, drain, message, next_batch, settle_all,
 };
 use crate::support::eventually;
+
+const SPOOL_LIMITS: SpoolLimits = SpoolLimits { max_bytes: 1 << 20, max_age: Duration::from_secs(3600) };
 
 async fn sqlite(rig: &Rig) -> DatabaseConnection {
     Database::connect(rig.config.url.expose()).await.unwrap()
@@ -108,6 +113,71 @@ async fn a_file_that_cannot_be_the_queue_is_refused_with_an_explanation() {
     assert!(matches!(error, QueueError::File { .. }), "{error}");
     assert!(error.to_string().contains("directory"), "{error}");
     assert!(matches!(open("sqlite://:memory:".to_owned()).await, QueueError::Config(_)));
+}
+
+/// Returns the modes of these files in a directory.
+fn modes(directory: &Path, names: &[&str]) -> Vec<u32> {
+    let mode = |name: &&str| directory.join(name).metadata().unwrap().permissions().mode() & 0o777;
+    names.iter().map(mode).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_queue_and_spool_files_are_private_and_existing_ones_keep_their_mode() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    // SQLite creates the target of a link.
+    symlink("target.db", at("link.db")).unwrap();
+    let queue = Queue::open(&config(&format!("sqlite://{}", at("link.db").display()))).await.unwrap();
+    queue.publisher().publish(vec![message("one")]).await.unwrap();
+    assert_eq!(modes(directory.path(), &["target.db", "target.db-wal", "target.db-shm"]), [0o600; 3]);
+    queue.close().await;
+    let spool = Spool::open(at("spool.db"), SPOOL_LIMITS).await.unwrap();
+    spool.append(vec![message("one")]).await.unwrap();
+    let names = ["spool.db", "spool.db-wal", "spool.db-shm", "spool.db.lock"];
+    assert_eq!(modes(directory.path(), &names), [0o600; 4]);
+    spool.close().await;
+    std::fs::set_permissions(at("spool.db"), Permissions::from_mode(0o640)).unwrap();
+    drop(spool);
+    let spool = Spool::open(at("spool.db"), SPOOL_LIMITS).await.unwrap();
+    assert_eq!(spool.level().messages, 1);
+    assert_eq!(modes(directory.path(), &["spool.db"]), [0o640], "a group may have been given access");
+    spool.close().await;
+}
+
+#[tokio::test]
+async fn the_lock_of_a_spool_follows_no_link() {
+    let directory = tempfile::tempdir().unwrap();
+    symlink("elsewhere", directory.path().join("spool.db.lock")).unwrap();
+    let opened = Spool::open(directory.path().join("spool.db"), SPOOL_LIMITS).await;
+    let error = opened.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("spool.db.lock is a symbolic link") && error.contains("remove it"), "{error}");
+    assert!(!directory.path().join("elsewhere").exists());
+}
+
+#[tokio::test]
+async fn a_queue_or_spool_of_another_user_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let queue = Queue::open(&config(&format!("sqlite://{}", at("queue.db").display()))).await.unwrap();
+    queue.close().await;
+    let spool = Spool::open(at("spool.db"), SPOOL_LIMITS).await.unwrap();
+    spool.close().await;
+    drop(spool);
+    // Only root may give files away.
+    if chown(at("queue.db"), Some(4242), None).is_err() {
+        return;
+    }
+    let opened = Queue::open(&config(&format!("sqlite://{}", at("queue.db").display()))).await;
+    let error = opened.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("belongs to the user with the id 4242") && error.contains("chown"), "{error}");
+    for name in ["spool.db", "spool.db-wal", "spool.db.lock"] {
+        std::fs::OpenOptions::new().create(true).append(true).open(at(name)).unwrap();
+        chown(at(name), Some(4242), None).unwrap();
+        let opened = Spool::open(at("spool.db"), SPOOL_LIMITS).await;
+        let error = opened.map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(&format!("{name} belongs to the user with the id 4242")), "{error}");
+        chown(at(name), Some(0), None).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

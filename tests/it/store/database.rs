@@ -339,3 +339,25 @@ async fn a_transaction_left_open_does_not_break_its_connection() {
     let seen = test.strings("SELECT CAST(id AS TEXT) FROM notes").await;
     assert_eq!(seen, ["1"], "the transaction is committed, and other sessions see it");
 }
+
+#[tokio::test]
+async fn a_new_sqlite_database_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("new.db");
+    let url = format!("sqlite://{}", path.display());
+    for connect_for_migrations in [true, false] {
+        let database = if connect_for_migrations {
+            Database::connect_for_migrations(&config(&url)).await.unwrap()
+        } else {
+            Database::connect(&config(&url)).await.unwrap()
+        };
+        database.connection().execute_unprepared("CREATE TABLE one (id INTEGER)").await.unwrap();
+        for suffix in ["", "-wal", "-shm"] {
+            let mode = std::fs::metadata(format!("{}{suffix}", path.display())).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{suffix}");
+        }
+        database.close().await;
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -6,7 +6,7 @@
 
 mod writer;
 
-use std::fs::{OpenOptions, TryLockError};
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use super::rows;
 use crate::queue::copies;
 use crate::queue::{BatchLimits, Message, PublishError, QueueError};
 use crate::runtime::clock::now_ms;
+use crate::runtime::private_file;
 
 /// The number of bytes that are counted for a message in addition to its body: headers and the file's own
 /// bookkeeping.
@@ -246,8 +247,7 @@ impl SpoolLimits {
 fn lock(path: &str) -> Result<std::fs::File, QueueError> {
     let refused = |problem: String| QueueError::File { path: path.to_owned(), problem };
     let lock_path = format!("{path}.lock");
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
-    let lock = lock.map_err(|error| refused(format!("{lock_path} cannot be opened: {error}")))?;
+    let lock = private_file::open_lock(Path::new(&lock_path)).map_err(refused)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
