@@ -19,6 +19,7 @@ mod cloudevents;
 mod laravel;
 
 use serde_json::Value;
+use serde_json::error::Category;
 
 use self::context::EventContext;
 use self::fields::{Fault, Object};
@@ -115,7 +116,14 @@ fn parse(bytes: &[u8]) -> Result<Object, Fault> {
         Fault::at("", message)
     })?;
     // serde_json's messages contain the kind of error, the line and the column, but never a value.
-    match pruned::from_str(text).map_err(|error| Fault::at("", format!("the body is not JSON: {error}")))? {
+    let fault = |error: serde_json::Error| match error.classify() {
+        Category::Data => format!(
+            "the event has more than {} values in fields that are read; send fewer bookings and hosts in one event",
+            pruned::MAX_VALUES
+        ),
+        _ => format!("the body is not JSON: {error}"),
+    };
+    match pruned::from_str(text).map_err(|error| Fault::at("", fault(error)))? {
         Value::Object(object) => Ok(object),
         other => {
             Err(Fault::at("", format!("an event must be a JSON object, not {}", fields::json_type(&other))))

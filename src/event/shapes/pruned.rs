@@ -2,6 +2,7 @@
 //! descriptions. The unused values are still validated, so the same JSON is accepted or refused under every
 //! key.
 
+use std::cell::Cell;
 use std::fmt::Formatter;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -24,13 +25,20 @@ fn keep(key: &str) -> Option<String> {
     }
 }
 
+/// The maximum number of values that are kept. A value takes up to 700 bytes, and can be as short as two: without
+/// a limit, a body of 1 MiB could take more than 80 MiB. An event with as many bookings as are allowed has
+/// about 20,000 values.
+pub(super) const MAX_VALUES: usize = 50_000;
+
 /// Parses a whole document; keeps only the object keys that [`keep`] returns.
 ///
 /// # Errors
-/// Fails if `serde_json` cannot parse it as a [`Value`].
+/// Fails if `serde_json` cannot parse it as a [`Value`]; with an error of the category `Data` if it has more than
+/// [`MAX_VALUES`] values to keep.
 pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Pruned::<true>.deserialize(&mut deserializer)?;
+    let count = Cell::new(0);
+    let value = Pruned::<true>(&count).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
@@ -38,17 +46,31 @@ pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
 /// Parses a value, and keeps it if `KEEP` is true. Unlike serde's `IgnoredAny` it is equally strict in both
 /// cases: it refuses halves of surrogate pairs, numbers out of range and unbounded nesting.
 #[derive(Clone, Copy)]
-struct Pruned<const KEEP: bool>;
+struct Pruned<'a, const KEEP: bool>(&'a Cell<usize>);
 
-impl<'de, const KEEP: bool> DeserializeSeed<'de> for Pruned<KEEP> {
+impl<const KEEP: bool> Pruned<'_, KEEP> {
+    /// Counts a value, if it is kept.
+    fn count<E: Error>(self) -> Result<(), E> {
+        let count = self.0.get() + usize::from(KEEP);
+        self.0.set(count);
+        if count > MAX_VALUES {
+            Err(E::custom(format_args!("more than {MAX_VALUES} values")))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl<'de, const KEEP: bool> DeserializeSeed<'de> for Pruned<'_, KEEP> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.count()?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de, const KEEP: bool> Visitor<'de> for Pruned<KEEP> {
+impl<'de, const KEEP: bool> Visitor<'de> for Pruned<'_, KEEP> {
     type Value = Value;
 
     fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
@@ -94,7 +116,7 @@ impl<'de, const KEEP: bool> Visitor<'de> for Pruned<KEEP> {
         while let Some(key) = map.next_key_seed(Key(|key: &str| if KEEP { keep(key) } else { None }))? {
             match key {
                 Some(key) => _ = kept.insert(key, map.next_value_seed(self)?),
-                None => _ = map.next_value_seed(Pruned::<false>)?,
+                None => _ = map.next_value_seed(Pruned::<false>(self.0))?,
             }
         }
         Ok(Value::Object(kept))
@@ -133,6 +155,10 @@ mod tests {
         let kept =
             from_str(r#"{"uid":"u","attendees":[{"name":"x"}],"hosts":[{"id":7,"bio":{"id":1}}],"uid":1.5}"#);
         assert_eq!(kept.unwrap(), serde_json::json!({"uid": 1.5, "hosts": [{"id": 7}]}));
+        let many = |key: &str, count: usize| format!(r#"{{"{key}":[{}]}}"#, vec!["1"; count].join(","));
+        assert!(from_str(&many("guests", 100_000)).is_ok(), "unused values do not count");
+        assert!(from_str(&many("hosts", MAX_VALUES - 2)).is_ok());
+        assert!(from_str(&many("hosts", MAX_VALUES - 1)).unwrap_err().is_data());
         let deep = format!(r#"{{"guests":{}{}}}"#, "[".repeat(200), "]".repeat(200));
         for refused in [r#"{"guests":"\ud800"}"#, r#"{"guests":1e999}"#, r#"{"guests":01}"#, "{} x", &deep] {
             let expected = serde_json::from_str::<Value>(refused).unwrap_err().to_string();
