@@ -216,6 +216,8 @@ pub struct EdgeConfig {
     pub listen: String,
     #[serde(with = "value::bytes")]
     pub body_limit: usize,
+    #[serde(deserialize_with = "value::number")]
+    pub events_limit: usize,
     #[serde(with = "value::bytes")]
     pub header_limit: usize,
     #[serde(deserialize_with = "value::number")]

@@ -129,11 +129,14 @@ fn check_edge(config: &Config, found: &mut InvalidValues) {
     if edge.body_limit == 0 || edge.body_limit > 16 << 20 {
         refuse(found, "edge.body_limit", "must be 1 byte to 16MiB");
     }
+    if !(1..=100_000).contains(&edge.events_limit) {
+        refuse(found, "edge.events_limit", "must be 1 to 100000");
+    }
     if !(8 << 10..=1 << 20).contains(&edge.header_limit) {
         refuse(found, "edge.header_limit", "must be 8KiB to 1MiB");
     }
     if edge.token_rate > 1_000_000 {
-        refuse(found, "edge.token_rate", "must be at most 1000000 requests per second; 0 means no limit");
+        refuse(found, "edge.token_rate", "must be at most 1000000 events per second; 0 means no limit");
     }
     if edge.max_in_flight == 0 {
         refuse(found, "edge.max_in_flight", "must be positive");

@@ -32,13 +32,13 @@ problems! {
     TOO_SLOW = 408 "too-slow", "The body arrived too slowly",
         "the body did not arrive within `edge.request_timeout`, or at less than `edge.body_min_rate`, or so slowly that a newer request took its place";
     TOO_LARGE = 413 "too-large", "The body is too large",
-        "the body is larger than `edge.body_limit`";
+        "the body is larger than `edge.body_limit`, or has more events than `edge.events_limit`";
     UNSUPPORTED = 415 "unsupported-media-type", "The format is not supported",
         "`/v1/events` only: the body is compressed, or is neither JSON, NDJSON nor CloudEvents (`application/cloudevents+json`, `-batch+json`)";
     BUSY = 429 "busy", "Too many requests at once",
-        "more requests than `edge.max_in_flight` are in progress, all complete or with a valid token; `Retry-After` says when to try again";
-    TOO_FAST = 429 "too-fast", "Too many requests with this token",
-        "the token is used more often than `edge.token_rate`; `Retry-After` says when to try again";
+        "more requests than `edge.max_in_flight` are in progress, all complete or with a valid token, or too many requests with several events; `Retry-After` says when to try again";
+    TOO_FAST = 429 "too-fast", "Too many events with this token",
+        "the token has more events than `edge.token_rate`; `Retry-After` says when to try again";
     INTERNAL = 500 "internal", "The edge failed",
         "the edge failed, and may not have stored the events";
     UNAVAILABLE = 503 "unavailable", "Not accepted now",

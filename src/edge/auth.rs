@@ -2,8 +2,6 @@
 //! a credential is accepted only with `edge.allow_unsigned`. A credential of a kind for which nothing is
 //! configured is ignored.
 
-use std::sync::Arc;
-
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 
@@ -13,7 +11,7 @@ use super::state::Edge;
 use crate::config::{EdgeConfig, Secret};
 use crate::event::CompanyId;
 use crate::http::problem::Problem;
-use crate::http::tokens::{Scope, Terms, TokenState};
+use crate::http::tokens::{Grant, Scope, TokenState};
 
 const GATEWAY_SIGNATURE: &str = "x-hostmatch-signature";
 const CALCOM_SIGNATURE: &str = "x-cal-signature-256";
@@ -29,7 +27,7 @@ const NO_SECRET: &str = "no-secret-provided";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TokenCheck {
     /// The request has a valid bearer token that allows this route.
-    Valid(Arc<Terms>),
+    Valid(Grant),
     /// The signature over the body has to be checked.
     SignatureNeeded,
 }
@@ -38,7 +36,7 @@ impl TokenCheck {
     /// Returns the name of the sender for the record of its events.
     pub(super) fn publisher(&self) -> &str {
         match self {
-            Self::Valid(terms) if !terms.name.is_empty() => &terms.name,
+            Self::Valid(grant) if !grant.terms.name.is_empty() => &grant.terms.name,
             _ => "gateway",
         }
     }
@@ -65,7 +63,7 @@ pub(super) async fn check_token(
         return Err(problem::unauthorized(BEARER, "send the header Authorization: Bearer <token>"));
     };
     match edge.tokens.check(token).await {
-        Ok(TokenState::Valid(terms)) if terms.allows(scope) => Ok(TokenCheck::Valid(terms)),
+        Ok(TokenState::Valid(grant)) if grant.terms.allows(scope) => Ok(TokenCheck::Valid(grant)),
         Ok(TokenState::Valid(_)) => Err(problem::forbidden(
             "this token does not allow this route; `hostmatch token list` shows the routes it allows",
         )),
@@ -84,6 +82,17 @@ pub(super) async fn check_token(
     }
 }
 
+/// Counts the events of a request with a token after the first one, which [`check_token`] has counted.
+///
+/// # Errors
+/// Fails with 429 if other requests with this token have used up what `edge.token_rate` allows.
+pub(super) fn count_rest(edge: &Edge, token: &TokenCheck, rest: usize) -> Result<(), Problem> {
+    match token {
+        TokenCheck::Valid(grant) => edge.tokens.count_rest(grant, rest).map_err(problem::too_fast),
+        TokenCheck::SignatureNeeded => Ok(()),
+    }
+}
+
 /// Checks that events posted with a token for certain companies belong to these companies. An event without
 /// a company is refused too, since it could belong to any company.
 ///
@@ -91,7 +100,7 @@ pub(super) async fn check_token(
 /// Fails with 403 if the token does not cover this company.
 pub(super) fn check_company(token: &TokenCheck, company: Option<CompanyId>) -> Result<(), Problem> {
     match token {
-        TokenCheck::Valid(terms) if !terms.covers(company.map(|id| id.0)) => Err(problem::forbidden(
+        TokenCheck::Valid(grant) if !grant.terms.covers(company.map(|id| id.0)) => Err(problem::forbidden(
             "this token is limited to certain companies: set company_id to one of them; nothing was queued",
         )),
         _ => Ok(()),

@@ -11,7 +11,7 @@ use super::intake::Receipt;
 use super::metrics;
 use super::problem;
 use super::state::Edge;
-use super::trace;
+use super::trace::{self, RequestSpan};
 use crate::telemetry::loggable_id;
 
 /// What a route adds to the log line.
@@ -31,13 +31,15 @@ impl RequestSummary {
 }
 
 /// Logs one line for each request, with the route instead of the path, because a client may choose any path.
-pub(super) async fn log(request: Request, next: Next) -> Response {
+pub(super) async fn log(mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = trace::begin_request(&request, route.as_ref().map(MatchedPath::as_str));
-    let response = span.instrument(next.run(request)).await;
-    trace::record_status(&span, response.status());
+    let span = RequestSpan::prepare(&method, route.as_ref());
+    request.extensions_mut().insert(span.clone());
+    let response = next.run(request).await;
+    let span = span.begin(None);
+    trace::record_status(span, response.status());
     let _entered = span.enter();
     let refused = response.extensions().get();
     metrics::count_request(&method, route.as_ref(), response.status(), refused, start.elapsed());

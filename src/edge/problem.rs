@@ -87,10 +87,19 @@ pub(super) fn busy() -> Problem {
     Problem::new(&problem::BUSY, detail).retry_after(Duration::from_secs(1))
 }
 
-/// 429: this token has been used too often; the next request is allowed after `wait`.
+/// 413: the request has more events than `limit`.
+pub(super) fn too_many_events(count: usize, limit: usize) -> Problem {
+    let detail = format!(
+        "the request has {count} events, and at most {limit} are accepted at once (edge.events_limit); send fewer \
+         in one request; nothing was queued"
+    );
+    Problem::new(&problem::TOO_LARGE, detail)
+}
+
+/// 429: this token has had too many events; the next one is allowed after `wait`.
 pub(super) fn too_fast(wait: Duration) -> Problem {
-    let detail = "too many requests with this token (edge.token_rate); send the request again after the \
-                  time in Retry-After, or send several events in one request";
+    let detail = "too many events with this token (edge.token_rate); send the request again after the time \
+                  in Retry-After";
     Problem::new(&problem::TOO_FAST, detail).retry_after(wait)
 }
 

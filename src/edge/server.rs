@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -159,7 +158,6 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .route("/openapi.json", get(routes::openapi))
         .fallback(async || problem::not_found())
         .method_not_allowed_fallback(async || problem::method_not_allowed())
-        .layer(DefaultBodyLimit::max(edge.config.body_limit))
         .layer(CatchPanicLayer::custom(respond_to_panic))
         .layer(from_fn(layers::log))
         .with_state(Arc::clone(edge));

@@ -1,5 +1,8 @@
 //! The state that all requests share.
 
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::permits::Permits;
@@ -10,6 +13,12 @@ use crate::http::server::max_connections;
 use crate::http::tokens::Tokens;
 use crate::runtime::shutdown::Shutdown;
 
+/// How many requests with as many events as `edge.events_limit` allows may be in progress.
+const FULL_REQUESTS: usize = 16;
+
+/// How many large bodies may be decoded at the same time: each may take many times its size while it is decoded.
+const MAX_DECODING: usize = 2;
+
 /// The state of one edge, behind an `Arc`.
 pub(super) struct Edge {
     pub(super) config: EdgeConfig,
@@ -17,6 +26,11 @@ pub(super) struct Edge {
     pub(super) tokens: Tokens,
     /// One permit for each request that may be in progress.
     pub(super) permits: Permits,
+    /// One permit for each event, after the first one, of the requests in progress: its message takes memory in
+    /// addition to the body.
+    pub(super) more_events: Arc<Semaphore>,
+    /// One permit for each large body that is being decoded.
+    pub(super) decoding: Arc<Semaphore>,
     /// The tasks that publish. They continue when the client disconnects, because it may not send the event
     /// again.
     pub(super) publishing: TaskTracker,
@@ -34,6 +48,8 @@ impl Edge {
         Self {
             tokens: Tokens::new(&config.tokens_file, config.token_rate),
             permits: Permits::new(requests, config.body_min_rate),
+            more_events: Arc::new(Semaphore::new(FULL_REQUESTS * config.events_limit)),
+            decoding: Arc::new(Semaphore::new(MAX_DECODING)),
             publishing: TaskTracker::new(),
             config: config.clone(),
             sink,

@@ -1,7 +1,10 @@
 //! Traces at the edge: the span of a request, the span of its publish, and the trace context in the headers
 //! of a message.
 
-use axum::extract::Request;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use axum::extract::MatchedPath;
 use axum::http::{HeaderMap, Method, StatusCode};
 
 use crate::event::carried_context;
@@ -9,21 +12,49 @@ use crate::queue::Message;
 use crate::telemetry::loggable_id;
 use crate::telemetry::traces::{self, Origin, Parent, Span, SpanKind};
 
-/// Reads a request's trace context from the headers of this hop or, if it has none, from those of a
-/// CloudEvent in binary mode.
+/// Reads the trace context of a request from the headers of this hop or, if it has none, from those of a
+/// CloudEvent in binary mode. It counts only if the sender is authenticated.
 pub(super) fn origin(headers: &HeaderMap) -> Option<Origin> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Origin::read(header).or_else(|| Origin::read(|name| header(&format!("ce-{name}"))))
 }
 
+/// The span of a request. It begins when its sender is authenticated, because nobody else may choose the
+/// trace, and so whether it is kept.
+#[derive(Clone, Debug)]
+pub(super) struct RequestSpan(Arc<PreparedSpan>);
+
+#[derive(Debug)]
+struct PreparedSpan {
+    method: Method,
+    route: Option<MatchedPath>,
+    arrived: SystemTime,
+    span: OnceLock<Span>,
+}
+
+impl RequestSpan {
+    /// Prepares the span of a request that arrives now.
+    pub(super) fn prepare(method: &Method, route: Option<&MatchedPath>) -> Self {
+        let (method, route) = (method.clone(), route.cloned());
+        Self(Arc::new(PreparedSpan { method, route, arrived: SystemTime::now(), span: OnceLock::new() }))
+    }
+
+    /// Returns the span, and begins it if it has not begun: as a part of the trace of an authenticated sender,
+    /// or without an origin as a trace of its own.
+    pub(super) fn begin(&self, origin: Option<&Origin>) -> &Span {
+        let PreparedSpan { method, route, arrived, span } = &*self.0;
+        span.get_or_init(|| begin_request(method, route.as_ref().map(MatchedPath::as_str), *arrived, origin))
+    }
+}
+
 /// Begins the span of a request. The frequent requests for health and metrics get no span.
-pub(super) fn begin_request(request: &Request, route: Option<&str>) -> Span {
+fn begin_request(method: &Method, route: Option<&str>, arrived: SystemTime, origin: Option<&Origin>) -> Span {
     if !traces::is_enabled()
         || route.is_some_and(|route| route.starts_with("/health/") || route == "/metrics")
     {
         return Span::NONE;
     }
-    let method = match *request.method() {
+    let method = match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
@@ -33,11 +64,10 @@ pub(super) fn begin_request(request: &Request, route: Option<&str>) -> Span {
         Method::OPTIONS => "OPTIONS",
         _ => "_OTHER",
     };
-    let origin = origin(request.headers());
-    let parent = origin.as_ref().map_or(Parent::None, Parent::Origin);
+    let parent = origin.map_or(Parent::None, Parent::Origin);
     // The route, not the path: a client may choose any path.
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
-    let span = Span::begin(parent, SpanKind::Server, name, []);
+    let span = Span::begin_at(parent, SpanKind::Server, name, arrived);
     span.set("http.request.method", method);
     span.set("url.scheme", "http");
     if let Some(route) = route {

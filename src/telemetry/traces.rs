@@ -124,6 +124,17 @@ impl Span {
         name: impl Into<Cow<'static, str>>,
         links: impl IntoIterator<Item = &'a Origin>,
     ) -> Self {
+        let links = links.into_iter().map(|origin| Link::with_context(origin.0.clone())).collect();
+        Self::build(parent, kind, name.into(), links, None)
+    }
+
+    fn build(
+        parent: Parent<'_>,
+        kind: SpanKind,
+        name: Cow<'static, str>,
+        links: Vec<Link>,
+        start: Option<SystemTime>,
+    ) -> Self {
         let Some(tracer) = TRACER.get() else { return Self::NONE };
         let parent = match parent {
             Parent::None => Context::new(),
@@ -136,9 +147,19 @@ impl Span {
                 current
             }
         };
-        let links = links.into_iter().map(|origin| Link::with_context(origin.0.clone())).collect();
-        let builder = tracer.span_builder(name).with_kind(kind).with_links(links);
+        let mut builder = tracer.span_builder(name).with_kind(kind).with_links(links);
+        builder.start_time = start;
         Self(Some(parent.with_span(tracer.build_with_context(builder, &parent))))
+    }
+
+    /// Begins a span that has lasted since `start`.
+    pub fn begin_at(
+        parent: Parent<'_>,
+        kind: SpanKind,
+        name: impl Into<Cow<'static, str>>,
+        start: SystemTime,
+    ) -> Self {
+        Self::build(parent, kind, name.into(), Vec::new(), Some(start))
     }
 
     /// Begins a step within the current span; empty if that span is not kept.

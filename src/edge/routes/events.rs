@@ -2,6 +2,7 @@
 //! binary mode. All or nothing: if an event cannot be read, no event is queued, and the response lists
 //! each unreadable event with a pointer to the error.
 
+use std::fmt::Formatter;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -11,14 +12,16 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::contract::CONTENT_TYPES;
 use crate::edge::auth::{self, TokenCheck};
-use crate::edge::intake::{Incoming, ReadEvent, Receipt, deadline_of, publish, read_body};
+use crate::edge::intake::{Incoming, ReadEvent, Receipt, deadline_of, decode_apart, publish, read_body};
 use crate::edge::layers::RequestSummary;
 use crate::edge::permits::RequestPermit;
 use crate::edge::state::Edge;
+use crate::edge::trace::{self, RequestSpan};
 use crate::edge::{cloudevents, content_encoding, problem};
 use crate::http::problem::{ErrorItem, Problem};
 use crate::http::tokens::Scope;
@@ -33,6 +36,7 @@ struct Accepted {
 pub(in crate::edge) async fn events(
     State(edge): State<Arc<Edge>>,
     Extension(permit): Extension<Arc<RequestPermit>>,
+    Extension(span): Extension<RequestSpan>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (deadline, headers) = (deadline_of(&edge), request.headers().clone());
@@ -51,17 +55,31 @@ pub(in crate::edge) async fn events(
     if token == TokenCheck::SignatureNeeded && attributes.is_some() {
         auth::check_unsigned_headers(&edge)?;
     }
-    let size = bytes.len();
-    let mut incoming = Incoming::now(&headers, token.publisher());
-    let items = split(&bytes, format)?;
-    if let Some(attributes) = &attributes {
-        require_single_event(&items)?;
-        incoming.attributes = attributes;
-    }
-    let events_read = read_all(items, incoming, &token)?;
-    let (events, messages): (Vec<_>, Vec<_>) =
-        events_read.into_iter().map(|event| (event.receipt, event.message)).unzip();
-    publish(&edge, permit, messages.into_iter().flatten().collect(), deadline).await?;
+    let origin = trace::origin(&headers);
+    let span = span.begin(origin.as_ref());
+    let mut incoming = Incoming::now(token.publisher(), origin);
+    let (size, limit) = (bytes.len(), edge.config.events_limit);
+    let accepted = async {
+        let items = decode_apart(&edge, size, deadline, move || split(&bytes, format, limit)).await??;
+        if let Some(attributes) = attributes {
+            require_single_event(&items)?;
+            incoming.attributes = attributes;
+        }
+        let rest = items.len() - 1;
+        auth::count_rest(&edge, &token, rest)?;
+        let more_events = Arc::clone(&edge.more_events)
+            .try_acquire_many_owned(u32::try_from(rest).unwrap_or(u32::MAX))
+            .map_err(|_| problem::busy())?;
+        let read = move || read_all(items, &incoming, &token);
+        let (events, messages): (Vec<_>, Vec<_>) = decode_apart(&edge, size, deadline, read)
+            .await??
+            .into_iter()
+            .map(|event| (event.receipt, event.message))
+            .unzip();
+        publish(&edge, (permit, more_events), messages.into_iter().flatten().collect(), deadline).await?;
+        Ok(events)
+    };
+    let events: Vec<Receipt> = span.instrument(accepted).await?;
     let summary = RequestSummary::of(&events, size);
     let mut response = (StatusCode::ACCEPTED, Json(Accepted { events })).into_response();
     response.extensions_mut().insert(summary);
@@ -69,7 +87,7 @@ pub(in crate::edge) async fn events(
 }
 
 /// Reads every event, even after one that cannot be read, so that the sender learns of all errors.
-fn read_all(items: Vec<Item>, incoming: Incoming<'_>, token: &TokenCheck) -> Result<Vec<ReadEvent>, Problem> {
+fn read_all(items: Vec<Item>, incoming: &Incoming, token: &TokenCheck) -> Result<Vec<ReadEvent>, Problem> {
     let (mut events_read, mut errors, total) = (Vec::with_capacity(items.len()), Vec::new(), items.len());
     for item in items {
         let pointer = item.pointer("");
@@ -130,7 +148,7 @@ impl Item {
         self.index.map(|index| format!("/{index}")).unwrap_or_default() + inside
     }
 
-    fn read(self, incoming: Incoming<'_>) -> Result<ReadEvent, ErrorItem> {
+    fn read(self, incoming: &Incoming) -> Result<ReadEvent, ErrorItem> {
         incoming.read(self.bytes.clone()).map_err(|malformed| {
             let line = self.line.map(|line| format!("line {line}: ")).unwrap_or_default();
             let detail = format!("{line}{}", malformed.message);
@@ -139,17 +157,18 @@ impl Item {
     }
 }
 
-/// Splits the body into its events, each with its original bytes.
-fn split(body: &Bytes, format: Format) -> Result<Vec<Item>, Problem> {
-    let items = match format {
-        Format::Lines => lines(body),
-        Format::Json if body.trim_ascii_start().starts_with(b"[") => array(body)?,
-        Format::Json => vec![Item { bytes: body.clone(), index: None, line: None }],
+/// Splits the body into its events, each with its original bytes. Never keeps more than `limit` events.
+fn split(body: &Bytes, format: Format, limit: usize) -> Result<Vec<Item>, Problem> {
+    let (items, count) = match format {
+        Format::Lines => lines(body, limit),
+        Format::Json if body.trim_ascii_start().starts_with(b"[") => array(body, limit)?,
+        Format::Json => (vec![Item { bytes: body.clone(), index: None, line: None }], 1),
     };
-    if items.is_empty() {
-        return Err(problem::malformed("", "the body contains no event"));
+    match count {
+        0 => Err(problem::malformed("", "the body contains no event")),
+        _ if count > limit => Err(problem::too_many_events(count, limit)),
+        _ => Ok(items),
     }
-    Ok(items)
 }
 
 /// Checks that the body is a single event: in binary mode the headers describe one event, and further
@@ -165,30 +184,53 @@ fn require_single_event(items: &[Item]) -> Result<(), Problem> {
     }
 }
 
-fn lines(body: &Bytes) -> Vec<Item> {
+/// Returns the first `limit` events, and the number of all.
+fn lines(body: &Bytes, limit: usize) -> (Vec<Item>, usize) {
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate();
-    lines
-        .filter(|(_, line)| !line.is_empty())
-        .enumerate()
-        .map(|(index, (line, bytes))| Item {
-            bytes: body.slice_ref(bytes),
-            index: Some(index),
-            line: Some(line + 1),
-        })
-        .collect()
+    let (mut items, mut count) = (Vec::new(), 0);
+    for (line, bytes) in lines.filter(|(_, line)| !line.is_empty()) {
+        if count < limit {
+            items.push(Item { bytes: body.slice_ref(bytes), index: Some(count), line: Some(line + 1) });
+        }
+        count += 1;
+    }
+    (items, count)
 }
 
-fn array(body: &Bytes) -> Result<Vec<Item>, Problem> {
+/// Returns the first `limit` events, and the number of all.
+fn array(body: &Bytes, limit: usize) -> Result<(Vec<Item>, usize), Problem> {
     let refuse = |detail: String| problem::malformed("", format!("{detail}; nothing was queued"));
     let text = std::str::from_utf8(body).map_err(|error| {
         refuse(format!("the body is not valid UTF-8, from byte {} on", error.valid_up_to()))
     })?;
-    // The array is split, not parsed: each event keeps its bytes, its numbers and the order of its keys.
-    let raws: Vec<&RawValue> =
-        serde_json::from_str(text).map_err(|error| refuse(format!("the body is not JSON: {error}")))?;
-    let item = |(index, raw): (usize, &RawValue)| {
-        let bytes = body.slice_ref(raw.get().as_bytes());
-        Item { bytes, index: Some(index), line: None }
-    };
-    Ok(raws.into_iter().enumerate().map(item).collect())
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let split =
+        parser.deserialize_seq(Splitter { body, limit }).and_then(|split| parser.end().map(|()| split));
+    split.map_err(|error| refuse(format!("the body is not JSON: {error}")))
+}
+
+/// Splits an array without parsing its events: each keeps its bytes, its numbers and the order of its keys.
+struct Splitter<'a> {
+    body: &'a Bytes,
+    limit: usize,
+}
+
+impl<'de> Visitor<'de> for Splitter<'_> {
+    type Value = (Vec<Item>, usize);
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let (mut items, mut count) = (Vec::new(), 0);
+        while let Some(raw) = array.next_element::<&RawValue>()? {
+            if count < self.limit {
+                let bytes = self.body.slice_ref(raw.get().as_bytes());
+                items.push(Item { bytes, index: Some(count), line: None });
+            }
+            count += 1;
+        }
+        Ok((items, count))
+    }
 }

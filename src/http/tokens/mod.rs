@@ -39,13 +39,20 @@ struct KnownToken {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TokenState {
     /// The token is in the file and may be used.
-    Valid(Arc<Terms>),
+    Valid(Grant),
     /// The token is not in the file.
     Unknown,
     /// The token has expired.
     Expired,
-    /// The token is valid, but is used too often; the next request is allowed after this time.
+    /// The token is valid, but has too many events; the next one is allowed after this time.
     TooFast(Duration),
+}
+
+/// A valid token that is in use by a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    hash: Hash,
+    pub(crate) terms: Arc<Terms>,
 }
 
 /// Identifies a version of the file. The inode distinguishes a file that was replaced by another of
@@ -65,7 +72,7 @@ impl FileVersion {
 
 impl Tokens {
     /// Uses the tokens in this file; an empty path means that there are none. Each token may be used for
-    /// `rate` requests per second; 0 means no limit.
+    /// `rate` events per second; 0 means no limit.
     pub(crate) fn new(path: &Path, rate: u32) -> Self {
         let path = (!path.as_os_str().is_empty()).then(|| path.to_owned());
         Self { path, loaded: Mutex::new(None), limits: RateLimits::new(rate) }
@@ -76,7 +83,7 @@ impl Tokens {
         self.path.is_some()
     }
 
-    /// Checks this token, and counts its use.
+    /// Checks this token, and counts one event.
     ///
     /// # Errors
     /// Fails if the file cannot be read; then no token is accepted.
@@ -96,10 +103,18 @@ impl Tokens {
             None => TokenState::Unknown,
             Some(terms) if terms.has_expired(OffsetDateTime::now_utc()) => TokenState::Expired,
             Some(terms) => match self.limits.try_acquire(hash, Instant::now()) {
-                Ok(()) => TokenState::Valid(terms),
+                Ok(()) => TokenState::Valid(Grant { hash, terms }),
                 Err(wait) => TokenState::TooFast(wait),
             },
         })
+    }
+
+    /// Counts the other events of a request whose token has been checked.
+    ///
+    /// # Errors
+    /// Returns the time to wait if other requests with this token have used up what is allowed.
+    pub(crate) fn count_rest(&self, grant: &Grant, rest: usize) -> Result<(), Duration> {
+        self.limits.try_acquire_rest(grant.hash, u32::try_from(rest).unwrap_or(u32::MAX), Instant::now())
     }
 
     /// Reads the file if it has changed since the last read.

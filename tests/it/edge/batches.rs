@@ -2,6 +2,7 @@
 //! all.
 
 use reqwest::StatusCode;
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use super::site::*;
@@ -113,5 +114,76 @@ async fn other_formats_are_refused_with_415() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(document["detail"].as_str().unwrap().contains("compressed"), "{document}");
     assert!(site.is_empty().await);
+    site.close().await;
+}
+
+#[tokio::test]
+async fn a_request_with_too_many_events_is_refused_and_the_answer_says_the_limit() {
+    let site = Site::open_with(|config| (config.events_limit, config.body_limit) = (3, 1 << 20)).await;
+    let event = r#"{"event":"appointment.created","calcom_booking":{"uid":"u1"}}"#;
+    let (json, lines) = ("application/json", "application/x-ndjson");
+    for (content_type, body, count) in [
+        (json, format!("[{}]", [event; 4].join(",")), 4),
+        (lines, [event; 4].join("\n\n"), 4),
+        (json, format!("[{}]", vec!["1"; 500_000].join(",")), 500_000),
+        (lines, "1\n".repeat(500_000), 500_000),
+    ] {
+        let (status, document) = problem(send(&site, content_type, body).await).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        let detail = document["detail"].as_str().unwrap();
+        for part in [format!("{count} events"), "at most 3".to_owned(), "edge.events_limit".to_owned()] {
+            assert!(detail.contains(&part), "{part}: {detail}");
+        }
+    }
+    assert!(site.is_empty().await);
+    for (content_type, body) in
+        [(json, format!("[{}]", [event; 3].join(","))), (lines, [event; 3].join("\n"))]
+    {
+        assert_eq!(send(&site, content_type, body).await.status(), StatusCode::ACCEPTED);
+        assert_eq!(site.drain().await.len(), 3);
+    }
+    site.close().await;
+}
+
+/// Messages take memory in addition to the bodies, as long as the queue does not accept them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_with_several_events_share_a_limit_and_single_events_are_not_affected() {
+    let site = Site::open_with(|config| (config.events_limit, config.max_in_flight) = (2, 64)).await;
+    let file = sea_orm::Database::connect(format!("sqlite://{}/queue.db", site.dir.path().display()));
+    let file = file.await.unwrap();
+    file.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
+    let event = r#"{"event":"appointment.created","calcom_booking":{"uid":"u1"}}"#;
+    let post = |body: String| {
+        let request = site.client.post(format!("{}{EVENTS}", site.base));
+        let sent = request.header("authorization", bearer(TOKEN)).body(body).send();
+        tokio::spawn(async move { sent.await.unwrap() })
+    };
+    let two = format!("[{event},{event}]");
+    // Sixteen requests with as many events as possible are accepted; here each has one more than the first.
+    let mut waiting: Vec<_> = (0..32).map(|_| post(two.clone())).collect();
+    let busy = crate::support::eventually("the limit", std::time::Duration::from_secs(8), async || {
+        let mut more = post(two.clone());
+        match tokio::time::timeout(std::time::Duration::from_millis(300), &mut more).await {
+            Ok(response) => Some(response.unwrap()),
+            Err(_) => {
+                waiting.push(more);
+                None
+            }
+        }
+    });
+    let busy = busy.await;
+    assert_eq!(busy.headers()["retry-after"], "1");
+    assert_eq!(refusal_status(busy).await, StatusCode::TOO_MANY_REQUESTS);
+    let single = post(event.to_owned());
+    file.execute_unprepared("COMMIT").await.unwrap();
+    assert_eq!(single.await.unwrap().status(), StatusCode::ACCEPTED);
+    let mut accepted = 0;
+    for one in waiting {
+        accepted += usize::from(one.await.unwrap().status() == StatusCode::ACCEPTED);
+    }
+    assert_eq!(accepted, 32);
+    assert_eq!(send(&site, "application/json", two).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(site.drain().await.len(), 2 * 32 + 1 + 2);
+    file.close().await.unwrap();
     site.close().await;
 }

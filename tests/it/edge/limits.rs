@@ -37,6 +37,29 @@ async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
 }
 
 #[tokio::test]
+async fn a_body_in_chunks_of_one_byte_arrives_complete() {
+    let site = Site::open().await;
+    let body = fixture("native-full");
+    let mut stream = site.connect().await;
+    let mut request = format!(
+        "POST {EVENTS} HTTP/1.1\r\nhost: edge.example\r\nauthorization: {}\r\ntransfer-encoding: chunked\r\n\
+         connection: close\r\n\r\n",
+        bearer(TOKEN)
+    )
+    .into_bytes();
+    for byte in &body {
+        request.extend([b'1', b'\r', b'\n', *byte, b'\r', b'\n']);
+    }
+    request.extend(b"0\r\n\r\n");
+    stream.write_all(&request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    assert_eq!(site.drain_one().await.body, body);
+    site.close().await;
+}
+
+#[tokio::test]
 async fn a_head_over_the_limit_is_refused_and_the_connection_closed() {
     let site = Site::open_with(|config| config.header_limit = 16 << 10).await;
     let long = format!("x-long: {}\r\n", "x".repeat(20 << 10));

@@ -128,6 +128,7 @@ pub(super) fn edge_config(tokens_file: PathBuf) -> EdgeConfig {
     EdgeConfig {
         listen: String::new(),
         body_limit: 64 * 1024,
+        events_limit: 1000,
         header_limit: 16 * 1024,
         max_in_flight: 16,
         request_timeout: Duration::from_secs(10),

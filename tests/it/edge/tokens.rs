@@ -219,6 +219,25 @@ async fn one_token_over_its_rate_gets_429_and_others_do_not() {
     assert_eq!(installation.edge.stop().await, Some(0));
 }
 
+#[tokio::test]
+async fn every_event_of_a_request_counts_towards_the_rate_of_its_token() {
+    let mut installation = Installation::open(&[("HOSTMATCH_EDGE__TOKEN_RATE", "2")]).await;
+    let secret = installation.create(&["--name", "batches"]);
+    let nine = json!(vec![event(None); 9]);
+    assert_eq!(
+        installation.status(EVENTS, &secret, &nine).await,
+        StatusCode::ACCEPTED,
+        "more than are allowed at once"
+    );
+    let response = installation.post(EVENTS, &secret, &event(None)).await;
+    let retry_after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((2..=4).contains(&retry_after), "{retry_after} s for the nine events");
+    let (status, document) = problem(response).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(document["detail"].as_str().unwrap().contains("too many events"), "{document}");
+    assert_eq!(installation.edge.stop().await, Some(0));
+}
+
 #[test]
 fn a_token_file_is_private_and_can_be_changed_concurrently() {
     let home = tempfile::tempdir().unwrap();

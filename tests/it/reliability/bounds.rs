@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::support::report::{self, Row};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually, is_full};
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 /// Returns the peak memory of this process, in bytes.
-fn peak_memory(process: &Process) -> usize {
+pub(super) fn peak_memory(process: &Process) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.split_whitespace().next().unwrap().parse::<usize>().unwrap() * 1024

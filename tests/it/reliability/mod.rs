@@ -16,6 +16,7 @@ mod crashes;
 mod databases;
 mod disks;
 mod edge_connection;
+mod edge_memory;
 mod floods;
 mod proxies;
 mod servers;

@@ -1,7 +1,9 @@
 //! Tests that the trace context is continued from every entry point: an HTTP request, an AMQP publisher, CloudEvents, a
 //! file, and the spool.
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use super::{
     CALLER, CONSUMER, PRODUCER, SERVER, TRACE, assert_no_personal_data, post, publish_message, queue_name,
@@ -12,6 +14,7 @@ use crate::support::collector::{Collector, ReceivedSpan};
 use crate::support::{Backend, GatewayShape, Stack, World};
 
 const RETELL: &str = "/api/retell/webhook";
+const SECRET: &str = "gateway-secret";
 
 /// Returns the one span with this name in this trace.
 async fn span_in_trace(collector: &Collector, trace: &str, name: &str) -> ReceivedSpan {
@@ -112,6 +115,55 @@ async fn the_contexts_of_publishers_are_continued(backend: Backend) {
     }
     assert_eq!(worker.stop().await, Some(0));
     assert_no_personal_data(&collector);
+}
+
+/// A sender decides whether its trace is kept, so only an authenticated one may send a context.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_context_of_an_authenticated_sender_is_continued() {
+    let (collector, mut stack) = (Collector::start().await, salon(Backend::Sqlite).await);
+    collector.collect_from(&mut stack);
+    stack.set("edge.allow_unsigned", "false");
+    stack.set("edge.gateway_secrets", SECRET);
+    let (mut edge, base) = stack.edge("edge").await;
+    let body = with_mara(1).to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let (right, wrong) = (hex::encode(mac.finalize().into_bytes()), "0".repeat(64));
+    let foreign = |n: u32| format!("{n:032x}");
+    let client = crate::support::http_client();
+    for (n, method, path, signature, status) in [
+        (1, "POST", RETELL, Some(&wrong), 401),
+        (2, "POST", RETELL, None, 401),
+        (3, "GET", "/openapi.json", None, 200),
+        (4, "POST", RETELL, Some(&right), 200),
+    ] {
+        let mut request = client.request(method.parse().unwrap(), format!("{base}{path}")).body(body.clone());
+        request = request.header("traceparent", format!("00-{}-{n:016x}-01", foreign(n)));
+        if let Some(signature) = signature {
+            request = request.header("x-hostmatch-signature", signature);
+        }
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status, "{n}");
+    }
+    let request = span_in_trace(&collector, &foreign(4), "POST /api/retell/webhook").await;
+    assert_eq!(request.parent, format!("{:016x}", 4));
+    span_in_trace(&collector, &foreign(4), "publish bookings").await;
+    assert_eq!(edge.stop().await, Some(0));
+    let spans = collector.spans();
+    for n in 1..=3 {
+        assert!(spans.iter().all(|span| span.trace != foreign(n)), "{n}: {spans:?}");
+    }
+    let refused: Vec<&ReceivedSpan> = spans
+        .iter()
+        .filter(|span| span.name.starts_with("POST") && span.attribute("http.response.status_code") == "401")
+        .collect();
+    assert!(refused.len() == 2 && refused.iter().all(|span| span.parent.is_empty()), "{spans:?}");
+    let logged = edge.log_lines("request");
+    let of_status = |status: u16| logged.iter().filter(move |line| line["status"] == status);
+    assert!(of_status(200).any(|line| line["trace_id"] == foreign(4)), "{logged:?}");
+    assert!(
+        of_status(401).all(|line| refused.iter().any(|span| line["trace_id"] == *span.trace)),
+        "{logged:?}"
+    );
 }
 
 /// Over HTTP a CloudEvent may carry an older context than the request.

@@ -1,0 +1,138 @@
+//! Tests that the memory of an edge is bounded, whatever is posted to it and while its queue stalls.
+
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use sea_orm::ConnectionTrait as _;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::bounds::{MIB, peak_memory};
+use crate::support::{Backend, GatewayShape, Ledger, Mix, Stack, Stream, eventually, is_full};
+
+const TOKEN: &str = "tok_batches";
+
+/// Posts a webhook with a wrong signature in chunks of one byte; returns the status line of the response.
+async fn post_byte_by_byte(address: String, bytes: usize) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /webhooks/calcom HTTP/1.1\r\nhost: edge.example\r\nx-cal-signature-256: {}\r\n\
+         transfer-encoding: chunked\r\nconnection: close\r\n\r\n",
+        "0".repeat(64)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let part = b"1\r\nx\r\n".repeat(1000);
+    for _ in 0..bytes / 1000 {
+        stream.write_all(&part).await.unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Returns a body of nearly 1 MiB with this many events as lines, and the events.
+fn lines(request: usize, count: usize) -> (String, Vec<Value>) {
+    let padding = "x".repeat((MIB - 16_384) / count - 130);
+    let event = |n| {
+        json!({ "event": "appointment.cancelled", "event_id": format!("m{request}-{n}"), "notes": padding,
+                "calcom_booking": { "uid": format!("m{request}-{n}") } })
+    };
+    let events: Vec<Value> = (0..count).map(event).collect();
+    (events.iter().map(|event| format!("{event}\n")).collect(), events)
+}
+
+/// `docs/delivery.md`, "Memory", has the formula: here 17 bodies of 1 MiB are in progress, with 16,000 messages of
+/// 3 KiB each; the rest is for decoding.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_takes_no_more_memory_than_documented() {
+    let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let tokens = stack.home().join("tokens");
+    std::fs::write(&tokens, format!("{}  batches\n", hex::encode(Sha256::digest(TOKEN)))).unwrap();
+    stack.set("edge.tokens_file", tokens.to_str().unwrap());
+    stack.set("edge.calcom_secrets", "whsec_batches");
+    stack.set("edge.request_timeout", "60s");
+    let stream = Stream::new(40, Mix::Decidable);
+    stream.insert_all(&stack.world).await;
+    let mut ledger = Ledger::open("large requests while the queue stalls", &stack).await;
+    let (mut edge, base) = stack.edge("edge").await;
+    let address = base.trim_start_matches("http://").to_owned();
+    let client = crate::support::http_client();
+    let post = |body: String| {
+        let request = client.post(format!("{base}/v1/events")).header("content-type", "application/x-ndjson");
+        request.header("authorization", format!("Bearer {TOKEN}")).body(body).send()
+    };
+    let idle = peak_memory(&edge);
+
+    let (connections, bytes) = if is_full() { (32, 1_000_000) } else { (8, 250_000) };
+    let mut posting = JoinSet::new();
+    for _ in 0..connections {
+        posting.spawn(post_byte_by_byte(address.clone(), bytes));
+    }
+    assert!(posting.join_all().await.iter().all(|answer| answer.starts_with("HTTP/1.1 401 ")));
+    let more = peak_memory(&edge) - idle;
+    assert!(more < 2 * connections * bytes + 8 * MIB, "{} MiB more for single bytes", more / MIB);
+
+    let began = Instant::now();
+    for body in ["1\n".repeat(MIB / 2), lines(0, 4_000).0] {
+        assert_eq!(post(body).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+
+    // The queue stalls: another process holds its lock.
+    let file = sea_orm::Database::connect(stack.config.url.expose()).await.unwrap();
+    file.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
+    let mut requests = JoinSet::new();
+    for number in 1..=30 {
+        let (body, events) = lines(number, 1_000);
+        let sent = post(body);
+        requests.spawn(async move { (sent.await.unwrap().status(), events) });
+    }
+    let mut results = Vec::new();
+    eventually("the requests over the limit are refused", Duration::from_secs(50), async || {
+        while let Some(result) = requests.try_join_next() {
+            results.push(result.unwrap());
+        }
+        (results.len() >= 14).then_some(())
+    })
+    .await;
+    // A single event is not refused.
+    let (single, event) = (post(stream.events[0].to_string()), stream.events[0].clone());
+    requests.spawn(async move { (single.await.unwrap().status(), vec![event]) });
+    let more = peak_memory(&edge) - idle;
+    file.execute_unprepared("COMMIT").await.unwrap();
+    results.extend(requests.join_all().await);
+    for (status, events) in &results {
+        let expected = [StatusCode::ACCEPTED, StatusCode::TOO_MANY_REQUESTS];
+        assert!(expected.contains(status), "{status}");
+        events.iter().for_each(|event| ledger.record_sent(event, *status == StatusCode::ACCEPTED));
+    }
+    let accepted = results.iter().filter(|(status, _)| *status == StatusCode::ACCEPTED).count();
+    assert_eq!(accepted, 17, "16 with 1000 events, and one with one");
+    assert!(more < 80 * MIB, "{} MiB more than idle", more / MIB);
+    file.close().await.unwrap();
+
+    // A value takes many times its size while its event is decoded. The third number is over the limit.
+    let mut decoding = JoinSet::new();
+    for (number, hosts) in [24_000, 24_000, (MIB - 4096) / 9].into_iter().cycle().take(36).enumerate() {
+        let (id, hosts) = (format!("h{number}"), vec![r#"{"id":1}"#; hosts].join(","));
+        let start = format!(
+            r#"{{"event":"appointment.cancelled","event_id":"{id}","calcom_booking":{{"uid":"{id}","#
+        );
+        let sent = post(format!(r#"{start}"hosts":[{hosts}]}}}}"#));
+        decoding.spawn(async move { (sent.await.unwrap().status(), number, json!({ "event_id": id })) });
+    }
+    for (status, number, event) in decoding.join_all().await {
+        let is_accepted = number % 3 != 2;
+        let expected = if is_accepted { StatusCode::ACCEPTED } else { StatusCode::BAD_REQUEST };
+        assert_eq!(status, expected, "{number}");
+        ledger.record_sent(&event, is_accepted);
+    }
+    let more = peak_memory(&edge) - idle;
+    assert!(more < 160 * MIB, "{} MiB more than idle after large events", more / MIB);
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+    ledger.close(&stack).await;
+}
