@@ -11,8 +11,8 @@ const MAX_NAME: usize = 20;
 /// Returns the encoding of the body, if the headers name one.
 pub(super) fn of(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("unknown"));
-    let encodings = lines.flat_map(|line| line.split(',')).map(str::trim);
-    encodings.filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity")).next_back()
+    let mut encodings = lines.flat_map(|line| line.split(',')).map(str::trim);
+    encodings.rfind(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"))
 }
 
 /// Returns the encoding as a header of the message, so that the error of its dead letter can name it.
