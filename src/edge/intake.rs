@@ -213,7 +213,9 @@ pub(super) async fn publish(
     match timeout_at(deadline, accepted).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => {
-            tracing::warn!(%error, count, "posted events were not accepted");
+            if let Some(suppressed) = edge.refusals.admit() {
+                tracing::warn!(%error, count, suppressed, "posted events were not accepted");
+            }
             Err(problem::unavailable("the events cannot be stored at the moment; send the request again"))
         }
         Ok(Err(error)) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -159,7 +159,7 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .fallback(async || problem::not_found())
         .method_not_allowed_fallback(async || problem::method_not_allowed())
         .layer(CatchPanicLayer::custom(respond_to_panic))
-        .layer(from_fn(layers::log))
+        .layer(from_fn_with_state(Arc::clone(edge), layers::log))
         .with_state(Arc::clone(edge));
     // Before the path is matched: a path with a slash at its end is the same route.
     Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))

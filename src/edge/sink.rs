@@ -110,7 +110,9 @@ impl Sink {
     /// Checks whether, as far as is known, the queue would accept a message now.
     fn check_queue(&self) -> Result<(), &'static str> {
         let refused = *locked(&self.refused);
-        if !self.publisher.is_ready() {
+        if !self.publisher.is_ready() && self.publisher.is_local() {
+            Err("the queue file cannot be written; the log says why")
+        } else if !self.publisher.is_ready() {
             Err("there is no connection to the queue; the log says why")
         } else if refused.is_some_and(|refused| refused.elapsed() < REFUSING_PERIOD) {
             Err("the queue did not accept the last message; the log says why")

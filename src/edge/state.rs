@@ -12,6 +12,7 @@ use crate::http::health::{self, Finding, Record, State};
 use crate::http::server::max_connections;
 use crate::http::tokens::Tokens;
 use crate::runtime::shutdown::Shutdown;
+use crate::runtime::throttle::Throttle;
 
 /// How many requests with as many events as `edge.events_limit` allows may be in progress.
 const FULL_REQUESTS: usize = 16;
@@ -39,6 +40,10 @@ pub(super) struct Edge {
     /// Reports the checks of the other role in this process.
     pub(super) other_role: Option<health::Report>,
     pub(super) shutdown: Shutdown,
+    /// Throttles the log of requests that failed.
+    pub(super) failures: Throttle,
+    /// Throttles the log of events that were not accepted.
+    pub(super) refusals: Throttle,
 }
 
 impl Edge {
@@ -56,6 +61,8 @@ impl Edge {
             record: Record::new("edge"),
             other_role: None,
             shutdown,
+            failures: Throttle::default(),
+            refusals: Throttle::default(),
         }
     }
 

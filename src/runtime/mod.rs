@@ -1,6 +1,6 @@
 //! The basics that every part of a process uses: the clock, growing delays, the stop signal, the limit on open
-//! files, and the points at which a test build can be made to crash. This file contains the string values of
-//! enums, and locking.
+//! files, throttled log lines, and the points at which a test build can be made to crash. This file contains
+//! the string values of enums, and locking.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +10,7 @@ pub mod shutdown;
 pub mod crash_points;
 pub mod open_files;
 pub mod private_file;
+pub(crate) mod throttle;
 
 /// Gives each enum an `as_str` method, like that of other string types; strum's own conversion is either
 /// undocumented or not a method.

@@ -13,8 +13,8 @@ use crate::runtime::clock::now_ms;
 use crate::runtime::crash_points;
 
 /// After a crash, leased messages are delivered again within this time.
-const LEASE_DURATION: Duration = Duration::from_secs(60);
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(20);
+const LEASE_DURATION: Duration = Duration::from_secs(10);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Returns the end of a lease that starts or is renewed now, in ms since 1970.
 pub(super) fn lease_end_ms() -> i64 {

@@ -12,9 +12,12 @@ mod consumer;
 mod spool;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sea_orm::TransactionTrait;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::file::File;
@@ -36,7 +39,12 @@ struct Inner {
     /// Notifies the consumers in this process that a message may have become ready.
     ready_signal: watch::Sender<()>,
     stop: CancellationToken,
+    /// Whether the file can be written, as far as is known.
+    is_writable: AtomicBool,
 }
+
+/// The interval at which a file that could not be written is tried again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Embedded {
     pub(super) async fn open(config: &QueueConfig) -> Result<Self, QueueError> {
@@ -44,12 +52,13 @@ impl Embedded {
         let (ready_signal, _) = watch::channel(());
         let delivery_limit = i64::from(config.delivery_limit);
         let stop = CancellationToken::new();
-        Ok(Self(Arc::new(Inner { file, delivery_limit, ready_signal, stop })))
+        let is_writable = AtomicBool::new(true);
+        Ok(Self(Arc::new(Inner { file, delivery_limit, ready_signal, stop, is_writable })))
     }
 
     /// Publishes the messages in one transaction: all or none.
     pub(super) async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
-        if !self.is_ready() {
+        if self.0.stop.is_cancelled() {
             return Err(PublishError::Unavailable("the queue has been closed".to_owned()));
         }
         let written = self.0.file.write(async |db| {
@@ -61,8 +70,12 @@ impl Embedded {
         });
         let unavailable = |error| PublishError::Unavailable(self.0.file.problem(&error).to_string());
         let written = written.await.map_err(unavailable);
-        if written.is_ok() {
-            crash_points::point("after_confirm");
+        match &written {
+            Ok(()) => {
+                self.0.is_writable.store(true, Ordering::Relaxed);
+                crash_points::point("after_confirm");
+            }
+            Err(_) => self.probe_until_writable(),
         }
         metrics::count_published(std::iter::repeat_n(&written, messages.len()));
         written?;
@@ -70,8 +83,26 @@ impl Embedded {
         Ok(())
     }
 
+    /// Returns whether a message would be accepted now, as far as is known.
     pub(super) fn is_ready(&self) -> bool {
-        !self.0.stop.is_cancelled()
+        !self.0.stop.is_cancelled() && self.0.is_writable.load(Ordering::Relaxed)
+    }
+
+    /// After a failed write: tries to write until it succeeds, so that readiness is true without a message.
+    fn probe_until_writable(&self) {
+        if !self.0.is_writable.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let queue = self.clone();
+        drop(tokio::spawn(async move {
+            let inner = &queue.0;
+            while !inner.is_writable.load(Ordering::Relaxed) && !inner.stop.is_cancelled() {
+                sleep(PROBE_INTERVAL).await;
+                if inner.file.write(rows::write_nothing).await.is_ok() {
+                    inner.is_writable.store(true, Ordering::Relaxed);
+                }
+            }
+        }));
     }
 
     pub(super) async fn levels(&self) -> Result<Vec<Level>, QueueError> {

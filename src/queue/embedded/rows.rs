@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{BinOper, Cond, Expr, ExprTrait as _, Func, Query};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, DerivePartialModel, EntityTrait as _,
-    FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, Set, Statement, UpdateMany,
-    Value,
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, DerivePartialModel,
+    EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, Set,
+    Statement, UpdateMany, Value,
 };
 use uuid::Uuid;
 
@@ -64,6 +64,12 @@ pub(super) async fn insert(db: &impl ConnectionTrait, message: &Message, now_ms:
         now_ms.into(),
     ];
     db.execute_raw(statement(sql, values)).await.map(|_| ())
+}
+
+/// Writes to the file without changing its messages, as a publish would.
+pub(super) async fn write_nothing(db: &DatabaseTransaction) -> Result<(), DbErr> {
+    insert(db, &Message::default(), 0).await?;
+    db.execute_unprepared("DELETE FROM messages WHERE id = last_insert_rowid()").await.map(|_| ())
 }
 
 /// Returns whether a message can be delivered now. This read does not block writers.

@@ -2,6 +2,7 @@
 //! completes the work, and every effect happens once.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -142,6 +143,25 @@ async fn assert_crashed_at(process: &mut Process, point: &str) {
     let end = process.wait().await;
     assert_eq!(end.signal(), Some(9), "the process must be killed at {point}: {end} {}", process.stderr());
     assert_eq!(process.log_lines("crashing here, as requested")[0]["point"], point);
+}
+
+/// A lease on the embedded queue ends soon after its process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_worker_soon_decides_what_a_killed_one_had_leased() {
+    let stack = Stack::new(Sqlite, GatewayShape::Roadmap).await;
+    let stream = Stream::new(20, Mix::Decidable);
+    stream.insert_all(&stack.world).await;
+    let mut ledger = Ledger::open("worker killed, its leases end by themselves", &stack).await;
+    ledger.publish(&stack, &stream.events).await;
+    let mut worker = start_with_crash_point(&stack, &["serve", "worker"], "loaded", 1);
+    assert_crashed_at(&mut worker, "loaded").await;
+    let killed = Instant::now();
+    let mut worker = stack.launch(stack.command(&["serve", "worker"]));
+    stack.wait_until_decided(stream.len()).await;
+    assert!(killed.elapsed() < Duration::from_secs(20), "after {:?}", killed.elapsed());
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
+    ledger.close(&stack).await;
+    stream.assert_done(&stack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,13 @@
 //! Tests full disks: the file of an SQLite database, or of the embedded queue, cannot grow.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World};
+use crate::support::{
+    Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, World, eventually, http_client,
+};
 
 /// The gateway's SQLite file cannot grow: the current batch waits until it can.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,8 +60,20 @@ async fn a_full_disk_under_the_embedded_queue_loses_nothing() {
     let events: Vec<Value> =
         stream.events.iter().filter(|event| event["event"].is_string()).cloned().collect();
     let refused = ledger.post(&address, &events).await;
-    assert!(!refused.is_empty() && refused.len() < events.len(), "{} refused", refused.len());
+    assert!(refused.len() > 10 && refused.len() < events.len(), "{} refused", refused.len());
+    for message in ["posted events were not accepted", "request failed"] {
+        assert!(edge.log_lines(message).len() <= 3, "{}", edge.stderr());
+    }
+    let client = http_client();
+    let ready = async || client.get(format!("http://{address}/health/ready")).send().await.unwrap();
+    let not_ready = ready().await;
+    assert_eq!(not_ready.status(), 503);
+    assert!(not_ready.text().await.unwrap().contains("the queue file cannot be written"));
     lift_file_size_limit(&edge);
+    eventually("the edge is ready without a post", Duration::from_secs(20), async || {
+        (ready().await.status() == 200).then_some(())
+    })
+    .await;
     let refused = ledger.post(&address, &refused).await;
     assert!(
         refused.is_empty(),

@@ -163,7 +163,7 @@ impl Stack {
     }
 
     /// Waits until the queue has requeued all messages of a dead process. Ends the leases of the embedded
-    /// queue, which would last a minute.
+    /// queue, which would last 10 s.
     pub(crate) async fn wait_until_requeued(&self) {
         if self.cleanup.is_none() {
             let file = sea_orm::Database::connect(self.config.url.expose()).await.unwrap();
