@@ -6,7 +6,7 @@ macro_rules! tables {
         $(#[doc = $what] pub const $name: &str = $table;)*
 
         /// All our tables except the bookkeeping of the migrations, in no particular order.
-        pub const TABLES: [&str; 17] = [$($name),*];
+        pub const TABLES: [&str; 18] = [$($name),*];
     };
 }
 
@@ -14,6 +14,7 @@ tables! {
     MAPPINGS "calcom_host_mappings" "\"In this company, this host is this member of staff.\""
     AUDITS "calcom_host_mapping_audits" "Every change of a mapping."
     ASSIGNMENTS "hostmatch_assignments" "What was decided for each appointment."
+    BOOKING_REFERENCES "hostmatch_booking_references" "Every reference that led to an appointment, and what replaced it."
     INBOX "hostmatch_inbox" "Hosts that need a person."
     HOST_LOCKS "hostmatch_host_locks" "One row per host, locked before a decision about it."
     EVENTS "hostmatch_events" "The outcome of each event."

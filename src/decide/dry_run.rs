@@ -149,8 +149,7 @@ impl<'p> DryRun<'p> {
         let directory = store::directory_of(database.connection(), schema, &keys, &companies, is_kept);
         let directory = database.with_deadline(directory).await?;
 
-        let unassigned = |company| Appointment { company, staff: None, host_id: None, assignment: None };
-        let appointments = tried.iter().map(|(_, id, company, _)| (*id, unassigned(*company))).collect();
+        let appointments = tried.iter().map(|(_, id, company, _)| (*id, Appointment::of(*company))).collect();
         let mut state = std::mem::take(&mut self.state);
         state.add_missing(Loaded { directory, appointments, ..Loaded::default() });
         let policy = Policy { mode: Mode::Assign, ..self.processor.policy(now_ms()) };

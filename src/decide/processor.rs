@@ -237,7 +237,7 @@ impl Processor {
             .filter_map(|flight| flight.lookup().map(|lookup| &lookup.event.id).or(flight.ignored()))
             .collect();
 
-        let mut batch = store::load_hosts(tx, schema, &lookups, purpose).await?;
+        let mut batch = store::load_hosts(tx, schema, &lookups, purpose, before.as_ref()).await?;
         let before = before.map(|mut before| {
             before.add_missing(std::mem::take(&mut batch.loaded));
             before

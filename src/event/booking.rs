@@ -78,6 +78,8 @@ pub struct Booking {
     pub id: Option<BookingRef>,
     /// The booking that this one replaced (`rescheduledFromUid`, `rescheduleUid`).
     pub replaces: Option<BookingRef>,
+    /// Other bookings that it names.
+    pub links: BookingLinks,
     /// The primary host and where it was found; `None` if there is no usable host.
     pub host: Option<(Host, HostSource)>,
     /// The reason why there is no host, or no host with an id.
@@ -95,10 +97,40 @@ pub struct Booking {
     pub raw: Option<String>,
 }
 
+/// The other bookings that a booking names, besides [`Booking::replaces`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookingLinks {
+    /// The numeric id of the booking that this one replaced (`rescheduleId`).
+    pub replaces_id: Option<BookingRef>,
+    /// The booking that replaced this one (`rescheduledToUid`).
+    pub replaced_by: Option<BookingRef>,
+    /// The first booking of a chain of reschedules (`rootBookingUid`).
+    pub root: Option<BookingRef>,
+    /// Whether the event is about one seat (`seatUid`, `seatReferenceUid`, `attendeeSeatId`): when one guest
+    /// moves, the booking of the others goes on.
+    pub names_seat: bool,
+}
+
 impl Booking {
     /// Returns the reference to show and store for this booking: the `uid`, otherwise the `id`.
     pub fn reference(&self) -> Option<&BookingRef> {
         self.uid.as_ref().or(self.id.as_ref())
+    }
+
+    /// Returns the booking's own references.
+    pub fn own(&self) -> impl Iterator<Item = &BookingRef> {
+        self.uid.iter().chain(&self.id)
+    }
+
+    /// Returns the references of the booking that this one replaced, except its own.
+    pub fn replaced(&self) -> impl Iterator<Item = &BookingRef> {
+        let old = self.replaces.iter().chain(&self.links.replaces_id);
+        old.filter(|one| self.own().all(|own| own != *one))
+    }
+
+    /// Returns the first booking of its chain of reschedules, if that is another one.
+    pub fn first_of_chain(&self) -> Option<&BookingRef> {
+        self.links.root.as_ref().filter(|root| self.own().all(|own| own != *root))
     }
 }
 

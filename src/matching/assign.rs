@@ -1,6 +1,8 @@
 //! Decides one appointment: whether the resolution may be written, and what our own row then records. A
 //! decision by a person or another program is overwritten only if `appointments.overwrite` is `always`.
 
+use std::cmp::Ordering;
+
 use super::changes::{Assignment, HostEvent, Observed};
 use super::directory::HostKey;
 use super::outcome::Outcome;
@@ -9,6 +11,9 @@ use super::resolver::{Resolution, Review};
 use super::strategy::{Candidate, Origin};
 use crate::config::Overwrite;
 use crate::event::{AppointmentId, Booking, CompanyId, Host, HostId, StaffId};
+
+/// The code of an outcome `stale`: another booking has replaced the one of the event.
+pub const REPLACED: &str = "booking_replaced";
 
 impl Plan<'_> {
     /// Records an event without a usable host on the appointment, unless the appointment already has an event
@@ -57,12 +62,9 @@ impl Plan<'_> {
             // A host without an id has no key for a mapping or an inbox row.
             (_, None) => {}
         }
-        let newest = self.state.appointments.get(&id).and_then(|a| a.assignment.as_ref()?.newest.as_ref());
-        let stale = newest.is_some_and(|newest| host_event.order() < newest.order());
-        let verdict = if stale {
-            Verdict::Decided(Outcome::Stale, None)
-        } else {
-            self.apply(id, Some((booking, host_event)), &resolution)
+        let verdict = match self.stale(id, booking, &host_event) {
+            Some(why) => Verdict::Decided(Outcome::Stale, why),
+            None => self.apply(id, Some((booking, host_event)), &resolution),
         };
         match newly_matched {
             // While observing, no mapping exists that would give the waiting appointments the same result.
@@ -71,6 +73,25 @@ impl Plan<'_> {
             None => {}
         }
         verdict
+    }
+
+    /// Returns why an event is older than the appointment's newest one: the code [`REPLACED`], or `None` if its
+    /// time is earlier. A booking that was replaced is over, whatever the times of its events.
+    fn stale(
+        &self,
+        id: AppointmentId,
+        booking: &Booking,
+        host_event: &HostEvent,
+    ) -> Option<Option<&'static str>> {
+        let appointment = self.state.appointments.get(&id)?;
+        let assignment = appointment.assignment.as_ref()?;
+        let newest = assignment.newest.as_ref()?;
+        let other = assignment.booking.as_ref();
+        match other.map_or(Ordering::Equal, |other| appointment.references.compare(booking, other)) {
+            Ordering::Less => Some(Some(REPLACED)),
+            Ordering::Equal => (host_event.order() < newest.order()).then_some(None),
+            Ordering::Greater => None,
+        }
     }
 
     /// Applies a resolution to an appointment, as far as the guards allow. `newer`: the booking and the

@@ -11,8 +11,8 @@ use super::resolver::{Review, Suggestion};
 use super::strategy::{Confidence, Evidence};
 use super::values::{AuditAction, MappingSource, string_values};
 use crate::event::{
-    AppointmentId, Booking, BookingEvent, BookingRef, CompanyId, Decoded, Envelope, EventId, EventKind,
-    EventOrder, EventTime, Host, HostId, HostSource, Shape, StaffId, decode,
+    AppointmentId, Booking, BookingEvent, BookingLinks, BookingRef, CompanyId, Decoded, Envelope, EventId,
+    EventKind, EventOrder, EventTime, Host, HostId, HostSource, Shape, StaffId, decode,
 };
 
 /// The effect of a batch, each list in key order: workers that take locks in the same order
@@ -29,6 +29,19 @@ pub struct ChangeSet {
     pub inbox: Vec<InboxRow>,
     /// One small row for each event.
     pub events: Vec<EventRow>,
+    /// References that led to an appointment and were not recorded yet, or have been replaced since.
+    pub references: Vec<ReferenceRow>,
+}
+
+/// A row of `hostmatch_booking_references`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReferenceRow {
+    /// A `uid` or an `id` of a booking.
+    pub reference: BookingRef,
+    /// The appointment of the booking.
+    pub appointment: AppointmentId,
+    /// The booking that replaced it.
+    pub replaced_by: Option<BookingRef>,
 }
 
 /// Refers to a mapping: to its row, or to the one that this batch creates.
@@ -171,6 +184,7 @@ impl Assignment {
             uid: self.booking.clone(),
             id: None,
             replaces: None,
+            links: BookingLinks::default(),
             host,
             host_missing: None,
             is_cancelled: false,

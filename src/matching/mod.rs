@@ -11,22 +11,24 @@ mod directory;
 mod resolver;
 mod outcome;
 mod changes;
+mod references;
 mod plan;
 mod assign;
 mod learn;
 mod match_stats;
 
 pub use actor::{Actor, ActorKind};
-pub use assign::Holder;
+pub use assign::{Holder, REPLACED};
 pub use changes::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostEvent, InboxRow, InboxState, MappingChange,
-    MappingRef, MappingWrite, Observed,
+    MappingRef, MappingWrite, Observed, ReferenceRow,
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
 pub use learn::mapped_host;
 pub use match_stats::{Lookup, LookupResult, MatchStats};
 pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};
 pub use plan::{Appointment, Item, Loaded, Plan, Policy, Target, Verdict};
+pub use references::References;
 pub use resolver::{Resolution, Resolved, Resolver, Review, Step, StepFound, Suggestion};
 pub use strategy::{Candidate, Confidence, Evidence, Origin, Proposal, Strategy};
 pub(crate) use values::string_values;

@@ -35,7 +35,9 @@ pub enum Outcome {
     NoHost,
     #[strum(message = "a person or another program set (or cleared) `staff_id`; it stays unchanged")]
     Kept,
-    #[strum(message = "a newer event has already been decided; this one can still create a mapping")]
+    #[strum(
+        message = "a newer event, or one of the booking that replaced this one, has already been decided; this one can still create a mapping"
+    )]
     Stale,
     #[strum(message = "staff would have been assigned, but `worker.mode` is `observe`: nothing was written")]
     WouldAssign,

@@ -6,13 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostEvent, InboxRow};
+use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostEvent, InboxRow, ReferenceRow};
 use super::directory::{Directory, HostKey};
 use super::match_stats::MatchStats;
 use super::outcome::{DEAD_LETTER, Outcome, Reason};
+use super::references::References;
 use super::resolver::{Resolved, Resolver};
 use crate::config::{Mode, Overwrite};
-use crate::event::{AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Ignored, StaffId};
+use crate::event::{
+    AppointmentId, Booking, BookingEvent, BookingRef, CompanyId, EventId, EventKind, Ignored, StaffId,
+};
 
 /// Everything that was loaded for a batch. The plan changes its own copy.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +58,15 @@ pub struct Appointment {
     pub host_id: Option<i64>,
     /// Our record of the appointment.
     pub assignment: Option<Assignment>,
+    /// The references of its bookings.
+    pub references: References,
+}
+
+impl Appointment {
+    /// Creates an appointment of this company about which nothing else is known.
+    pub fn of(company: CompanyId) -> Self {
+        Self { company, staff: None, host_id: None, assignment: None, references: References::default() }
+    }
 }
 
 /// The appointment that a booking refers to.
@@ -129,6 +141,8 @@ pub struct Plan<'r> {
     pub(super) inbox: BTreeSet<HostKey>,
     pub(super) stats: MatchStats,
     events: BTreeMap<EventId, EventRow>,
+    /// The references to write, of the appointments in `state`.
+    references: BTreeSet<(BookingRef, AppointmentId)>,
 }
 
 impl<'r> Plan<'r> {
@@ -146,6 +160,7 @@ impl<'r> Plan<'r> {
             inbox: BTreeSet::new(),
             stats: MatchStats::default(),
             events: BTreeMap::new(),
+            references: BTreeSet::new(),
         };
         for (id, appointment) in &plan.state.appointments {
             let waits = appointment.assignment.as_ref().and_then(Assignment::waits_for);
@@ -271,6 +286,11 @@ impl<'r> Plan<'r> {
         self.changes.assignments = rows.collect();
         self.changes.inbox = self.inbox.iter().filter_map(|key| inbox.remove(key)).collect();
         self.changes.events = self.events.into_values().collect();
+        let row = |(reference, appointment): (BookingRef, AppointmentId)| {
+            let replaced_by = appointments.get(&appointment)?.references.replaced_by(&reference).cloned();
+            Some(ReferenceRow { reference, appointment, replaced_by })
+        };
+        self.changes.references = self.references.into_iter().filter_map(row).collect();
         self.changes
     }
 
@@ -319,6 +339,10 @@ impl<'r> Plan<'r> {
                 "the event names company {claimed}, but appointment {appointment} belongs to company {company}"
             );
             return Verdict::Refused(Reason::TenantMismatch, why);
+        }
+        if let Some(found) = self.state.appointments.get_mut(&appointment) {
+            let learned = found.references.learn(booking);
+            self.references.extend(learned.into_iter().map(|reference| (reference, appointment)));
         }
         match host {
             Err(outcome) => {

@@ -14,7 +14,7 @@ use super::entity::{assignment, event, inbox, mapping, mapping_audit};
 use super::mappings::{InsertedMapping, read_inserted};
 use super::prelude::*;
 use super::statement::{OnExisting, chunk_rows, insert, upsert};
-use super::{GatewaySchema, bind_staff, rows, taken_ids};
+use super::{GatewaySchema, bind_staff, references, rows, taken_ids};
 use crate::event::BookingRef;
 use crate::matching::{
     Actor, AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange,
@@ -29,6 +29,9 @@ pub async fn commit(tx: &impl ConnectionTrait, schema: &GatewaySchema, changes: 
     let inserted = mappings(tx, schema, &changes.mappings).await?;
     for rows in chunk_rows(&changes.assignments) {
         tx.execute_raw(assignments(schema, rows, &inserted)?).await?;
+    }
+    for rows in chunk_rows(&changes.references) {
+        tx.execute(&references::record(rows)).await?;
     }
     for rows in chunk_rows(&changes.inbox) {
         tx.execute(&inbox(rows)).await?;

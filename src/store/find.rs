@@ -1,5 +1,7 @@
 //! Finds the appointment of a booking. If the event has an `appointment_id`, only that is used. Otherwise the
-//! booking's `uid` is tried, then its `id`, then the booking that it replaced: that one only from the second
+//! booking's own references are tried (`uid`, `id`), then those of the booking that it replaced, then the first
+//! booking of its chain of reschedules; each in the gateway's columns, then among the references that led to an
+//! appointment before ([`super::references`]). Other bookings than its own are tried only from the second
 //! attempt on, because the gateway may be about to write a new row.
 //!
 //! References are bound with the column's own type and compared byte for byte here: with a case-insensitive
@@ -10,19 +12,20 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::entity::appointment::{Column, Entity};
 use super::prelude::*;
+use super::references::{self, Recorded};
 use super::row_reader::selected;
 use super::statement::pad_in_list;
 use super::{DbId, GatewaySchema, RefColumn};
 use crate::event::{AppointmentId, Booking, BookingEvent, BookingRef, CompanyId};
-use crate::matching::Target;
+use crate::matching::{Appointment, Target};
 
 /// An event whose appointments are to be found.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup<'a> {
     /// The event.
     pub event: &'a BookingEvent,
-    /// Whether the event was tried before: then a missing appointment may be searched for under the replaced
-    /// booking. On the first attempt the gateway may be about to write a new row.
+    /// Whether the event was tried before: then a missing appointment may be searched for under other
+    /// bookings of its chain. On the first attempt the gateway may be about to write a new row.
     pub tried_before: bool,
 }
 
@@ -37,14 +40,17 @@ selected! {
 /// The appointments found for each reference of a batch, and the company of each appointment.
 #[derive(Debug, Default)]
 pub(super) struct FoundAppointments {
+    /// By the gateway's own columns.
     by_ref: HashMap<BookingRef, BTreeSet<AppointmentId>>,
+    /// By the references that led to an appointment before.
+    recorded: HashMap<BookingRef, BTreeSet<AppointmentId>>,
     companies: HashMap<AppointmentId, Option<CompanyId>>,
 }
 
 impl FoundAppointments {
     /// Finds the appointments for the references of these events. A booking's later references are used only
-    /// if its earlier ones found nothing. This takes one statement per reference column and round, and one
-    /// for the appointments given by id.
+    /// if its earlier ones found nothing in the gateway's columns. This takes one statement per reference
+    /// column and round, one for the recorded references, and one for the appointments given by id.
     pub(super) async fn read(
         tx: &impl ConnectionTrait,
         schema: &GatewaySchema,
@@ -63,12 +69,22 @@ impl FoundAppointments {
         let without_appointment = || events.iter().filter(|event| event.appointment.is_none());
         let bookings: Vec<&Booking> = without_appointment().flat_map(|event| &event.bookings).collect();
         // Most appointments are found by the first reference, so one round is usually enough.
-        for round in 0..REFERENCES {
-            let not_found = bookings.iter().filter(|booking| !found.has_any(booking));
-            let refs = not_found.filter_map(|booking| references(booking)[round]).collect();
+        let rounds: [fn(&Booking) -> Vec<&BookingRef>; 3] = [own_uid, own_id, other_references];
+        for references in rounds {
+            let refs = found.not_found(&bookings).flat_map(references).collect();
             found.read_refs(tx, schema, &refs).await?;
         }
+        let refs = found
+            .not_found(&bookings)
+            .flat_map(|booking| rounds.into_iter().flat_map(move |of| of(booking)))
+            .collect();
+        found.read_recorded(tx, &refs).await?;
         Ok(found)
+    }
+
+    /// Returns the bookings whose own references found nothing in the gateway's columns.
+    fn not_found<'b>(&self, bookings: &[&'b Booking]) -> impl Iterator<Item = &'b Booking> {
+        bookings.iter().copied().filter(|booking| !self.has_any(booking))
     }
 
     /// Finds the appointment for this one reference.
@@ -78,8 +94,10 @@ impl FoundAppointments {
         reference: &BookingRef,
     ) -> Result<Target> {
         let mut found = Self::default();
-        found.read_refs(tx, schema, &BTreeSet::from([reference])).await?;
-        Ok(found.by_reference(std::iter::once(reference)))
+        let refs = BTreeSet::from([reference]);
+        found.read_refs(tx, schema, &refs).await?;
+        found.read_recorded(tx, &refs).await?;
+        Ok(found.by_references(&[reference], None).unwrap_or(Target::Missing))
     }
 
     async fn read_refs(
@@ -139,28 +157,91 @@ impl FoundAppointments {
         appointment.id
     }
 
+    async fn read_recorded(&mut self, tx: &impl ConnectionTrait, refs: &BTreeSet<&BookingRef>) -> Result<()> {
+        for Recorded { reference, appointment, company } in references::recorded(tx, refs).await? {
+            // A folding collation may find others.
+            let Some(reference) = reference.filter(|reference| refs.contains(reference)) else { continue };
+            self.companies.insert(appointment, company);
+            self.recorded.entry(reference).or_default().insert(appointment);
+        }
+        Ok(())
+    }
+
+    /// Adds what is recorded about an appointment, as far as it is not stored yet.
+    pub(super) fn add_recorded(&mut self, id: AppointmentId, appointment: &Appointment) {
+        self.companies.entry(id).or_insert(Some(appointment.company));
+        for reference in appointment.references.iter() {
+            self.recorded.entry(reference.clone()).or_default().insert(id);
+        }
+    }
+
+    /// Returns the appointment of each booking of these events. An event finds the references that the events
+    /// before it have led to an appointment, as if those had been decided in a batch of their own.
+    pub(super) fn targets(&mut self, lookups: &[Lookup<'_>]) -> Vec<Vec<Target>> {
+        let mut of_event = |lookup: &Lookup<'_>| {
+            let mut of_booking = |booking| {
+                let target = self.target(lookup, booking);
+                self.learn(lookup.event, booking, target);
+                target
+            };
+            lookup.event.bookings.iter().map(&mut of_booking).collect()
+        };
+        lookups.iter().map(&mut of_event).collect()
+    }
+
+    fn learn(&mut self, event: &BookingEvent, booking: &Booking, target: Target) {
+        let Some((id, company)) = target.found().and_then(|id| Some((id, self.company(id)?))) else { return };
+        // An event that names another company is refused.
+        if event.company.is_some_and(|claimed| claimed != company) {
+            return;
+        }
+        let mut appointment = Appointment::of(company);
+        appointment.references.learn(booking);
+        self.add_recorded(id, &appointment);
+    }
+
     /// Returns the appointment for this booking of this event.
-    pub(super) fn target(&self, lookup: &Lookup<'_>, booking: &Booking) -> Target {
+    fn target(&self, lookup: &Lookup<'_>, booking: &Booking) -> Target {
         if let Some(id) = lookup.event.appointment {
             return self.target_of(id);
         }
         let replaced = booking.replaces.as_ref();
         let is_allowed = |one: &&BookingRef| lookup.tried_before || Some(*one) != replaced;
-        self.by_reference(references(booking).into_iter().flatten().filter(is_allowed))
+        let own: Vec<_> = booking.own().filter(is_allowed).collect();
+        let replaced: Vec<_> = booking.replaced().collect();
+        let root: Vec<_> = booking.first_of_chain().into_iter().collect();
+        let groups = [own, replaced, root];
+        let tried = if lookup.tried_before { &groups[..] } else { &groups[..1] };
+        let mut found = tried.iter().map(|refs| self.by_references(refs, lookup.event.company));
+        found.find_map(|target| target).unwrap_or(Target::Missing)
     }
 
-    /// Returns whether an appointment was found by the booking's own references.
+    /// Returns whether an appointment was found by the booking's own references in the gateway's columns.
     fn has_any(&self, booking: &Booking) -> bool {
-        let own = [&booking.uid, &booking.id].into_iter().flatten();
-        own.filter(|one| Some(*one) != booking.replaces.as_ref()).any(|one| self.by_ref.contains_key(one))
+        booking
+            .own()
+            .filter(|one| Some(*one) != booking.replaces.as_ref())
+            .any(|one| self.by_ref.contains_key(one))
     }
 
-    fn by_reference<'a>(&self, mut refs: impl Iterator<Item = &'a BookingRef>) -> Target {
-        let hit = refs.find_map(|reference| self.by_ref.get(reference));
-        match hit.map(|ids| (ids.first(), ids.len())) {
-            Some((Some(id), 1)) => self.target_of(*id),
-            Some((Some(_), _)) => Target::Several,
-            _ => Target::Missing,
+    /// Returns the appointment for the first of these references that finds one: in the gateway's columns, then
+    /// among the recorded ones. `company`: the one that the event names; others that have recorded the same
+    /// reference then do not count beside it.
+    fn by_references(&self, refs: &[&BookingRef], company: Option<CompanyId>) -> Option<Target> {
+        if let Some(ids) = refs.iter().find_map(|reference| self.by_ref.get(*reference)) {
+            return Some(self.one_of(ids.iter().copied()));
+        }
+        let ids = refs.iter().find_map(|reference| self.recorded.get(*reference))?;
+        let of_company = |id: &AppointmentId| company.is_some() && self.company(*id) == company;
+        let own: Vec<AppointmentId> = ids.iter().copied().filter(of_company).collect();
+        Some(if own.is_empty() { self.one_of(ids.iter().copied()) } else { self.one_of(own.into_iter()) })
+    }
+
+    fn one_of(&self, mut ids: impl Iterator<Item = AppointmentId>) -> Target {
+        match (ids.next(), ids.next()) {
+            (Some(id), None) => self.target_of(id),
+            (Some(_), Some(_)) => Target::Several,
+            (None, _) => Target::Missing,
         }
     }
 
@@ -178,10 +259,15 @@ impl FoundAppointments {
     }
 }
 
-/// Returns a booking's references, in the order in which they are searched.
-fn references(booking: &Booking) -> [Option<&BookingRef>; REFERENCES] {
-    [&booking.uid, &booking.id, &booking.replaces].map(Option::as_ref)
+fn own_uid(booking: &Booking) -> Vec<&BookingRef> {
+    booking.uid.iter().collect()
 }
 
-/// The maximum number of references of a booking.
-const REFERENCES: usize = 3;
+fn own_id(booking: &Booking) -> Vec<&BookingRef> {
+    booking.id.iter().collect()
+}
+
+/// Returns the references of other bookings by which a booking's appointment can be found.
+fn other_references(booking: &Booking) -> Vec<&BookingRef> {
+    booking.replaced().chain(booking.first_of_chain()).collect()
+}

@@ -22,7 +22,7 @@ use super::mappings::M;
 use super::prelude::*;
 use super::row_reader::selected;
 use super::statement::{any_host, for_update_skip_locked, pad_in_list, set_nowait, values_of};
-use super::{GatewaySchema, StoreError, mappings, rows, staff};
+use super::{GatewaySchema, StoreError, mappings, references, rows, staff};
 use crate::event::{
     AppointmentId, Booking, BookingEvent, CompanyId, EventId, EventKind, Host, HostId, StaffId,
 };
@@ -81,18 +81,22 @@ pub enum Purpose {
 }
 
 /// Reads the rows that are needed to match the hosts of these events: appointments, mappings, staff and the
-/// inbox. [`Batch::load_appointments`] reads the rest.
+/// inbox. [`Batch::load_appointments`] reads the rest. `before`: the state that a dry run keeps from earlier
+/// events.
 pub async fn load_hosts(
     tx: &impl ConnectionTrait,
     schema: &GatewaySchema,
     lookups: &[Lookup<'_>],
     purpose: Purpose,
+    before: Option<&Loaded>,
 ) -> Result<Batch> {
     let events: Vec<&BookingEvent> = lookups.iter().map(|lookup| lookup.event).collect();
     let events = events.as_slice();
-    let found = FoundAppointments::read(tx, schema, events).await?;
-    let targets: Vec<Vec<Target>> =
-        lookups.iter().map(|one| one.event.bookings.iter().map(|b| found.target(one, b)).collect()).collect();
+    let mut found = FoundAppointments::read(tx, schema, events).await?;
+    for (id, appointment) in before.into_iter().flat_map(|before| &before.appointments) {
+        found.add_recorded(*id, appointment);
+    }
+    let targets = found.targets(lookups);
     let references = References::of(events, &targets, &found);
 
     let mut loaded = Loaded::default();
@@ -158,9 +162,14 @@ impl Batch {
             return Err(StoreError::SharedHost);
         }
         let waiting = if learned.is_empty() { Vec::new() } else { waiting_for(tx, learned, limit).await? };
+        let of_events = self.appointments.clone();
         self.appointments.extend(&waiting);
         let loaded = &mut self.loaded;
         loaded.appointments = appointments(tx, schema, &self.appointments, self.purpose).await?;
+        // They decide which of two events counts, so they are read under the appointments' locks.
+        for (id, references) in references::of_appointments(tx, &of_events).await? {
+            loaded.appointments.entry(id).and_modify(|appointment| appointment.references = references);
+        }
         self.locked.more_waiting = waiting.len() as u64 >= u64::from(limit)
             || waiting.iter().any(|id| !loaded.appointments.contains_key(id));
         // If an appointment moved to another company between the two queries, the loaded rows belong to the
@@ -356,7 +365,7 @@ pub(super) async fn appointments(
         let Row { id, company, staff, host_id } = Row::read(&row)?;
         let Some(company) = company else { continue };
         let host_id = host_id.map(|host| host.0);
-        appointments.insert(id, Appointment { company, staff, host_id, assignment: None });
+        appointments.insert(id, Appointment { company, staff, host_id, ..Appointment::of(company) });
     }
     for assignment in rows::assignments(tx, &ids).await? {
         if let Some(appointment) = appointments.get_mut(&assignment.appointment) {

@@ -25,6 +25,7 @@ mod hosts;
 mod load;
 mod probe;
 mod read_only;
+mod references;
 mod commit;
 mod events;
 mod retention;

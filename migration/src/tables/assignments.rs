@@ -44,6 +44,18 @@ pub(super) fn assignments(table: Definition, d: &Dialect) -> Definition {
         .only("observed IS NOT NULL")
 }
 
+/// Defines the table of references: every `uid` and `id` of a booking that led to an appointment, and the
+/// booking that replaced it. The rows live as long as the assignment.
+pub(super) fn booking_references(table: Definition, d: &Dialect) -> Definition {
+    table
+        .column(typed("reference", &d.exact(255)).not_null())
+        .column(typed("appointment_id", &d.appointment).not_null())
+        .column(typed("replaced_by", &d.exact(255)).null())
+        .primary_key(&["reference", "appointment_id"])
+        .foreign_key("appointment_id", "appointments", ForeignKeyAction::Cascade)
+        .index("idx_appointment", &["appointment_id"])
+}
+
 /// Defines the table of hosts that need a person: one row per company and host.
 pub(super) fn inbox(table: Definition, d: &Dialect) -> Definition {
     table

@@ -10,7 +10,9 @@ pub use view::{Columns, Delivery, EffectView, ExplanationView, MappingChangeView
 use super::{AppContext, AppError, NextAction};
 use crate::decide::{DeliveryResult, EventPrediction, Prediction, Processor};
 use crate::event::{AppointmentId, BookingEvent, BookingRef, CompanyId, Host, StaffId};
-use crate::matching::{Holder, HostKey, MappingWrite, Outcome, Reason, Resolution, Review, Step, Target};
+use crate::matching::{
+    Holder, HostKey, MappingWrite, Outcome, REPLACED, Reason, Resolution, Review, Step, Target,
+};
 use crate::store::{self, StoreError};
 
 /// The subject of an explanation.
@@ -254,6 +256,9 @@ impl EffectView {
                 "several appointments have this booking's reference: remove it from all but one, or send the \
                  event again with appointment_id",
             );
+        }
+        if self.reason == Some(REPLACED) {
+            return Some("nothing; another booking has replaced this one, and its events count");
         }
         match self.outcome?.parse().ok()? {
             Outcome::WouldAssign => Some("nothing; to assign such bookings, set worker.mode to \"assign\""),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::context;
 use super::fields::{self, Fault, Object};
-use crate::event::booking::{Booking, EventTime, TimeNote};
+use crate::event::booking::{Booking, BookingLinks, EventTime, TimeNote};
 use crate::event::decode::{Envelope, MalformedKind};
 use crate::event::host::{Host, HostMissing, HostSource};
 use crate::event::ids::{BookingRef, HostId};
@@ -61,6 +61,7 @@ pub(super) fn read(
         uid,
         id,
         replaces,
+        links: links(own),
         host,
         host_missing,
         is_cancelled: is_cancelled(own) || is_cancelled(outer),
@@ -69,6 +70,20 @@ pub(super) fn read(
         starts_ms: starts.map(|time| time.ms),
         raw: text.map(str::to_owned),
     })
+}
+
+/// Returns the other bookings that a booking names, besides the one that it replaced. What cannot be a reference
+/// is absent: nothing depends on these fields alone.
+fn links(object: &Object) -> BookingLinks {
+    let reference = |key| fields::reference(object, key, "").ok().flatten();
+    let names_seat =
+        ["seatUid", "seatReferenceUid", "attendeeSeatId"].iter().any(|key| is_filled(object, key));
+    BookingLinks {
+        replaces_id: reference("rescheduleId"),
+        replaced_by: reference("rescheduledToUid"),
+        root: reference("rootBookingUid"),
+        names_seat,
+    }
 }
 
 /// Returns the reference of a possible booking, for hints. `None` if the reference cannot be decoded.
@@ -97,10 +112,13 @@ fn inner_booking(outer: &Object, hosts: HostSource) -> Option<&Object> {
 
 /// Returns whether the object itself has a booking's reference.
 pub(super) fn has_reference(object: &Object) -> bool {
+    ["uid", "bookingId", "id"].iter().any(|key| is_filled(object, key))
+}
+
+/// Returns whether a field is neither absent nor null nor a blank string.
+fn is_filled(object: &Object, key: &str) -> bool {
     let blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
-    ["uid", "bookingId", "id"]
-        .iter()
-        .any(|key| fields::present(object, key).is_some_and(|value| !blank(value)))
+    fields::present(object, key).is_some_and(|value| !blank(value))
 }
 
 /// Returns the numeric id: `id` in the API, `bookingId` in a webhook.

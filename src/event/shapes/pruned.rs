@@ -15,12 +15,13 @@ pub(super) const CONTENT_ENCODING: &str = "datacontentencoding";
 /// than a search: most keys already differ in length.)
 fn keep(key: &str) -> Option<String> {
     match key {
-        "appointment_id" | "bookingId" | "calcom_booking" | "command" | "company_id" | "createdAt"
-        | "data" | "data_base64" | CONTENT_ENCODING | "displayEmail" | "displayName" | "email" | "event"
-        | "event_id" | "hosts" | "id" | "job" | "name" | "occurred_at" | "organizer" | "payload"
-        | "pushedAt" | "rescheduleUid" | "rescheduledFromUid" | "specversion" | "start" | "startTime"
-        | "status" | "time" | "timeZone" | "triggerEvent" | "type" | "uid" | "updatedAt" | "user"
-        | "userId" | "username" | "uuid" => Some(key.to_owned()),
+        "appointment_id" | "attendeeSeatId" | "bookingId" | "calcom_booking" | "command" | "company_id"
+        | "createdAt" | "data" | "data_base64" | CONTENT_ENCODING | "displayEmail" | "displayName"
+        | "email" | "event" | "event_id" | "hosts" | "id" | "job" | "name" | "occurred_at" | "organizer"
+        | "payload" | "pushedAt" | "rescheduleId" | "rescheduleUid" | "rescheduledFromUid"
+        | "rescheduledToUid" | "rootBookingUid" | "seatReferenceUid" | "seatUid" | "specversion"
+        | "start" | "startTime" | "status" | "time" | "timeZone" | "triggerEvent" | "type" | "uid"
+        | "updatedAt" | "user" | "userId" | "username" | "uuid" => Some(key.to_owned()),
         _ => None,
     }
 }

@@ -20,6 +20,7 @@ macro_rules! related {
 
 pub mod appointment;
 pub mod assignment;
+pub mod booking_reference;
 pub mod branch;
 pub mod company;
 pub mod customer;

@@ -65,11 +65,18 @@ impl TryGetable for EventId {
     }
 }
 
-impl TryFromU64 for EventId {
-    fn try_from_u64(_: u64) -> Result<Self, DbErr> {
-        Err(DbErr::ConvertFromU64("EventId"))
-    }
+/// Text keys never come from a counter.
+macro_rules! text_keys {
+    ($($name:ident),+) => {$(
+        impl TryFromU64 for $name {
+            fn try_from_u64(_: u64) -> Result<Self, DbErr> {
+                Err(DbErr::ConvertFromU64(stringify!($name)))
+            }
+        }
+    )+};
 }
+
+text_keys!(EventId, BookingRef);
 
 impl TryGetable for BookingRef {
     /// Reads a string that is not a valid reference as NULL.

@@ -7,6 +7,7 @@ mod observing;
 mod rules;
 mod active_staff;
 mod values_as_sent;
+mod chains;
 mod faults;
 mod sharing;
 pub(crate) mod invariants;

@@ -77,7 +77,7 @@ async fn a_user_who_may_not_set_a_sequence_gets_an_error_that_lists_what_was_don
     let last = migration::down(world.test.db.connection(), Some(1)).await.unwrap().remove(0);
     for right in [
         "USAGE, CREATE ON SCHEMA public",
-        "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public",
+        "SELECT, INSERT, UPDATE, DELETE, REFERENCES ON ALL TABLES IN SCHEMA public",
         "SELECT ON ALL SEQUENCES IN SCHEMA public",
     ] {
         world.run(&format!("GRANT {right} TO {}", user.quoted())).await;
@@ -87,7 +87,7 @@ async fn a_user_who_may_not_set_a_sequence_gets_an_error_that_lists_what_was_don
     assert_eq!(code, Some(6), "{text}");
     assert!(text.contains(&format!("applied: {last}")) && !text.contains("nothing was changed"), "{text}");
     assert!(text.contains("the sequence calcom_host_mapping_audits_id_seq is at "), "{text}");
-    assert_eq!(world.count("hostmatch_workers").await, 0);
+    assert_eq!(world.count("hostmatch_booking_references").await, 0);
     let (code, text) = up();
     assert_eq!(code, Some(6), "{text}");
     assert!(text.contains("nothing was changed"), "{text}");

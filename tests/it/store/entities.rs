@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use hostmatch::event::{AppointmentId, StaffId};
 use hostmatch::store::entity::{
-    Present as _, appointment, assignment, dead_letter, dead_letter_action, dead_letter_action_letter, event,
-    hand_over, host_lock, import, inbox, inbox_action, mapping, mapping_audit, repair, repair_item, replay,
-    replay_item, staff, worker,
+    Present as _, appointment, assignment, booking_reference, dead_letter, dead_letter_action,
+    dead_letter_action_letter, event, hand_over, host_lock, import, inbox, inbox_action, mapping,
+    mapping_audit, repair, repair_item, replay, replay_item, staff, worker,
 };
 use migration::gateway::Columns;
 use sea_orm::{
@@ -133,6 +133,7 @@ async fn an_entity_has_exactly_the_columns_of_its_table(backend: Backend) {
         described::<mapping::Entity>(),
         described::<mapping_audit::Entity>(),
         described::<assignment::Entity>(),
+        described::<booking_reference::Entity>(),
         described::<event::Entity>(),
         described::<inbox::Entity>(),
         described::<inbox_action::Entity>(),

@@ -171,6 +171,7 @@ impl World {
             "calcom_host_mapping_audits",
             "calcom_host_mappings",
             "hostmatch_assignments",
+            "hostmatch_booking_references",
             "hostmatch_inbox",
             "hostmatch_events",
             "hostmatch_host_locks",
@@ -211,6 +212,7 @@ const TABLES: &[(&str, &str)] = &[
         "appointment_id company_id staff_id found_staff_id observed strategy confidence evidence event_id event_time_ms event_stamped \
          host_id host_email host_source outcome reason booking_ref starts_ms payload",
     ),
+    ("hostmatch_booking_references", "reference appointment_id replaced_by"),
     (
         "hostmatch_inbox",
         "company_id host_id name email event_id event_time_ms event_stamped first_seen_ms last_seen_ms kind \
@@ -268,7 +270,7 @@ pub(crate) async fn load(
     lookups: &[Lookup<'_>],
     purpose: Purpose,
 ) -> Result<(Batch, Resolved), StoreError> {
-    let mut batch = store::load_hosts(tx, schema, lookups, purpose).await?;
+    let mut batch = store::load_hosts(tx, schema, lookups, purpose, None).await?;
     let mut resolved = Resolved::default();
     for (lookup, targets) in lookups.iter().zip(&batch.targets) {
         for (booking, target) in lookup.event.bookings.iter().zip(targets) {
