@@ -2,12 +2,12 @@
 
 use hostmatch::decide::DeliveryResult;
 use hostmatch::event::BookingRef;
-use hostmatch::matching::Target;
+use hostmatch::matching::{Reason, Target};
 use hostmatch::store::recorded_appointment;
 use serde_json::{Value, json};
 
 use super::invariants::salon;
-use crate::support::{Backend, GatewayShape, event, host, shapes};
+use crate::support::{Backend, GatewayShape, World, event, host, shapes};
 
 fn anna() -> Value {
     json!({ "id": 101, "name": "Anna B.", "email": "anna@salon.example" })
@@ -218,4 +218,56 @@ async fn an_appointment_keeps_a_bounded_number_of_references(backend: Backend) {
     let reference = BookingRef::new("x299").unwrap();
     let found = recorded_appointment(world.test.db.connection(), &schema, &reference).await.unwrap();
     assert_eq!(found.unwrap_err(), Target::Missing);
+}
+
+/// Makes an event one about some booking of its appointment's chain of reschedules: the first, which the gateway
+/// knows, the second or the third. Not every event names the booking before or after its own.
+pub(crate) fn in_a_chain(mut event: Value) -> Value {
+    let number: usize = event["event_id"].as_str().unwrap()[1..].parse().unwrap();
+    let Some(first) = event["calcom_booking"]["uid"].as_str() else { return event };
+    let chain = ["", "-b", "-c", "-d"].map(|end| format!("{first}{end}"));
+    let place = (number % 5).min(2);
+    let booking = &mut event["calcom_booking"];
+    booking["uid"] = json!(chain[place]);
+    if place > 0 && number % 2 == 0 {
+        booking["rescheduledFromUid"] = json!(chain[place - 1]);
+    }
+    if booking["status"] == "cancelled" && number % 3 == 0 {
+        booking["rescheduledToUid"] = json!(chain[place + 1]);
+    }
+    // The booking before is tried only from the second attempt on.
+    event["attempt"] = json!(1);
+    event
+}
+
+/// Checks that no appointment has the host of a booking that another one with a host has replaced. (In a chain the
+/// references are in ascending order.)
+pub(super) async fn assert_last_bookings_count(world: &World) {
+    let with_host =
+        "hostmatch_events WHERE appointment_id IS NOT NULL AND outcome NOT IN ('no_host', 'recorded')";
+    let decided = world.rows(with_host, &["appointment_id", "booking_ref"]).await;
+    let counted = "hostmatch_assignments WHERE event_id IS NOT NULL";
+    for row in world.rows(counted, &["appointment_id", "booking_ref"]).await {
+        let (appointment, booking) = row.split_once('|').unwrap();
+        let of_appointment = decided.iter().filter_map(|row| row.strip_prefix(&format!("{appointment}|")));
+        let last = of_appointment.max().unwrap_or_default();
+        assert!(booking >= last, "appointment {appointment}: {booking} counts, not {last}: {decided:?}");
+    }
+}
+
+/// Decides these events, and those whose appointment was not found again and again, as the queue would, until
+/// no more are found: an event may name a booking that only another event leads to the appointment.
+pub(super) async fn send_until_found(world: &World, stream: &[Value]) {
+    let mut pending = stream.to_vec();
+    loop {
+        let answers = world.send(&pending).await;
+        let is_missing =
+            |answer: &DeliveryResult| matches!(answer, DeliveryResult::Retry(Reason::AppointmentNotFound, _));
+        let before = pending.len();
+        let missing = pending.into_iter().zip(answers).filter(|(_, answer)| is_missing(answer));
+        pending = missing.map(|(event, _)| event).collect();
+        if pending.len() == before {
+            return;
+        }
+    }
 }

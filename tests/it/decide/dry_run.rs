@@ -15,7 +15,8 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use crate::app::people::{context_on, decide_as_anna, staff_of};
-use crate::decide::invariants::{events, in_a_chain, salon};
+use crate::decide::chains::in_a_chain;
+use crate::decide::invariants::{events, salon};
 use crate::support::{self, Backend, GatewayShape, World, delivery, event, host};
 
 /// Events in one plan.

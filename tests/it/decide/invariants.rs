@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use hostmatch::decide::DeliveryResult;
 use hostmatch::event::{BookingEvent, Decoded, Envelope, decode};
-use hostmatch::matching::{ChangeSet, Item, Plan, Policy, Reason, Resolver};
+use hostmatch::matching::{ChangeSet, Item, Plan, Policy, Resolver};
 use hostmatch::store::{self, Lookup, Purpose};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
 
+use super::chains::{assert_last_bookings_count, in_a_chain, send_until_found};
 use crate::support::{Backend, GatewayShape, World, decide, event, host, load};
 
 pub(crate) async fn salon(backend: Backend, shape: GatewayShape) -> World {
@@ -72,26 +73,6 @@ pub(crate) fn events() -> impl Strategy<Value = Value> {
         }
         body
     })
-}
-
-/// Makes an event one about some booking of its appointment's chain of reschedules: the first, which the gateway
-/// knows, the second or the third. Not every event names the booking before or after its own.
-pub(crate) fn in_a_chain(mut event: Value) -> Value {
-    let number: usize = event["event_id"].as_str().unwrap()[1..].parse().unwrap();
-    let Some(first) = event["calcom_booking"]["uid"].as_str() else { return event };
-    let chain = ["", "-b", "-c", "-d"].map(|end| format!("{first}{end}"));
-    let place = (number % 5).min(2);
-    let booking = &mut event["calcom_booking"];
-    booking["uid"] = json!(chain[place]);
-    if place > 0 && number % 2 == 0 {
-        booking["rescheduledFromUid"] = json!(chain[place - 1]);
-    }
-    if booking["status"] == "cancelled" && number % 3 == 0 {
-        booking["rescheduledToUid"] = json!(chain[place + 1]);
-    }
-    // The booking before is tried only from the second attempt on.
-    event["attempt"] = json!(1);
-    event
 }
 
 /// Generates a stream that repeats some of its events at the end.
@@ -228,12 +209,14 @@ fn any_order_of_arrival_gives_the_same_assignments(backend: Backend) {
             let shuffled: Vec<Value> = shuffled.into_iter().filter(|event| stream.contains(event)).collect();
             world.delete_decisions().await;
             send_until_found(&world, &stream).await;
+            assert_last_bookings_count(&world).await;
             let expected = read_decisions(&world).await;
             world.delete_decisions().await;
             for batch in shuffled.chunks(size) {
                 world.send(batch).await;
             }
             send_until_found(&world, &shuffled).await;
+            assert_last_bookings_count(&world).await;
             prop_assert_eq!(read_decisions(&world).await, expected);
             Ok(())
         })
@@ -285,23 +268,6 @@ fn several_workers_at_once_give_the_same_assignments(backend: Backend) {
             Ok(())
         })
     });
-}
-
-/// Decides these events, and those whose appointment was not found again and again, as the queue would, until
-/// no more are found: an event may name a booking that only another event leads to the appointment.
-async fn send_until_found(world: &World, stream: &[Value]) {
-    let mut pending = stream.to_vec();
-    loop {
-        let answers = world.send(&pending).await;
-        let is_missing =
-            |answer: &DeliveryResult| matches!(answer, DeliveryResult::Retry(Reason::AppointmentNotFound, _));
-        let before = pending.len();
-        let missing = pending.into_iter().zip(answers).filter(|(_, answer)| is_missing(answer));
-        pending = missing.map(|(event, _)| event).collect();
-        if pending.len() == before {
-            return;
-        }
-    }
 }
 
 /// Removes events with the id of an earlier, different event: a stream with both has no defined order.
