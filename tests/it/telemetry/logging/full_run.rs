@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hostmatch::queue::Message;
+use lapin::types::FieldTable;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -14,6 +15,7 @@ use super::personal::{
     BORIS, CALCOM_SECRET, COLLECTORS, FRIEDA, GATEWAY_SECRET, PASSWORD, RETELL_KEY, STRANGE_ADDRESS,
     STRANGERS, assert_absent, native, webhook,
 };
+use crate::support::cleanup::connect;
 use crate::support::collector::Collector;
 use crate::support::{Backend, GatewayShape, Stack, eventually};
 
@@ -67,6 +69,7 @@ pub(super) async fn record(backend: Backend, format: &str) -> String {
     .await;
 
     run.post_requests().await;
+    run.post_while_unbound().await;
     run.publish_directly().await;
     run.wait_for_rows("hostmatch_dead_letters", 6).await;
     // This letter, which was tried twice, is replayed at the end.
@@ -153,6 +156,20 @@ impl Run {
     }
 
     /// Posts valid and invalid requests.
+    /// Posts while no queue is bound: the broker returns the message, with its body.
+    async fn post_while_unbound(&self) {
+        let config = &self.stack.config;
+        if !config.url.expose().starts_with("amqp") {
+            return;
+        }
+        let connection = connect(config.url.expose()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let [queue, exchange] = ["bookings", "events"].map(|name| format!("{}.{name}", config.prefix).into());
+        channel.queue_unbind(queue, exchange, "#".into(), FieldTable::default()).await.unwrap();
+        self.post_event(&native("e-1", "uid-1", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
+        connection.close(200, "bye".into()).await.unwrap();
+    }
+
     async fn post_requests(&self) {
         self.post_event(&native("e-1", "uid-1", (2_000_001, FRIEDA.0, FRIEDA.1))).await;
         self.post_event(&native("e-2", "uid-2", (2_000_002, BORIS.0, ""))).await;

@@ -1,6 +1,7 @@
 //! Tests that `docs/logging.md` lists all log fields, that messages are constant, and that no log contains personal
 //! data or a secret.
 
+mod encodings;
 mod full_run;
 mod personal;
 
