@@ -221,19 +221,18 @@ async fn an_appointment_keeps_a_bounded_number_of_references(backend: Backend) {
 }
 
 /// Makes an event one about some booking of its appointment's chain of reschedules: the first, which the gateway
-/// knows, the second or the third. Not every event names the booking before or after its own.
+/// knows, the second or the third. Not every event names the booking before its own.
 pub(crate) fn in_a_chain(mut event: Value) -> Value {
     let number: usize = event["event_id"].as_str().unwrap()[1..].parse().unwrap();
     let Some(first) = event["calcom_booking"]["uid"].as_str() else { return event };
-    let chain = ["", "-b", "-c", "-d"].map(|end| format!("{first}{end}"));
+    let chain = ["", "-b", "-c"].map(|end| format!("{first}{end}"));
     let place = (number % 5).min(2);
     let booking = &mut event["calcom_booking"];
     booking["uid"] = json!(chain[place]);
-    if place > 0 && number % 2 == 0 {
+    // An event that cannot assign does not wait for its appointment: what it names depends on the order of arrival.
+    let waits = booking["status"] != "cancelled" && booking["hosts"] != json!([]);
+    if place > 0 && number % 2 == 0 && waits {
         booking["rescheduledFromUid"] = json!(chain[place - 1]);
-    }
-    if booking["status"] == "cancelled" && number % 3 == 0 {
-        booking["rescheduledToUid"] = json!(chain[place + 1]);
     }
     // The booking before is tried only from the second attempt on.
     event["attempt"] = json!(1);
