@@ -197,6 +197,8 @@ pub struct RetentionConfig {
     pub dead_letters: Duration,
     #[serde(with = "value::duration")]
     pub replays: Duration,
+    #[serde(with = "value::duration")]
+    pub inbox: Duration,
 }
 
 /// `[replay]`

@@ -218,6 +218,7 @@ fn check_positive(config: &Config, found: &mut InvalidValues) {
         ("retention.events", config.retention.events),
         ("retention.dead_letters", config.retention.dead_letters),
         ("retention.replays", config.retention.replays),
+        ("retention.inbox", config.retention.inbox),
         ("replay.plan_valid", config.replay.plan_valid),
         ("metrics.sample_every", config.metrics.sample_every),
         ("edge.request_timeout", config.edge.request_timeout),

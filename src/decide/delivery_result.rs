@@ -106,6 +106,21 @@ pub fn stored_properties(letter: &DeadLetter) -> Message {
     serde_json::from_str(&letter.headers).unwrap_or_default()
 }
 
+/// The header in the stored properties of a dead letter that marks a body of which only the beginning is
+/// stored. Its value is the size of the whole body, in bytes.
+const CUT_HEADER: &str = "x-hostmatch-cut";
+
+/// Returns the stored properties of a dead letter whose body of this size is stored only in part.
+pub(crate) fn properties_of_cut(bytes: usize) -> String {
+    let headers = BTreeMap::from([(CUT_HEADER.to_owned(), bytes.to_string())]);
+    serde_json::to_string(&Message { headers, ..Message::default() }).unwrap_or_else(|_| "{}".to_owned())
+}
+
+/// Returns whether only the beginning of a dead letter's body is stored, so that it cannot be replayed.
+pub fn is_cut(letter: &DeadLetter) -> bool {
+    stored_properties(letter).headers.contains_key(CUT_HEADER)
+}
+
 /// The headers that are removed from a message when it is replayed.
 const HEADERS_DROPPED_ON_REPLAY: [&str; 8] = [
     header::ATTEMPT,

@@ -14,9 +14,11 @@ mod processor;
 mod retry_set;
 mod trace;
 
-pub use delivery_result::{Attempt, DeliveryResult, message_for_replay, stored_properties};
+pub(crate) use delivery_result::properties_of_cut;
+pub use delivery_result::{Attempt, DeliveryResult, is_cut, message_for_replay, stored_properties};
 pub use dry_run::{DryRun, EventPrediction, Prediction, Trial};
 pub use metrics::SERIES;
+pub(crate) use processor::LOST_CONNECTIONS;
 pub use processor::Processor;
 pub use redecide::{redecide_waiting, write_observed};
 

@@ -1,7 +1,8 @@
 //! Decides a batch: decode, load, plan and commit, in one transaction.
 //!
 //! A malformed message gets its result while it is decoded and does not affect the others. If the transaction
-//! fails because the database is unavailable, the whole batch is held. If another session has locked a row,
+//! fails because the database is unavailable, the whole batch is held, unless the database can be used and a large message may have
+//! made it end the connection. If another session has locked a row,
 //! it is rolled back and retried. Any other failure is due to one delivery, so the batch is halved until that
 //! delivery is alone, and gets the failure as its result.
 
@@ -27,6 +28,14 @@ use crate::runtime::crash_points;
 use crate::store::{
     self, Database, GatewaySchema, HostLockMode, Locked, Lookup, Purpose, StoreError, StoreErrorKind,
 };
+
+/// The size of a message in bytes from which it may be the reason why the database ends a connection. Smaller
+/// ones fit into every packet.
+const LARGE_MESSAGE: usize = 64 * 1024;
+
+/// A large message is at fault if this many attempts in a row with it alone lose the connection, and the
+/// database can be used after each.
+pub(crate) const LOST_CONNECTIONS: u32 = 3;
 
 /// Everything that deciding needs. The pipelines of a worker share it; it keeps no state between decisions.
 #[derive(Debug)]
@@ -118,8 +127,10 @@ impl Processor {
                 }
                 Err(Failure::Held(error)) => return Err(error),
                 Err(Failure::Conflict) => retries.conflicted(part),
-                Err(Failure::Culprit(_)) if part.items.len() > 1 => retries.halve(part),
-                Err(Failure::Culprit(result)) => {
+                Err(Failure::Culprit(_) | Failure::LostConnection(_)) if part.items.len() > 1 => {
+                    retries.halve(part);
+                }
+                Err(Failure::Culprit(result) | Failure::LostConnection(result)) => {
                     // The fault is counted only here, once: while the batch was halved, the same delivery
                     // failed several times.
                     self.meters.count_fault();
@@ -140,9 +151,41 @@ impl Processor {
         Ok(())
     }
 
+    /// Returns whether the data may be the cause of a failed write: the database has refused it, or has ended
+    /// the connection over a large message, and can be used otherwise. `largest`: the size of the largest
+    /// message, in bytes. Fails if the database cannot be used.
+    pub(crate) async fn is_due_to_data(
+        &self,
+        error: &StoreError,
+        largest: usize,
+    ) -> Result<bool, StoreError> {
+        let may_be = match error.kind() {
+            StoreErrorKind::Rejected => true,
+            // A packet that is too large resets the connection, often without an error from the server.
+            StoreErrorKind::Unavailable => largest >= LARGE_MESSAGE,
+            StoreErrorKind::Conflict | StoreErrorKind::Behind | StoreErrorKind::Schema => false,
+        };
+        if may_be {
+            self.probe().await?;
+        }
+        Ok(may_be)
+    }
+
     /// Decides these deliveries in one transaction. Deliveries whose rows are locked have no result
-    /// afterwards.
+    /// afterwards. A large delivery that is alone is tried again before it counts as the culprit: any
+    /// connection may break once.
     async fn decide(&self, part: &mut [&mut InFlight]) -> Result<(), Failure> {
+        let is_alone = part.len() == 1;
+        for _ in 1..LOST_CONNECTIONS {
+            match self.decide_once(part).await {
+                Err(Failure::LostConnection(_)) if is_alone => {}
+                result => return result,
+            }
+        }
+        self.decide_once(part).await
+    }
+
+    async fn decide_once(&self, part: &mut [&mut InFlight]) -> Result<(), Failure> {
         let events = part.len();
         let attempt = Box::pin(self.database.with_deadline(self.transact(part)));
         let error = match AssertUnwindSafe(attempt).catch_unwind().await {
@@ -151,20 +194,24 @@ impl Processor {
             Err(_) => return Err(Failure::Culprit(DeliveryResult::poison())),
         };
         match error.kind() {
-            StoreErrorKind::Unavailable | StoreErrorKind::Behind | StoreErrorKind::Schema => {
-                Err(Failure::Held(error))
-            }
             StoreErrorKind::Conflict => {
                 tracing::debug!(%error, events, "a transaction was rolled back and is retried");
                 Err(Failure::Conflict)
             }
-            StoreErrorKind::Rejected => {
-                // A full disk refuses everything: no delivery is at fault.
-                if let Err(error) = self.probe().await {
-                    return Err(Failure::Held(error));
+            kind => {
+                let largest = part.iter().map(|flight| flight.delivery.message.body.len()).max();
+                match self.is_due_to_data(&error, largest.unwrap_or_default()).await {
+                    Ok(true) => {}
+                    Ok(false) => return Err(Failure::Held(error)),
+                    // A full disk refuses everything: no delivery is at fault.
+                    Err(unusable) => return Err(Failure::Held(unusable)),
                 }
                 tracing::warn!(%error, events, "the database refused a transaction");
-                Err(Failure::Culprit(DeliveryResult::Retry(Reason::Refused, error.to_string())))
+                let result = DeliveryResult::Retry(Reason::Refused, error.to_string());
+                Err(match kind {
+                    StoreErrorKind::Unavailable => Failure::LostConnection(result),
+                    _ => Failure::Culprit(result),
+                })
             }
         }
     }
@@ -294,4 +341,6 @@ enum Failure {
     Conflict,
     /// One delivery of the part is the cause; if the part has only that delivery, this is its result.
     Culprit(DeliveryResult),
+    /// The same, but the connection was lost while a large message was written: it may have been an accident.
+    LostConnection(DeliveryResult),
 }

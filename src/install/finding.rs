@@ -197,6 +197,8 @@ codes! {
             => "raise the server's `max_connections`, or lower `database.max_connections`",
         StatementsScarce Warning: "the server has room for fewer than 256 prepared statements for each of `database.max_connections`"
             => "raise the server's `max_prepared_stmt_count`, or lower `database.max_connections`",
+        PacketSmall Warning: "MariaDB or MySQL: `max_allowed_packet` is less than `edge.body_limit` and 1 MiB, or than 2 MiB: a dead letter of that size is stored only in part, and cannot be replayed"
+            => "raise the server's `max_allowed_packet`, or lower `edge.body_limit`",
     }
     Broker {
         BrokerUnreachable Error: "the broker cannot be reached, or does not answer in time"

@@ -15,6 +15,7 @@ use crate::store::{Database, DbId, StoreError, now_in_ms};
 
 /// The largest difference between the clocks that is not reported, in ms.
 const MAX_SKEW_MS: i64 = 2_000;
+const MEBIBYTE: usize = 1 << 20;
 /// The maximum number of prepared statements that a connection keeps on the server.
 const MAX_STATEMENTS: i64 = 256;
 
@@ -75,6 +76,23 @@ pub(super) async fn check_capacity(database: &Database, wanted: i64) -> Result<V
         findings.push(Finding::new(Code::StatementsScarce, subject, what));
     }
     Ok(findings)
+}
+
+/// Checks whether the server takes the largest statement that we send: a dead letter as large as
+/// `edge.body_limit`, or 1 MiB of bookings, with everything else in the statement.
+pub(super) async fn check_packet(
+    database: &Database,
+    body_limit: usize,
+) -> Result<Option<Finding>, StoreError> {
+    if database.backend() != DbBackend::MySql {
+        return Ok(None);
+    }
+    let sql = "SELECT CAST(@@max_allowed_packet AS SIGNED) AS n";
+    let Some(packet) = number(database, sql).await? else { return Ok(None) };
+    let needed = body_limit.max(MEBIBYTE) + MEBIBYTE;
+    let what = format!("the server accepts packets of {packet} bytes, and hostmatch may send {needed}");
+    let is_small = usize::try_from(packet).unwrap_or_default() < needed;
+    Ok(is_small.then(|| Finding::new(Code::PacketSmall, "max_allowed_packet", what)))
 }
 
 /// Reports missing indexes: on the gateway's tables the indexes for looking up bookings and staff, on our

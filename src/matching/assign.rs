@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use super::changes::{Assignment, HostEvent, Observed};
 use super::directory::HostKey;
+use super::kept_booking::kept_booking;
 use super::outcome::Outcome;
 use super::plan::{Plan, Verdict};
 use super::resolver::{Resolution, Review};
@@ -233,7 +234,7 @@ fn new_assignment(
         review: None,
         booking: booking.reference().cloned(),
         starts_ms: booking.starts_ms,
-        payload: booking.raw.clone(),
+        payload: kept_booking(booking),
         decided_ms,
     }
 }

@@ -6,13 +6,14 @@ use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::directory::HostKey;
+use super::kept_booking::read_kept_booking;
 use super::outcome::Outcome;
 use super::resolver::{Review, Suggestion};
 use super::strategy::{Confidence, Evidence};
 use super::values::{AuditAction, MappingSource, string_values};
 use crate::event::{
-    AppointmentId, Booking, BookingEvent, BookingLinks, BookingRef, CompanyId, Decoded, Envelope, EventId,
-    EventKind, EventOrder, EventTime, Host, HostId, HostSource, Shape, StaffId, decode,
+    AppointmentId, Booking, BookingEvent, BookingLinks, BookingRef, CompanyId, EventId, EventKind,
+    EventOrder, EventTime, Host, HostId, HostSource, Shape, StaffId,
 };
 
 /// The effect of a batch, each list in key order: workers that take locks in the same order
@@ -152,7 +153,7 @@ pub struct Assignment {
     pub booking: Option<BookingRef>,
     /// When the booking starts, in ms since 1970.
     pub starts_ms: Option<i64>,
-    /// The booking as received.
+    /// The booking as received; in short form if it is large.
     pub payload: Option<String>,
     /// When the appointment was last decided, in ms since 1970.
     pub decided_ms: i64,
@@ -175,7 +176,7 @@ impl Assignment {
             let host = Host { id: newest.host_id.and_then(HostId::new), email, ..Host::default() };
             host.is_usable().then_some((host, HostSource::Hosts))
         };
-        let stored = self.payload.as_deref().and_then(decode_payload);
+        let stored = self.payload.as_deref().and_then(read_kept_booking);
         let (host, raw) = match stored {
             Some(booking) => (booking.host.or_else(known_host), booking.raw),
             None => (known_host(), None),
@@ -204,15 +205,6 @@ impl Assignment {
             appointment: Some(self.appointment),
             bookings: vec![booking],
         })
-    }
-}
-
-fn decode_payload(payload: &str) -> Option<Booking> {
-    // The payload is wrapped as the gateway would publish it.
-    let body = format!(r#"{{"event":"appointment.created","calcom_booking":{payload}}}"#);
-    match decode(&Envelope::new(body.as_bytes(), 0)) {
-        Ok(Decoded::Event(event)) => event.bookings.into_iter().next(),
-        _ => None,
     }
 }
 

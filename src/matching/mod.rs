@@ -12,6 +12,7 @@ mod resolver;
 mod outcome;
 mod changes;
 mod references;
+mod kept_booking;
 mod plan;
 mod assign;
 mod learn;

@@ -13,7 +13,7 @@ use super::entity::appointment::{Column, Entity};
 use super::entity::{assignment, event, inbox, mapping, mapping_audit};
 use super::mappings::{InsertedMapping, read_inserted};
 use super::prelude::*;
-use super::statement::{OnExisting, chunk_rows, insert, upsert};
+use super::statement::{OnExisting, chunk_rows, insert, split_by_size, upsert};
 use super::{GatewaySchema, bind_staff, references, rows, taken_ids};
 use crate::event::BookingRef;
 use crate::matching::{
@@ -27,7 +27,8 @@ pub(super) type InsertedMappings = BTreeMap<HostKey, InsertedMapping>;
 /// Writes the whole change set. After an error the caller must roll back.
 pub async fn commit(tx: &impl ConnectionTrait, schema: &GatewaySchema, changes: &ChangeSet) -> Result<()> {
     let inserted = mappings(tx, schema, &changes.mappings).await?;
-    for rows in chunk_rows(&changes.assignments) {
+    let payload_bytes = |row: &Assignment| row.payload.as_ref().map_or(0, String::len);
+    for rows in chunk_rows(&changes.assignments).flat_map(|rows| split_by_size(rows, &payload_bytes)) {
         tx.execute_raw(assignments(schema, rows, &inserted)?).await?;
     }
     for rows in chunk_rows(&changes.references) {

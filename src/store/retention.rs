@@ -1,6 +1,7 @@
 //! Deletes rows at the end of their retention, in small steps that lock few rows. A purge ends when a step
 //! removes nothing: otherwise it would retry rows that cannot be removed without end.
 
+use sea_orm::sea_query::IntoCondition;
 use sea_orm::{EntityTrait, Select, TryGetable};
 
 use super::Database;
@@ -63,7 +64,10 @@ pub(super) async fn in_steps<E: EntityTrait, K: TryGetable, R: Future<Output = R
 }
 
 /// Deletes the rows that meet this condition, and returns how many.
-pub(super) async fn delete<E: EntityTrait>(database: &Database, condition: Expr) -> Result<u64> {
-    let delete = E::delete_many().filter(condition);
+pub(super) async fn delete<E: EntityTrait>(
+    database: &Database,
+    condition: impl IntoCondition,
+) -> Result<u64> {
+    let delete = E::delete_many().filter(condition.into_condition());
     database.with_deadline(async { Ok(delete.exec(database.connection()).await?.rows_affected) }).await
 }

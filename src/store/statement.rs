@@ -28,6 +28,20 @@ pub(super) fn chunk_rows<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
+/// The maximum size of the large values in one statement, in bytes: with everything else, a statement stays far
+/// below the smallest `max_allowed_packet` that the doctor accepts.
+const MAX_STATEMENT_BYTES: usize = 1 << 20;
+
+/// Halves a chunk of rows until the large values of each part have at most [`MAX_STATEMENT_BYTES`], or the part
+/// is one row. `size`: the size of a row's large values, in bytes.
+pub(super) fn split_by_size<'a, T>(rows: &'a [T], size: &impl Fn(&T) -> usize) -> Vec<&'a [T]> {
+    if rows.len() < 2 || rows.iter().map(size).sum::<usize>() <= MAX_STATEMENT_BYTES {
+        return vec![rows];
+    }
+    let (first, second) = rows.split_at(rows.len() / 2);
+    [split_by_size(first, size), split_by_size(second, size)].concat()
+}
+
 /// Repeats the last value of an `IN (…)` list until its length is a multiple of [`CHUNK_STEP`] or a power of
 /// two, so that there are few different statement texts, as in [`chunk_rows`].
 pub(super) fn pad_in_list<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -190,13 +204,22 @@ pub(super) fn upsert<E: EntityTrait, const N: usize>(
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{chunk_rows, pad_in_list};
+    use super::{chunk_rows, pad_in_list, split_by_size};
 
     #[test]
     fn in_lists_repeat_their_last_value() {
         let sizes = [0, 1, 3, 31, 32, 33, 200, 256, 257];
         assert_eq!(sizes.map(|count| pad_in_list(0..count).len()), [0, 1, 4, 32, 32, 64, 224, 256, 512]);
         assert_eq!(pad_in_list([1, 2, 3]), [1, 2, 3, 3]);
+    }
+
+    #[test]
+    fn rows_with_large_values_go_into_several_statements() {
+        let sizes = [300_usize << 10; 8];
+        let parts = split_by_size(&sizes, &|size| *size);
+        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [2, 2, 2, 2]);
+        assert_eq!(split_by_size(&[9_usize << 20], &|size| *size).len(), 1);
+        assert_eq!(split_by_size(&[1_usize; 256], &|size| *size).len(), 1);
     }
 
     #[test]

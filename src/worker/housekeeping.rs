@@ -11,12 +11,17 @@ use crate::decide::{Processor, redecide_waiting, write_observed};
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{
-    StoreError, purge_closed_letters, purge_events, purge_payloads, purge_replays, purge_workers,
+    StoreError, bound_inbox, purge_closed_letters, purge_events, purge_inbox, purge_payloads, purge_replays,
+    purge_workers,
 };
 
 const REDECIDE_EVERY: Duration = Duration::from_secs(1);
 const WRITE_OBSERVED_EVERY: Duration = Duration::from_secs(300);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
+const BOUND_INBOX_EVERY: Duration = Duration::from_secs(60);
+
+/// The number of hosts that a company's inbox keeps: far more than a person can look through.
+const MAX_INBOX_HOSTS: u64 = 20_000;
 
 /// Whether appointments may still wait for a host that now has a mapping, because they did not all fit into one
 /// transaction. Clones share it.
@@ -51,6 +56,7 @@ pub(super) async fn run(worker: Worker, shutdown: Shutdown) {
     let mut redecide = tokio::time::interval(REDECIDE_EVERY);
     let mut observed = tokio::time::interval(WRITE_OBSERVED_EVERY);
     let mut purge = tokio::time::interval(PURGE_EVERY);
+    let mut bound = tokio::time::interval(BOUND_INBOX_EVERY);
     loop {
         let result = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -61,12 +67,25 @@ pub(super) async fn run(worker: Worker, shutdown: Shutdown) {
                 write_observed(&processor).await.map(|_| ())
             }
             _ = redecide.tick() => backlog.clear(&processor).await,
+            _ = bound.tick() => bound_inboxes(&processor).await,
             _ = purge.tick() => self::purge(&processor, &config.retention).await,
         };
         if let Err(error) = result {
             tracing::debug!(%error, "housekeeping failed; trying again later");
         }
     }
+}
+
+/// Removes the oldest hosts from the inbox of each company with too many of them.
+async fn bound_inboxes(processor: &Processor) -> Result<(), StoreError> {
+    for (company, hosts) in bound_inbox(&processor.database, MAX_INBOX_HOSTS).await? {
+        tracing::warn!(
+            company = company.0,
+            hosts,
+            "a company has too many hosts in its inbox: those named longest ago were removed"
+        );
+    }
+    Ok(())
 }
 
 async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(), StoreError> {
@@ -76,8 +95,9 @@ async fn purge(processor: &Processor, retention: &RetentionConfig) -> Result<(),
     let events = purge_events(database, before(retention.events)).await?;
     let dead_letters = purge_closed_letters(database, before(retention.dead_letters)).await?;
     let replays = purge_replays(database, before(retention.replays)).await?;
-    if payloads + events + dead_letters + replays > 0 {
-        tracing::info!(payloads, events, dead_letters, replays, "purged data past its retention time");
+    let hosts = purge_inbox(database, before(retention.inbox)).await?;
+    if payloads + events + dead_letters + replays + hosts > 0 {
+        tracing::info!(payloads, events, dead_letters, replays, hosts, "purged data past its retention time");
     }
     // This comes last, so that a missing table does not prevent the other purges.
     let workers = purge_workers(database, EXPIRES_AFTER).await?;

@@ -8,7 +8,9 @@ use sha2::{Digest as _, Sha256};
 use super::health::BatchProgress;
 use super::hold::{self, Hold};
 use super::run::Worker;
-use crate::decide::{Attempt, begin_recording, history, read as read_event, replayed};
+use crate::decide::{
+    Attempt, LOST_CONNECTIONS, begin_recording, history, properties_of_cut, read as read_event, replayed,
+};
 use crate::event::{Decoded, Hints, Ignored, LocalZone, TYPE_HEADER};
 use crate::matching::Reason;
 use crate::queue::{Batch, Consumer, Delivery, Disposition, Gathered, QueueError, header};
@@ -79,37 +81,69 @@ impl Recorder {
         Ok(recorded.is_some())
     }
 
-    /// Records the letters in one transaction; if the database refuses that, one by one, so that one letter
-    /// does not affect the others.
+    /// Records the letters in one transaction; if the database does not take that, one by one, so that one
+    /// letter does not affect the others.
     async fn record(&self, letters: &[NewDeadLetter]) -> Result<usize, StoreError> {
-        let database = &self.worker.processor.database;
-        let insert = async |letters: &[NewDeadLetter]| {
-            database.with_deadline(insert_dead_letters(database, letters)).await
+        let error = match self.insert(letters).await {
+            Err(error) => error,
+            recorded => return recorded,
         };
-        match insert(letters).await {
-            Err(error) if error.kind() == StoreErrorKind::Rejected => {}
-            result => return result,
+        if !self.is_due_to_letters(&error, letters).await? {
+            return Err(error);
         }
         let mut new = 0;
         for letter in letters {
-            new += match insert(std::slice::from_ref(letter)).await {
-                Err(error) if error.kind() == StoreErrorKind::Rejected => {
-                    tracing::error!(dead_id = letter.letter.dead_id, %error, "recording a dead letter with only the beginning of its body");
-                    let mut shortened = letter.clone();
-                    let kept = &mut shortened.letter;
-                    kept.error = format!(
-                        "{} (the database refused the whole body of {} bytes: {error})",
-                        kept.error,
-                        kept.body.len()
-                    );
-                    kept.body.truncate(MAX_REFUSED_BODY);
-                    (kept.headers, kept.history) = ("{}".to_owned(), "[]".to_owned());
-                    insert(std::slice::from_ref(&shortened)).await?
-                }
-                result => result?,
-            };
+            new += self.record_alone(letter).await?;
         }
         Ok(new)
+    }
+
+    /// Records one letter; if the database does not take it, with only the beginning of its body. After a lost
+    /// connection it is tried again first: any connection may break once.
+    async fn record_alone(&self, letter: &NewDeadLetter) -> Result<usize, StoreError> {
+        let one = std::slice::from_ref(letter);
+        let mut lost = 0;
+        let error = loop {
+            let error = match self.insert(one).await {
+                Err(error) => error,
+                recorded => return recorded,
+            };
+            if !self.is_due_to_letters(&error, one).await? {
+                return Err(error);
+            }
+            lost += 1;
+            if error.kind() == StoreErrorKind::Rejected || lost == LOST_CONNECTIONS {
+                break error;
+            }
+        };
+        let dead_id = &letter.letter.dead_id;
+        tracing::error!(dead_id, %error, "recording a dead letter with only the beginning of its body");
+        let mut shortened = letter.clone();
+        let kept = &mut shortened.letter;
+        let bytes = kept.body.len();
+        kept.error = format!(
+            "{} (the database does not take the whole body of {bytes} bytes, so only its beginning is stored and it \
+             cannot be replayed: {error})",
+            kept.error
+        );
+        kept.body.truncate(MAX_REFUSED_BODY);
+        (kept.headers, kept.history) = (properties_of_cut(bytes), "[]".to_owned());
+        self.insert(std::slice::from_ref(&shortened)).await
+    }
+
+    async fn insert(&self, letters: &[NewDeadLetter]) -> Result<usize, StoreError> {
+        let database = &self.worker.processor.database;
+        database.with_deadline(insert_dead_letters(database, letters)).await
+    }
+
+    async fn is_due_to_letters(
+        &self,
+        error: &StoreError,
+        letters: &[NewDeadLetter],
+    ) -> Result<bool, StoreError> {
+        let size = |letter: &NewDeadLetter| letter.letter.body.len() + letter.letter.headers.len();
+        let largest = letters.iter().map(size).max().unwrap_or_default();
+        self.worker.processor.is_due_to_data(error, largest).await
     }
 }
 

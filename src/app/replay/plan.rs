@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Report, find};
 use crate::app::{AppContext, AppError};
-use crate::decide::{DeliveryResult, DryRun, Prediction, message_for_replay};
+use crate::decide::{DeliveryResult, DryRun, Prediction, is_cut, message_for_replay};
 use crate::queue::identity;
 use crate::runtime::clock::{now_ms, rfc3339};
 use crate::store::{
@@ -39,12 +39,21 @@ pub(crate) async fn plan(
     let (database, scope) = (&context.database, &context.scope);
     let open = DeadLetterFilter { state: Some(LetterState::Open), ..filter.clone() };
     let ids = context.with_deadline(dead_letter_ids(database, scope, &open)).await?;
-    let left_out = left_out(context, filter, &ids).await?;
+    let mut left_out = left_out(context, filter, &ids).await?;
     let processor = context.processor();
     let mut dry_run = processor.dry_run();
     let mut items = Vec::new();
     for chunk in ids.chunks(READ_CHUNK) {
         let letters = context.with_deadline(dead_letters_of(database, scope, chunk)).await?;
+        let (cut, letters): (Vec<_>, Vec<_>) = letters.into_iter().partition(is_cut);
+        left_out.extend(cut.iter().map(|letter| {
+            RefusedLetter {
+            id: letter.id,
+            why: "only the beginning of its body is stored, so it cannot be replayed: let its sender send it \
+                  again, then discard it"
+                .to_owned(),
+        }
+        }));
         items.extend(predictions(&mut dry_run, letters).await?);
         watch(items.len(), ids.len());
     }

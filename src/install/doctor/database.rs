@@ -3,7 +3,7 @@
 use crate::config::{Config, Mode};
 use crate::install::inspection::{Inspection, inspect_at};
 use crate::install::privileges::missing_privileges;
-use crate::install::server_checks::{check_capacity, check_clock, missing_indexes};
+use crate::install::server_checks::{check_capacity, check_clock, check_packet, missing_indexes};
 use crate::store::{self, Database, GatewaySchema, StoreError};
 
 use super::{Area, Code, Level, Report};
@@ -55,6 +55,9 @@ async fn check_connected(
     let connections = i64::from(config.database.max_connections);
     report.findings.extend(database.with_deadline(check_capacity(database, connections)).await?);
     report.checked(Code::ConnectionsScarce.to(Code::StatementsScarce));
+    let packet = check_packet(database, config.edge.body_limit);
+    report.findings.extend(database.with_deadline(packet).await?);
+    report.checked(&[Code::PacketSmall]);
     Ok(())
 }
 

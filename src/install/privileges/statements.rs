@@ -16,9 +16,12 @@ fn worker_privileges(table: &str, is_mysql: bool) -> Vec<Privilege> {
         names::INBOX_ACTIONS => "SELECT, INSERT",
         names::AUDITS if !is_mysql => "SELECT, INSERT",
         names::DEAD_LETTER_ACTIONS | names::DEAD_LETTER_ACTION_LETTERS => "SELECT, INSERT, DELETE",
-        names::EVENTS | names::DEAD_LETTERS | names::REPLAYS | names::REPLAY_ITEMS | names::WORKERS => {
-            "SELECT, INSERT, UPDATE, DELETE"
-        }
+        names::EVENTS
+        | names::DEAD_LETTERS
+        | names::REPLAYS
+        | names::REPLAY_ITEMS
+        | names::WORKERS
+        | names::INBOX => "SELECT, INSERT, UPDATE, DELETE",
         _ => "SELECT, INSERT, UPDATE",
     };
     let mut privileges = on_whole_table(names);

@@ -2,6 +2,7 @@
 
 mod list;
 mod actions;
+mod purge;
 
 use sea_orm::sea_query::IntoIden;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
@@ -15,6 +16,7 @@ use crate::store::prelude::*;
 pub use actions::{HostAction, RecordedHostAction, host_actions};
 pub(crate) use actions::{last_host_actions, perform_host_action};
 pub use list::{Bookings, inbox_hosts};
+pub use purge::{bound_inbox, purge_inbox};
 
 string_values!(InboxKind);
 

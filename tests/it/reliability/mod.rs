@@ -18,6 +18,7 @@ mod disks;
 mod edge_connection;
 mod edge_memory;
 mod floods;
+mod packets;
 mod proxies;
 mod servers;
 mod slow_clients;

@@ -4,4 +4,5 @@ pub(crate) mod backlog;
 mod database;
 mod dead_letters;
 mod entities;
+mod inbox;
 mod odd_rows;

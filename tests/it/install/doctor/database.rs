@@ -189,10 +189,12 @@ async fn a_read_only_server_is_reported() {
     let test = TestDatabase::migrated_on(server.url(), Backend::MariaDb, GatewayShape::Roadmap).await;
     test.run(&["ALTER TABLE calls ENGINE=MyISAM"]).await;
     server.set("max_prepared_stmt_count = 100").await;
+    server.set("max_allowed_packet = 1048576").await;
     let report = examine(&test).await;
     report.finds("engine_unsafe", "", "ENGINE=InnoDB");
     report.finds("statements_scarce", "database.max_connections", "max_prepared_stmt_count");
-    report.only(&["engine_unsafe", "statements_scarce"]);
+    report.finds("packet_small", "max_allowed_packet", "edge.body_limit");
+    report.only(&["engine_unsafe", "statements_scarce", "packet_small"]);
     server.set("read_only = 1").await;
     examine(&test).await.finds("database_read_only", "", "primary");
 }

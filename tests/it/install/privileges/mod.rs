@@ -8,8 +8,8 @@ use std::time::Duration;
 use hostmatch::config::{GatewayConfig, Mode};
 use hostmatch::decide::Processor;
 use hostmatch::store::{
-    Database, DeadLetter, DeadLetterFilter, GatewaySchema, LetterState, NewDeadLetter, Scope,
-    dead_letter_summaries, insert_dead_letters, probe, purge_events, purge_payloads,
+    Database, DeadLetter, DeadLetterFilter, GatewaySchema, LetterState, NewDeadLetter, Scope, bound_inbox,
+    dead_letter_summaries, insert_dead_letters, probe, purge_events, purge_inbox, purge_payloads,
 };
 use serde_json::json;
 
@@ -243,6 +243,8 @@ async fn run_everything(world: &World, user: &User, n: u32) -> Result<(), String
         crate::app::people::statements::run_every_statement(&database, &schema, 5000 + n, staff).await?;
         purge_payloads(&database, i64::MAX).await?;
         purge_events(&database, i64::MAX).await?;
+        purge_inbox(&database, i64::MAX).await?;
+        bound_inbox(&database, 0).await?;
         Ok(())
     }
     .await;
