@@ -243,6 +243,13 @@ async fn run_everything(world: &World, user: &User, n: u32) -> Result<(), String
         crate::app::people::statements::run_every_statement(&database, &schema, 5000 + n, staff).await?;
         purge_payloads(&database, i64::MAX).await?;
         purge_events(&database, i64::MAX).await?;
+        world
+            .run(&format!(
+                "INSERT INTO hostmatch_inbox (company_id, host_id, event_stamped, first_seen_ms, last_seen_ms, kind, \
+                 suggestions, state, state_changed_ms) VALUES (15, {}, FALSE, 1, 1, 'unknown', '[]', 'open', 1)",
+                900_000 + n
+            ))
+            .await;
         purge_inbox(&database, i64::MAX).await?;
         bound_inbox(&database, 0).await?;
         Ok(())
