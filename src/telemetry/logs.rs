@@ -118,8 +118,8 @@ fn is_allowed(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let is_in =
         |name: &&str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    OWN_CRATES.iter().any(|name| is_in(name))
-        || (*metadata.level() <= LevelFilter::INFO && HARMLESS_MODULES.iter().any(|name| is_in(name)))
+    OWN_CRATES.iter().any(is_in)
+        || (*metadata.level() <= LevelFilter::INFO && HARMLESS_MODULES.iter().any(is_in))
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ pub(crate) fn in_a_chain(mut event: Value) -> Value {
     booking["uid"] = json!(chain[place]);
     // An event that cannot assign does not wait for its appointment: what it names depends on the order of arrival.
     let waits = booking["status"] != "cancelled" && booking["hosts"] != json!([]);
-    if place > 0 && number % 2 == 0 && waits {
+    if place > 0 && number.is_multiple_of(2) && waits {
         booking["rescheduledFromUid"] = json!(chain[place - 1]);
     }
     // The booking before is tried only from the second attempt on.

@@ -48,6 +48,7 @@ async fn a_soak_on_mariadb_and_rabbitmq() {
 async fn a_soak_whose_events_are_refused_ends_immediately() {
     let mut stack = Stack::new(Backend::Sqlite, GatewayShape::Roadmap).await;
     stack.set("edge.body_limit", "10");
+    stack.set("edge.body_min_rate", "0");
     let error = soak::run(config(&stack), Duration::from_secs(1800), &Shutdown::new()).await.unwrap_err();
     assert!(error.to_string().contains("refused an event with 413"), "{error}");
 }
