@@ -14,7 +14,7 @@ pub use decode::{Decoded, Envelope, Hints, Ignored, Malformed, MalformedKind};
 pub use decode::{EVENT_TYPES, EventType, TYPE_HEADER};
 pub use host::{Host, HostMissing, HostSource, normal_email};
 pub use ids::{AppointmentId, BookingRef, CompanyId, EventId, HostId, MAX_TEXT, StaffId};
-pub use shapes::{MAX_BOOKINGS, carried_context, decode};
+pub use shapes::{ENCODING_HEADER, MAX_BOOKINGS, carried_context, decode, is_header_read};
 pub use zone::LocalZone;
 
 string_values!(Shape, HostSource, HostMissing);

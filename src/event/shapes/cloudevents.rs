@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::context::{self, EventContext};
 use super::fields::{self, Object};
 use super::pruned::CONTENT_ENCODING;
-use super::{UnwrapResult, parse};
+use super::{ENCODING_HEADER, UnwrapResult, parse};
 
 /// The prefixes of CloudEvents headers: in the AMQP binding, in its variant for JMS, and in HTTP (bridges
 /// keep it).
@@ -28,6 +28,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// The attributes in headers by which an event is decided.
+const ATTRIBUTES: [&str; 4] = ["specversion", "type", "id", "time"];
+
+/// The maximum size of one of them, in bytes, as at the edge.
+const MAX_ATTRIBUTE: usize = 2048;
+
+/// Returns whether decoding depends on this header.
+pub fn is_header_read(name: &str) -> bool {
+    let is_attribute =
+        |prefix: &&str| name.strip_prefix(prefix).is_some_and(|name| ATTRIBUTES.contains(&name));
+    name == ENCODING_HEADER || PREFIXES.iter().any(is_attribute)
+}
 
 /// Returns whether this document is a CloudEvents message.
 pub(super) fn is_structured(body: &Object) -> bool {
@@ -45,13 +58,18 @@ pub(super) fn binary_prefix(context: &EventContext<'_>) -> Option<&'static str> 
 /// Reads the attributes from the headers; the event is the body.
 ///
 /// # Errors
-/// Fails if the version is unknown.
+/// Fails if the version is unknown, or if an attribute is too long.
 pub(super) fn from_headers(context: &mut EventContext<'_>, prefix: &str) -> UnwrapResult<()> {
     let headers = context.envelope.headers;
     let attribute = |name: &str| headers.get(&format!("{prefix}{name}")).cloned();
     context.types.extend(attribute("type"));
     context.id = attribute("id");
     context.time = attribute("time").and_then(|text| fields::text_time(&text, context.envelope.zone));
+    let is_long = |name: &&str| attribute(name).is_some_and(|value| value.len() > MAX_ATTRIBUTE);
+    if let Some(name) = ATTRIBUTES.into_iter().find(is_long) {
+        let message = format!("the header {prefix}{name} must have at most {MAX_ATTRIBUTE} bytes");
+        return Err(context.fault("", message));
+    }
     let version = attribute("specversion").unwrap_or_default();
     if !is_known(&version) {
         let message = format!("the header {prefix}specversion must be 1.0 (or 0.3)");

@@ -26,7 +26,7 @@ use self::fields::{Fault, Object};
 use super::booking::Shape;
 use super::decode::{Decoded, Envelope, Malformed};
 
-pub use self::cloudevents::carried_context;
+pub use self::cloudevents::{carried_context, is_header_read};
 pub use self::native::MAX_BOOKINGS;
 
 /// The result of unwrapping. The error is boxed because a `Malformed` is large, and few messages are
@@ -86,19 +86,25 @@ fn unwrap_event(context: &mut EventContext<'_>) -> UnwrapResult<Object> {
     if cloudevents::is_structured(&event) { cloudevents::unwrap(context, event) } else { Ok(event) }
 }
 
+/// The header that names the encoding of the body: sent over HTTP, or made from the AMQP property.
+pub const ENCODING_HEADER: &str = "content-encoding";
+
 /// Returns how a body that is not JSON is compressed: as the header `content-encoding` says, or by its first
 /// bytes.
 fn encoding_of(envelope: &Envelope<'_>) -> Option<&'static str> {
     // A value that is not in this list is not repeated in the error, because it can be anything.
-    const ENCODINGS: [(&str, &[u8]); 6] = [
+    const ENCODINGS: [(&str, &[u8]); 8] = [
         ("gzip", b"\x1f\x8b"),
         ("zstd", b"\x28\xb5\x2f\xfd"),
         ("br", b""),
-        ("deflate", b""),
+        // The last three are what PHP's gzcompress() creates.
+        ("deflate", b"\x78\x9c"),
+        ("deflate", b"\x78\xda"),
+        ("deflate", b"\x78\x01"),
         ("x-gzip", b""),
         ("compress", b""),
     ];
-    let named = envelope.headers.get("content-encoding").map(|value| value.trim().to_ascii_lowercase());
+    let named = envelope.headers.get(ENCODING_HEADER).map(|value| value.trim().to_ascii_lowercase());
     let known = ENCODINGS.iter().find(|(name, first_bytes)| {
         named.as_deref() == Some(*name) || (!first_bytes.is_empty() && envelope.body.starts_with(first_bytes))
     });

@@ -217,6 +217,18 @@ fn an_error_in_a_wrapper_is_reported_with_its_pointer_in_the_message() {
     binary.headers.insert("ce-id".to_owned(), "e-7".to_owned());
     binary.body = b"no json".to_vec();
     assert_eq!(binary.malformed().hints.id.unwrap().as_str(), "e-7");
+    binary.headers.insert("ce-id".to_owned(), "i".repeat(2049));
+    assert!(binary.malformed().message.contains("ce-id must have at most 2048 bytes"));
+}
+
+#[test]
+fn bodies_that_php_compressed_are_reported_as_such() {
+    for start in [&b"\x78\x9c"[..], b"\x78\xda", b"\x78\x01", b"\x1f\x8b"] {
+        let mut sent = Sent::json(&json!({}));
+        sent.body = [start, b"\x03"].concat();
+        let message = sent.malformed().message;
+        assert!(message.contains("compressed"), "{start:?}: {message}");
+    }
 }
 
 #[test]
