@@ -42,6 +42,8 @@ impl Broker {
             connect_timeout: Duration::from_secs(10),
             management_url: Secret::default(),
             management_url_file: std::path::PathBuf::new(),
+            header_key: Vec::new(),
+            header_key_file: std::path::PathBuf::new(),
         };
         let queue = Queue::open(&config).await?;
         queue.depth().await?;

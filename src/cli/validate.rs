@@ -96,6 +96,11 @@ impl EnvelopeArgs {
 // The error does not repeat the value, which may be secret.
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| "expected NAME=VALUE".to_owned())?;
+    if name.to_ascii_lowercase().starts_with("x-hostmatch-") {
+        return Err(
+            "headers that begin with x-hostmatch- count only if hostmatch itself has set them".to_owned()
+        );
+    }
     Ok((name.to_owned(), value.to_owned()))
 }
 

@@ -84,6 +84,9 @@ pub struct QueueConfig {
     pub connect_timeout: Duration,
     pub management_url: Secret,
     pub management_url_file: PathBuf,
+    #[serde(deserialize_with = "value::secrets")]
+    pub header_key: Vec<Secret>,
+    pub header_key_file: PathBuf,
 }
 
 impl QueueConfig {

@@ -163,6 +163,7 @@ fn check_secrets(config: &Config, found: &mut InvalidValues) {
         ("edge.calcom_secrets", &edge.calcom_secrets),
         ("edge.retell_api_keys", &edge.retell_api_keys),
         ("edge.gateway_secrets", &edge.gateway_secrets),
+        ("queue.header_key", &config.queue.header_key),
     ] {
         let is_short = |secret: &Secret| secret.expose().trim().chars().count() < MIN_SECRET;
         let Some(first) = secrets.iter().position(is_short) else { continue };

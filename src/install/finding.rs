@@ -109,6 +109,8 @@ codes! {
             => "set `edge.calcom_secrets_file`, `edge.gateway_secrets_file`, `edge.retell_api_keys_file` or `edge.tokens_file`; where no edge runs: `hostmatch doctor --role worker`",
         SecretWeak Warning Edge: "a webhook secret has fewer than 16 characters"
             => "create a longer one (`openssl rand -hex 32`), add it to the list, change it at the sender, then remove the old one",
+        HeaderKeyWeak Warning Rabbit: "a key of `queue.header_key` has fewer than 16 characters"
+            => "add a longer one (`openssl rand -hex 32`) as the last line of `queue.header_key_file` everywhere and restart, move it to the first line and restart, then remove the old one",
         AddressesCollide Error: "two of `edge.listen`, `worker.health_listen` and `metrics.listen` are the same address"
             => "give `worker.health_listen` or `metrics.listen` another port, or leave it empty",
         BrokerUnencrypted Warning Rabbit: "the connection to a broker on another machine is not encrypted: password and events can be read on the network"

@@ -133,6 +133,13 @@ pub enum Reason {
                                 the cause, and send the event again"
     )]
     DeliveryLimit,
+    #[strum(message = "nothing proves why the message is a dead letter: an earlier version, another \
+                       `queue.header_key` or another program put it into the dead-letter queue")]
+    #[strum(
+        detailed_message = "check the event, and replay it; if this happens again, give each edge, worker and \
+                                command the same `queue.header_key_file`"
+    )]
+    Unverified,
 }
 
 impl Reason {

@@ -1,5 +1,6 @@
 //! Consumes from either queue: gathers batches and settles them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +40,32 @@ impl ConsumerHealth {
     /// Records that the consumer consumes until `end` is cancelled; `None` means that it is not consuming.
     pub(super) fn set(&self, end: Option<CancellationToken>) {
         *locked(&self.0) = end;
+    }
+}
+
+/// Counts the batches whose retries and dead letters the queue does not accept now. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct WaitingCopies(Arc<AtomicUsize>);
+
+impl WaitingCopies {
+    /// Returns whether a batch waits until its copies are accepted. Its pipeline receives nothing meanwhile.
+    pub fn is_any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts a batch until the result is dropped.
+    pub(super) fn begin(&self) -> WaitingBatch {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        WaitingBatch(self.clone())
+    }
+}
+
+/// A batch that waits until its copies are accepted.
+pub(super) struct WaitingBatch(WaitingCopies);
+
+impl Drop for WaitingBatch {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

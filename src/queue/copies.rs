@@ -6,12 +6,9 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::error::PublishError;
-use super::message::{Delivery, Message, header};
+use super::message::{Delivery, Message, header, is_own_header};
+use crate::event::is_header_read;
 use crate::runtime::clock::now_ms;
-
-/// The publisher's routing key. A copy is published with the name of its queue as the routing key, so the
-/// original key is kept in this header and restored on receipt.
-const ROUTING_KEY: &str = "x-hostmatch-routing-key";
 
 /// The namespace of the ids that identify messages. It must never change.
 const MESSAGE_IDS: Uuid = Uuid::from_u128(0x9d1f_42c7_5b0e_4a83_a6d4_0c93_7be1_58f2);
@@ -20,8 +17,11 @@ const MESSAGE_IDS: Uuid = Uuid::from_u128(0x9d1f_42c7_5b0e_4a83_a6d4_0c93_7be1_5
 /// negotiated), with room for headers that are added later.
 const MAX_HEADERS: usize = 64 * 1024;
 
+/// The maximum size of the error of a message of which only what is necessary is kept, in bytes.
+const MAX_CUT_ERROR: usize = 1024;
+
 /// The maximum length of an AMQP short string, in bytes.
-const MAX_SHORT: usize = 255;
+pub(super) const MAX_SHORT: usize = 255;
 
 /// Refuses messages that AMQP cannot carry, on both queues, because a message that a local file accepts must
 /// still be publishable when it is forwarded to a broker.
@@ -58,12 +58,12 @@ pub(super) fn is_brokers_own(name: &str) -> bool {
 /// Converts a received message to a delivery: reads the counters from its headers and restores the
 /// routing key.
 pub(super) fn receive(mut message: Message, redelivered: bool) -> Delivery {
-    if let Some(original) = message.headers.remove(ROUTING_KEY) {
+    if let Some(original) = message.headers.remove(header::ROUTING_KEY) {
         message.routing_key = original;
     }
     let attempt = parse_header(&message.headers, header::ATTEMPT).unwrap_or(0);
-    let first_seen_ms =
-        parse_header(&message.headers, header::FIRST_SEEN).map_or_else(now_ms, |ms: i64| ms.min(now_ms()));
+    let now_ms = now_ms();
+    let first_seen_ms = parse_header(&message.headers, header::FIRST_SEEN).unwrap_or(now_ms).clamp(0, now_ms);
     Delivery { message, attempt, first_seen_ms, redelivered }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn dead_letter_copy(delivery: &Delivery, headers: &BTreeMap<String, S
 
 /// Prepares a message to be published to a queue by name.
 pub(super) fn work_copy(mut message: Message) -> Message {
-    message.headers.insert(ROUTING_KEY.to_owned(), message.routing_key.clone());
+    message.headers.insert(header::ROUTING_KEY.to_owned(), message.routing_key.clone());
     drop_oversized_headers(&mut message.headers);
     message
 }
@@ -108,19 +108,25 @@ pub fn identity(message: &Message) -> Uuid {
     Uuid::new_v5(&MESSAGE_IDS, &name)
 }
 
-/// Marks a message that the queue itself dead-lettered with a reason, an explanation and an id. This
-/// counts as an attempt, like any other failure.
-pub(super) fn mark_dead_lettered(message: &mut Message, reason: &str, dead_id: Uuid) {
-    let explanation = match reason {
-        "delivery_limit" => {
-            "delivered up to the delivery limit without ever being settled: \
-                             the worker crashed on it, or lost its connection, each time"
-        }
-        "expired" => "its own time to live expired before it was processed",
-        "maxlen" => "the queue was full",
-        "rejected" => "rejected by another consumer of the queue",
-        _ => "dead-lettered by the broker",
-    };
+/// The reasons of messages that the queue itself dead-lettered, each with an explanation.
+pub(super) const QUEUE_REASONS: [(&str, &str); 4] = [
+    (
+        "delivery_limit",
+        "delivered up to the delivery limit without ever being settled: the worker crashed on it, or lost its \
+         connection, each time",
+    ),
+    ("expired", "its own time to live expired before it was processed"),
+    ("maxlen", "the queue was full"),
+    (
+        "rejected",
+        "rejected by a worker, because the broker accepts no copy of it (the worker's log says why), or by another \
+         consumer of the queue",
+    ),
+];
+
+/// Marks a message that no worker dead-lettered with a reason, an explanation and an id. This counts as an
+/// attempt, like any other failure.
+pub(super) fn mark_dead_lettered(message: &mut Message, (reason, explanation): (&str, &str), dead_id: Uuid) {
     let attempt = parse_header(&message.headers, header::ATTEMPT).unwrap_or(0_u32).saturating_add(1);
     message.headers.insert(header::ATTEMPT.to_owned(), attempt.to_string());
     message.headers.insert(header::REASON.to_owned(), reason.to_owned());
@@ -128,23 +134,51 @@ pub(super) fn mark_dead_lettered(message: &mut Message, reason: &str, dead_id: U
     message.headers.entry(header::DEAD_ID.to_owned()).or_insert_with(|| dead_id.to_string());
 }
 
-/// Drops headers until the rest fits. A copy that the broker cannot accept would block its queue forever. The
-/// largest headers of other programs are dropped first, then the history.
+/// Drops headers until the rest fits. A copy that the broker cannot accept would block its queue forever. First
+/// the largest headers of the publisher are dropped, those that the decoder reads last, then the history.
 fn drop_oversized_headers(headers: &mut BTreeMap<String, String>) {
+    let mut dropped = 0_u64;
     while header_bytes(headers) > MAX_HEADERS {
-        let largest_of_others = headers
-            .iter()
-            .filter(|(name, _)| !name.starts_with("x-hostmatch-"))
-            .max_by_key(|(name, value)| name.len() + value.len());
+        let others = headers.iter().filter(|(name, _)| !is_own_header(name));
+        let largest_of_others =
+            others.max_by_key(|(name, value)| (!is_header_read(name), name.len() + value.len()));
+        let is_history_next = headers.contains_key(header::HISTORY);
         let name = match largest_of_others {
-            Some((name, _)) => name.clone(),
-            None if headers.contains_key(header::HISTORY) => header::HISTORY.to_owned(),
-            None => header::ERROR.to_owned(),
+            Some((name, _)) if !(is_header_read(name) && is_history_next) => {
+                dropped += 1;
+                name.clone()
+            }
+            _ if is_history_next => header::HISTORY.to_owned(),
+            _ => header::ERROR.to_owned(),
         };
-        tracing::warn!(header = name, "the headers are too large for a copy; dropping one header");
         if headers.remove(&name).is_none() {
-            return;
+            break;
         }
+    }
+    record_dropped(headers, dropped);
+}
+
+/// Drops everything that is not necessary: the publisher's headers that the decoder does not read, the history,
+/// and all but the beginning of the error.
+pub(super) fn cut_to_necessary(message: &mut Message) {
+    let headers = &mut message.headers;
+    headers.remove(header::HISTORY);
+    if let Some(error) = headers.get_mut(header::ERROR) {
+        error.truncate(error.floor_char_boundary(MAX_CUT_ERROR));
+    }
+    let before = headers.len();
+    headers.retain(|name, _| is_own_header(name) || is_header_read(name));
+    let dropped = before - headers.len();
+    record_dropped(headers, dropped as u64);
+}
+
+/// Adds to the number of headers of the publisher that were dropped.
+fn record_dropped(headers: &mut BTreeMap<String, String>, dropped: u64) {
+    if dropped > 0 {
+        let before: u64 = parse_header(headers, header::DROPPED_HEADERS).unwrap_or(0);
+        headers.insert(header::DROPPED_HEADERS.to_owned(), before.saturating_add(dropped).to_string());
+        // Not their names, which a publisher may choose.
+        tracing::warn!(dropped, "the headers of a message are too large for a copy of it; some are dropped");
     }
 }
 
@@ -215,6 +249,40 @@ mod tests {
         assert!(!copy.headers.contains_key("x-other"), "other headers are dropped before our history");
         assert_eq!(copy.headers[header::HISTORY].len(), 40_000);
         assert_eq!(copy.headers[header::REASON], "malformed");
+    }
+
+    #[test]
+    fn headers_that_the_decoder_reads_are_dropped_last() {
+        let mut big = delivery();
+        big.message
+            .headers
+            .extend([("ce-id".to_owned(), "i".repeat(40_000)), ("x-small".to_owned(), "s".repeat(30_000))]);
+        let copy = retry_copy(&big, true, &BTreeMap::new());
+        assert!(copy.headers.contains_key("ce-id") && !copy.headers.contains_key("x-small"));
+        assert_eq!(copy.headers[header::DROPPED_HEADERS], "1");
+        let history = BTreeMap::from([(header::HISTORY.to_owned(), "h".repeat(40_000))]);
+        let mut again = retry_copy(&receive(copy, false), true, &history);
+        assert!(again.headers.contains_key("ce-id") && !again.headers.contains_key(header::HISTORY));
+        again.headers.insert(header::ERROR.to_owned(), "ü".repeat(1000));
+        again.headers.insert("x-note".to_owned(), "n".to_owned());
+        cut_to_necessary(&mut again);
+        assert_eq!(
+            (again.headers[header::ERROR].len(), &*again.headers[header::DROPPED_HEADERS]),
+            (1024, "2")
+        );
+    }
+
+    #[test]
+    fn a_time_of_first_receipt_out_of_range_is_clamped() {
+        let first_seen = |value: &str| {
+            let headers = BTreeMap::from([(header::FIRST_SEEN.to_owned(), value.to_owned())]);
+            receive(Message { headers, ..Message::default() }, false).first_seen_ms
+        };
+        assert_eq!(first_seen("-9223372036854775808"), 0);
+        assert_eq!(first_seen("1772323200000"), 1_772_323_200_000);
+        for wrong in ["9223372036854775807", "99999999999999999999", "soon", ""] {
+            assert!(now_ms().abs_diff(first_seen(wrong)) < 60_000, "{wrong}");
+        }
     }
 
     #[test]

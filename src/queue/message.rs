@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Our own headers. The queue and the worker set them, and copies keep them.
+/// Our own headers. The queue, the edge and the worker set them, and copies keep them. Those of another publisher
+/// are dropped on receipt.
 pub mod header {
     /// The number of attempts so far; absent means 0. Attempts are counted only here, because the broker's own
     /// counters differ from version to version.
@@ -36,6 +37,20 @@ pub mod header {
     pub const REPLAY_BY: &str = "x-hostmatch-replay-by";
     /// The reason that this operator gave.
     pub const REPLAY_REASON: &str = "x-hostmatch-replay-reason";
+    /// The number of headers of the publisher that were dropped because they did not fit into one frame.
+    pub const DROPPED_HEADERS: &str = "x-hostmatch-dropped-headers";
+    /// The publisher's routing key. A copy is published with the name of its queue as the routing key, so the
+    /// original key is kept in this header and restored on receipt.
+    pub(in crate::queue) const ROUTING_KEY: &str = "x-hostmatch-routing-key";
+    /// On RabbitMQ, the proof that all of these headers are our own. It is never part of a [`super::Message`].
+    pub(in crate::queue) const MAC: &str = "x-hostmatch-mac";
+}
+
+/// Returns whether a header has a name of ours, in any case. Only those that hostmatch itself has set count: see
+/// `amqp/header_keys.rs`.
+pub(super) fn is_own_header(name: &str) -> bool {
+    const PREFIX: &str = "x-hostmatch-";
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 /// A message to be published, or as it arrived. Header values are kept as strings, without the broker's own

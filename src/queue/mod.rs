@@ -22,7 +22,7 @@ use crate::runtime::string_values;
 
 pub use amqp::topology;
 pub use consumer::{Batch, ClosedBy, Settled};
-pub use consumer::{Consumer, ConsumerHealth, Gathered};
+pub use consumer::{Consumer, ConsumerHealth, Gathered, WaitingCopies};
 pub use copies::identity;
 pub use embedded::{Spool, SpoolError, SpoolLevel, SpoolLimits, Spooled};
 pub use error::{PublishError, QueueError};
@@ -158,6 +158,15 @@ impl Queue {
                 Backend::Embedded(embedded::EmbeddedConsumer::new(queue.clone(), source, limits))
             }
         })
+    }
+
+    /// Returns a count of the batches whose retries and dead letters wait until the queue accepts them. In a local
+    /// file they never wait.
+    pub fn waiting_copies(&self) -> WaitingCopies {
+        match &self.0 {
+            Backend::Amqp(queue) => queue.waiting_copies(),
+            Backend::Embedded(_) => WaitingCopies::default(),
+        }
     }
 
     /// Counts the messages in each state. This also checks whether the queue can be used: on RabbitMQ it waits

@@ -9,7 +9,7 @@ use super::hold::Availability;
 use super::run::Worker;
 use crate::config::Config;
 use crate::http::health::{Finding, State};
-use crate::queue::ConsumerHealth;
+use crate::queue::{ConsumerHealth, WaitingCopies};
 use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
@@ -27,6 +27,7 @@ pub struct WorkerHealth(Arc<Mutex<Option<Running>>>);
 struct Running {
     consumers: Vec<(String, ConsumerHealth, BatchProgress)>,
     availability: Availability,
+    waiting_copies: WaitingCopies,
     /// A batch that has been in progress for longer than this is stuck.
     stuck_after: Duration,
     /// Whether the database did not answer the last ping.
@@ -51,7 +52,7 @@ impl BatchProgress {
 }
 
 impl WorkerHealth {
-    /// Returns the findings `running`, `database`, `consumers` and `progress`.
+    /// Returns the findings `running`, `database`, `consumers`, `publishing` and `progress`.
     pub fn findings(&self) -> Vec<Finding> {
         let state = locked(&self.0);
         let failed = |name, problem: Option<&str>| {
@@ -75,6 +76,9 @@ impl WorkerHealth {
             running.consumers.iter().filter(|(_, consumer, _)| !consumer.is_consuming() && !is_stopping);
         let idle = idle.map(|(name, ..)| format!("{name} receives nothing; the log says why"));
         findings.push(Finding::new("consumers", State::Failed, idle.collect()));
+        let waits = running.waiting_copies.is_any();
+        let why = "retries and dead letters wait until the broker accepts them; the log says why";
+        findings.push(failed("publishing", waits.then_some(why)));
         let stuck = running.consumers.iter().filter_map(|(name, _, progress)| {
             let since = (*locked(&progress.0))?.elapsed();
             (since > running.stuck_after).then(|| {
@@ -97,9 +101,11 @@ impl WorkerHealth {
         consumers: Vec<(String, ConsumerHealth, BatchProgress)>,
         stop: Shutdown,
     ) {
-        let (availability, stuck_after) = (worker.availability.clone(), stuck_after(&worker.config));
-        *locked(&self.0) =
-            Some(Running { consumers, availability, stuck_after, is_unresponsive: false, stop });
+        let (availability, waiting_copies) = (worker.availability.clone(), worker.queue.waiting_copies());
+        let stuck_after = stuck_after(&worker.config);
+        let running =
+            Running { consumers, availability, waiting_copies, stuck_after, is_unresponsive: false, stop };
+        *locked(&self.0) = Some(running);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::urls::{host, is_local, parameter};
 use super::{Code, Report, Role};
-use crate::config::{Config, Effective, Overwrite};
+use crate::config::{Config, Effective, Overwrite, Secret};
 
 /// RabbitMQ's default consumer timeout.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -36,6 +36,7 @@ fn check_servers(config: &Config, report: &mut Report) {
         let what = format!("{scheme}:// to {} is not encrypted", host(url));
         report.check(is_unencrypted, Code::BrokerUnencrypted, key, what);
     }
+    check_length(Code::HeaderKeyWeak, "queue.header_key", &queue.header_key, report);
     let url = queue.url.expose();
     let user = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(user, _)| user);
     // Without a user in the URL, the user is guest too.
@@ -87,6 +88,12 @@ fn collide(one: &str, other: &str) -> bool {
     }
 }
 
+fn check_length(code: Code, key: &str, secrets: &[Secret], report: &mut Report) {
+    let weak = secrets.iter().filter(|secret| secret.expose().len() < MIN_SECRET_LENGTH).count();
+    let what = format!("{weak} of {} are shorter than {MIN_SECRET_LENGTH} characters", secrets.len());
+    report.check(weak > 0, code, key, what);
+}
+
 fn check_edge(config: &Config, report: &mut Report) {
     let edge = &config.edge;
     let (host, _) = edge.listen.rsplit_once(':').unwrap_or((&edge.listen, ""));
@@ -99,9 +106,7 @@ fn check_edge(config: &Config, report: &mut Report) {
     let refuses_all = !has_any && edge.tokens_file.as_os_str().is_empty() && !edge.allow_unsigned;
     report.check(refuses_all, Code::EdgeRefusesAll, "edge", "no secret, key or token is configured");
     for (key, secrets) in secrets {
-        let weak = secrets.iter().filter(|secret| secret.expose().len() < MIN_SECRET_LENGTH).count();
-        let what = format!("{weak} of {} are shorter than {MIN_SECRET_LENGTH} characters", secrets.len());
-        report.check(weak > 0, Code::SecretWeak, key, what);
+        check_length(Code::SecretWeak, key, secrets, report);
     }
     report.check(edge.spool.as_os_str().is_empty(), Code::SpoolOff, "edge.spool", "it is empty");
 }

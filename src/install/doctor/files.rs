@@ -54,7 +54,13 @@ fn files_to_read(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
             ("queue.url", &config.queue.url),
             ("queue.management_url", &config.queue.management_url),
         ];
-        let lists = ["edge.calcom_secrets", "edge.retell_api_keys", "edge.gateway_secrets", "traces.headers"];
+        let lists = [
+            "edge.calcom_secrets",
+            "edge.retell_api_keys",
+            "edge.gateway_secrets",
+            "queue.header_key",
+            "traces.headers",
+        ];
         let is_secret = urls.iter().any(|(key, url)| is_from_file(key) && has_password(url.expose()))
             || lists.iter().any(|key| is_from_file(key));
         files.push(("--config".to_owned(), path.clone(), is_secret));

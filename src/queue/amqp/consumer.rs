@@ -192,8 +192,7 @@ impl AmqpConsumer {
             subscription.cancel(self.queue.0.settings.confirm_timeout);
         }
         let (tag, acker) = (received.delivery_tag, received.acker.clone());
-        let work_queue = &self.queue.0.settings.topology.work;
-        let delivery = wire::receive(received, self.source, work_queue);
+        let delivery = wire::receive(received, self.source, &self.queue.0.settings);
         Some(AcceptedDelivery { delivery, tag, acker, channel })
     }
 

@@ -9,9 +9,11 @@ pub mod topology;
 mod address;
 mod problem;
 mod link;
+mod header_keys;
 mod wire;
 mod publisher;
 mod subscription;
+mod delivery_tags;
 mod settle;
 mod consumer;
 
@@ -23,9 +25,11 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::header_keys::HeaderKeys;
 use self::link::{Keeper, Role};
 use self::publisher::Publishing;
 use self::topology::{QueueSpec, Topology};
+use super::consumer::WaitingCopies;
 use super::{Level, QueueError, QueueRole};
 use crate::config::{self, QueueConfig};
 
@@ -42,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) address: AMQPUri,
     pub(crate) topology: Topology,
     pub(crate) mode: config::Topology,
+    header_keys: HeaderKeys,
     prefetch: u16,
     confirm_timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -49,8 +54,10 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn of(config: &QueueConfig) -> Result<Self, QueueError> {
+        let address = address::parse(config.url.expose())?;
         Ok(Self {
-            address: address::parse(config.url.expose())?,
+            header_keys: HeaderKeys::new(&config.header_key, &address.authority.userinfo.password),
+            address,
             topology: Topology::new(config)?,
             mode: config.topology,
             prefetch: config.prefetch,
@@ -68,6 +75,7 @@ struct Inner {
     /// Connected on first use, because the edge never consumes.
     consuming: OnceLock<Keeper>,
     publishing: OnceLock<Arc<Publishing>>,
+    waiting_copies: WaitingCopies,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -84,6 +92,7 @@ impl Amqp {
             settings: Arc::new(Settings::of(config)?),
             consuming: OnceLock::new(),
             publishing: OnceLock::new(),
+            waiting_copies: WaitingCopies::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })))
@@ -123,6 +132,10 @@ impl Amqp {
             Ok(Err(error)) => Err(unavailable(Problem::of(&error, settings))),
             Err(_) => Err(QueueError::Unavailable("it did not answer in time".to_owned())),
         }
+    }
+
+    pub(super) fn waiting_copies(&self) -> WaitingCopies {
+        self.0.waiting_copies.clone()
     }
 
     pub(super) async fn close(&self) {

@@ -15,6 +15,7 @@ use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::header_keys::HeaderKeys;
 use super::link::{Keeper, Link, NO_ANSWER};
 use super::problem::{Problem, code};
 use super::{Amqp, Settings, wire};
@@ -210,7 +211,7 @@ impl Publishing {
         if link.is_blocked() {
             return Err(PublishError::Unavailable("the broker is short of memory or disk".to_owned()));
         }
-        match timeout_at(deadline, publish_on(&link, group)).await {
+        match timeout_at(deadline, publish_on(&link, group, &self.settings)).await {
             Ok(Ok(results)) => Ok(results),
             Ok(Err(error)) => Err(self.handle_failure(&link, &error)),
             Err(_) => {
@@ -227,7 +228,7 @@ impl Publishing {
     fn handle_failure(&self, link: &Link, error: &lapin::Error) -> PublishError {
         let problem = Problem::of(error, &self.settings);
         match code(error) {
-            // The message is larger than the broker's max_message_size.
+            // The message is larger than the broker's max_message_size. This closes only the group's channel.
             Some(406) => PublishError::Unfit(problem.text),
             // The exchange does not exist: a new connection creates it again.
             Some(404) => {
@@ -245,7 +246,11 @@ fn too_many_in_flight() -> PublishError {
 
 /// Publishes a group on its own channel and awaits the confirms. After any failure the channel is
 /// dropped, which closes it.
-async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(Results, Returned)> {
+async fn publish_on(
+    link: &Link,
+    group: &[(Target, Message)],
+    settings: &Settings,
+) -> lapin::Result<(Results, Returned)> {
     let idle = locked(&link.idle_channels).pop();
     let channel = match idle {
         Some(channel) if channel.status().connected() => channel,
@@ -255,7 +260,9 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(
             channel
         }
     };
-    let (results, returned) = publish_and_confirm(&channel, group).await?;
+    let frame_max = link.connection.configuration().frame_max();
+    let frame_max = usize::try_from(frame_max).unwrap_or(usize::MAX);
+    let (results, returned) = publish_and_confirm(&channel, group, frame_max, &settings.header_keys).await?;
     if !returned.is_empty() {
         // No queue is bound, or a queue does not exist: a new connection restores it.
         link.abandon(TOPOLOGY_MISSING);
@@ -270,22 +277,38 @@ async fn publish_on(link: &Link, group: &[(Target, Message)]) -> lapin::Result<(
 async fn publish_and_confirm(
     channel: &Channel,
     group: &[(Target, Message)],
+    frame_max: usize,
+    keys: &HeaderKeys,
 ) -> lapin::Result<(Results, Returned)> {
     let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let mut confirms = Vec::with_capacity(group.len());
     for (target, message) in group {
         let (exchange, key) = (wire::short_string(&target.exchange), wire::short_string(&target.routing_key));
-        let properties = wire::properties(message);
+        let properties = wire::properties(message, keys);
+        let size = wire::header_frame_size(&properties);
+        if size > frame_max {
+            // The broker would close the connection.
+            let problem =
+                format!("its headers need {size} bytes, and a frame may have {frame_max} (frame_max)");
+            confirms.push(Err(PublishError::Unfit(problem)));
+            continue;
+        }
         match channel.basic_publish(exchange, key, mandatory, &message.body, properties).await {
-            Ok(confirm) => confirms.push(confirm),
-            Err(error) => return Err(close_reason(error, confirms).await),
+            Ok(confirm) => confirms.push(Ok(confirm)),
+            Err(error) => return Err(close_reason(error, confirms.into_iter().flatten()).await),
         }
     }
     crash_points::point("before_confirm");
     let mut results = Vec::with_capacity(group.len());
     let mut unroutable = Vec::new();
     for confirm in confirms {
-        let confirmation = confirm.await?;
+        let confirmation = match confirm {
+            Ok(confirm) => confirm.await?,
+            Err(unfit) => {
+                results.push(Err(unfit));
+                continue;
+            }
+        };
         results.push(match &confirmation {
             Confirmation::Ack(_) => Ok(()),
             Confirmation::Nack(_) => Err(PublishError::Refused("the queue is full".to_owned())),
@@ -313,7 +336,7 @@ async fn publish_and_confirm(
 }
 
 /// Returns the reason why the broker closed the channel, which lapin reports only to pending confirms.
-async fn close_reason(error: lapin::Error, confirms: Vec<PublisherConfirm>) -> lapin::Error {
+async fn close_reason(error: lapin::Error, confirms: impl Iterator<Item = PublisherConfirm>) -> lapin::Error {
     for confirm in confirms {
         if let Err(cause) = confirm.await
             && code(&cause).is_some()

@@ -11,8 +11,9 @@ use lapin::{Acker, Channel};
 use tokio::time::{Instant, timeout};
 
 use super::Amqp;
+use super::delivery_tags::DeliveryTags;
 use super::link::{Link, NO_ANSWER};
-use super::publisher::Target;
+use super::publisher::{Publishing, Target};
 use crate::queue::{Delivery, Disposition, Message, PublishError, Settled, copies};
 use crate::runtime::backoff::Delays;
 use crate::runtime::crash_points;
@@ -117,6 +118,7 @@ impl AmqpSettler {
         }
         let mut to_ack = Vec::new();
         let mut to_release = Vec::new();
+        let mut to_reject = Vec::new();
         let mut copies = BTreeMap::new();
         let topology = &self.queue.0.settings.topology;
         for (index, (delivery, disposition)) in dispositions.iter().enumerate() {
@@ -145,10 +147,11 @@ impl AmqpSettler {
                     unpublished
                 }
             };
-            to_ack.extend(copied.into_iter().filter(|index| unpublished.binary_search(index).is_err()));
+            to_ack.extend(copied.into_iter().filter(|index| !unpublished.contains(*index)));
             to_ack.sort_unstable();
-            to_release.extend(unpublished);
+            to_release.extend(unpublished.unconfirmed);
             to_release.sort_unstable();
+            to_reject = unpublished.unfit;
         }
         self.acknowledge(&to_ack, &mut settled).await;
         for index in &settled.removed {
@@ -158,40 +161,71 @@ impl AmqpSettler {
                 Disposition::Ack | Disposition::Release => &mut settled.acked,
             } += 1;
         }
+        self.reject(&to_reject, &mut settled).await;
         settled.lost += self.release(&to_release, &mut settled.released).await;
         self.unsettled.clear();
         settled
     }
 
-    /// Publishes the copies, with retries while the broker does not accept them. Returns the indices
-    /// of those that the broker has not confirmed, in order.
-    async fn publish(&self, copies: &mut BTreeMap<usize, (Target, Message)>) -> Vec<usize> {
+    /// Publishes the copies, with retries while the broker does not accept them. A copy that the broker refuses
+    /// for what it is does not hold up the others: from then on each is published alone, and that copy is cut to
+    /// what is necessary.
+    async fn publish(&self, copies: &mut BTreeMap<usize, (Target, Message)>) -> Unpublished {
         let publishing = self.queue.publishing();
         let until = Instant::now() + PUBLISH_TIMEOUT;
         let mut delays = Delays::new(Duration::from_millis(200), Duration::from_secs(10));
-        let mut is_logged = false;
+        let (mut waiting, mut publish_alone) = (None, false);
+        let (mut cut, mut unfit) = (BTreeSet::new(), Vec::new());
         loop {
             let (indices, items): (Vec<usize>, Vec<_>) = std::mem::take(copies).into_iter().unzip();
-            let results = publishing.publish_each(&items).await;
-            let mut problem: Option<PublishError> = None;
-            for ((index, item), result) in indices.into_iter().zip(items).zip(results) {
-                if let Err(error) = result {
-                    copies.insert(index, item);
-                    problem = Some(error);
+            let results = publish_in_groups(publishing, &items, publish_alone).await;
+            let (mut problem, mut is_refused) = (None, false);
+            for ((index, mut item), result) in indices.into_iter().zip(items).zip(results) {
+                match result {
+                    Ok(()) => continue,
+                    Err(error @ PublishError::Unfit(_)) if publish_alone && !cut.insert(index) => {
+                        tracing::error!(%error, "the broker accepts no copy of a message; rejecting the message");
+                        unfit.push(index);
+                        continue;
+                    }
+                    Err(PublishError::Unfit(_)) if publish_alone => copies::cut_to_necessary(&mut item.1),
+                    Err(PublishError::Unfit(_)) => is_refused = true,
+                    Err(error) => problem = Some(error),
                 }
+                copies.insert(index, item);
             }
-            let Some(problem) = problem else { return Vec::new() };
-            if !is_logged {
+            publish_alone |= is_refused;
+            if copies.is_empty() {
+                return Unpublished { unconfirmed: Vec::new(), unfit };
+            }
+            let Some(problem) = problem else { continue };
+            if waiting.is_none() {
                 tracing::warn!(%problem, copies = copies.len(), "retries and dead letters wait for the broker");
-                is_logged = true;
+                waiting = Some(self.queue.0.waiting_copies.begin());
             }
+            let unconfirmed = || copies.keys().copied().collect();
             if Instant::now() >= until || !self.channel.is_open() {
-                return copies.keys().copied().collect();
+                return Unpublished { unconfirmed: unconfirmed(), unfit };
             }
             tokio::select! {
                 () = tokio::time::sleep(delays.next()) => {}
-                () = self.channel.link.ended.cancelled() => return copies.keys().copied().collect(),
-                () = self.queue.0.stop.cancelled() => return copies.keys().copied().collect(),
+                () = self.channel.link.ended.cancelled() => return Unpublished { unconfirmed: unconfirmed(), unfit },
+                () = self.queue.0.stop.cancelled() => return Unpublished { unconfirmed: unconfirmed(), unfit },
+            }
+        }
+    }
+
+    /// Rejects deliveries of which the broker accepts no copy: the broker itself moves them to the dead letters.
+    async fn reject(&self, indices: &[usize], settled: &mut Settled) {
+        let limit = self.queue.0.settings.confirm_timeout;
+        for index in indices {
+            let (tag, acker) = &self.unsettled[*index];
+            let options = BasicRejectOptions { requeue: false };
+            if self.channel.send(&[*tag], acker.reject(options), limit).await {
+                settled.dead += 1;
+                settled.removed.push(*index);
+            } else {
+                settled.lost += 1;
             }
         }
     }
@@ -238,88 +272,35 @@ impl AmqpSettler {
     }
 }
 
-/// Tracks which delivery tags of one channel are settled. Tags count from 1 without gaps.
-#[derive(Debug)]
-pub(super) struct DeliveryTags {
-    /// The lowest tag that is not settled.
-    lowest_unsettled: u64,
-    /// Settled tags above `lowest_unsettled`.
-    settled: BTreeSet<u64>,
-    /// The highest tag that was delivered.
-    highest_delivered: u64,
+/// The positions in the batch of copies that were not published.
+struct Unpublished {
+    /// Those that the broker has not confirmed, in order.
+    unconfirmed: Vec<usize>,
+    /// Those that the broker will not accept, even cut to what is necessary.
+    unfit: Vec<usize>,
 }
 
-impl Default for DeliveryTags {
-    fn default() -> Self {
-        Self { lowest_unsettled: 1, settled: BTreeSet::new(), highest_delivered: 0 }
+impl Unpublished {
+    fn contains(&self, index: usize) -> bool {
+        self.unconfirmed.binary_search(&index).is_ok() || self.unfit.contains(&index)
     }
 }
 
-impl DeliveryTags {
-    /// Returns the highest of `tags` up to which every tag of this channel is either settled or in `tags`.
-    /// Acknowledging it with `multiple` acknowledges no unsettled delivery of another batch.
-    pub(super) fn highest_contiguous(&self, tags: &[u64]) -> Option<u64> {
-        let own: BTreeSet<u64> = tags.iter().copied().collect();
-        let mut next = self.lowest_unsettled;
-        let mut highest = None;
-        while own.contains(&next) || self.settled.contains(&next) {
-            if own.contains(&next) {
-                highest = Some(next);
-            }
-            next += 1;
-        }
-        highest
-    }
-
-    /// Records a tag as delivered. Tags arrive in order.
-    pub(super) fn record_delivery(&mut self, tag: u64) {
-        self.highest_delivered = tag;
-    }
-
-    /// Returns whether any delivered tag is not settled yet.
-    pub(super) fn has_unsettled(&self) -> bool {
-        self.highest_delivered >= self.lowest_unsettled
-    }
-
-    /// Returns whether a tag is settled.
-    pub(super) fn is_settled(&self, tag: u64) -> bool {
-        tag < self.lowest_unsettled || self.settled.contains(&tag)
-    }
-
-    /// Records tags as settled: acknowledged, rejected or returned.
-    pub(super) fn settle(&mut self, tags: impl IntoIterator<Item = u64>) {
-        self.settled.extend(tags.into_iter().filter(|tag| *tag >= self.lowest_unsettled));
-        while self.settled.remove(&self.lowest_unsettled) {
-            self.lowest_unsettled += 1;
+/// Publishes copies together, or each alone. Copies after one that could not be published, although the broker
+/// may accept it later, are not tried.
+async fn publish_in_groups(
+    publishing: &Publishing,
+    items: &[(Target, Message)],
+    alone: bool,
+) -> Vec<Result<(), PublishError>> {
+    let mut results = Vec::with_capacity(items.len());
+    for group in items.chunks(if alone { 1 } else { items.len().max(1) }) {
+        results.extend(publishing.publish_each(group).await);
+        let mut errors = results.iter().filter_map(|result| result.as_ref().err());
+        if let Some(error) = errors.find(|error| !matches!(error, PublishError::Unfit(_))).cloned() {
+            results.resize(items.len(), Err(error));
+            break;
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_multiple_acknowledgement_never_covers_an_unsettled_tag_of_another_batch() {
-        let mut tags = DeliveryTags::default();
-        assert_eq!(tags.highest_contiguous(&[1, 2, 3]), Some(3));
-        assert_eq!(tags.highest_contiguous(&[1, 2, 4]), Some(2), "another batch holds 3");
-        assert_eq!(tags.highest_contiguous(&[2, 3]), None, "another batch holds 1");
-        tags.settle([2, 3]);
-        assert_eq!(tags.highest_contiguous(&[1, 4]), Some(4), "2 and 3 are already settled");
-        tags.settle([1]);
-        assert_eq!(tags.lowest_unsettled, 4);
-        assert!(tags.settled.is_empty(), "settled tags below the lowest unsettled one are not kept");
-    }
-
-    #[test]
-    fn a_channel_has_unsettled_tags_until_all_are_settled() {
-        let mut tags = DeliveryTags::default();
-        assert!(!tags.has_unsettled());
-        (1..=3).for_each(|tag| tags.record_delivery(tag));
-        tags.settle([1, 3]);
-        assert!(tags.has_unsettled());
-        tags.settle([2]);
-        assert!(!tags.has_unsettled());
-    }
+    results
 }

@@ -11,9 +11,10 @@ use tokio::task::JoinHandle;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
+use super::delivery_tags::DeliveryTags;
 use super::link::{Link, NO_ANSWER};
 use super::problem::Problem;
-use super::settle::{DeliveryChannel, DeliveryTags};
+use super::settle::DeliveryChannel;
 use super::{Amqp, topology};
 use crate::queue::{ConsumerHealth, Source};
 use crate::runtime::locked;

@@ -103,7 +103,7 @@ pub(super) async fn lease_batch(
         let Chosen { ids: chosen, over_limit, closed_by } =
             choose(db, source, limits, delivery_limit, now_ms).await?;
         for (id, Delivery { mut message, .. }) in load(db, &over_limit).await? {
-            copies::mark_dead_lettered(&mut message, "delivery_limit", Uuid::now_v7());
+            copies::mark_dead_lettered(&mut message, copies::QUEUE_REASONS[0], Uuid::now_v7());
             move_to_dead_letters(db, id, &message.headers).await?;
         }
         if chosen.is_empty() && !over_limit.is_empty() {

@@ -66,8 +66,13 @@ fn a_variable_with_one_underscore_is_reported_and_others_are_ignored() {
 fn a_blank_or_short_secret_is_refused_with_its_key_and_origin() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("hostmatch.toml");
-    for key in ["calcom_secrets", "retell_api_keys", "gateway_secrets"] {
-        let variable = format!("HOSTMATCH_EDGE__{}", key.to_ascii_uppercase());
+    for (section, key) in [
+        ("edge", "calcom_secrets"),
+        ("edge", "retell_api_keys"),
+        ("edge", "gateway_secrets"),
+        ("queue", "header_key"),
+    ] {
+        let variable = format!("HOSTMATCH_{section}__{key}").to_ascii_uppercase();
         for (value, what) in [
             ("hunter2", "secret 1 of 1 is too short: use at least 8 characters"),
             ("whsec_long_enough,hunter2", "secret 2 of 2 is too short"),
@@ -77,14 +82,15 @@ fn a_blank_or_short_secret_is_refused_with_its_key_and_origin() {
             let output = validate(&[(&variable, value)], &[]);
             let text = stderr(&output);
             assert_eq!(output.status.code(), Some(9), "{key}={value}: {text}");
-            let place = format!("edge.{key} (environment variable {variable}): secret");
+            let place = format!("{section}.{key} (environment variable {variable}): secret");
             assert!(text.contains(&place) && text.contains(what), "{text}");
             assert!(!text.contains("hunter2"), "{text}");
         }
         for (value, what) in [("", "is blank"), ("         ", "is blank"), ("   x     ", "is too short")] {
-            std::fs::write(&file, format!("[edge]\n{key} = [\"whsec_long_enough\", \"{value}\"]\n")).unwrap();
+            std::fs::write(&file, format!("[{section}]\n{key} = [\"whsec_long_enough\", \"{value}\"]\n"))
+                .unwrap();
             let output = validate(&[], &["--config", file.to_str().unwrap()]);
-            let (place, text) = (format!("edge.{key} (file "), stderr(&output));
+            let (place, text) = (format!("{section}.{key} (file "), stderr(&output));
             assert_eq!(output.status.code(), Some(9), "{key}={value}: {text}");
             assert!(text.contains(&place) && text.contains(what), "{text}");
         }

@@ -166,6 +166,8 @@ pub(super) fn queue_config(url: &str) -> QueueConfig {
         connect_timeout: Duration::from_secs(1),
         management_url: Secret::default(),
         management_url_file: PathBuf::new(),
+        header_key: Vec::new(),
+        header_key_file: PathBuf::new(),
     }
 }
 

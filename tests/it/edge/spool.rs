@@ -58,7 +58,8 @@ impl Rig {
         let site = Site::with_queue(dir, &queue, |config| *config = edge).await;
         let received = Received::subscribe(&direct).await;
         let (began, attempted) = (Instant::now(), Cell::new(0));
-        let rig = Self { site, proxy, received, began, attempted, _cleanup: Cleanup::Broker(direct) };
+        let rig =
+            Self { site, proxy, received, began, attempted, _cleanup: Cleanup::Broker(Box::new(direct)) };
         rig.wait_for_status("ready").await;
         rig
     }

@@ -45,7 +45,7 @@ impl KillableEdge {
         let mut direct = queue_config(&amqp_url());
         direct.prefix = unique("test");
         direct.connect_timeout = std::time::Duration::from_secs(10);
-        let cleanup = Cleanup::Broker(direct.clone());
+        let cleanup = Cleanup::Broker(Box::new(direct.clone()));
         let client = crate::support::http_client();
         let (home, began) = (tempfile::tempdir().unwrap(), Instant::now());
         Self { proxy, direct, client, home, began, attempted: AtomicUsize::new(0), _cleanup: cleanup }

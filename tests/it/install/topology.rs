@@ -24,7 +24,7 @@ impl Site {
     fn on(url: &str) -> Self {
         let prefix = unique("test");
         let site = Self { url: url.to_owned(), prefix, settings: Vec::new(), _cleanup: None };
-        let cleanup = Cleanup::Broker(site.config());
+        let cleanup = Cleanup::Broker(Box::new(site.config()));
         Self { _cleanup: Some(cleanup), ..site }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hostmatch::config::{QueueConfig, Secret, Topology};
-use hostmatch::queue::{Disposition, Gathered, PublishError, Queue, Source};
+use hostmatch::queue::{Disposition, Gathered, PublishError, Queue, Source, header};
 use hostmatch::runtime::shutdown::Shutdown;
 use lapin::options::QueueDeleteOptions;
 
@@ -329,6 +329,45 @@ async fn oversized_and_cancelled_publishes_do_not_affect_others() {
     while !wanted.is_subset(&seen) {
         seen.extend(drain(&mut consumer, 1).await);
     }
+    queue.close().await;
+}
+
+/// The broker's limit is lowered after it has accepted a large message: the copy of that message can never be
+/// published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_the_broker_never_accepts_does_not_hold_the_others() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    broker.run().await;
+    let config = QueueConfig { url: Secret::new(broker.url()), prefetch: 100, ..config("") };
+    let rig = Rig::open(config, broker.url()).await;
+    let large = "x".repeat(3000);
+    // Its publishing connection is opened after the limit has changed.
+    let queue = rig.reopen().await;
+    let mut consumer = queue.consumer(Source::Bookings, LIMITS);
+    let sent = ["one", &large, "two", "three"];
+    let batch = publish_as_one_batch(&rig, &mut consumer, &sent).await;
+    let lower = "application:set_env(rabbit, max_message_size, 2000), \
+                 persistent_term:put(max_message_size, 2000).";
+    broker.control(&["eval", lower]).await;
+    let dead_letter = Disposition::DeadLetter { headers: headers(&[(header::REASON, "malformed")]) };
+    let dispositions = vec![dead_letter.clone(), dead_letter, retry(SHORT_DELAY), Disposition::Ack];
+    let settled = tokio::time::timeout(WAIT_TIMEOUT, batch.settle(dispositions)).await;
+    let settled = settled.expect("no copy is tried again and again").unwrap();
+    assert_eq!((settled.dead, settled.retried, settled.acked, settled.lost), (2, 1, 1, 0), "{settled:?}");
+    assert_eq!(drain(&mut consumer, 1).await, ["two"]);
+    let mut dead = rig.dead_letter_consumer();
+    let mut letters = BTreeSet::new();
+    while letters.len() < 2 {
+        let batch = next_batch(&mut dead).await;
+        letters.extend(batch.deliveries().iter().map(|delivery| {
+            (
+                bodies(std::slice::from_ref(delivery)).remove(0),
+                delivery.message.headers[header::REASON].clone(),
+            )
+        }));
+        settle_all(batch, Disposition::Ack).await;
+    }
+    assert_eq!(letters, BTreeSet::from([("one".into(), "malformed".into()), (large, "rejected".into())]));
     queue.close().await;
 }
 

@@ -4,6 +4,7 @@
 mod rig;
 mod conformance;
 mod faults;
+mod foreign_headers;
 mod topology;
 mod watchdog;
 mod file;

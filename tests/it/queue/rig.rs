@@ -43,6 +43,8 @@ pub(super) fn config(url: &str) -> QueueConfig {
         connect_timeout: Duration::from_secs(10),
         management_url: Secret::default(),
         management_url_file: PathBuf::new(),
+        header_key: Vec::new(),
+        header_key_file: PathBuf::new(),
     }
 }
 
@@ -54,7 +56,8 @@ impl Rig {
     /// Opens a queue that is deleted through `cleanup_url`, which works even if the test makes the queue's own
     /// URL fail.
     pub(super) async fn open(config: QueueConfig, cleanup_url: String) -> Self {
-        let cleanup = Cleanup::Broker(QueueConfig { url: Secret::new(cleanup_url), ..config.clone() });
+        let cleanup = QueueConfig { url: Secret::new(cleanup_url), ..config.clone() };
+        let cleanup = Cleanup::Broker(Box::new(cleanup));
         let queue = Queue::open(&config).await.unwrap();
         Self { config, queue, _cleanup: cleanup }
     }

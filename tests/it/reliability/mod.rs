@@ -18,6 +18,7 @@ mod disks;
 mod edge_connection;
 mod edge_memory;
 mod floods;
+mod foreign_headers;
 mod packets;
 mod proxies;
 mod servers;

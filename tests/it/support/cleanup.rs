@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// The things to remove when this is dropped.
 pub(crate) enum Cleanup {
     /// Everything with this prefix on a broker.
-    Broker(QueueConfig),
+    Broker(Box<QueueConfig>),
     Directory(#[expect(dead_code, reason = "dropping it removes the directory")] TempDir),
 }
 

@@ -68,11 +68,13 @@ impl Stack {
             connect_timeout: Duration::from_secs(10),
             management_url: Secret::default(),
             management_url_file: std::path::PathBuf::new(),
+            header_key: Vec::new(),
+            header_key_file: std::path::PathBuf::new(),
         };
         let queue = Queue::open(&config).await.unwrap();
         let delays = DELAYS.map(|delay| format!("{}ms", delay.as_millis())).join(",");
         let mut stack = Self {
-            cleanup: is_rabbitmq.then(|| Cleanup::Broker(config.clone())),
+            cleanup: is_rabbitmq.then(|| Cleanup::Broker(Box::new(config.clone()))),
             queue,
             environment: Vec::new(),
             started: Cell::new(0),

@@ -3,15 +3,20 @@
 
 use std::time::Duration;
 
+use hostmatch::queue::Queue;
+use lapin::options::QueueDeleteOptions;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::cleanup::connect;
 use crate::support::flood::assert_disconnects;
 use crate::support::program::{stderr, stdout};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{Backend, GatewayShape, Mix, Process, Scrape, Stack, Stream, event, eventually};
+use crate::support::{
+    Backend, DELAYS, GatewayShape, Mix, Process, Scrape, Stack, Stream, event, eventually, host,
+};
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -287,4 +292,31 @@ async fn a_healthcheck_finds_the_address_in_the_configuration() {
     );
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     assert_eq!(healthcheck(&stack, &[]).1, Some(1));
+}
+
+/// A retry that the broker does not take holds up its pipeline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_cannot_publish_its_retries_is_not_ready() {
+    let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
+    // Each new connection of the test creates what is missing, so both are opened first.
+    let publisher = stack.queue.publisher();
+    eventually("the test can publish", WAIT_TIMEOUT, async || publisher.is_ready().then_some(())).await;
+    stack.queue.depth().await.unwrap();
+    stack.set("queue.topology", "verify");
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    let mut worker = stack.worker().await;
+    let base = base_of(&mut worker).await;
+    wait_for_readiness(&base, StatusCode::OK, "").await;
+    let connection = connect(stack.config.url.expose()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let wait_queue = format!("{}.bookings.retry.{}", stack.config.prefix, DELAYS[0].as_millis());
+    channel.queue_delete(wait_queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    stack.world.company(1).await;
+    stack.publish(&[event("e1", "nowhere", 1, host(7, "Nobody", ""))]).await;
+    wait_for_readiness(&base, StatusCode::SERVICE_UNAVAILABLE, "retries and dead letters wait").await;
+    // A queue that is opened with `declare` creates what is missing.
+    Queue::open(&stack.config).await.unwrap().depth().await.unwrap();
+    wait_for_readiness(&base, StatusCode::OK, "").await;
+    stack.wait_until_idle().await;
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }

@@ -83,6 +83,12 @@ const REMOTE_SERVERS: &[Case] = &[
         "worker.batch_size",
     ),
     (
+        &[("queue.url", "amqp://u:hush@127.0.0.1:1"), ("queue.header_key", "hush-hush")],
+        "header_key_weak",
+        "queue.header_key",
+        "openssl rand",
+    ),
+    (
         &[("queue.url", "amqp://u:hush@127.0.0.1:1"), ("edge.spool", "")],
         "spool_off",
         "edge.spool",

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lapin::BasicProperties;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::cleanup::connect;
+use crate::support::foreign::ForeignPublisher;
 use crate::support::{Process, Stack, World, eventually};
 
 pub(super) const CALCOM_SECRET: &str = "whsec_journeys";
@@ -171,18 +170,10 @@ pub(super) async fn send_webhook(sender: &Sender<'_>) -> String {
 pub(super) async fn publish_by_amqp(sender: &Sender<'_>) {
     let body = native("amqp-1", "uid-amqp", json!([{ "id": 1_420_209, "name": "Frida S." }]));
     sender.sent.borrow_mut().push(body.clone());
-    let connection = connect(sender.stack.config.url.expose()).await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let publisher = ForeignPublisher::connect(sender.stack.config.url.expose()).await;
     let exchange = format!("{}.events", sender.stack.config.prefix);
-    let options = BasicPublishOptions::default();
     let properties = BasicProperties::default().with_app_id("salon app".into());
-    let (key, body) = ("appointment.created".into(), body.to_string());
-    let confirm =
-        channel.basic_publish(exchange.as_str().into(), key, options, body.as_bytes(), properties).await;
-    let confirmation = confirm.unwrap().await.unwrap();
-    assert!(matches!(confirmation, lapin::Confirmation::Ack(None)), "{confirmation:?}");
-    connection.close(200, "bye".into()).await.unwrap();
+    publisher.publish(&exchange, "appointment.created", body.to_string().as_bytes(), properties).await;
 }
 
 /// Runs `hostmatch publish FILE`. The event lacks the host's address: the roadmap's event has mapped the host.
