@@ -294,8 +294,9 @@ impl<'r> Plan<'r> {
         self.changes
     }
 
-    /// Records an event. A repeat changes the recorded outcome only if the repeat assigned staff and the
-    /// event had not. Otherwise a redelivery would turn every `assigned` into `unchanged`.
+    /// Records an event. When the same event was recorded before, the new outcome replaces the recorded one
+    /// only if it is `assigned` and the recorded one is not. Otherwise a redelivery would turn every
+    /// `assigned` into `unchanged`.
     fn record(&mut self, row: EventRow) {
         let known = self.state.events.get(&row.id).map(String::as_str);
         let assigned = Outcome::Assigned.as_str();

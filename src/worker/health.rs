@@ -19,7 +19,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// A batch counts as stuck after this many times the sum of all limits on its processing.
 const STUCK_FACTOR: u32 = 5;
 
-/// The health of a worker, also before it has started. Clones share it.
+/// The health of a worker, even before it has started. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerHealth(Arc<Mutex<Option<Running>>>);
 

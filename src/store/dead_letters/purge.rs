@@ -32,10 +32,10 @@ pub async fn purge_closed_letters(database: &Database, before_ms: i64) -> Result
     .await
 }
 
-/// Deletes plans and replays that were created before `before_ms`, with their letters, and actions from
-/// before then. It keeps replays that are running or paused, replays with a letter in flight or with a sent
-/// letter that is open, and actions on an open letter or on a kept replay. Returns the number of replays.
-/// After an error, the completed steps remain.
+/// Deletes plans and replays that were created before `before_ms`, with their items, and actions from before
+/// then. (The letters of the items are kept.) It keeps replays that are running or paused, replays with a
+/// letter in flight or with a sent letter that is open, and actions on an open letter or on a kept replay.
+/// Returns the number of replays. After an error, the completed steps remain.
 pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
     let old = replay::Entity::find()
         .filter(replay::Column::CreatedMs.lt(before_ms))
@@ -43,8 +43,7 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
         .filter(Expr::exists(unfinished_items()).not());
     let old = first_step(old, replay::Column::Id);
     let purged = in_steps(database, old, replay::Column::Id, |replays: Vec<i64>| async move {
-        // The letters of a replay are deleted before it: after an error, the next purge finds the replay
-        // again.
+        // The items of a replay are deleted before it: after an error, the next purge finds the replay again.
         for replay in &replays {
             delete_items(database, *replay).await?;
         }
@@ -76,7 +75,7 @@ pub async fn purge_replays(database: &Database, before_ms: i64) -> Result<u64> {
     Ok(purged)
 }
 
-/// Selects the letters of the outer query's replay that are in flight, or were sent and are open.
+/// Selects the items of the outer query's replay whose letter is in flight, or was sent and is open.
 fn unfinished_items() -> SelectStatement {
     let mut open = Query::select();
     open.expr(Expr::val(1))
@@ -106,7 +105,7 @@ fn open_letters_of_action() -> SelectStatement {
     select
 }
 
-/// Deletes the letters of a replay step by step, since there may be very many.
+/// Deletes the items of a replay step by step, since there may be very many.
 async fn delete_items(database: &Database, replay: i64) -> Result<u64> {
     let of_replay = item::Column::ReplayId.eq(replay);
     let items = first_step(item::Entity::find().filter(of_replay.clone()), item::Column::LetterId);

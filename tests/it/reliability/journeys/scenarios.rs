@@ -166,7 +166,7 @@ pub(super) async fn send_webhook(sender: &Sender<'_>) -> String {
     receipt["id"].as_str().unwrap().to_owned()
 }
 
-/// Publishes by AMQP, as a program does that knows only our exchange.
+/// Publishes over AMQP, like a program that knows only our exchange.
 pub(super) async fn publish_by_amqp(sender: &Sender<'_>) {
     let body = native("amqp-1", "uid-amqp", json!([{ "id": 1_420_209, "name": "Frida S." }]));
     sender.sent.borrow_mut().push(body.clone());
