@@ -257,10 +257,6 @@ impl Run {
     /// Makes the database refuse rows, with errors that contain their values.
     async fn refuse_transactions(&self) {
         let (refuse, allow) = match self.stack.world.test.backend {
-@@ tests/it/telemetry/logging/full_run.rs
-<<<
-            // On MariaDB a second address would be taken for the same host.
-===
             // On MariaDB our upsert would treat a violation of any unique index as a row of the same host.
             Backend::MariaDb => (
                 "CREATE TRIGGER one_address BEFORE INSERT ON hostmatch_inbox FOR EACH ROW \
