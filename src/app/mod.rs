@@ -17,6 +17,7 @@ pub(crate) mod decisions;
 mod error;
 pub mod explain;
 mod hand_over;
+mod pluralize;
 pub mod inbox;
 pub mod mapping_files;
 pub(crate) mod mappings;
@@ -38,6 +39,7 @@ pub use error::{AppError, ErrorCode, NextAction};
 pub use hand_over::{
     HandOver, HandOverView, UndoneHandOver, UnrestoredHost, hand_over, preview_hand_over, undo_hand_over,
 };
+pub(crate) use pluralize::pluralize;
 
 pub use crate::store::{
     AuditFilter, AuditRow, Compare, InboxFilter, InboxKind, MappingFilter, Period, RecordedHostAction,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, Global, output};
+use crate::app::pluralize;
 
 /// Show or check the configuration
 #[derive(Debug, clap::Subcommand)]
@@ -27,7 +28,8 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
             let warnings = &effective.warnings;
             let document = json!({ "valid": true, "keys": shown.len(), "warnings": warnings });
             global.output.show(&document, || {
-                output::print_line(&format!("The configuration is valid ({} keys).", shown.len()))?;
+                let keys = pluralize(shown.len(), "key", "keys");
+                output::print_line(&format!("The configuration is valid ({keys})."))?;
                 warnings.iter().try_for_each(|warning| output::print_line(&format!("warning: {warning}")))
             })?;
             Ok(if warnings.is_empty() { Exit::Done } else { Exit::Findings })

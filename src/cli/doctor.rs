@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Exit, Failure, Global, Output, arguments::one_of, output};
+use crate::app::pluralize;
 use crate::install::doctor::{self, Area, Code, Finding, Level, Report, Role, Target};
 
 /// Check this installation: configuration, files, database, broker and topology
@@ -66,19 +67,15 @@ fn describe((errors, warnings): (usize, usize), all: bool, report: &Report) -> R
     section("OK", &if all { passed(report) } else { Vec::new() })?;
     let facts =
         if report.facts.is_empty() { String::new() } else { format!(" ({})", report.facts.join(", ")) };
-    let checks = report.passed.len();
+    let checks = pluralize(report.passed.len(), "check", "checks");
     output::print_line(&match (errors, warnings) {
-        (0, 0) => format!("OK: {checks} checks passed{facts}"),
+        (0, 0) => format!("OK: {checks} passed{facts}"),
         _ => format!(
-            "{}, {}, {checks} checks passed{facts}",
-            pluralize(errors, "error"),
-            pluralize(warnings, "warning")
+            "{}, {}, {checks} passed{facts}",
+            pluralize(errors, "error", "errors"),
+            pluralize(warnings, "warning", "warnings")
         ),
     })
-}
-
-fn pluralize(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Writes a heading and its lines, if there are any.

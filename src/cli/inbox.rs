@@ -11,7 +11,7 @@ use super::{
     output::dash,
 };
 use crate::app::inbox::{self, InboxDetails, InboxView};
-use crate::app::{AppContext, InboxFilter, InboxKind};
+use crate::app::{AppContext, InboxFilter, InboxKind, pluralize};
 use crate::event::StaffId;
 use crate::matching::{HostKey, InboxState};
 
@@ -204,7 +204,14 @@ fn host_rows(host: &InboxView) -> Vec<(&'static str, String)> {
         ("name", dash(host.name.as_deref())),
         ("address", dash(host.email.as_deref())),
         ("problem", host.what.to_owned()),
-        ("waiting", format!("{} of {} appointments", bookings.waiting, bookings.bookings)),
+        (
+            "waiting",
+            format!(
+                "{} of {}",
+                bookings.waiting,
+                pluralize(bookings.bookings, "appointment", "appointments")
+            ),
+        ),
         ("next booking", dash(bookings.next_booking.map(output::moment))),
         ("last booking", dash(bookings.last_booking.map(output::moment))),
         ("seen", format!("{} to {}", output::moment(host.first_seen), output::moment(host.last_seen))),

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::arguments::{self, CompanyFilter};
 use super::{Exit, Failure, Global, Output, decision::CommonArgs, items, output};
 use crate::app::mapping_files::{self, Form, ImportFile, ImportView};
-use crate::app::{AppContext, Progress, Scope};
+use crate::app::{AppContext, Progress, Scope, pluralize};
 use crate::event::CompanyId;
 
 #[derive(Debug, Subcommand)]
@@ -255,8 +255,8 @@ async fn imports(context: &AppContext, output: Output, limit: u64) -> Result<Exi
 
 async fn undo(context: &AppContext, output: Output, args: &Undo) -> Result<Exit, Failure> {
     let undo = mapping_files::preview_undo(context, args.id).await?;
-    let (changes, file) = (undo.changes.len(), &undo.import.file);
-    let question = format!("Undo {changes} changes of import {} ({file})?", args.id);
+    let (changes, file) = (pluralize(undo.changes.len(), "change", "changes"), &undo.import.file);
+    let question = format!("Undo {changes} of import {} ({file})?", args.id);
     if !output::ask_confirmation(args.common.yes, &question, "")? {
         return Ok(Exit::NeedsConfirmation);
     }

@@ -6,7 +6,7 @@ use super::arguments::{self, ExpectedCompany, HostArgs, HostFilter, PageArgs, on
 use super::decision::{CommonArgs, staff_label, waiting_summary};
 use super::{Exit, Failure, Global, Output, output, output::dash};
 use crate::app::repair::{self, RepairPreview};
-use crate::app::{AppContext, Progress, RepairFilter, RepairRow, RepairScope, RepairState};
+use crate::app::{AppContext, Progress, RepairFilter, RepairRow, RepairScope, RepairState, pluralize};
 use crate::event::{CompanyId, HostId};
 use crate::matching::HostKey;
 
@@ -141,7 +141,8 @@ async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result
     let count = preview.counts().of(scope);
     if let Some(staff) = preview.staff.as_ref().filter(|_| count > 0) {
         let staff = staff_label(staff, preview.staff_name.as_deref());
-        let question = format!("assign {count} appointments ({scope}) to {staff}?");
+        let appointments = pluralize(count, "appointment", "appointments");
+        let question = format!("assign {appointments} ({scope}) to {staff}?");
         output::confirm_change(args.common.yes, &question, "assigned")?;
     }
     render(output, begin(context, key, scope, args.common.reason.as_deref()).await?)
@@ -149,7 +150,8 @@ async fn apply(context: &AppContext, output: Output, args: &ApplyArgs) -> Result
 
 async fn undo(context: &AppContext, output: Output, args: &UndoArgs) -> Result<Exit, Failure> {
     let repair = repair::find_repair(context, args.repair).await?;
-    let question = format!("undo up to {} appointments of repair {}?", repair.appointments, repair.id);
+    let appointments = pluralize(repair.appointments, "appointment", "appointments");
+    let question = format!("undo up to {appointments} of repair {}?", repair.id);
     output::confirm_change(args.common.yes, &question, "undone")?;
     let all = usize::try_from(repair.counts.done).unwrap_or_default();
     let why = args.common.reason.as_deref();
@@ -216,10 +218,8 @@ async fn show(context: &AppContext, output: Output, args: &ShowArgs) -> Result<E
 pub(super) fn print(repair: &RepairRow) -> Result<(), Failure> {
     let RepairRow { id, company, counts, staff, .. } = repair;
     let name = repair.staff_name.as_deref().unwrap_or_default();
-    let title = format!(
-        "Repair {id} ({}): {} appointments for staff {staff} {name}",
-        repair.state, repair.appointments
-    );
+    let appointments = pluralize(repair.appointments, "appointment", "appointments");
+    let title = format!("Repair {id} ({}): {appointments} for staff {staff} {name}", repair.state);
     output::print_line(title.trim_end())?;
     for (count, what) in [
         (counts.done, "assigned"),

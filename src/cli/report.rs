@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Exit, Failure, Global, arguments::PeriodArgs, output, output::dash};
 use crate::app::report::{Appointments, Comparison, ReportView, report};
-use crate::app::{AppContext, Period};
+use crate::app::{AppContext, Period, pluralize};
 use crate::matching::Confidence;
 use crate::runtime::clock::now_ms;
 
@@ -34,9 +34,10 @@ fn show(report: &ReportView) -> Result<(), Failure> {
     let Appointments { decided, observed, with_staff, with_staff_percent } = report.appointments;
     let share_of = |value: Option<f64>| dash(value.map(|value| format!("{value} %")));
     output::print_line(&format!(
-        "Decided from {} to {}: {decided} appointments",
+        "Decided from {} to {}: {}",
         output::moment(report.since),
-        output::moment(report.until)
+        output::moment(report.until),
+        pluralize(decided, "appointment", "appointments")
     ))?;
     if observed > 0 {
         output::print_line(&format!("Only observed, not written: {observed}"))?;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Exit, Failure, Global, arguments::PeriodArgs, output, output::dash};
 use crate::app::simulate::{Counts, SimulationInput, SimulationView, simulate};
-use crate::app::{AppContext, AppError};
+use crate::app::{AppContext, AppError, pluralize};
 
 /// Simulate another threshold or order of strategies on recorded bookings
 ///
@@ -50,8 +50,9 @@ fn show(view: &SimulationView) -> Result<(), Failure> {
     let SimulationView { since, until, auto_accept, order, counts, .. } = view;
     let Counts { bookings, not_kept, more, fewer, another, .. } = counts;
     let order = order.join(", ");
+    let decided = pluralize(*bookings, "booking", "bookings");
     output::print_line(&format!(
-        "{bookings} bookings decided from {since} to {until}; accepting from {auto_accept}; {order}"
+        "{decided} decided from {since} to {until}; accepting from {auto_accept}; {order}"
     ))?;
     if *not_kept > 0 {
         output::print_line(&format!("Left out: {not_kept}, because their booking is no longer kept"))?;

@@ -3,7 +3,8 @@
 
 use super::{Exit, Failure, Global, Output, arguments, decision::CommonArgs, output};
 use crate::app::{
-    AppContext, HandOver, HandOverView, UndoneHandOver, hand_over, preview_hand_over, undo_hand_over,
+    AppContext, HandOver, HandOverView, UndoneHandOver, hand_over, pluralize, preview_hand_over,
+    undo_hand_over,
 };
 use crate::event::CompanyId;
 use crate::runtime::clock::now_ms;
@@ -86,11 +87,9 @@ async fn carry_out(context: &AppContext, output: Output, args: &HandOverArgs) ->
     };
     let mut view = preview_hand_over(context, &request).await?;
     if !args.dry_run {
-        let (hosts, appointments) = (view.hosts.len(), view.appointments.len());
+        let [hosts, appointments] = counts(view.hosts.len(), view.appointments.len());
         let HandOverArgs { from, to, .. } = args;
-        let question = format!(
-            "Hand over {hosts} hosts and {appointments} appointments from staff {from} to staff {to}?"
-        );
+        let question = format!("Hand over {hosts} and {appointments} from staff {from} to staff {to}?");
         if !output::ask_confirmation(args.common.yes, &question, ", or preview it with --dry-run")? {
             return Ok(Exit::NeedsConfirmation);
         }
@@ -99,10 +98,14 @@ async fn carry_out(context: &AppContext, output: Output, args: &HandOverArgs) ->
     output.show(&view, || show(args.company, &view))
 }
 
+fn counts(hosts: usize, appointments: usize) -> [String; 2] {
+    [pluralize(hosts, "host", "hosts"), pluralize(appointments, "appointment", "appointments")]
+}
+
 fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
     let HandOverView { hand_over: id, hosts, appointments, not_handed_over, undated } = view;
     let verb = if id.is_some() { "Handed over" } else { "Would be handed over" };
-    output::print_line(&format!("{verb}: {} hosts, {} appointments", hosts.len(), appointments.len()))?;
+    output::print_line(&format!("{verb}: {}", counts(hosts.len(), appointments.len()).join(", ")))?;
     let handed_over = appointments.iter().map(|it| (it, "handed over"));
     let all = handed_over.chain(not_handed_over.iter().map(|it| (it, "stays: a person assigned it")));
     let rows =
@@ -112,7 +115,8 @@ fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
         output::table(&["APPOINTMENT", "STARTS", "WHAT"], rows)?;
     }
     if *undated > 0 {
-        output::print_line(&format!("{undated} more appointments stay: their start is unknown"))?;
+        let count = pluralize(*undated, "more appointment stays", "more appointments stay");
+        output::print_line(&format!("{count}: no start is known"))?;
     }
     if let Some(id) = id {
         output::print_line(&format!(
@@ -124,8 +128,8 @@ fn show(company: CompanyId, view: &HandOverView) -> Result<(), Failure> {
 
 fn show_undone(output: Output, undone: &UndoneHandOver) -> Result<Exit, Failure> {
     output.show(undone, || {
-        let (hosts, appointments) = (undone.hosts.len(), undone.appointments.len());
-        output::print_line(&format!("Undone: {hosts} hosts, {appointments} appointments"))?;
+        let counts = counts(undone.hosts.len(), undone.appointments.len());
+        output::print_line(&format!("Undone: {}", counts.join(", ")))?;
         for unrestored in &undone.unrestored_hosts {
             output::print_line(&format!("host {} stays: {}", unrestored.host, unrestored.why))?;
         }

@@ -10,7 +10,7 @@ use super::{Exit, Failure, Global, Output, arguments, output, output::dash};
 use crate::app::status::{
     Assigning, Events, Problem, State, StatusReader, StatusView, Waiting, Window, running, span,
 };
-use crate::app::{Scope, WorkerRow};
+use crate::app::{Scope, WorkerRow, pluralize};
 use crate::event::CompanyId;
 use crate::matching::Outcome;
 use crate::runtime::shutdown;
@@ -175,16 +175,17 @@ fn details(view: &StatusView) -> Vec<String> {
     let mut add = |name: &str, text: String| lines.push(format!("{name:<13}{text}"));
     if let Some(age) = &view.age {
         let [p50, p95, max] = [age.p50_ms, age.p95_ms, age.max_ms].map(short);
-        add("AGE", format!("p50 {p50}, p95 {p95}, max {max}, of {} events in 15 min", age.events));
+        let events = pluralize(age.events, "event", "events");
+        add("AGE", format!("p50 {p50}, p95 {p95}, max {max}, of {events} in 15 min"));
     }
     if let Some(queue) = &view.queue {
         let known = |what: &str, count: Option<u64>| count.map(|it| format!("{it} {what}"));
         let parts = [
             known("ready", Some(queue.ready)),
             known("in progress", queue.in_hand),
-            known("wait for another attempt", Some(queue.waiting)),
+            known("waiting for another attempt", Some(queue.waiting)),
             known("dead", Some(queue.dead).filter(|dead| *dead > 0)),
-            known("consumers", queue.consumers),
+            queue.consumers.map(|count| pluralize(count, "consumer", "consumers")),
         ];
         add("QUEUE", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
     }
@@ -193,12 +194,13 @@ fn details(view: &StatusView) -> Vec<String> {
             (spool.messages > 0).then(|| format!(", the oldest {} old", seconds(spool.oldest_seconds)));
         let aside = (spool.set_aside > 0).then(|| format!(", {} set aside", spool.set_aside));
         let [oldest, aside] = [oldest, aside].map(Option::unwrap_or_default);
-        add("SPOOL", format!("{} events{oldest}{aside}, {} KiB", spool.messages, spool.bytes.div_ceil(1024)));
+        let events = pluralize(spool.messages, "event", "events");
+        add("SPOOL", format!("{events}{oldest}{aside}, {} KiB", spool.bytes.div_ceil(1024)));
     }
     if let Some(bookings) = &view.unassigned {
         let next = bookings.next_ms.map_or_else(String::new, |ms| format!(", next in {}", span(ms - now_ms)));
         let (day, week, all) = (bookings.day, bookings.week, bookings.all);
-        add("NO STAFF", format!("{day} start within 24 h, {week} within 7 d, {all} in all{next}"));
+        add("NO STAFF", format!("{day} within 24 h, {week} within 7 d, {all} in all{next}"));
     }
     for (name, part) in [("INBOX", &view.inbox), ("DEAD LETTERS", &view.dead_letters)] {
         part.iter().for_each(|waiting| add(name, waiting_summary(waiting, now_ms)));

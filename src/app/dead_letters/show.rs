@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::app::redaction::{PayloadView, masked_header};
-use crate::app::{AppContext, AppError, NextAction};
+use crate::app::{AppContext, AppError, NextAction, pluralize};
 use crate::decide::{Attempt, DeliveryResult, message_for_replay, stored_properties};
 use crate::event::HostId;
 use crate::matching::{HostKey, Outcome, Reason};
@@ -168,12 +168,11 @@ async fn predict_replay(
 fn path(letter: &DeadLetter) -> String {
     let routing_key =
         if letter.routing_key.is_empty() { "sent without a routing key" } else { &letter.routing_key };
-    let times = |count: i32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let mut path = vec![routing_key.to_owned(), "work queue".to_owned()];
     if letter.replays > 0 {
-        path.push(times(letter.replays, "replay"));
+        path.push(pluralize(letter.replays, "replay", "replays"));
     }
-    path.extend([times(letter.attempts, "attempt"), "dead letters".to_owned()]);
+    path.extend([pluralize(letter.attempts, "attempt", "attempts"), "dead letters".to_owned()]);
     path.join(" → ")
 }
 

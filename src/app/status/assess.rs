@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::StatusView;
+use crate::app::pluralize;
 use crate::matching::Outcome;
 use crate::runtime::clock::rfc3339;
 use crate::store::WorkerRow;
@@ -140,13 +141,16 @@ fn assess_workers(view: &StatusView, reasons: &mut Reasons) {
         (0, None | Some(0)) => {
             reasons.fatal("no_worker", "no worker is running: start `hostmatch serve worker`".to_owned());
         }
-        (0, Some(consumers)) => reasons.attention(
-            "unseen_workers",
-            format!(
-                "{consumers} consumers receive events but send no heartbeat: they are workers of an older version, \
-                 or lack the privileges that `hostmatch gateway grants --role run` prints"
-            ),
-        ),
+        (0, Some(consumers)) => {
+            let count = pluralize(consumers, "consumer receives", "consumers receive");
+            reasons.attention(
+                "unseen_workers",
+                format!(
+                    "{count} events without a heartbeat: the worker has an older version, or lacks the privileges \
+                     that `hostmatch gateway grants --role run` prints"
+                ),
+            );
+        }
         (_, Some(0)) => reasons.fatal(
             "no_consumer",
             "workers are running, but none of them consumes the queue: check their logs".to_owned(),
@@ -155,19 +159,18 @@ fn assess_workers(view: &StatusView, reasons: &mut Reasons) {
     }
     let observing = running(workers).filter(|worker| worker.worker.mode == "observe").count();
     if observing > 0 && observing < count {
+        let verb = if observing == 1 { "observes" } else { "observe" };
         reasons.attention(
             "mixed_modes",
-            format!("{observing} of {count} workers only observe (worker.mode), the others assign"),
+            format!("{observing} of {count} workers only {verb} (worker.mode), the rest assign"),
         );
     }
     let vanished =
         workers.iter().filter(|worker| worker.gone && worker.seen_seconds < MAX_GONE_SECONDS).count();
     if vanished > 0 {
-        let verb = if vanished == 1 { "worker has" } else { "workers have" };
-        reasons.attention(
-            "workers_gone",
-            format!("{vanished} {verb} ended within the last hour without deregistering"),
-        );
+        let count = pluralize(vanished, "worker has", "workers have");
+        reasons
+            .attention("workers_gone", format!("{count} ended within the last hour without deregistering"));
     }
 }
 
@@ -177,8 +180,8 @@ fn assess_backlog(view: &StatusView, reasons: &mut Reasons) {
         if queue.ready > 0 && silent_ms > STALLED_MS {
             let since =
                 events.last_decided.map_or("at all".to_owned(), |ms| format!("since {}", rfc3339(ms)));
-            reasons
-                .fatal("stalled", format!("{} events wait, and none has been decided {since}", queue.ready));
+            let count = pluralize(queue.ready, "event waits", "events wait");
+            reasons.fatal("stalled", format!("{count}, and none has been decided {since}"));
         }
     }
     if let Some(age) = view.age.as_ref().filter(|age| age.p95_ms > SLOW_MS) {
@@ -186,8 +189,8 @@ fn assess_backlog(view: &StatusView, reasons: &mut Reasons) {
         reasons.attention("slow", format!("events are decided late: 5 % of them take longer than {late}"));
     }
     if let Some(spool) = view.spool.as_ref().filter(|spool| spool.messages + spool.set_aside > 0) {
-        let count = spool.messages + spool.set_aside;
-        reasons.attention("spooled", format!("{count} events wait in the spool of the edge on this machine"));
+        let count = pluralize(spool.messages + spool.set_aside, "event waits", "events wait");
+        reasons.attention("spooled", format!("{count} in the spool of the edge on this machine"));
     }
 }
 
@@ -232,14 +235,14 @@ fn assess_open_work(view: &StatusView, reasons: &mut Reasons) {
     if let Some(bookings) = view.unassigned.as_ref().filter(|it| it.day > 0) {
         let first =
             bookings.next_ms.map_or_else(String::new, |ms| format!(", the first in {}", span(ms - view.at)));
-        let (count, verb) = plural(bookings.day, "booking", "starts", "start");
-        reasons.attention("unassigned_soon", format!("{count} without staff {verb} within 24 h{first}"));
+        let count = pluralize(bookings.day, "booking without staff starts", "bookings without staff start");
+        reasons.attention("unassigned_soon", format!("{count} within 24 h{first}"));
     }
     if let Some(letters) = view.dead_letters.as_ref().filter(|it| it.open > 0) {
-        let (count, verb) = plural(letters.open, "dead letter", "is", "are");
+        let count = pluralize(letters.open, "dead letter is", "dead letters are");
         let oldest =
             letters.oldest.map_or_else(String::new, |ms| format!(", the oldest for {}", span(view.at - ms)));
-        reasons.attention("dead_letters_open", format!("{count} {verb} open{oldest}"));
+        reasons.attention("dead_letters_open", format!("{count} open{oldest}"));
     }
     if let Some(oldest_ms) = view.inbox.as_ref().and_then(|inbox| inbox.oldest)
         && view.at - oldest_ms > NEGLECTED_MS
@@ -247,11 +250,6 @@ fn assess_open_work(view: &StatusView, reasons: &mut Reasons) {
         let text = format!("a host in the inbox has waited for {}", span(view.at - oldest_ms));
         reasons.attention("inbox_neglected", text);
     }
-}
-
-/// Returns `1 booking` or `2 bookings`, each with its verb.
-fn plural(count: i64, what: &str, one: &'static str, several: &'static str) -> (String, &'static str) {
-    if count == 1 { (format!("1 {what}"), one) } else { (format!("{count} {what}s"), several) }
 }
 
 /// Renders a duration for people: `45 s`, `12 min`, `2 h 10 min`, `3 d`.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::filter::Selection;
 use super::print_left_out;
-use crate::app::AppContext;
 use crate::app::dead_letters::{self, LetterAction, past_participle};
+use crate::app::{AppContext, pluralize};
 use crate::cli::{Exit, Failure, Output, items, output};
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,8 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let filter = args.selection.to_filter()?;
     let ids = dead_letters::preview(context, action, &filter).await?;
-    let question = format!("{} {} dead letters?", action.as_str(), ids.len());
+    let letters = pluralize(ids.len(), "dead letter", "dead letters");
+    let question = format!("{} {letters}?", action.as_str());
     output::confirm_change(args.yes, &question, past_participle(action))?;
     let view = dead_letters::change_state(context, action, &filter, &ids, &args.reason).await?;
     let done: usize = view.done.values().map(Vec::len).sum();

@@ -8,7 +8,7 @@ use super::print_left_out;
 use crate::app::replay::{
     self, EndReason, FAILED, LEFT, LOST, PlanView, Progress, REFUSED, Rate, ReplayStart, ReplayTerms, Report,
 };
-use crate::app::{self, AppContext};
+use crate::app::{self, AppContext, pluralize};
 use crate::cli::{Exit, Failure, Output, output};
 use crate::runtime::shutdown;
 
@@ -59,8 +59,8 @@ pub(super) async fn plan(
         return print_nothing_planned(output, &view);
     };
     output.show(&view, || {
-        let letters = report.letters;
-        output::print_line(&format!("Plan {id}: {letters} dead letters, frozen; nothing else was changed"))?;
+        let letters = pluralize(report.letters, "dead letter", "dead letters");
+        output::print_line(&format!("Plan {id}: {letters}, frozen; nothing else was changed"))?;
         print_predictions(report)?;
         print_left_out(&view.left_out)?;
         let expires = view.expires.as_deref().unwrap_or_default();
@@ -129,9 +129,10 @@ fn confirm(args: &Replay, id: i64, report: &Report, context: &AppContext) -> Res
     } else {
         String::new()
     };
+    let all = pluralize(report.letters, "dead letter", "dead letters");
     let question = format!(
-        "{warning}Replay {letters} of {} dead letters at {} (database {}, queue {})?",
-        report.letters, args.rate, target.0, target.1
+        "{warning}Replay {letters} of {all} at {} (database {}, queue {})?",
+        args.rate, target.0, target.1
     );
     output::confirm(args.yes, &question, |was_asked| {
         let why = if was_asked { "" } else { ": it needs a confirmation" };

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::replay::{carry_out, print_predictions, print_results};
-use crate::app::AppContext;
 use crate::app::dead_letters::RecordedLetterAction;
 use crate::app::replay::{self, ReplayDetails, ReplayStart, ReplaysView};
+use crate::app::{AppContext, pluralize};
 use crate::cli::{Exit, Failure, Output, output, output::dash};
 
 /// The command that lists plans and replays.
@@ -79,9 +79,14 @@ pub(super) async fn run(output: Output, command: &Command, context: &AppContext)
         }
         Command::Cancel { id, give_up: true } => {
             let done = replay::cancel_and_give_up(context, *id).await;
-            let said =
-                |letters| format!("over; {letters} letters in flight were given up and are open again");
-            done.map(|letters| (*id, said(letters)))
+            let count = |letters| {
+                pluralize(
+                    letters,
+                    "letter in flight was given up and is",
+                    "letters in flight were given up and are",
+                )
+            };
+            done.map(|letters| (*id, format!("over; {} open again", count(letters))))
         }
         Command::Cancel { id, give_up: false } => {
             let done = replay::cancel(context, *id).await;
@@ -106,7 +111,8 @@ fn list(output: Output, view: &ReplaysView) -> Result<Exit, Failure> {
 
 fn describe(id: i64, shown: &ReplayDetails) -> Result<(), Failure> {
     let ReplayDetails { replay, report, .. } = shown;
-    output::print_line(&format!("Replay {id}  ({}), {} dead letters", replay.state, replay.letters))?;
+    let letters = pluralize(replay.letters, "dead letter", "dead letters");
+    output::print_line(&format!("Replay {id}  ({}), {letters}", replay.state))?;
     if let Some(because) = &replay.ended_because {
         output::print_line(&format!("Because: {because}"))?;
     }

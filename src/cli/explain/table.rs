@@ -2,6 +2,7 @@
 
 use super::Explanation;
 use crate::app::explain::{Columns, Delivery, EffectView};
+use crate::app::pluralize;
 use crate::cli::{Failure, output, output::dash};
 use crate::matching::{Resolution, Review, Step, Suggestion};
 
@@ -67,8 +68,7 @@ fn describe(decision: &Resolution) -> String {
             format!("staff {}, by {strategy} ({})", candidate.staff, candidate.confidence.0)
         }
         Resolution::NeedsReview { review: Review::BelowThreshold, suggestions } => {
-            let word = if suggestions.len() == 1 { "suggestion" } else { "suggestions" };
-            format!("not assigned; {word}: {}", names(suggestions))
+            format!("not assigned; suggested: {}", names(suggestions))
         }
         Resolution::NeedsReview { review: Review::Ambiguous, suggestions } => {
             format!("not assigned; ambiguous: {}", names(suggestions))
@@ -111,10 +111,9 @@ fn effect_lines(effect: &EffectView) -> Vec<String> {
         format!("  A mapping of this host to staff {} would be {change}.", mapped.staff)
     }));
     if effect.also_decided > 0 {
-        lines.push(format!(
-            "  {} more appointments that wait for this host would be decided too.",
-            effect.also_decided
-        ));
+        let count =
+            pluralize(effect.also_decided, "more appointment that waits", "more appointments that wait");
+        lines.push(format!("  {count} for this host would be decided too."));
     }
     lines
 }

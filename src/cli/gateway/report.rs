@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use crate::app::pluralize;
 use crate::cli::{Failure, output, output::dash};
 use crate::install::inspection::{ColumnFacts, Inspection, Level, Verdict};
 
@@ -185,8 +186,8 @@ fn print_migration(found: &Inspection) -> Result<(), Failure> {
     for one in &migration.adoptions {
         output::print_line(&format!("  adopt {}", one.what))?;
     }
-    let count = migration.statements.len();
-    output::print_line(&format!("  in {count} statements (hostmatch migrate sql)"))?;
+    let count = pluralize(migration.statements.len(), "statement", "statements");
+    output::print_line(&format!("  in {count} (hostmatch migrate sql)"))?;
     if !found.migration.rights_missing.is_empty() {
         let missing = found.migration.rights_missing.join("; ");
         output::print_line(&format!("  this user may not do that: it lacks {missing}"))?;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Code, Report, Role, urls};
+use crate::app::pluralize;
 use crate::config::{Config, Topology};
 use crate::install::topology::{
     BrokerReader, Comparison, FoundQueue, Management, ManagementError, PublishProbe, QueueRole, ReadError,
@@ -148,11 +149,12 @@ fn check_queues(found: &Comparison, config: &Config, report: &mut Report) {
         if let Some((ready, 0)) = queue.counts {
             match queue.role {
                 QueueRole::Work => {
-                    let what = format!("it has no consumer, but {ready} messages");
+                    let what = format!("it has no consumer, but {}", pluralize(ready, "message", "messages"));
                     report.found(Code::NoConsumers, &queue.name, what);
                 }
                 QueueRole::Dead if ready > 0 => {
-                    report.found(Code::DeadLettersStuck, &queue.name, format!("it has {ready} messages"));
+                    let what = format!("it has {}", pluralize(ready, "message", "messages"));
+                    report.found(Code::DeadLettersStuck, &queue.name, what);
                 }
                 QueueRole::Dead | QueueRole::Retry => {}
             }

@@ -90,7 +90,8 @@ fn collide(one: &str, other: &str) -> bool {
 
 fn check_length(code: Code, key: &str, secrets: &[Secret], report: &mut Report) {
     let weak = secrets.iter().filter(|secret| secret.expose().len() < MIN_SECRET_LENGTH).count();
-    let what = format!("{weak} of {} are shorter than {MIN_SECRET_LENGTH} characters", secrets.len());
+    let verb = if weak == 1 { "is" } else { "are" };
+    let what = format!("{weak} of {} {verb} shorter than {MIN_SECRET_LENGTH} characters", secrets.len());
     report.check(weak > 0, code, key, what);
 }
 

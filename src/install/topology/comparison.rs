@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::management::{Management, ManagementError};
 use super::reader::{BrokerReader, Existing, Lookup, ReadError};
 use super::{BINDING_KEY, QueueRole};
+use crate::app::pluralize;
 use crate::install::finding::{Code, Finding, NotChecked};
 use crate::queue::topology::QueueSpec;
 
@@ -164,7 +165,10 @@ impl Comparer<'_> {
                 "stop publishers and workers; check that it is empty (rabbitmqctl list_queues name messages)"
                     .to_owned()
             }
-            n => format!("{n} messages are in it: stop the publishers, let workers finish, then stop them"),
+            n => {
+                let count = pluralize(n, "message is", "messages are");
+                format!("{count} in it: stop the publishers, let workers finish, then stop them")
+            }
         };
         let remedy = format!(
             "a queue keeps the arguments with which it was created. {first_step}; then run rabbitmqctl \

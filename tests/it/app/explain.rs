@@ -84,7 +84,7 @@ async fn a_host_is_explained_strategy_by_strategy() {
              staff is inactive, deleted, or in another company",
             "100 email frida@salon.example - - nobody",
             "50 name frida spitz staff 31 75 75 is below 80: a suggestion",
-            "Decision: not assigned; suggestion: staff 31.",
+            "Decision: not assigned; suggested: staff 31.",
         ]
     );
     assert!(lines[7].starts_with("What to do: if the suggestion is right"), "{}", lines[7]);

@@ -129,7 +129,7 @@ async fn a_queue_that_cannot_be_changed_keeps_its_messages_and_is_reported_with_
         ["object", "name", "change", "argument", "wanted", "found"].map(|key| difference[key].clone());
     assert_eq!(json!(found), expected);
     let remedy = difference["remedy"].as_str().unwrap();
-    assert!(remedy.contains("1 messages are in it") && remedy.contains("delete_queue"), "{remedy}");
+    assert!(remedy.contains("1 message is in it") && remedy.contains("delete_queue"), "{remedy}");
     let passive_only = lapin::options::QueueDeclareOptions::durable().passive();
     let table = lapin::types::FieldTable::default();
     let queue = channel.queue_declare(work.as_str().into(), passive_only, table).await.unwrap();

@@ -292,7 +292,7 @@ async fn tables_explain_and_suggest_the_next_command() {
     assert_output(&accept, &["it has a mapping"]);
     let apply = ["repair", "apply", "--company", "1", "--host", "7"];
     assert_output(&apply, &["needs a confirmation"]);
-    assert_output(&[&apply[..], &["--yes"]].concat(), &["Repair 1 (done): 1 appointments", "repair undo 1"]);
+    assert_output(&[&apply[..], &["--yes"]].concat(), &["Repair 1 (done): 1 appointment ", "repair undo 1"]);
     assert_output(&["mappings", "list"], &["in force", "Boris Kamm"]);
     assert_output(&["audit", "list"], &["mapping_source manual", "suggestion accepted"]);
     let nobody = ["mappings", "set", "--company", "1", "--host", "77", "--staff", "12"];

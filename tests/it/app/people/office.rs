@@ -55,7 +55,7 @@ async fn the_commands_of_the_office_work_as_written(backend: Backend) {
                 }
                 4 => assert_output("Host 1420310 is Zoe Arndt (staff 33) from now on (mapping 2)."),
                 5 => assert_output("1 past appointment waits"),
-                6 => assert_output("Repair 2 (done): 1 appointments"),
+                6 => assert_output("Repair 2 (done): 1 appointment "),
                 7 => assert_output("1 undone"),
                 8 => assert_output("and no longer Zoe Arndt (staff 33)"),
                 9 => assert_output("switched off"),
@@ -75,7 +75,7 @@ async fn the_commands_of_the_office_work_as_written(backend: Backend) {
                 }
                 20 => assert_output("Not imported. Preview: 1 created"),
                 21 => assert_output("1 created"),
-                22 => assert_output("Would be handed over: 1 hosts, 0 appointments"),
+                22 => assert_output("Would be handed over: 1 host, 0 appointments"),
                 23 => assert_output("Undo it with: hostmatch staff hand-over-undo 1 --company 15"),
                 _ => {}
             }
