@@ -141,7 +141,9 @@ codes! {
     Files {
         SecretReadable Warning: "a file with secrets can be read by every user of this machine"
             => "`chmod o-rwx FILE` (Kubernetes: `defaultMode: 0440` and `fsGroup`)",
-        FileWritable Error: "a configuration file, or a file with secrets or tokens, can be changed by every user of this machine"
+        DataReadable Warning: "the spool, the embedded queue or the SQLite database, which contain bookings, can be read by every user of this machine (hostmatch creates them with mode 600, but an existing file keeps its mode)"
+            => "`chmod o-rwx FILE`",
+        FileWritable Error: "a configuration file, a file with secrets or tokens, or one of the files with bookings can be changed by every user of this machine"
             => "`chmod o-w FILE`",
         FileUnreadable Error Edge: "`edge.tokens_file` cannot be read: every token is refused"
             => "create it with `hostmatch token create`, and let the edge's user read it",

@@ -36,16 +36,22 @@ fn create_new(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
 }
 
+/// Returns the paths of a SQLite file and of the files next to it, which need not exist.
+pub fn sqlite_files(path: &Path) -> impl Iterator<Item = PathBuf> {
+    SQLITE_SUFFIXES.into_iter().map(|suffix| {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        PathBuf::from(file)
+    })
+}
+
 /// Checks that a SQLite file and the files next to it, as far as they exist, belong to this user or to root.
 /// Any other owner could write messages into them.
 ///
 /// # Errors
 /// Fails with what is wrong and what to do.
 pub fn check_sqlite_owner(path: &Path) -> Result<(), String> {
-    for suffix in SQLITE_SUFFIXES {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        let file = PathBuf::from(file);
+    for file in sqlite_files(path) {
         // SQLite creates a file that is missing, and reports any other problem.
         if let Ok(metadata) = file.metadata() {
             check_owner(&file, &metadata)?;

@@ -10,6 +10,7 @@ use super::urls::{file, has_password};
 use super::{Code, Report, Role};
 use crate::config::{Config, Effective};
 use crate::http::tokens::read_line;
+use crate::runtime::private_file::sqlite_files;
 
 const READABLE_BY_OTHERS: u32 = 0o004;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
@@ -23,12 +24,15 @@ pub(super) fn check(effective: &Effective, role: Role, report: &mut Report) {
     report.checked(Code::SecretReadable.to(Code::DiskNearlyFull));
     let config = &effective.config;
     for (key, path, is_secret) in files_to_read(effective) {
-        check_modes(&key, &path, is_secret, report);
+        check_modes(&key, &path, is_secret.then_some((Code::SecretReadable, "secrets")), report);
     }
     if role.has_edge() {
         check_tokens(config, report);
     }
     for (key, path, max_size) in files_to_write(config, role) {
+        for file in sqlite_files(&path) {
+            check_modes(key, &file, Some((Code::DataReadable, "bookings")), report);
+        }
         check_folder(key, &path, report);
         check_disk(key, &path, max_size, report);
     }
@@ -68,7 +72,9 @@ fn files_to_read(effective: &Effective) -> Vec<(String, PathBuf, bool)> {
     files
 }
 
-fn check_modes(key: &str, path: &Path, is_secret: bool, report: &mut Report) {
+/// Checks that not every user of this machine can change or read this file. `private`: the code to report if
+/// they can read it, and what is in it; `None` if they may.
+fn check_modes(key: &str, path: &Path, private: Option<(Code, &str)>, report: &mut Report) {
     // The code that reads the file reports if it is missing.
     let Ok(metadata) = path.metadata() else { return };
     let (mode, path) = (metadata.mode(), path.display());
@@ -77,10 +83,16 @@ fn check_modes(key: &str, path: &Path, is_secret: bool, report: &mut Report) {
         let what = format!("its mode is {:o}: every user can change it", mode & 0o7777);
         report.found_with(Code::FileWritable, &subject, what, format!("chmod o-w '{path}'"));
     }
-    if metadata.is_file() && is_secret && mode & READABLE_BY_OTHERS != 0 {
-        let what = format!("its mode is {:o}: every user can read the secrets in it", mode & 0o7777);
-        let remedy = format!("chmod o-rwx '{path}' (Kubernetes: defaultMode: 0440 and fsGroup)");
-        report.found_with(Code::SecretReadable, &subject, what, remedy);
+    if let Some((code, content)) = private
+        && metadata.is_file()
+        && mode & READABLE_BY_OTHERS != 0
+    {
+        let what = format!("its mode is {:o}: every user can read the {content} in it", mode & 0o7777);
+        let mut remedy = format!("chmod o-rwx '{path}'");
+        if code == Code::SecretReadable {
+            remedy += " (Kubernetes: defaultMode: 0440 and fsGroup)";
+        }
+        report.found_with(code, &subject, what, remedy);
     }
 }
 

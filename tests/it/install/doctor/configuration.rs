@@ -2,6 +2,7 @@
 
 use std::fs::{Permissions, set_permissions, write};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use super::{ACCEPT_FULL_DISK, Installation, SECRET};
 use crate::support::Backend;
@@ -203,6 +204,33 @@ async fn files_that_others_can_read_or_change_are_reported() {
         .only(&["file_unreadable"]);
     // A worker does not use it.
     assert_eq!(installation.doctor(&["--role", "worker"]).code, Some(0));
+}
+
+/// Files that an older version has created keep their mode.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_with_bookings_that_others_can_read_or_change_are_reported() {
+    let mut installation = Installation::embedded(Backend::Sqlite).await;
+    let mode = |path: &Path, mode| set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let file = |url: &str| PathBuf::from(url.trim_start_matches("sqlite://").split('?').next().unwrap());
+    let queue = file(installation.stack.config.url.expose());
+    let database = file(&installation.stack.world.test.url);
+    mode(&queue, 0o644);
+    mode(&database, 0o646);
+    let report = installation.doctor(&[]);
+    report.finds("data_readable", "(queue.url)", "chmod o-rwx");
+    report.finds("data_readable", "(database.url)", "chmod o-rwx");
+    report.finds("file_writable", "(database.url)", "chmod o-w");
+    report.only(&["data_readable", "file_writable"]);
+    mode(&queue, 0o640);
+    mode(&database, 0o640);
+    assert_eq!(installation.doctor(&[]).code, Some(0));
+
+    let spool = installation.stack.home().join("spool.db");
+    write(&spool, "").unwrap();
+    mode(&spool, 0o644);
+    installation.set("queue.url", "amqp://127.0.0.1:1/");
+    installation.set("edge.spool", &spool.display().to_string());
+    installation.doctor(&["--role", "edge"]).finds("data_readable", "spool.db (edge.spool)", "chmod o-rwx");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
