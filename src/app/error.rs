@@ -132,6 +132,7 @@ pub enum NextAction {
     /// Plan a replay of this group's dead letters, once their cause is fixed.
     PlanGroup(String),
     ShowLetter(i64),
+    DiscardLetter(i64),
     /// Open this discarded dead letter again.
     RestoreLetter(i64),
     ReplayLetter(i64),

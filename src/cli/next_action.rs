@@ -23,6 +23,7 @@ pub(super) fn command(next: &NextAction) -> String {
         NextAction::ResumeReplay(id) => letters(format!("replays resume {id}")),
         NextAction::PlanGroup(fingerprint) => letters(format!("plan --group {fingerprint}")),
         NextAction::ShowLetter(id) => letters(format!("show {id}")),
+        NextAction::DiscardLetter(id) => letters(format!("discard --ids {id} --reason '…'")),
         NextAction::RestoreLetter(id) => letters(format!("restore --ids {id} --reason '…'")),
         NextAction::ReplayLetter(id) => letters(format!("replay --ids {id} --reason '…'")),
         NextAction::ExplainLetter(id) => {

@@ -116,6 +116,10 @@ pub(crate) fn properties_of_cut(bytes: usize) -> String {
     serde_json::to_string(&Message { headers, ..Message::default() }).unwrap_or_else(|_| "{}".to_owned())
 }
 
+/// Says what to do about a dead letter of which only the beginning is stored.
+pub const CUT_BODY: &str = "only the beginning of its body is stored, so it cannot be replayed: let its sender send it \
+                            again, then discard it";
+
 /// Returns whether only the beginning of a dead letter's body is stored, so that it cannot be replayed.
 pub fn is_cut(letter: &DeadLetter) -> bool {
     stored_properties(letter).headers.contains_key(CUT_HEADER)

@@ -15,7 +15,7 @@ mod retry_set;
 mod trace;
 
 pub(crate) use delivery_result::properties_of_cut;
-pub use delivery_result::{Attempt, DeliveryResult, is_cut, message_for_replay, stored_properties};
+pub use delivery_result::{Attempt, CUT_BODY, DeliveryResult, is_cut, message_for_replay, stored_properties};
 pub use dry_run::{DryRun, EventPrediction, Prediction, Trial};
 pub use metrics::SERIES;
 pub(crate) use processor::LOST_CONNECTIONS;

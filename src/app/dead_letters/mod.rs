@@ -7,7 +7,7 @@ mod transfer;
 use serde::Serialize;
 
 pub(crate) use actions::{change_state, note, past_participle, preview};
-pub(crate) use show::{LetterView, show};
+pub(crate) use show::{CUT, LetterView, show};
 pub(crate) use transfer::{export, import};
 
 use super::context::page;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::app::redaction::{PayloadView, masked_header};
 use crate::app::{AppContext, AppError, NextAction, pluralize};
-use crate::decide::{Attempt, DeliveryResult, message_for_replay, stored_properties};
+use crate::decide::{Attempt, DeliveryResult, is_cut, message_for_replay, stored_properties};
 use crate::event::HostId;
 use crate::matching::{HostKey, Outcome, Reason};
 use crate::queue::header;
@@ -56,13 +56,16 @@ pub(crate) struct TimelineEntry {
     pub(crate) worker: Option<String>,
 }
 
+/// The reason why a letter cannot be replayed of which only the beginning is stored.
+pub(crate) const CUT: &str = "cut";
+
 /// The predicted result of a replay, and the next steps.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReplayForecast {
     /// The predicted outcome of a replay now; can be `failed`.
     #[serde(rename = "foretold")]
     pub(crate) predicted: &'static str,
-    /// The reason why a replay would fail again.
+    /// The reason why a replay would fail again: a reason code, or [`CUT`].
     pub(crate) reason: Option<&'static str>,
     /// The next steps, in order.
     #[serde(skip)]
@@ -141,6 +144,9 @@ async fn predict_replay(
             return forecast(state.as_str(), None, vec![NextAction::RestoreLetter(id)]);
         }
         _ => return Ok(None),
+    }
+    if is_cut(letter) {
+        return forecast(FAILED, Some(CUT), vec![NextAction::DiscardLetter(id)]);
     }
     let processor = context.processor();
     let message = (message_for_replay(letter), letter.first_seen_ms);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Report, find};
 use crate::app::{AppContext, AppError};
-use crate::decide::{DeliveryResult, DryRun, Prediction, is_cut, message_for_replay};
+use crate::decide::{CUT_BODY, DeliveryResult, DryRun, Prediction, is_cut, message_for_replay};
 use crate::queue::identity;
 use crate::runtime::clock::{now_ms, rfc3339};
 use crate::store::{
@@ -46,14 +46,7 @@ pub(crate) async fn plan(
     for chunk in ids.chunks(READ_CHUNK) {
         let letters = context.with_deadline(dead_letters_of(database, scope, chunk)).await?;
         let (cut, letters): (Vec<_>, Vec<_>) = letters.into_iter().partition(is_cut);
-        left_out.extend(cut.iter().map(|letter| {
-            RefusedLetter {
-            id: letter.id,
-            why: "only the beginning of its body is stored, so it cannot be replayed: let its sender send it \
-                  again, then discard it"
-                .to_owned(),
-        }
-        }));
+        left_out.extend(cut.iter().map(|letter| RefusedLetter { id: letter.id, why: CUT_BODY.to_owned() }));
         items.extend(predictions(&mut dry_run, letters).await?);
         watch(items.len(), ids.len());
     }

@@ -78,7 +78,11 @@ async fn freeze(selection: &Selection, context: &AppContext) -> Result<PlanView,
 fn print_nothing_planned(output: Output, view: &PlanView) -> Result<Exit, Failure> {
     output.show(view, || {
         print_left_out(&view.left_out)?;
-        output::print_line("No open dead letter matches the filter: there is nothing to plan.")
+        output::print_line(if view.left_out.is_empty() {
+            "No open dead letter matches the filter: there is nothing to plan."
+        } else {
+            "No other open dead letter matches the filter: there is nothing to plan."
+        })
     })?;
     Ok(Exit::NotFound)
 }

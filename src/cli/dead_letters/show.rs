@@ -2,9 +2,10 @@
 
 use super::replays::action_columns;
 use crate::app::AppContext;
-use crate::app::dead_letters::{self, LetterView};
+use crate::app::dead_letters::{self, CUT, LetterView};
 use crate::app::redaction::{Content, MAX_SHOWN_BYTES, PayloadView};
 use crate::cli::{Exit, Failure, Output, next_action::command, output, output::dash};
+use crate::decide::CUT_BODY;
 
 /// One dead letter: its attempts, its path, its payload with personal data masked, and what to do
 #[derive(Debug, clap::Args)]
@@ -52,8 +53,12 @@ fn table(letter: &LetterView) -> Result<(), Failure> {
         output::table(&[], letter.actions.iter().map(action_columns))?;
     }
     if let Some(forecast) = &letter.forecast {
-        let why = forecast.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        output::print_line(&format!("\nPredicted for a replay now: {}{why}", forecast.predicted))?;
+        let prediction = match forecast.reason {
+            Some(CUT) => CUT_BODY.to_owned(),
+            Some(reason) => format!("{} ({reason})", forecast.predicted),
+            None => forecast.predicted.to_owned(),
+        };
+        output::print_line(&format!("\nPredicted for a replay now: {prediction}"))?;
         forecast.commands.iter().try_for_each(|command| output::print_line(&format!("  {command}")))?;
     }
     output::print_line(&format!("\nPath: {}", letter.path))?;
