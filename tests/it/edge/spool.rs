@@ -165,6 +165,7 @@ impl Received {
             lost,
             duplicated: None,
             duration: began.elapsed(),
+            measured: &[],
         });
         assert_eq!(lost, 0, "{scenario}");
     }

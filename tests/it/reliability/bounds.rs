@@ -141,6 +141,7 @@ async fn peak_with_waiting(backend: Backend, waiting: u64) -> usize {
         lost: usize::try_from(waiting.saturating_sub(found)).unwrap(),
         duplicated: Some(usize::try_from(found.saturating_sub(sent)).unwrap()),
         duration: began.elapsed(),
+        measured: &[],
     });
     assert!((waiting..=sent).contains(&found), "{found} of {waiting} events, {sent} messages: {depth:?}");
     peak_bytes

@@ -30,6 +30,8 @@ pub(crate) struct Ledger {
     accepted: BTreeMap<String, usize>,
     /// The number of changes that a person made to the staff of each appointment.
     manual_changes: BTreeMap<i64, i64>,
+    /// What else was measured, as text.
+    measured: Vec<String>,
 }
 
 /// Descriptions of the problems found.
@@ -49,6 +51,7 @@ impl Ledger {
             sent: BTreeMap::new(),
             accepted: BTreeMap::new(),
             manual_changes: BTreeMap::new(),
+            measured: Vec::new(),
         }
     }
 
@@ -90,6 +93,27 @@ impl Ledger {
         *self.manual_changes.entry(appointment.into()).or_default() += 1;
     }
 
+    /// Adds a measured value to the row of the report. Fails if it is above its bound.
+    pub(crate) fn assert_at_most(&mut self, what: &str, measured: usize, bound: usize, unit: &str) {
+        let value = format!("{what}: {measured}{unit} (at most {bound}{unit})");
+        assert!(measured <= bound, "{}: {value}", self.scenario);
+        self.measured.push(value);
+    }
+
+    /// Adds to the row of the report how many of all were done. Fails if any was not.
+    pub(crate) fn assert_all(&mut self, what: &str, done: usize, all: usize) {
+        let value = format!("{what}: {done} of {all}");
+        assert!(done == all, "{}: {value}", self.scenario);
+        self.measured.push(value);
+    }
+
+    /// Adds a duration to the row of the report. Fails if it is longer than its bound.
+    pub(crate) fn assert_within(&mut self, what: &str, duration: Duration, bound: Duration) {
+        let value = format!("{what}: {:.1} s (at most {} s)", duration.as_secs_f64(), bound.as_secs());
+        assert!(duration <= bound, "{}: {value}", self.scenario);
+        self.measured.push(value);
+    }
+
     /// Counts, writes the row of the report, and fails if anything was lost or happened twice. Call it when
     /// no worker is running.
     pub(crate) async fn close(self, stack: &Stack) {
@@ -106,6 +130,7 @@ impl Ledger {
             lost: findings.lost.len(),
             duplicated: Some(findings.duplicated.len()),
             duration,
+            measured: &self.measured,
         });
         let is_clean = findings.lost.is_empty() && findings.duplicated.is_empty();
         assert!(is_clean, "{} ({}): {findings:#?}", self.scenario, stack.backends());
