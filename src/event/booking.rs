@@ -72,7 +72,7 @@ impl Shape {
 /// The Cal.com booking inside an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Booking {
-    /// Its `uid`.
+    /// Its `uid`, or `bookingUid`.
     pub uid: Option<BookingRef>,
     /// Its `id`, as text (sent as a number or a string).
     pub id: Option<BookingRef>,
@@ -112,9 +112,10 @@ pub struct BookingLinks {
 }
 
 impl Booking {
-    /// Returns the reference to show and store for this booking: the `uid`, otherwise the `id`.
+    /// Returns the reference to show and store for this booking: the `uid`, otherwise the `id`, otherwise that
+    /// of a booking that it replaced.
     pub fn reference(&self) -> Option<&BookingRef> {
-        self.uid.as_ref().or(self.id.as_ref())
+        self.own().chain(self.replaced()).chain(self.first_of_chain()).next()
     }
 
     /// Returns the booking's own references.

@@ -134,7 +134,7 @@ pub struct EventType {
 }
 
 /// All event types, in the order of the documentation.
-pub const EVENT_TYPES: [EventType; 11] = {
+pub const EVENT_TYPES: [EventType; 12] = {
     use EventKind::{Assigns, Records};
     use Shape::{Calcom, Native};
     [
@@ -152,6 +152,7 @@ pub const EVENT_TYPES: [EventType; 11] = {
         event_type("BOOKING_RESCHEDULED", Calcom, Assigns, "a booking was replaced by one at another time"),
         event_type("BOOKING_PAID", Calcom, Assigns, "a booking was paid for"),
         event_type("BOOKING_REASSIGNED", Calcom, Assigns, "a booking was reassigned to another host"),
+        event_type("INSTANT_MEETING_ACCEPTED", Calcom, Assigns, "a host accepted an instant meeting"),
         event_type("BOOKING_CANCELLED", Calcom, Records, "a booking, or one seat of it, was cancelled"),
         event_type("BOOKING_REJECTED", Calcom, Records, "a requested booking was declined"),
     ]
@@ -160,6 +161,33 @@ pub const EVENT_TYPES: [EventType; 11] = {
 const fn event_type(name: &'static str, named_by: Shape, kind: EventKind, when: &'static str) -> EventType {
     EventType { name, named_by, kind, when }
 }
+
+/// The other triggers of Cal.com that are known. They change no host of a booking, and are ignored like triggers
+/// that are not known yet.
+pub const IGNORED_TRIGGERS: [&str; 22] = [
+    "PING",
+    "BOOKING_PAYMENT_INITIATED",
+    "BOOKING_NO_SHOW_UPDATED",
+    "BOOKING_LOCATION_UPDATED",
+    "MEETING_STARTED",
+    "MEETING_ENDED",
+    "INSTANT_MEETING",
+    "RECORDING_READY",
+    "RECORDING_TRANSCRIPTION_GENERATED",
+    "AFTER_HOSTS_CAL_VIDEO_NO_SHOW",
+    "AFTER_GUESTS_CAL_VIDEO_NO_SHOW",
+    "CALENDAR_ENTRY_REJECTED",
+    "FORM_SUBMITTED",
+    "FORM_SUBMITTED_NO_EVENT",
+    "ROUTING_FORM_FALLBACK_HIT",
+    "OOO_CREATED",
+    "SCHEDULE_UPDATED",
+    "WRONG_ASSIGNMENT_REPORT",
+    "DELEGATION_CREDENTIAL_ERROR",
+    "DELEGATION_CREDENTIAL_ROTATION_REQUIRED",
+    "DELEGATION_CREDENTIAL_SECRET_ROTATED",
+    "DELEGATION_CREDENTIAL_SECRET_ROTATION_FAILED",
+];
 
 /// Returns the event type with this name, if it is known.
 pub(super) fn known_type(name: &str) -> Option<&'static EventType> {

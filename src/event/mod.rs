@@ -11,7 +11,7 @@ use crate::runtime::string_values;
 
 pub use booking::{Booking, BookingEvent, BookingLinks, EventKind, EventOrder, EventTime, Shape, TimeNote};
 pub use decode::{Decoded, Envelope, Hints, Ignored, Malformed, MalformedKind};
-pub use decode::{EVENT_TYPES, EventType, TYPE_HEADER};
+pub use decode::{EVENT_TYPES, EventType, IGNORED_TRIGGERS, TYPE_HEADER};
 pub use host::{Host, HostMissing, HostSource, normal_email};
 pub use ids::{AppointmentId, BookingRef, CompanyId, EventId, HostId, MAX_TEXT, StaffId};
 pub use shapes::{ENCODING_HEADER, MAX_BOOKINGS, carried_context, decode, is_header_read};

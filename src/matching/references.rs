@@ -40,7 +40,7 @@ impl References {
         if booking.links.names_seat {
             return changed;
         }
-        let by = booking.reference();
+        let by = booking.own().next();
         for replaced in booking.replaced() {
             self.set(replaced, by, &mut changed);
         }

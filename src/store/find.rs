@@ -2,7 +2,7 @@
 //! booking's own references are tried (`uid`, `id`), then those of the booking that it replaced, then the first
 //! booking of its chain of reschedules; each in the gateway's columns, then among the references that led to an
 //! appointment before ([`super::references`]). Other bookings than its own are tried only from the second
-//! attempt on, because the gateway may be about to write a new row.
+//! attempt on, because the gateway may be about to write a new row; at once if the booking has no reference.
 //!
 //! References are bound with the column's own type and compared byte for byte here: with a case-insensitive
 //! collation, the database treats two uids that differ only in case as equal, and a number as equal to a
@@ -211,7 +211,8 @@ impl FoundAppointments {
         let replaced: Vec<_> = booking.replaced().collect();
         let root: Vec<_> = booking.first_of_chain().into_iter().collect();
         let groups = [own, replaced, root];
-        let tried = if lookup.tried_before { &groups[..] } else { &groups[..1] };
+        let tries_all = lookup.tried_before || booking.own().next().is_none();
+        let tried = if tries_all { &groups[..] } else { &groups[..1] };
         let mut found = tried.iter().map(|refs| self.by_references(refs, lookup.event.company));
         found.find_map(|target| target).unwrap_or(Target::Missing)
     }

@@ -44,12 +44,14 @@ pub(super) fn read(
         Some(inner) if !has_reference(outer) => (inner, format!("{pointer}/data")),
         _ => (outer, pointer.to_owned()),
     };
-    let (uid, id) = (fields::reference(own, "uid", &pointer)?, numeric_id(own, &pointer)?);
-    if uid.is_none() && id.is_none() && !facts.has_appointment {
-        let message = "the booking has neither uid nor id, and no appointment_id identifies its appointment";
+    let (uid, id) = (uid(own, &pointer)?, numeric_id(own, &pointer)?);
+    let (replaces, links) = (replaced_uid(own, &pointer)?, links(own));
+    let references = [&uid, &id, &replaces, &links.replaces_id, &links.root];
+    if references.into_iter().all(Option::is_none) && !facts.has_appointment {
+        let message = "the booking has neither uid nor id, names no booking that it replaced (rescheduleUid), \
+                       and no appointment_id identifies its appointment";
         return Err(Fault::new(MalformedKind::NoBooking, pointer, message));
     }
-    let replaces = either_reference(own, ["rescheduledFromUid", "rescheduleUid"], &pointer)?;
     let objects = [Some((outer, hosts)), inner.map(|inner| (inner, HostSource::DataHosts))];
     let objects: Vec<_> = objects.into_iter().flatten().collect();
     let host = primary_host(&objects);
@@ -61,7 +63,7 @@ pub(super) fn read(
         uid,
         id,
         replaces,
-        links: links(own),
+        links,
         host,
         host_missing,
         is_cancelled: is_cancelled(own) || is_cancelled(outer),
@@ -92,10 +94,14 @@ pub(super) fn find_reference(value: &Value) -> Option<BookingRef> {
     object_reference(outer).or_else(|| object_reference(first_object(outer.get("data")?)?))
 }
 
-/// Returns the reference of a possible booking that is an object.
+/// Returns the reference of a possible booking that is an object: its own, otherwise that of a booking that it
+/// replaced.
 pub(super) fn object_reference(object: &Object) -> Option<BookingRef> {
-    let uid = fields::reference(object, "uid", "").ok().flatten();
-    uid.or_else(|| numeric_id(object, "").ok().flatten())
+    let own = [uid(object, ""), numeric_id(object, ""), replaced_uid(object, "")];
+    own.into_iter().find_map(|reference| reference.ok().flatten()).or_else(|| {
+        let links = links(object);
+        links.replaces_id.or(links.root)
+    })
 }
 
 fn first_object(value: &Value) -> Option<&Object> {
@@ -112,13 +118,22 @@ fn inner_booking(outer: &Object, hosts: HostSource) -> Option<&Object> {
 
 /// Returns whether the object itself has a booking's reference.
 pub(super) fn has_reference(object: &Object) -> bool {
-    ["uid", "bookingId", "id"].iter().any(|key| is_filled(object, key))
+    ["uid", "bookingUid", "bookingId", "id"].iter().any(|key| is_filled(object, key))
 }
 
 /// Returns whether a field is neither absent nor null nor a blank string.
 fn is_filled(object: &Object, key: &str) -> bool {
-    let blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
-    fields::present(object, key).is_some_and(|value| !blank(value))
+    fields::present(object, key).is_some_and(|value| !fields::is_blank(value))
+}
+
+/// Returns the uid: `uid`, or `bookingUid` in a webhook with few fields.
+fn uid(object: &Object, pointer: &str) -> Result<Option<BookingRef>, Fault> {
+    either_reference(object, ["uid", "bookingUid"], pointer)
+}
+
+/// Returns the uid of the booking that this one replaced.
+fn replaced_uid(object: &Object, pointer: &str) -> Result<Option<BookingRef>, Fault> {
+    either_reference(object, ["rescheduledFromUid", "rescheduleUid"], pointer)
 }
 
 /// Returns the numeric id: `id` in the API, `bookingId` in a webhook.

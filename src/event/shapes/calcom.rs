@@ -40,7 +40,9 @@ pub(super) fn read(
     let (time, time_note) = context::event_time(context, &body, times);
     let (raw, pointer) = match body.remove(PAYLOAD) {
         Some(payload) => (payload, format!("/{PAYLOAD}")),
-        None if booking::has_reference(&body) => (Value::Object(body), String::new()),
+        None if booking::has_reference(&body) || booking::object_reference(&body).is_some() => {
+            (Value::Object(body), String::new())
+        }
         None => return Err(Fault::at(format!("/{PAYLOAD}"), "a webhook of this trigger must have payload")),
     };
     if !raw.is_object() {

@@ -131,7 +131,10 @@ fn decode_base64(context: &mut EventContext<'_>, key: &str, text: &str) -> Unwra
     };
     let event = parse(&bytes);
     context.enter_decoded(key, bytes);
-    event.map_err(|fault| Box::new(context.with_body_pointer(fault.with_hints(context.hints()))))
+    match event {
+        Ok(event) => Ok(context.set_document(event)),
+        Err(fault) => Err(Box::new(context.with_body_pointer(fault.with_hints(context.hints())))),
+    }
 }
 
 fn is_known(version: &str) -> bool {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::Document;
 use super::fields::{self, Fault, GivenTime, Object};
 use crate::event::booking::{EventTime, Shape, TimeNote};
 use crate::event::decode::{Envelope, Hints, Malformed, MalformedKind, TYPE_HEADER, known_type};
@@ -63,6 +64,14 @@ impl<'a> EventContext<'a> {
             location: Location::Pointer(String::new()),
             type_pointer: None,
         }
+    }
+
+    /// Sets the document that contains the event, and returns its object.
+    pub(super) fn set_document(&mut self, Document { object, replaced }: Document) -> Object {
+        if let Some(text) = replaced {
+            self.document = Cow::Owned(text);
+        }
+        object
     }
 
     /// Enters a wrapper: the event is under this key of the current object.

@@ -57,12 +57,17 @@ pub(super) fn present<'a>(object: &'a Object, key: &str) -> Option<&'a Value> {
     object.get(key).filter(|value| !value.is_null())
 }
 
+/// Returns whether a value is a string without anything to see, which counts as absent.
+pub(super) fn is_blank(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
 /// Decodes a key of a gateway table: a positive whole number, or a string with one.
 ///
 /// # Errors
-/// Fails if the value is anything else, except null.
+/// Fails if the value is anything else, except null and a blank string.
 pub(super) fn positive_id(object: &Object, key: &str) -> Result<Option<i64>, Fault> {
-    let Some(value) = present(object, key) else { return Ok(None) };
+    let Some(value) = present(object, key).filter(|value| !is_blank(value)) else { return Ok(None) };
     whole_number(value).filter(|number| *number > 0).map(Some).ok_or_else(|| {
         Fault::at(
             format!("/{key}"),
@@ -71,16 +76,26 @@ pub(super) fn positive_id(object: &Object, key: &str) -> Result<Option<i64>, Fau
     })
 }
 
-/// Decodes a whole number, or a string of digits.
+/// Decodes a whole number, or a string of digits; either may end in `.0`.
 pub(super) fn whole_number(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
         Value::String(text) => {
-            let digits = text.trim();
+            let text = text.trim();
+            let is_zero = |fraction: &str| !fraction.is_empty() && fraction.bytes().all(|b| b == b'0');
+            let digits =
+                text.split_once('.').filter(|(_, fraction)| is_zero(fraction)).map_or(text, |it| it.0);
             digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
         }
         _ => None,
     }
+}
+
+/// Returns a number that was written with a fraction of zero (`211.0`), as programs write whole numbers that they
+/// keep as floats. `None` if it has another fraction, or is so large that it may have lost digits.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
 /// Decodes a reference to a booking: a string or a whole number. null and a blank string are treated as
@@ -92,16 +107,20 @@ pub(super) fn reference(object: &Object, key: &str, pointer: &str) -> Result<Opt
     let Some(value) = present(object, key) else { return Ok(None) };
     let at = |message: String| Fault::at(format!("{pointer}/{key}"), message);
     match value {
-        Value::String(text) if text.trim().is_empty() => Ok(None),
+        blank if is_blank(blank) => Ok(None),
         Value::String(text) => BookingRef::new(text)
             .map(Some)
             .ok_or_else(|| at(format!("{key} is longer than 255 bytes or contains a NUL character"))),
         Value::Number(number) if number.is_i64() || number.is_u64() => {
             Ok(BookingRef::new(&number.to_string()))
         }
-        other => {
-            Err(at(format!("{key} must be a string or a whole number, not {}", describe_non_integer(other))))
-        }
+        other => match other.as_f64().and_then(whole) {
+            Some(number) => Ok(BookingRef::new(&number.to_string())),
+            None => {
+                let found = describe_non_integer(other);
+                Err(at(format!("{key} must be a string or a whole number, not {found}")))
+            }
+        },
     }
 }
 
@@ -272,10 +291,16 @@ mod tests {
         for (value, number) in [
             (json!(7), Some(7)),
             (json!(" 07 "), Some(7)),
+            (json!(211.0), Some(211)),
+            (json!("211.0"), Some(211)),
             (json!("9223372036854775807"), Some(i64::MAX)),
             (json!("9223372036854775808"), None),
             (json!(9_223_372_036_854_775_808_u64), None),
             (json!(1.5), None),
+            (json!("1.5"), None),
+            (json!("7."), None),
+            (json!(".0"), None),
+            (json!(9_007_199_254_740_992.0), None),
             (json!("+7"), None),
             (json!(""), None),
             (json!(true), None),

@@ -55,7 +55,7 @@ pub fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
 fn unwrap_event(context: &mut EventContext<'_>) -> UnwrapResult<Object> {
     let prefix = cloudevents::binary_prefix(context);
     let body = match parse(context.envelope.body) {
-        Ok(body) => body,
+        Ok(body) => context.set_document(body),
         Err(fault) => {
             let fault = encoding_of(context.envelope).map_or(fault, |encoding| {
                 let message = format!("the body is compressed ({encoding}); send JSON without compression");
@@ -111,9 +111,16 @@ fn encoding_of(envelope: &Envelope<'_>) -> Option<&'static str> {
     known.map(|(name, _)| *name)
 }
 
+/// A parsed JSON object.
+struct Document {
+    object: Object,
+    /// Its text with replacement characters, if there were halves of surrogate pairs where it is read.
+    replaced: Option<String>,
+}
+
 /// Parses the body as a JSON object, with only the keys that this module uses. If a key occurs twice, the
 /// last one counts, as in the senders' own parsers.
-fn parse(bytes: &[u8]) -> Result<Object, Fault> {
+fn parse(bytes: &[u8]) -> Result<Document, Fault> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(Fault::at("", "the body begins with a byte order mark; send JSON in UTF-8 without one"));
     }
@@ -129,8 +136,13 @@ fn parse(bytes: &[u8]) -> Result<Object, Fault> {
         ),
         _ => format!("the body is not JSON: {error}"),
     };
-    match pruned::from_str(text).map_err(|error| Fault::at("", fault(error)))? {
-        Value::Object(object) => Ok(object),
+    let mut replaced = None;
+    let parsed = pruned::from_str(text).or_else(|error| {
+        replaced = pruned::replace_lone_surrogates(text);
+        replaced.as_deref().map_or(Err(error), pruned::from_str)
+    });
+    match parsed.map_err(|error| Fault::at("", fault(error)))? {
+        Value::Object(object) => Ok(Document { object, replaced }),
         other => {
             Err(Fault::at("", format!("an event must be a JSON object, not {}", fields::json_type(&other))))
         }

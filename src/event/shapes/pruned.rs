@@ -1,11 +1,11 @@
 //! Parses JSON and drops unused keys: no tree is built for an event's attendees, answers, metadata and
-//! descriptions. The unused values are still validated, so the same JSON is accepted or refused under every
-//! key.
+//! descriptions. Unused values must have the grammar of JSON, and nothing more: halves of surrogate pairs, numbers
+//! out of range and deep nesting are no fault there.
 
 use std::cell::Cell;
 use std::fmt::Formatter;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// The key for the encoding of the data in an old CloudEvents message.
@@ -15,13 +15,14 @@ pub(super) const CONTENT_ENCODING: &str = "datacontentencoding";
 /// than a search: most keys already differ in length.)
 fn keep(key: &str) -> Option<String> {
     match key {
-        "appointment_id" | "attendeeSeatId" | "bookingId" | "calcom_booking" | "command" | "company_id"
-        | "createdAt" | "data" | "data_base64" | CONTENT_ENCODING | "displayEmail" | "displayName"
-        | "email" | "event" | "event_id" | "hosts" | "id" | "job" | "name" | "occurred_at" | "organizer"
-        | "payload" | "pushedAt" | "rescheduleId" | "rescheduleUid" | "rescheduledFromUid"
-        | "rescheduledToUid" | "rootBookingUid" | "seatReferenceUid" | "seatUid" | "specversion"
-        | "start" | "startTime" | "status" | "time" | "timeZone" | "triggerEvent" | "type" | "uid"
-        | "updatedAt" | "user" | "userId" | "username" | "uuid" => Some(key.to_owned()),
+        "addedHostUserIds" | "appointment_id" | "attendeeSeatId" | "bookingId" | "bookingUid"
+        | "calcom_booking" | "command" | "company_id" | "createdAt" | "data" | "data_base64"
+        | CONTENT_ENCODING | "displayEmail" | "displayName" | "email" | "event" | "event_id" | "hosts"
+        | "id" | "job" | "name" | "occurred_at" | "organizer" | "payload" | "pushedAt" | "rescheduleId"
+        | "rescheduleUid" | "rescheduledFromUid" | "rescheduledToUid" | "rootBookingUid"
+        | "seatReferenceUid" | "seatUid" | "specversion" | "start" | "startTime" | "status" | "time"
+        | "timeZone" | "triggerEvent" | "type" | "uid" | "updatedAt" | "user" | "userId" | "username"
+        | "uuid" => Some(key.to_owned()),
         _ => None,
     }
 }
@@ -39,20 +40,45 @@ pub(super) const MAX_VALUES: usize = 50_000;
 pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let count = Cell::new(0);
-    let value = Pruned::<true>(&count).deserialize(&mut deserializer)?;
+    let value = Pruned(&count).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
-/// Parses a value, and keeps it if `KEEP` is true. Unlike serde's `IgnoredAny` it is equally strict in both
-/// cases: it refuses halves of surrogate pairs, numbers out of range and unbounded nesting.
-#[derive(Clone, Copy)]
-struct Pruned<'a, const KEEP: bool>(&'a Cell<usize>);
+/// Replaces each half of a surrogate pair that stands alone (`\ud83d`, what is left when a text is cut inside an
+/// emoji) with the replacement character, in its own length. Returns `None` if there is none.
+pub(super) fn replace_lone_surrogates(text: &str) -> Option<String> {
+    let code = |at: usize| {
+        let digits = text.as_bytes().get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut replaced = None;
+    let mut at = 0;
+    while let Some(offset) = text.as_bytes()[at..].iter().position(|byte| *byte == b'\\') {
+        at += offset;
+        at += match (code(at), code(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                let bytes = replaced.get_or_insert_with(|| text.as_bytes().to_vec());
+                bytes[at..at + 6].copy_from_slice(b"\\ufffd");
+                6
+            }
+            // The next byte may be a backslash that does not begin an escape.
+            _ => 2,
+        };
+        at = at.min(text.len());
+    }
+    String::from_utf8(replaced?).ok()
+}
 
-impl<const KEEP: bool> Pruned<'_, KEEP> {
-    /// Counts a value, if it is kept.
+/// Parses a value and keeps it.
+#[derive(Clone, Copy)]
+struct Pruned<'a>(&'a Cell<usize>);
+
+impl Pruned<'_> {
+    /// Counts a value.
     fn count<E: Error>(self) -> Result<(), E> {
-        let count = self.0.get() + usize::from(KEEP);
+        let count = self.0.get() + 1;
         self.0.set(count);
         if count > MAX_VALUES {
             Err(E::custom(format_args!("more than {MAX_VALUES} values")))
@@ -62,7 +88,7 @@ impl<const KEEP: bool> Pruned<'_, KEEP> {
     }
 }
 
-impl<'de, const KEEP: bool> DeserializeSeed<'de> for Pruned<'_, KEEP> {
+impl<'de> DeserializeSeed<'de> for Pruned<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -71,7 +97,7 @@ impl<'de, const KEEP: bool> DeserializeSeed<'de> for Pruned<'_, KEEP> {
     }
 }
 
-impl<'de, const KEEP: bool> Visitor<'de> for Pruned<'_, KEEP> {
+impl<'de> Visitor<'de> for Pruned<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
@@ -99,25 +125,23 @@ impl<'de, const KEEP: bool> Visitor<'de> for Pruned<'_, KEEP> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(if KEEP { value.into() } else { Value::Null })
+        Ok(value.into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut kept = Vec::new();
         while let Some(item) = items.next_element_seed(self)? {
-            if KEEP {
-                kept.push(item);
-            }
+            kept.push(item);
         }
         Ok(Value::Array(kept))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut kept = Map::new();
-        while let Some(key) = map.next_key_seed(Key(|key: &str| if KEEP { keep(key) } else { None }))? {
+        while let Some(key) = map.next_key_seed(Key(keep))? {
             match key {
                 Some(key) => _ = kept.insert(key, map.next_value_seed(self)?),
-                None => _ = map.next_value_seed(Pruned::<false>(self.0))?,
+                None => _ = map.next_value::<IgnoredAny>()?,
             }
         }
         Ok(Value::Object(kept))
@@ -160,10 +184,39 @@ mod tests {
         assert!(from_str(&many("guests", 100_000)).is_ok(), "unused values do not count");
         assert!(from_str(&many("hosts", MAX_VALUES - 2)).is_ok());
         assert!(from_str(&many("hosts", MAX_VALUES - 1)).unwrap_err().is_data());
-        let deep = format!(r#"{{"guests":{}{}}}"#, "[".repeat(200), "]".repeat(200));
-        for refused in [r#"{"guests":"\ud800"}"#, r#"{"guests":1e999}"#, r#"{"guests":01}"#, "{} x", &deep] {
-            let expected = serde_json::from_str::<Value>(refused).unwrap_err().to_string();
-            assert_eq!(from_str(refused).unwrap_err().to_string(), expected, "{refused}");
+        for fault in
+            [r#""\ud800""#, r#"{"\udc00":1}"#, "1e999", &format!("{}{}", "[".repeat(9999), "]".repeat(9999))]
+        {
+            assert!(from_str(&format!(r#"{{"guests":{fault}}}"#)).is_ok(), "{fault}");
+            assert!(from_str(&format!(r#"{{"hosts":{fault}}}"#)).is_err(), "{fault}");
+        }
+        for value in ["01", "1e", "+1", "nul", r#""\ux""#, r#""\q""#, "\"\n\"", "[1,]", "[}", "{\"a\"}", "[1"]
+        {
+            let refused = format!(r#"{{"guests":{value}}}"#);
+            assert!(
+                serde_json::from_str::<Value>(&refused).is_err() && from_str(&refused).is_err(),
+                "{refused}"
+            );
+        }
+        assert!(from_str("{} x").is_err());
+    }
+
+    #[test]
+    fn halves_of_surrogate_pairs_are_replaced_and_nothing_else() {
+        for (text, expected) in [
+            (r#"{"a":"x\ud83d"}"#, Some(r#"{"a":"x\ufffd"}"#)),
+            (
+                r#"["\uDC00\ud83d\u0041","\ud83d\ud83d\ude00"]"#,
+                Some(r#"["\ufffd\ufffd\u0041","\ufffd\ud83d\ude00"]"#),
+            ),
+            (r#""\\ud83d\\\ud83d""#, Some(r#""\\ud83d\\\ufffd""#)),
+            (r#""é\ud83d\n\ude00""#, Some(r#""é\ufffd\n\ufffd""#)),
+            (r#""\ud83d\ude00 \\ud83d \u00e9""#, None),
+            (r#""\ud83"#, None),
+            (r#""\u+83d" \"#, None),
+            ("é", None),
+        ] {
+            assert_eq!(replace_lone_surrogates(text).as_deref(), expected, "{text}");
         }
     }
 }

@@ -77,6 +77,27 @@ async fn each_booking_of_a_chain_leads_to_the_appointment(backend: Backend) {
     }
 }
 
+on_engines!(a_booking_without_a_uid_is_found_by_the_one_that_it_replaced);
+async fn a_booking_without_a_uid_is_found_by_the_one_that_it_replaced(backend: Backend) {
+    for shape in shapes() {
+        let world = salon(backend, shape).await;
+        let mut moved = rescheduled("", "B11", 1, &anna());
+        moved["payload"]["uid"] = json!(null);
+        // No row can be written for it, so that the first attempt finds the old one.
+        moved["attempt"] = json!(0);
+        assert_eq!(world.outcome_of(moved.clone()).await, "assigned");
+        assert_eq!(world.assigned(11).await, "11/101");
+        let recorded = world.rows("hostmatch_events", &["booking_ref", "appointment_id"]).await;
+        assert_eq!(recorded, ["B11|11"]);
+        // It does not say what replaced B11: the times decide.
+        let paid = |at| webhook("BOOKING_PAID", "B11", at, &carla(), &json!({}));
+        assert_eq!(world.outcome_of(paid(0)).await, "stale");
+        assert_eq!(world.outcome_of(paid(2)).await, "assigned");
+        moved["payload"]["rescheduleUid"] = json!("unseen");
+        assert_eq!(world.outcome_of(moved).await, "retry: appointment_not_found");
+    }
+}
+
 on_engines!(a_whole_chain_may_arrive_in_one_batch);
 async fn a_whole_chain_may_arrive_in_one_batch(backend: Backend) {
     let world = salon(backend, GatewayShape::Live).await;

@@ -1,8 +1,12 @@
-//! Values as senders really write them: times without a zone or in the future, tagged addresses, HTML entities.
+//! Values as senders really write them: times without a zone or in the future, tagged addresses, HTML entities,
+//! halves of characters.
 
+use hostmatch::decide::DeliveryResult;
+use hostmatch::event::BookingRef;
+use hostmatch::store::recorded_appointment;
 use serde_json::{Value, json};
 
-use crate::support::{Backend, GatewayShape, World, event, host};
+use crate::support::{Backend, GatewayShape, World, delivery, event, host};
 
 async fn salon(backend: Backend) -> World {
     let settings = [("gateway.timezone", "+02:00")];
@@ -80,4 +84,32 @@ async fn entities_in_names_and_addresses_are_decoded(backend: Backend) {
     assert_eq!(world.outcome_of(event("e1", "B1", 1, by_name)).await, "needs_review", "a suggestion by name");
     let by_email = host(101, "F", "frida&#64;salon.example");
     assert_eq!(world.outcome_of(event("e2", "B2", 1, by_email)).await, "assigned");
+}
+
+on_engines!(halves_of_characters_are_no_fault);
+async fn halves_of_characters_are_no_fault(backend: Backend) {
+    let world = salon(backend).await;
+    let sent = |id: &str, reference: &str, name: &str| {
+        let mut event = event(id, reference, 1, host(102, name, "lea@salon.example"));
+        event["calcom_booking"]["additionalNotes"] = json!("see you @half@, @nul@");
+        let mut delivery = delivery(&event);
+        let body = event.to_string().replace("@half@", "\\ud83d").replace("@nul@", "\\u0000");
+        delivery.message.body = body.into();
+        delivery
+    };
+    let deliveries = [sent("e1", "B1", "Lea Müller"), sent("e2", "B2", "Lea Müller @half@")];
+    let results = world.processor.process(&deliveries).await.unwrap();
+    assert!(results.iter().all(|it| matches!(it, DeliveryResult::Done(_))), "{results:?}");
+    assert_eq!(world.assigned(1).await, "2/102");
+    assert_eq!(world.assigned(2).await, "2/102");
+    // What is stored of a booking can be read again.
+    let schema = world.test.schema().await;
+    for reference in ["B1", "B2"] {
+        let reference = BookingRef::new(reference).unwrap();
+        let recorded = recorded_appointment(world.test.db.connection(), &schema, &reference).await;
+        let event = recorded.unwrap().unwrap().assignment.unwrap().newest_event().unwrap();
+        assert!(event.bookings[0].raw.as_ref().unwrap().contains("see you"), "{event:?}");
+        let host = &event.bookings[0].host.as_ref().unwrap().0;
+        assert!(host.name.as_ref().unwrap().starts_with("Lea Müller"), "{host:?}");
+    }
 }

@@ -13,7 +13,7 @@ mod walk;
 use std::path::Path;
 
 use hostmatch::config::{Overrides, load_from};
-use hostmatch::event::{EVENT_TYPES, EventKind, Shape};
+use hostmatch::event::{EVENT_TYPES, EventKind, IGNORED_TRIGGERS, Shape};
 use hostmatch::install::doctor::{Area, Code};
 use hostmatch::matching::{AuditAction, InboxState, MappingSource, Observed, Outcome, Reason, Review};
 use hostmatch::store::{
@@ -149,6 +149,7 @@ fn the_closed_lists_in_the_documents_equal_those_of_the_code() {
         ("docs/message-format.md", "shapes", shapes()),
         ("docs/message-format.md", "event types of the gateway", event_types(Shape::Native)),
         ("docs/message-format.md", "triggers of Cal.com", event_types(Shape::Calcom)),
+        ("docs/message-format.md", "ignored triggers of Cal.com", IGNORED_TRIGGERS.map(code).join(", ")),
         ("docs/delivery.md", "outcomes", outcomes()),
         ("docs/delivery.md", "reasons", reasons()),
         ("docs/delivery.md", "refusals", refusals()),

@@ -17,6 +17,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
             "unknown",
             "",
             "7",
+            "7.0",
             "cancelled",
             "2026-02-20T10:15:30Z",
             "+999999-01-01T00:00:00Z",
@@ -35,6 +36,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
+        any::<i16>().prop_map(|number| Value::from(f64::from(number))),
         text.prop_map(Value::from),
     ];
     leaf.prop_recursive(6, 48, 6, |inner| {
@@ -60,6 +62,8 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
             "company_id",
             "appointment_id",
             "rescheduleUid",
+            "rescheduleId",
+            "bookingUid",
             "email",
             "name",
             "job",

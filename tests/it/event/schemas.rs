@@ -46,16 +46,19 @@ impl Schema {
     }
 }
 
-/// Returns whether a value contains something that no schema can distinguish: 7.0 from 7, bytes from
-/// characters, a number of 19 digits from a larger one, a control character from a blank, the content of
-/// base64.
+/// Returns whether a value contains something that no schema can distinguish: a large float from the integer of the
+/// same value, bytes from characters, a number of 19 digits from a larger one, a control character from a blank, the
+/// content of base64.
 fn is_inexpressible(value: &Value) -> bool {
     match value {
         Value::Object(members) if members.contains_key("data_base64") => true,
         Value::Object(members) if members.contains_key("datacontentencoding") => true,
-        Value::Number(number) => number.as_f64().is_some_and(|n| number.is_f64() && n.fract() == 0.0),
+        Value::Number(number) => {
+            number.as_f64().is_some_and(|n| number.is_f64() && n.fract() == 0.0 && n.abs() >= 2f64.powi(53))
+        }
         Value::String(text) => {
-            let digits = text.trim().len() >= 19 && text.trim().bytes().all(|b| b.is_ascii_digit());
+            let whole = text.trim().split_once('.').map_or(text.trim(), |(whole, _)| whole);
+            let digits = whole.len() >= 19 && whole.bytes().all(|b| b.is_ascii_digit());
             let strange = text.chars().any(|c| c.is_control() || c == '\u{feff}');
             digits || strange || (text.len() > 255 && text.chars().count() <= 255)
         }
@@ -136,6 +139,28 @@ fn the_schema_covers_the_corner_cases() {
         with("company_id", json!("7")),
         with("company_id", json!("0")),
         with("company_id", json!("")),
+        with("company_id", json!(" ")),
+        with("company_id", json!(1.0)),
+        with("company_id", json!("1.00")),
+        with("company_id", json!("1.")),
+        with("company_id", json!("1.5")),
+        native(&json!({"uid": null, "rescheduleUid": "u0"})),
+        native(&json!({"uid": null, "rescheduleUid": ""})),
+        native(&json!({"uid": null, "rescheduleUid": []})),
+        native(&json!({"uid": "", "rescheduledFromUid": null, "rescheduleUid": "u0"})),
+        native(&json!({"rescheduleId": 7})),
+        native(&json!({"rescheduleId": {}})),
+        native(&json!({"rootBookingUid": "u0"})),
+        native(&json!({"data": {"rescheduleUid": "u0"}})),
+        native(&json!({"data": [{"rescheduleUid": "u0"}]})),
+        native(&json!({"bookingUid": "u0", "data": "text"})),
+        native(&json!({"uid": "u1", "bookingUid": []})),
+        native(&json!({"uid": "", "bookingUid": []})),
+        native(&json!({"id": 7.0})),
+        json!({"triggerEvent": "INSTANT_MEETING_ACCEPTED", "bookingUid": "u0", "organizer": {}}),
+        json!({"triggerEvent": "BOOKING_RESCHEDULED", "rescheduleUid": "u0"}),
+        json!({"triggerEvent": "BOOKING_RESCHEDULED", "rescheduleUid": ""}),
+        json!({"triggerEvent": "BOOKING_RESCHEDULED", "payload": {"uid": null, "rescheduleUid": "u0"}}),
         with("company_id", json!(-7)),
         with("appointment_id", json!(null)),
         json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": {}}),

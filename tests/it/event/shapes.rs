@@ -81,6 +81,8 @@ fn every_error_is_reported_with_its_json_pointer() {
         (native(&json!({"uid": "a\0b"})), Malformed, "/calcom_booking/uid"),
         (native(&json!({"uid": long})), Malformed, "/calcom_booking/uid"),
         (native(&json!({"uid": "u1", "id": 1.5})), Malformed, "/calcom_booking/id"),
+        (native(&json!({"uid": null, "rescheduleUid": ["u1"]})), Malformed, "/calcom_booking/rescheduleUid"),
+        (native(&json!({"uid": null, "rescheduleUid": "", "rescheduleId": []})), NoBooking, "/calcom_booking"),
         (native(&json!({"uid": "u1", "id": true})), Malformed, "/calcom_booking/id"),
         (
             native(&json!({"uid": "u1", "rescheduledFromUid": long})),
@@ -108,14 +110,15 @@ fn every_error_is_reported_with_its_json_pointer() {
 fn keys_of_gateway_tables_are_positive_whole_numbers_or_malformed() {
     for field in ["company_id", "appointment_id"] {
         for wrong in
-            [json!(0), json!(-1), json!(1.5), json!("7a"), json!(""), json!(true), json!([7]), json!(1e30)]
+            [json!(0), json!(-1), json!(1.5), json!("7a"), json!("7.5"), json!(true), json!([7]), json!(1e30)]
         {
             let body = json!({"event": "appointment.created", field: wrong, "calcom_booking": {"uid": "u1"}});
             let malformed = Sent::json(&body).malformed();
             assert_eq!(malformed.pointer, format!("/{field}"), "{body}");
             assert_eq!(malformed.hints.booking.unwrap().as_str(), "u1");
         }
-        for right in [json!(7), json!("7"), json!(null)] {
+        let absent = [json!(null), json!(""), json!(" \t")];
+        for right in [json!(7), json!("7"), json!(7.0), json!("7.0")].iter().chain(&absent) {
             let body = json!({"event": "appointment.created", field: right, "calcom_booking": {"uid": "u1"}});
             let event = Sent::json(&body).event();
             let read = if field == "company_id" {
@@ -123,7 +126,7 @@ fn keys_of_gateway_tables_are_positive_whole_numbers_or_malformed() {
             } else {
                 event.appointment.map(|a| a.0)
             };
-            assert_eq!(read, (!right.is_null()).then_some(7), "{body}");
+            assert_eq!(read, (!absent.contains(right)).then_some(7), "{body}");
         }
     }
 }
@@ -141,13 +144,14 @@ fn an_event_with_an_appointment_id_needs_no_reference_but_has_exactly_one_bookin
 #[test]
 fn bytes_that_are_not_a_json_object_are_malformed_and_not_shown() {
     let deep = format!("{}1{}", r#"{"event":"#.repeat(200), "}".repeat(200));
-    let bodies: [&[u8]; 8] = [
+    let bodies: [&[u8]; 9] = [
         b"",
         b"{",
         b"\xef\xbb\xbf{\"event\":\"appointment.created\"}",
         b"{\"event\":\"\xff\xfe\"}",
         b"{\"event\":1e400}",
-        b"{\"event\":\"\\ud800\"}",
+        b"{\"event\":\"call_ended\",\"notes\":\"\\ud8\"}",
+        b"{\"event\":\"call_ended\",\"notes\":\"\xed\xa0\xbd\"}",
         b"false",
         deep.as_bytes(),
     ];
@@ -158,6 +162,105 @@ fn bytes_that_are_not_a_json_object_are_malformed_and_not_shown() {
     let secret =
         r#"{"event":"appointment.created","calcom_booking":{"hosts":[{"email":"mara@salon.example",,"#;
     assert!(!Sent::bytes(secret).malformed().to_string().contains("mara"));
+}
+
+#[test]
+fn a_fault_in_a_field_that_is_not_read_costs_nothing() {
+    let booking = |fields: &str| {
+        format!(r#"{{"event":"appointment.created","calcom_booking":{{"uid":"u1","hosts":[{{"id":5,"name":"Mara"}}]{fields}}}}}"#)
+    };
+    let plain = Sent::bytes(booking("")).event().bookings.remove(0);
+    let deep = format!(r#","metadata":{}{}"#, "[".repeat(5_000), "]".repeat(5_000));
+    for fields in [
+        r#","additionalNotes":"see you \ud83d""#,
+        r#","responses":{"notes":"\ude00 \ud83d\ud83d"}"#,
+        r#","responses":{"\ud83d":1}"#,
+        r#","\ud83d":1"#,
+        r#","title":"\ud83d","type":"cut \ud83d","data":"\ud83d""#,
+        r#","price":1e999,"metadata":[-1e999]"#,
+        &deep,
+    ] {
+        let read = Sent::bytes(booking(fields)).event().bookings.remove(0);
+        let raw = read.raw.clone().unwrap();
+        assert!(raw.starts_with(r#"{"uid":"u1""#) && raw.ends_with('}'), "{raw}");
+        assert_eq!(hostmatch::event::Booking { raw: plain.raw.clone(), ..read }, plain, "{fields}");
+    }
+    // In a field that is read, half of a character is replaced, and the booking can be read again.
+    let name = booking("").replace("Mara", "Mara \\ud83d \\ud83d\\ude00");
+    let mut read = Sent::bytes(name).event().bookings.remove(0);
+    for _ in 0..2 {
+        assert_eq!(read.host.as_ref().unwrap().0.name.as_deref(), Some("Mara \u{fffd} 😀"));
+        let raw = read.raw.unwrap();
+        read = Sent::bytes(format!(r#"{{"event":"appointment.created","calcom_booking":{raw}}}"#)).event().bookings.remove(0);
+    }
+    let uid = booking("").replace("u1", "u\\ud83d");
+    assert_eq!(Sent::bytes(uid).event().bookings[0].uid.as_ref().unwrap().as_str(), "u\u{fffd}");
+}
+
+#[test]
+fn whole_numbers_may_be_written_as_floats() {
+    let event = Sent::bytes(
+        r#"{"event":"appointment.created","company_id":1.0,"calcom_booking":{"id":71.0,"rescheduleId":70.0,"hosts":[{"id":211.0}]}}"#,
+    );
+    let event = event.event();
+    let booking = &event.bookings[0];
+    assert_eq!(event.company.unwrap().0, 1);
+    assert_eq!(booking.id.as_ref().unwrap().as_str(), "71");
+    assert_eq!(booking.links.replaces_id.as_ref().unwrap().as_str(), "70");
+    assert_eq!(booking.host.as_ref().unwrap().0.id.unwrap().0, 211);
+}
+
+#[test]
+fn a_booking_without_its_own_reference_has_that_of_the_booking_that_it_replaced() {
+    for (fields, reference) in [
+        (json!({"uid": null, "rescheduleUid": "cA"}), "cA"),
+        (json!({"uid": "", "id": null, "rescheduledFromUid": "cA", "rescheduleId": 7}), "cA"),
+        (json!({"rescheduleId": 7, "rootBookingUid": "c0"}), "7"),
+        (json!({"rootBookingUid": "c0"}), "c0"),
+    ] {
+        let flat = {
+            let mut body = fields.clone();
+            body["triggerEvent"] = json!("BOOKING_RESCHEDULED");
+            body
+        };
+        for body in [
+            native(&fields),
+            native(&json!({"status": "success", "data": fields})),
+            json!({"triggerEvent": "BOOKING_RESCHEDULED", "payload": fields}),
+            flat,
+        ] {
+            let booking = Sent::json(&body).event().bookings.remove(0);
+            assert_eq!(booking.own().count(), 0, "{body}");
+            assert_eq!(booking.reference().unwrap().as_str(), reference, "{body}");
+        }
+    }
+}
+
+#[test]
+fn the_host_who_accepts_an_instant_meeting_may_be_assigned() {
+    use hostmatch::event::EventKind;
+    let fields = json!({"bookingUid": "u1", "bookingId": 7, "status": "ACCEPTED",
+        "organizer": {"id": 5, "name": "Mara Lind", "email": "mara@salon.example"}});
+    let mut flat = fields.clone();
+    flat["triggerEvent"] = json!("INSTANT_MEETING_ACCEPTED");
+    for body in [flat, json!({"triggerEvent": "INSTANT_MEETING_ACCEPTED", "payload": fields})] {
+        let event = Sent::json(&body).event();
+        let booking = &event.bookings[0];
+        assert_eq!(event.kind, EventKind::Assigns);
+        assert_eq!(booking.uid.as_ref().unwrap().as_str(), "u1");
+        assert_eq!(booking.id.as_ref().unwrap().as_str(), "7");
+        assert_eq!(booking.host.as_ref().unwrap().0.id.unwrap().0, 5);
+    }
+}
+
+#[test]
+fn the_other_triggers_of_calcom_are_ignored() {
+    use hostmatch::event::{Decoded, EVENT_TYPES, IGNORED_TRIGGERS};
+    for name in IGNORED_TRIGGERS {
+        assert!(!EVENT_TYPES.iter().any(|known| known.name == name), "{name}");
+        let body = json!({"triggerEvent": name, "payload": {"uid": "u1", "organizer": {"id": 5}}});
+        assert!(matches!(Sent::json(&body).decode(), Ok(Decoded::Ignored(it)) if it.event_type == name));
+    }
 }
 
 #[test]
