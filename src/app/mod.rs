@@ -16,6 +16,7 @@ mod decision;
 pub(crate) mod decisions;
 mod error;
 pub mod explain;
+pub(crate) mod formulas;
 mod hand_over;
 mod pluralize;
 pub mod inbox;

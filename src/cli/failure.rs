@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use serde_json::json;
 
+use super::output::{escape_controls, escape_json_controls};
 use super::{Exit, Output, next_action::command};
 use crate::app::{AppError, ErrorCode, NextAction};
 use crate::config::ConfigError;
@@ -42,15 +43,16 @@ impl Failure {
         if is_missing { failure.with_hint(&format!("`{list}` shows all")) } else { failure }
     }
 
-    /// Writes the failure to stderr and returns the exit code.
+    /// Writes the failure to stderr and returns the exit code. Shows control characters instead of sending them:
+    /// the message may quote what a sender chose.
     pub fn report(&self, output: Output) -> Exit {
         let text = match output {
-            Output::Table => format!("error: {}", self.message),
+            Output::Table => format!("error: {}", escape_controls(&self.message)),
             Output::Json => {
                 let error = json!({
                     "code": self.exit.name(), "message": self.message, "exit": self.exit.code()
                 });
-                json!({ "error": error }).to_string()
+                escape_json_controls(&json!({ "error": error }).to_string()).into_owned()
             }
         };
         // If stderr is closed, only the exit code remains.

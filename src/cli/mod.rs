@@ -36,6 +36,7 @@ mod mappings;
 mod repair;
 mod audit;
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -177,7 +178,12 @@ fn usage(error: &clap::Error) -> Exit {
         let text = error.render().to_string();
         return Failure::new(Exit::Usage, text.trim_start_matches("error: ").trim_end()).report(Output::Json);
     }
-    // A closed stream cannot be reported anywhere.
-    let _unwritten = error.print();
+    // A closed stream cannot be reported anywhere. The error quotes arguments, which may have been copied from a
+    // sender's text.
+    let text = error.render().to_string();
+    let _unwritten = match output::escape_controls(&text) {
+        Cow::Owned(escaped) if error.use_stderr() => write!(std::io::stderr().lock(), "{escaped}"),
+        _ => error.print(),
+    };
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }

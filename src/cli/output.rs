@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Exit, Failure};
-use crate::app::Progress;
+use crate::app::{Progress, formulas};
 pub(super) use crate::runtime::clock::rfc3339 as moment;
 
 /// The format of results.
@@ -58,24 +58,33 @@ pub(super) fn print_line(text: &str) -> Result<(), Failure> {
 
 /// Writes a note to stderr.
 pub(super) fn note(text: &str) -> Result<(), Failure> {
-    Ok(writeln!(std::io::stderr().lock(), "note: {text}")?)
+    Ok(writeln!(std::io::stderr().lock(), "note: {}", escape_controls(text))?)
 }
 
-/// Escapes control characters and those that change the direction of writing: text from senders must not control
-/// the terminal. Line breaks stay.
-fn escape_controls(text: &str) -> Cow<'_, str> {
+/// Escapes control characters, those that change the direction of writing or begin a line, and invisible ones:
+/// text from senders must not control the terminal, or look like other text. Line breaks stay, and so do the
+/// joiners that names and emoji need.
+pub(super) fn escape_controls(text: &str) -> Cow<'_, str> {
     escape_with(text, |c| c.escape_unicode().to_string())
 }
 
 fn escape_with(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
-    let is_unsafe = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().map(|c| if is_unsafe(c) { escape(c) } else { c.to_string() }).collect())
+}
+
+fn is_unsafe(c: char) -> bool {
+    match c {
+        '\n' => false,
+        // Marks, embeddings, overrides and isolates of direction; separators of lines and paragraphs.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        // Invisible: the soft hyphen, zero widths, annotations and tags.
+        '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => true,
+        '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => true,
+        other => other.is_control(),
+    }
 }
 
 /// Writes `value` to stdout as one JSON document.
@@ -88,9 +97,14 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     json_text(&serde_json::to_string(value)?)
 }
 
-/// Escapes the control characters that serde_json does not.
 fn json_text(text: &str) -> Result<(), Failure> {
-    print_line(&escape_with(text, |c| format!("\\u{:04x}", u32::from(c))))
+    print_line(&escape_json_controls(text))
+}
+
+/// Escapes in a JSON document the control characters that serde_json does not.
+pub(super) fn escape_json_controls(text: &str) -> Cow<'_, str> {
+    let escape = |unit: &mut u16| format!("\\u{unit:04x}");
+    escape_with(text, |c| c.encode_utf16(&mut [0; 2]).iter_mut().map(escape).collect())
 }
 
 /// Writes a table without borders to stdout: easy to read, and to process with cut. `head` may be empty.
@@ -118,8 +132,9 @@ fn borderless(head: &[&str], rows: impl IntoIterator<Item: IntoIterator<Item = S
     if !head.is_empty() {
         table.set_header(head.iter().copied());
     }
+    // Escaped here, because the table computes its widths from the cells.
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.into_iter().map(|cell| escape_controls(&cell).into_owned()));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -187,14 +202,10 @@ fn csv_row(row: &Map<String, Value>) -> String {
     cells.collect::<Vec<_>>().join(",")
 }
 
-/// Renders a cell as in RFC 4180. An apostrophe keeps a spreadsheet from reading the text as a formula.
+/// Renders a cell as in RFC 4180. Apostrophes keep a spreadsheet from reading the text as a formula.
 fn cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
-        "'"
-    } else {
-        ""
-    };
-    let text = format!("{guard}{}", text.replace('\n', " "));
+    let text = text.replace('\n', " ");
+    let text = if text.parse::<f64>().is_ok() { text } else { formulas::escaped(&text) };
     if text.contains([',', '"', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
@@ -291,7 +302,25 @@ mod tests {
     #[test]
     fn control_characters_are_shown_and_not_sent() {
         assert_eq!(escape_controls("Zoë\n\u{1b}[2J\u{9b}\u{202e}"), "Zoë\n\\u{1b}[2J\\u{9b}\\u{202e}");
+        for c in "\u{61c}\u{200b}\u{200e}\u{200f}\u{2028}\u{202a}\u{2066}\u{2069}\u{feff}\u{e0061}\r\t\u{7f}".chars() {
+            let escaped = escape_controls(&format!("a{c}b")).into_owned();
+            assert_eq!(escaped, format!("a{}b", c.escape_unicode()));
+        }
         assert_eq!(escape_controls("plain"), "plain");
+        let family = "\u{1f469}\u{200d}\u{1f467}";
+        assert_eq!(escape_controls(family), family, "joined emoji stay");
+        let json = escape_json_controls("\"a\u{e0061}\u{61c}\"").into_owned();
+        assert_eq!(json, "\"a\\udb40\\udc61\\u061c\"");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), "a\u{e0061}\u{61c}");
+    }
+
+    #[test]
+    fn cells_of_a_table_with_control_characters_are_aligned() {
+        let rows = [["a\u{61c}\u{1b}[2Jb", "x"], ["plain", "y"]].map(|row| row.map(str::to_owned));
+        let table = borderless(&["ONE", "TWO"], rows).trim_fmt();
+        let second: Vec<usize> = table.lines().filter_map(|line| line.find(['T', 'x', 'y'])).collect();
+        assert!(table.contains("a\\u{61c}\\u{1b}[2Jb") && !table.contains('\u{1b}'), "{table}");
+        assert!(second.iter().all(|place| *place == second[0]), "{table}");
     }
 
     #[test]
@@ -300,5 +329,8 @@ mod tests {
         assert_eq!(cell("a,\"b\"\nc"), "\"a,\"\"b\"\" c\"");
         assert_eq!(cell("=1+1"), "'=1+1");
         assert_eq!(cell("-5"), "-5");
+        assert_eq!(cell("Mara;=1+1;x"), "Mara;'=1+1;x");
+        assert_eq!(cell("Mara,=1+1,x"), "\"Mara,'=1+1,x\"");
+        assert_eq!(cell("＝1+1"), "'＝1+1");
     }
 }

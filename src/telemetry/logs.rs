@@ -154,6 +154,7 @@ mod tests {
             tracing::error!(target: "lapin::heartbeat", "theirs");
             tracing::debug!(target: "lapin::heartbeat", "their bytes");
             tracing::error!(target: "lapin::returned_messages", "a message's bytes");
+            tracing::error!(target: "lapin::io_loop", "aborting recovery, which is ours; bytes");
             tracing::debug!(target: "hostmatches", "a stranger's bytes");
         });
         String::from_utf8(written.0.lock().unwrap().clone()).unwrap()

@@ -80,6 +80,27 @@ fn a_wrong_command_line_exits_with_2_and_never_quotes_a_setting() {
 }
 
 #[test]
+fn errors_show_control_characters_and_do_not_send_them() {
+    let hostile = "x\u{1b}[2J\u{9b}\u{61c}\u{202e}\u{2066}";
+    for arguments in [
+        &["no-such-command"][..],
+        &["deadletters", "list", "--reason"],
+        &["mappings", "import", "--company"],
+        &["config", "show"],
+        &["config", "validate", "--config"],
+        &["publish", "--file"],
+        &["validate"],
+    ] {
+        for format in ["table", "json"] {
+            let output = hostmatch(&[&["--output", format], arguments, &[hostile]].concat());
+            let (text, sent) = (stderr(&output), |c: char| hostile[1..].contains(c) && !"[2J".contains(c));
+            assert!(output.status.code() != Some(0) && !text.is_empty(), "{arguments:?}");
+            assert!(!text.contains(sent), "{arguments:?}: {text:?}");
+        }
+    }
+}
+
+#[test]
 fn completions_name_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let output = hostmatch(&["completions", shell]);
