@@ -26,7 +26,8 @@ fn rewritten(text: &str, change: impl Fn(usize) -> usize) -> String {
     let mut rewritten = String::with_capacity(text.len() + 1);
     for cell in text.split_inclusive(DELIMITERS) {
         // Some programs ignore spaces and quotation marks before a formula.
-        let body = cell.trim_start_matches(|c: char| c == '"' || (c.is_whitespace() && !DELIMITERS.contains(&c)));
+        let body =
+            cell.trim_start_matches(|c: char| c == '"' || (c.is_whitespace() && !DELIMITERS.contains(&c)));
         let start = body.trim_start_matches('\'');
         rewritten.push_str(&cell[..cell.len() - body.len()]);
         if start.starts_with(FORMULA_STARTS) {

@@ -302,7 +302,9 @@ mod tests {
     #[test]
     fn control_characters_are_shown_and_not_sent() {
         assert_eq!(escape_controls("Zoë\n\u{1b}[2J\u{9b}\u{202e}"), "Zoë\n\\u{1b}[2J\\u{9b}\\u{202e}");
-        for c in "\u{61c}\u{200b}\u{200e}\u{200f}\u{2028}\u{202a}\u{2066}\u{2069}\u{feff}\u{e0061}\r\t\u{7f}".chars() {
+        for c in "\u{61c}\u{200b}\u{200e}\u{200f}\u{2028}\u{202a}\u{2066}\u{2069}\u{feff}\u{e0061}\r\t\u{7f}"
+            .chars()
+        {
             let escaped = escape_controls(&format!("a{c}b")).into_owned();
             assert_eq!(escaped, format!("a{}b", c.escape_unicode()));
         }

@@ -161,6 +161,8 @@ codes! {
     Database {
         DatabaseUnreachable Error: "the database cannot be reached, or does not answer a query"
             => "`hostmatch config show database.url`; is the server up, are user, password and database name correct?",
+        ConnectionsExhausted Error: "the database server answers, but has no free connection"
+            => "raise the server's `max_connections`, or lower `database.max_connections`; its list of sessions says who has them",
         DatabaseTooOld Error: "the server is older than MariaDB 10.6 or MySQL 8.0.1"
             => "upgrade the database server",
         DatabaseReadOnly Error: "the server accepts no writes: it is a replica, or set to read-only"

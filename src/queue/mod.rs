@@ -246,6 +246,16 @@ impl Publisher {
         matches!(self.0, Backend::Embedded(_))
     }
 
+    /// Checks whether the broker accepts no messages, because it is short of memory or disk. It reports this only
+    /// to a connection that publishes, so this publishes an empty message that reaches no queue. Returns false if
+    /// this is unknown, after at most twice `queue.connect_timeout`, and for a local file.
+    pub async fn is_blocked(&self) -> bool {
+        match &self.0 {
+            Backend::Amqp(queue) => queue.is_blocked().await,
+            Backend::Embedded(_) => false,
+        }
+    }
+
     /// Returns whether the connection is ready to publish now. Publishes nothing.
     pub fn is_ready(&self) -> bool {
         dispatch!(&self.0, queue => queue.is_ready())

@@ -276,7 +276,16 @@ async fn postgres(url: &str, config: &DatabaseConfig, purpose: Purpose) -> Resul
             Ok(())
         })
     });
-    let pool = pool.connect_with(options).await.map_err(StoreError::cannot_connect)?;
+    let pool = match pool.connect_with(options.clone()).await {
+        Ok(pool) => pool,
+        Err(error @ sqlx::Error::PoolTimedOut) => {
+            // The pool tries again while the server has no free connection, and then does not say why.
+            let alone = tokio::time::timeout(config.acquire_timeout, options.connect());
+            let reason = alone.await.ok().and_then(Result::err);
+            return Err(StoreError::cannot_connect(reason.unwrap_or(error)));
+        }
+        Err(error) => return Err(StoreError::cannot_connect(error)),
+    };
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 

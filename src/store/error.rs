@@ -24,6 +24,9 @@ pub enum StoreError {
     /// A command that reads several tables still shows the others.
     #[error("the database is not available: {0}")]
     Denied(String),
+    /// The server answers, but has no free connection. This is handled like an unreachable server.
+    #[error("the database is not available: {0}")]
+    Full(String),
     /// This session conflicted with another one (deadlock, lock, time limit): a retry may succeed.
     #[error("the database aborted this transaction: {0}")]
     Conflict(String),
@@ -68,7 +71,7 @@ impl StoreError {
     /// Returns the kind of this error, which determines how to handle it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
-            Self::Unavailable { .. } | Self::Denied(_) => StoreErrorKind::Unavailable,
+            Self::Unavailable { .. } | Self::Denied(_) | Self::Full(_) => StoreErrorKind::Unavailable,
             Self::Conflict(_) | Self::SharedHost => StoreErrorKind::Conflict,
             Self::Rejected(_) => StoreErrorKind::Rejected,
             Self::Behind(_) => StoreErrorKind::Behind,
@@ -97,7 +100,10 @@ impl StoreError {
     /// Creates an error of the first connection, where the server's messages do not quote data.
     pub(super) fn cannot_connect(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(refusal) => unavailable(refusal.message()),
+            sqlx::Error::Database(refusal) => match Self::from_driver(&error) {
+                full @ Self::Full(_) => full,
+                _ => unavailable(refusal.message()),
+            },
             other if other.to_string().contains("RSA auth backend disabled") => Self::Schema(
                 "the database server asks for caching_sha2_password over an unencrypted connection, which \
                  hostmatch does not support: enable TLS on the server (MySQL 8 creates certificates at its first \
@@ -197,11 +203,11 @@ fn decoding(column: &str, source: &(dyn std::error::Error + 'static)) -> StoreEr
     }
 }
 
-/// The codes for: shutdown, too many connections or statements, killed, network, disk full, read-only, login
+/// The codes for: shutdown, too many statements, limits of an account, killed, network, disk full, read-only, login
 /// refused.
-const MYSQL_UNAVAILABLE: [u16; 34] = [
-    1021, 1040, 1041, 1042, 1043, 1045, 1053, 1077, 1078, 1079, 1080, 1081, 1114, 1129, 1130, 1152, 1156,
-    1157, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1290, 1461, 1698, 1792, 1836, 1927, 3100, 3169, 4031,
+const MYSQL_UNAVAILABLE: [u16; 32] = [
+    1021, 1041, 1042, 1043, 1045, 1053, 1077, 1078, 1079, 1080, 1081, 1114, 1129, 1130, 1152, 1156, 1157,
+    1158, 1159, 1160, 1161, 1184, 1226, 1290, 1461, 1698, 1792, 1836, 1927, 3100, 3169, 4031,
 ];
 
 fn mysql(error: &MySqlDatabaseError) -> StoreError {
@@ -210,6 +216,8 @@ fn mysql(error: &MySqlDatabaseError) -> StoreError {
     match number {
         // A missing privilege on a table, a column, a database or the server.
         1044 | 1142 | 1143 | 1227 => StoreError::Denied(quoted()),
+        // Too many connections, of all users or of this one.
+        1040 | 1203 => StoreError::Full(quoted()),
         number if MYSQL_UNAVAILABLE.contains(&number) => unavailable(&quoted()),
         // Deadlock, lock wait, changed row, interrupted, time limit (MariaDB, MySQL), NOWAIT.
         1020 | 1205 | 1213 | 1317 | 1412 | 1615 | 1969 | 3024 | 3058 | 3572 => StoreError::Conflict(quoted()),
@@ -234,6 +242,7 @@ fn postgres(error: &PgDatabaseError) -> StoreError {
         // "cached plan must not change result type": the gateway migrated while this connection was open. It
         // cannot run this statement until the connection is replaced.
         (_, "0A000") if error.message().contains("cached plan") => unavailable(&quoted()),
+        (_, "53300") => StoreError::Full(quoted()),
         (_, "42501") => StoreError::Denied(quoted()),
         // Connection, no privilege to connect, resources, shutdown, read-only, I/O.
         (_, "25006") | ("08" | "28" | "53" | "57" | "58" | "XX", _) => unavailable(&quoted()),

@@ -13,7 +13,7 @@ use crate::queue::{ConsumerHealth, WaitingCopies};
 use crate::runtime::locked;
 use crate::runtime::shutdown::Shutdown;
 
-/// The interval of pings to the database.
+/// The interval of pings to the database, and of messages that check the broker.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A batch counts as stuck after this many times the sum of all limits on its processing.
@@ -32,6 +32,8 @@ struct Running {
     stuck_after: Duration,
     /// Whether the database did not answer the last ping.
     is_unresponsive: bool,
+    /// Whether the broker accepts no messages.
+    is_queue_blocked: bool,
     stop: Shutdown,
 }
 
@@ -78,7 +80,12 @@ impl WorkerHealth {
         findings.push(Finding::new("consumers", State::Failed, idle.collect()));
         let waits = running.waiting_copies.is_any();
         let why = "retries and dead letters wait until the broker accepts them; the log says why";
-        findings.push(failed("publishing", waits.then_some(why)));
+        let blocked = "the broker accepts no messages, because it is short of memory or disk";
+        let blocked = running.is_queue_blocked.then(|| blocked.to_owned());
+        findings.push(match waits {
+            true => failed("publishing", Some(why)),
+            false => Finding::new("publishing", State::Degraded, blocked.into_iter().collect()),
+        });
         let stuck = running.consumers.iter().filter_map(|(name, _, progress)| {
             let since = (*locked(&progress.0))?.elapsed();
             (since > running.stuck_after).then(|| {
@@ -102,17 +109,22 @@ impl WorkerHealth {
         stop: Shutdown,
     ) {
         let (availability, waiting_copies) = (worker.availability.clone(), worker.queue.waiting_copies());
-        let stuck_after = stuck_after(&worker.config);
-        let running =
-            Running { consumers, availability, waiting_copies, stuck_after, is_unresponsive: false, stop };
-        *locked(&self.0) = Some(running);
+        *locked(&self.0) = Some(Running {
+            consumers,
+            availability,
+            waiting_copies,
+            stuck_after: stuck_after(&worker.config),
+            is_unresponsive: false,
+            is_queue_blocked: false,
+            stop,
+        });
     }
 }
 
-/// Pings the database at intervals until `stop`. While a batch waits for the database, also checks whether
-/// events can be decided.
+/// Pings the database at intervals until `stop`, and checks whether the broker accepts messages. While a batch
+/// waits for the database, also checks whether events can be decided.
 pub(super) async fn watch(worker: Worker, stop: Shutdown) {
-    let Worker { config, processor, availability, health, .. } = worker;
+    let Worker { config, processor, availability, health, queue, .. } = worker;
     let pings = async {
         loop {
             let ping = timeout(config.database.acquire_timeout, processor.database.ping());
@@ -126,7 +138,18 @@ pub(super) async fn watch(worker: Worker, stop: Shutdown) {
             tokio::time::sleep(PING_INTERVAL).await;
         }
     };
-    stop.run_until_cancelled(pings).await;
+    let publisher = queue.publisher();
+    let publishes = async {
+        loop {
+            let is_blocked = publisher.is_blocked().await;
+            if let Some(running) = &mut *locked(&health.0) {
+                running.is_queue_blocked = is_blocked;
+            }
+            tokio::time::sleep(PING_INTERVAL).await;
+        }
+    };
+    // On the heap, because the futures are large.
+    stop.run_until_cancelled(Box::pin(async { tokio::join!(pings, publishes) })).await;
 }
 
 /// Returns the duration after which a batch counts as stuck. A batch is held for `worker.hold` while the

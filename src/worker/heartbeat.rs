@@ -57,7 +57,10 @@ impl Heartbeat {
                 match self.write().await {
                     Ok(()) => is_logged = false,
                     // The pipelines log an outage.
-                    Err(error) if is_logged || matches!(error, StoreError::Unavailable { .. }) => {
+                    Err(error)
+                        if is_logged
+                            || matches!(error, StoreError::Unavailable { .. } | StoreError::Full(_)) =>
+                    {
                         tracing::debug!(%error, "this worker's heartbeat could not be written");
                     }
                     Err(error) => {

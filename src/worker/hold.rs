@@ -11,7 +11,7 @@ use crate::decide::Processor;
 use crate::queue::QueueError;
 use crate::runtime::backoff::Delays;
 use crate::runtime::shutdown::Shutdown;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
@@ -21,6 +21,7 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 pub(super) struct Hold {
     delays: Delays,
     deadline: tokio::time::Instant,
+    has_waited: bool,
     is_logged: bool,
 }
 
@@ -29,17 +30,28 @@ impl Hold {
         Self {
             delays: Delays::new(FIRST_DELAY, MAX_DELAY),
             deadline: tokio::time::Instant::now() + limit,
+            has_waited: false,
             is_logged: false,
         }
     }
 
     /// Waits before the next attempt. Returns false if the limit is reached, or on shutdown.
     pub(super) async fn wait(&mut self, why: &StoreError, shutdown: &Shutdown) -> bool {
-        if !self.is_logged {
-            tracing::warn!(
-                error = %why,
-                "the database cannot be used: holding the batch without counting an attempt"
-            );
+        let is_conflict = why.kind() == StoreErrorKind::Conflict;
+        // One deadlock, or one lock that was not free in time, is normal beside other sessions.
+        let is_first = !std::mem::replace(&mut self.has_waited, true);
+        if !(self.is_logged || is_conflict && is_first) {
+            if is_conflict {
+                tracing::warn!(
+                    error = %why,
+                    "another session keeps rows or tables locked: holding the batch without counting an attempt"
+                );
+            } else {
+                tracing::warn!(
+                    error = %why,
+                    "the database cannot be used: holding the batch without counting an attempt"
+                );
+            }
             self.is_logged = true;
         }
         let next = tokio::time::Instant::now() + self.delays.next();

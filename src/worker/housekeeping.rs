@@ -11,17 +11,14 @@ use crate::decide::{Processor, redecide_waiting, write_observed};
 use crate::runtime::clock::now_ms;
 use crate::runtime::shutdown::Shutdown;
 use crate::store::{
-    StoreError, bound_inbox, purge_closed_letters, purge_events, purge_inbox, purge_payloads, purge_replays,
-    purge_workers,
+    MAX_INBOX_HOSTS, StoreError, bound_inbox, purge_closed_letters, purge_events, purge_inbox,
+    purge_payloads, purge_replays, purge_workers,
 };
 
 const REDECIDE_EVERY: Duration = Duration::from_secs(1);
 const WRITE_OBSERVED_EVERY: Duration = Duration::from_secs(300);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 const BOUND_INBOX_EVERY: Duration = Duration::from_secs(60);
-
-/// The number of hosts that a company's inbox keeps: far more than a person can look through.
-const MAX_INBOX_HOSTS: u64 = 20_000;
 
 /// Whether appointments may still wait for a host that now has a mapping, because they did not all fit into one
 /// transaction. Clones share it.

@@ -253,9 +253,11 @@ mod tests {
                 .has_headers(false)
                 .flexible(true)
                 .from_reader(text.as_bytes());
-            cells.extend(reader.into_records().flat_map(|row| {
-                row.unwrap().iter().map(str::to_owned).collect::<Vec<_>>()
-            }));
+            cells.extend(
+                reader
+                    .into_records()
+                    .flat_map(|row| row.unwrap().iter().map(str::to_owned).collect::<Vec<_>>()),
+            );
         }
         cells
     }

@@ -6,7 +6,7 @@ use super::StatusView;
 use crate::app::pluralize;
 use crate::matching::Outcome;
 use crate::runtime::clock::rfc3339;
-use crate::store::WorkerRow;
+use crate::store::{MAX_INBOX_HOSTS, WorkerRow};
 
 /// The state of the installation.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -64,6 +64,9 @@ const NEGLECTED_MS: i64 = 7 * 24 * 3_600_000;
 /// A worker that has been gone for longer than this is not reported.
 const MAX_GONE_SECONDS: u64 = 3600;
 
+/// A worker sends a heartbeat every 10 s. After this time it could not write one.
+const MISSED_HEARTBEAT_SECONDS: u64 = 15;
+
 /// Derives from what was read: the reasons, the state, and whether bookings are assigned.
 pub(super) fn assess(view: &mut StatusView) {
     let mut reasons = Reasons::default();
@@ -72,6 +75,7 @@ pub(super) fn assess(view: &mut StatusView) {
     assess_backlog(view, &mut reasons);
     assess_outcomes(view, &mut reasons);
     assess_open_work(view, &mut reasons);
+    assess_inboxes(view, &mut reasons);
     view.reasons = reasons.0;
     view.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
     view.state = view.reasons.first().map_or(State::Ok, |reason| reason.state);
@@ -95,6 +99,10 @@ fn assigning(view: &StatusView) -> Assigning {
     let Some(workers) = &view.workers else { return Assigning::Unknown };
     if view.state == State::NotWorking {
         return Assigning::No;
+    }
+    if view.read_only.is_some() {
+        // It may have become read-only since the last heartbeat.
+        return Assigning::Unknown;
     }
     let observing = running(workers).filter(|worker| worker.worker.mode == "observe").count();
     match running(workers).count() {
@@ -123,8 +131,24 @@ fn assess_connections(view: &StatusView, reasons: &mut Reasons) {
         ),
         None => {}
     }
+    if let Some(why) = &view.read_only {
+        let text = format!("the database accepts no writes ({why}): events wait in the queue until it does");
+        // Some users may write nevertheless. A heartbeat is a write.
+        let is_written = view.workers.as_ref().is_some_and(|workers| {
+            running(workers).any(|worker| worker.seen_seconds < MISSED_HEARTBEAT_SECONDS)
+        });
+        match is_written {
+            true => reasons.attention("database_read_only", text),
+            false => reasons.fatal("database_read_only", text),
+        }
+    }
     if let Some(problem) = &view.queue_problem {
         reasons.fatal("queue_unreachable", problem.message.clone());
+    }
+    if view.is_queue_blocked {
+        let text = "the broker accepts no messages, because it is short of memory or disk: new events reach no \
+                    worker; run `rabbitmq-diagnostics check_local_alarms`";
+        reasons.fatal("queue_blocked", text.to_owned());
     }
 }
 
@@ -249,6 +273,20 @@ fn assess_open_work(view: &StatusView, reasons: &mut Reasons) {
     {
         let text = format!("a host in the inbox has waited for {}", span(view.at - oldest_ms));
         reasons.attention("inbox_neglected", text);
+    }
+}
+
+fn assess_inboxes(view: &StatusView, reasons: &mut Reasons) {
+    let companies: Vec<String> = view.full_inboxes.iter().map(ToString::to_string).collect();
+    if !companies.is_empty() {
+        reasons.attention(
+            "inbox_full",
+            format!(
+                "the inbox is full for company {}: it keeps {MAX_INBOX_HOSTS} hosts, and those named longest ago are \
+                 removed",
+                companies.join(", ")
+            ),
+        );
     }
 }
 

@@ -30,6 +30,15 @@ pub(crate) struct StatusView {
     /// Why the database cannot be read, or only in part.
     pub(crate) database_problem: Option<Problem>,
     pub(crate) queue_problem: Option<Problem>,
+    /// Why the database server accepts no writes; `None` if it accepts them.
+    #[serde(skip)]
+    read_only: Option<String>,
+    /// Whether the broker accepts no messages.
+    #[serde(skip)]
+    is_queue_blocked: bool,
+    /// The companies whose inbox is full.
+    #[serde(skip)]
+    full_inboxes: Vec<CompanyId>,
     pub(crate) events: Option<Events>,
     pub(crate) age: Option<Ages>,
     pub(crate) queue: Option<Depth>,

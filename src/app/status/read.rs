@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend};
 use tokio::time::timeout;
 
 use super::assess;
@@ -14,8 +14,8 @@ use crate::config::{Config, DatabaseConfig, QueueConfig, Topology};
 use crate::queue::{Queue, QueueError, QueueRole, Spool};
 use crate::runtime::clock::now_ms;
 use crate::store::{
-    self, Database, Scope, StoreError, StoreErrorKind, ages_since, last_decided_ms, open_dead_letters,
-    open_inbox, outcomes_since, unassigned,
+    self, Database, Scope, StoreError, StoreErrorKind, ages_since, full_inboxes, last_decided_ms,
+    open_dead_letters, open_inbox, outcomes_since, unassigned,
 };
 
 const MINUTE_MS: i64 = 60_000;
@@ -72,7 +72,10 @@ impl StatusReader {
         let (depth, database, spool) = tokio::join!(depth, Box::pin(database), Box::pin(read_spool(&spool)));
         view.spool = spool;
         match depth {
-            Ok(depth) => view.queue = Some(depth),
+            Ok((depth, is_blocked)) => {
+                view.queue = Some(depth);
+                view.is_queue_blocked = is_blocked;
+            }
             Err(error) => {
                 let is_unreachable = matches!(error, QueueError::Unavailable(_) | QueueError::File { .. });
                 view.queue_problem = Some(Problem { message: error.to_string(), is_unreachable });
@@ -97,7 +100,8 @@ impl StatusReader {
     }
 }
 
-async fn read_queue(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<Depth, QueueError> {
+/// Reads the depth of the queue, and whether it accepts no messages.
+async fn read_queue(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<(Depth, bool), QueueError> {
     let queue = match opened {
         Some(queue) => queue,
         None => {
@@ -105,8 +109,10 @@ async fn read_queue(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<
             opened.insert(Queue::open(config).await?)
         }
     };
+    let publisher = queue.publisher();
+    let (levels, is_blocked) = tokio::join!(queue.levels(), publisher.is_blocked());
     let mut depth = Depth::default();
-    for level in queue.levels().await? {
+    for level in levels? {
         match level.role {
             QueueRole::Work => {
                 depth.ready += level.ready;
@@ -117,7 +123,7 @@ async fn read_queue(opened: &mut Option<Queue>, config: &QueueConfig) -> Result<
         }
         depth.in_hand = level.unacked.map(|more| depth.in_hand.unwrap_or(0) + more).or(depth.in_hand);
     }
-    Ok(depth)
+    Ok((depth, is_blocked))
 }
 
 /// Fails if the queue file does not exist, so that a read does not create it.
@@ -167,11 +173,17 @@ async fn read_database(
     let (db, at) = (database.connection(), view.at);
     let mut first_error = None;
     let errors = &mut first_error;
+    // Reading says nothing about writing.
+    if database.backend() != DbBackend::Sqlite {
+        let read_only = async { Ok(migration::read_only(db).await?) };
+        view.read_only = part(database, read_only, errors).await?.flatten();
+    }
     view.events = part(database, events(db, scope, at, day), errors).await?;
     let ages = ages_since(db, scope, at - 15 * MINUTE_MS, MAX_AGES);
     view.age = part(database, ages, errors).await?.and_then(Ages::of);
     view.unassigned = part(database, unassigned(db, scope, at), errors).await?;
     view.inbox = part(database, open_inbox(db, scope, at), errors).await?.map(Waiting::of);
+    view.full_inboxes = part(database, full_inboxes(db, scope), errors).await?.unwrap_or_default();
     view.dead_letters = part(database, open_dead_letters(db, scope), errors).await?.map(Waiting::of);
     view.workers = part(database, store::workers(database), errors).await?;
     first_error.map_or(Ok(()), Err)

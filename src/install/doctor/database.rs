@@ -9,7 +9,7 @@ use crate::store::{self, Database, GatewaySchema, StoreError};
 use super::{Area, Code, Level, Report};
 
 pub(super) async fn check(config: &Config, report: &mut Report) {
-    report.checked(&[Code::DatabaseUnreachable]);
+    report.checked(Code::DatabaseUnreachable.to(Code::ConnectionsExhausted));
     let database = match Database::connect_read_only(&config.database).await {
         Ok(database) => database,
         Err(error) => return report_unreachable(config, &error, report),
@@ -62,7 +62,11 @@ async fn check_connected(
 }
 
 fn report_unreachable(config: &Config, error: &StoreError, report: &mut Report) {
-    report.found(Code::DatabaseUnreachable, config.database.url.redacted_url(), error.to_string());
+    let code = match error {
+        StoreError::Full(_) => Code::ConnectionsExhausted,
+        _ => Code::DatabaseUnreachable,
+    };
+    report.found(code, config.database.url.redacted_url(), error.to_string());
 }
 
 /// Reports the findings of `hostmatch gateway inspect` that hinder a worker, but not those about the gateway's
@@ -96,6 +100,9 @@ async fn probe(config: &Config, report: &mut Report) {
     };
     report.checked(&[Code::DatabaseProbeFailed]);
     if let Err(error) = probed.await {
+        if matches!(error, StoreError::Full(_)) {
+            return report_unreachable(config, &error, report);
+        }
         let remedy = match error {
             StoreError::Conflict(_) => {
                 "another session holds locks for a long time: check the server's list of processes"

@@ -15,19 +15,14 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::greeting::{self, Server};
 use crate::config::{self, QueueConfig};
 use crate::queue::QueueError;
-use crate::queue::amqp::{Problem, Settings, code, open};
+use crate::queue::amqp::{Problem, PublishAnswer, Settings, code, open, wait_unless_blocked};
 use crate::queue::topology::QueueSpec;
-
-/// How often a publish that may be blocked is checked.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How long the broker may take to report that it accepts no messages, after it has received one.
-const BLOCK_NOTICE: Duration = Duration::from_millis(500);
 
 /// Why a broker cannot be inspected. The text says what failed, and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -163,30 +158,11 @@ impl BrokerReader {
                 channel.basic_publish(exchange.into(), unbound_key.into(), options, &body, refused).await?;
             sent.await.map(drop)
         };
-        let mut publish = Box::pin(publish);
-        let until = Instant::now() + self.settings.connect_timeout;
-        let answer = loop {
-            match timeout(POLL_INTERVAL, &mut publish).await {
-                Ok(answer) => break Some(answer),
-                Err(_) if self.connection.status().blocked() || Instant::now() >= until => break None,
-                Err(_) => {}
-            }
-        };
-        // The broker may answer the first publish before it reports that the connection is blocked.
-        let notice = Instant::now() + BLOCK_NOTICE;
-        let mut open = Box::pin(self.channel());
-        while !self.connection.status().blocked() && Instant::now() < notice {
-            if timeout(POLL_INTERVAL, &mut open).await.is_ok() {
-                break;
-            }
-        }
-        if self.connection.status().blocked() {
-            return Ok(PublishProbe::Blocked);
-        }
-        match answer {
-            None => Ok(PublishProbe::NoAnswer),
-            Some(Ok(())) => Ok(PublishProbe::Allowed),
-            Some(Err(error)) => match code(&error) {
+        match wait_unless_blocked(&self.connection, publish, self.settings.connect_timeout).await {
+            PublishAnswer::Blocked => Ok(PublishProbe::Blocked),
+            PublishAnswer::Missing => Ok(PublishProbe::NoAnswer),
+            PublishAnswer::Result(Ok(())) => Ok(PublishProbe::Allowed),
+            PublishAnswer::Result(Err(error)) => match code(&error) {
                 Some(403) => Ok(PublishProbe::Denied),
                 Some(404) => Ok(PublishProbe::Missing),
                 Some(406) if broker_text(&error).contains("size") => {

@@ -12,6 +12,7 @@ mod link;
 mod header_keys;
 mod wire;
 mod publisher;
+mod probe;
 mod subscription;
 mod delivery_tags;
 mod settle;
@@ -35,6 +36,7 @@ use crate::config::{self, QueueConfig};
 
 pub(super) use self::consumer::AmqpConsumer;
 pub(crate) use self::link::open;
+pub(crate) use self::probe::{PublishAnswer, wait_unless_blocked};
 pub(crate) use self::problem::{Problem, code};
 pub(super) use self::settle::AmqpSettler;
 

@@ -50,8 +50,8 @@ impl Target {
 
 /// The publishing connection and the messages in flight on it.
 pub(in crate::queue) struct Publishing {
-    keeper: Keeper,
-    settings: Arc<Settings>,
+    pub(super) keeper: Keeper,
+    pub(super) settings: Arc<Settings>,
     in_flight: Arc<Semaphore>,
     waiting: Mutex<Vec<WaitingCall>>,
 }
@@ -368,6 +368,10 @@ impl Amqp {
 
     pub(in crate::queue) fn exchange(&self) -> &str {
         &self.0.settings.topology.exchange
+    }
+
+    pub(in crate::queue) async fn is_blocked(&self) -> bool {
+        self.publishing().is_blocked().await
     }
 
     pub(in crate::queue) fn is_ready(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::store::prelude::*;
 pub use actions::{HostAction, RecordedHostAction, host_actions};
 pub(crate) use actions::{last_host_actions, perform_host_action};
 pub use list::{Bookings, inbox_hosts};
-pub use purge::{bound_inbox, purge_inbox};
+pub use purge::{MAX_INBOX_HOSTS, bound_inbox, full_inboxes, purge_inbox};
 
 string_values!(InboxKind);
 

@@ -4,15 +4,18 @@ use sea_orm::sea_query::Asterisk;
 
 use crate::event::{CompanyId, HostId};
 use crate::matching::{HostKey, InboxState, Outcome};
-use crate::store::Database;
 use crate::store::entity::assignment;
 use crate::store::entity::inbox::{Column, Entity};
 use crate::store::prelude::*;
 use crate::store::retention::delete;
 use crate::store::statement::any_host;
+use crate::store::{Database, Scope};
 
 /// The number of rows per statement.
 const STEP: u64 = 256;
+
+/// The number of hosts that a company's inbox keeps: far more than a person can look through.
+pub const MAX_INBOX_HOSTS: u64 = 20_000;
 
 /// Removes the hosts that no booking has named since `before_ms` and for which no booking waits. Returns how
 /// many. After an error, the completed steps remain.
@@ -24,21 +27,39 @@ pub async fn purge_inbox(database: &Database, before_ms: i64) -> Result<u64> {
 /// were named longest ago first. Returns the companies with the number of removed hosts. After an error, the
 /// completed steps remain.
 pub async fn bound_inbox(database: &Database, max_hosts: u64) -> Result<Vec<(CompanyId, u64)>> {
-    let hosts = Expr::col(Asterisk).count();
-    let full = Entity::find()
-        .select_only()
-        .column(Column::CompanyId)
-        .column_as(hosts.clone(), "hosts")
-        .group_by(Column::CompanyId)
-        .having(hosts.gt(i64::try_from(max_hosts).unwrap_or(i64::MAX)))
-        .into_tuple::<(CompanyId, i64)>();
-    let full = database.with_deadline(async { Ok(full.all(database.connection()).await?) }).await?;
+    let full = with_hosts(database.connection(), &Scope::All, max_hosts.saturating_add(1));
+    let full = database.with_deadline(full).await?;
     let mut removed = Vec::new();
     for (company, hosts) in full {
         let excess = u64::try_from(hosts).unwrap_or_default().saturating_sub(max_hosts);
         removed.push((company, remove_oldest(database, Column::CompanyId.eq(company), excess).await?));
     }
     Ok(removed)
+}
+
+/// Returns the companies whose inbox has as many hosts as it keeps: more push out the oldest.
+pub async fn full_inboxes(db: &impl ConnectionTrait, scope: &Scope) -> Result<Vec<CompanyId>> {
+    let full = with_hosts(db, scope, MAX_INBOX_HOSTS).await?;
+    Ok(full.into_iter().map(|(company, _)| company).collect())
+}
+
+/// Returns the companies with at least this many hosts in their inbox, and the number of these.
+async fn with_hosts(
+    db: &impl ConnectionTrait,
+    scope: &Scope,
+    min_hosts: u64,
+) -> Result<Vec<(CompanyId, i64)>> {
+    let hosts = Expr::col(Asterisk).count();
+    let companies = Entity::find()
+        .select_only()
+        .column(Column::CompanyId)
+        .column_as(hosts.clone(), "hosts")
+        .filter(scope.condition(Column::CompanyId))
+        .group_by(Column::CompanyId)
+        .having(hosts.gte(i64::try_from(min_hosts).unwrap_or(i64::MAX)))
+        .order_by_asc(Column::CompanyId)
+        .into_tuple();
+    Ok(companies.all(db).await?)
 }
 
 /// Removes up to `limit` of the hosts that meet this condition and for which no booking waits, oldest first.

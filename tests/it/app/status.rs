@@ -135,6 +135,35 @@ async fn status_shows_decisions_backlog_and_workers(backend: Backend) {
     assert_eq!(after["workers"], json!([]), "the worker has deregistered: {after:#}");
 }
 
+on_engines!(status_names_companies_whose_inbox_is_full);
+async fn status_names_companies_whose_inbox_is_full(backend: Backend) {
+    let stack = create_salon(backend).await;
+    let digits = |name: &str| {
+        let digits: Vec<String> = (0..10).map(|n| format!("SELECT {n} AS n")).collect();
+        format!("({}) {name}", digits.join(" UNION ALL "))
+    };
+    let tables = ["a", "b", "c", "d", "e"].map(digits).join(", ");
+    let insert = |company: u32, hosts: u32| {
+        format!(
+            "INSERT INTO hostmatch_inbox (company_id, host_id, event_stamped, first_seen_ms, last_seen_ms, kind, \
+             suggestions, state, state_changed_ms) \
+             SELECT {company}, id, FALSE, 1, 1, 'unknown', '[]', 'open', 1 FROM (SELECT \
+             a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n + 1 AS id FROM {tables}) ids WHERE id <= {hosts}"
+        )
+    };
+    stack.world.run(&insert(15, 20_000)).await;
+    stack.world.run(&insert(16, 19_999)).await;
+    let (reported, _) = status_json(&stack, &[]);
+    let reasons = reported["reasons"].as_array().unwrap();
+    let full: Vec<&str> = reasons
+        .iter()
+        .filter(|reason| reason["code"] == "inbox_full")
+        .map(|reason| reason["message"].as_str().unwrap())
+        .collect();
+    assert!(full.len() == 1 && full[0].contains("company 15:"), "{backend:?}: {reported:#}");
+    assert!(!codes(&status_json(&stack, &["--company", "16"]).0).contains(&"inbox_full"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_installation_is_ok_and_an_observing_one_is_named() {
     for (mode, assigning, line) in

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 
 use crate::support::address::with_account;
+use crate::support::program::stdout;
 use crate::support::{
     Backend, Ledger, Mix, Process, Server, Stack, Stream, World, amqp_url, eventually, is_full,
 };
@@ -114,6 +115,13 @@ async fn refuse_writes_and_connections(server: &Server, backend: Backend) {
     ledger.publish(&stack, first).await;
     worker.wait_for_log(HOLDING_MESSAGE).await;
     assert_eq!(stack.decided().await, 0);
+    eventually("the status says that nothing is decided", Duration::from_secs(60), async || {
+        let output = stack.command(&["status"]).output().unwrap();
+        let text = stdout(&output);
+        assert!(!text.contains("bookings are assigned"), "{text}");
+        (text.contains("NOT WORKING") && text.contains("accepts no writes")).then_some(())
+    })
+    .await;
     admin.set_read_only(false).await;
     stack.wait_until_idle().await;
 
@@ -124,6 +132,10 @@ async fn refuse_writes_and_connections(server: &Server, backend: Backend) {
         (worker.log_lines(HOLDING_MESSAGE).len() > held).then_some(())
     })
     .await;
+    let output = stack.command(&["--output", "json", "doctor"]).output().unwrap();
+    let text = stdout(&output);
+    let found = |code: &str| text.contains(&format!("\"code\": \"{code}\""));
+    assert!(found("connections_exhausted") && !found("database_unreachable"), "{text}");
     drop(occupied);
     assert_done_without_retries(stack, stream, ledger, worker).await;
     admin.connection.close().await.unwrap();

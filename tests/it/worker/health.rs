@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::broker::Broker;
 use crate::support::cleanup::connect;
 use crate::support::flood::assert_disconnects;
 use crate::support::program::{stderr, stdout};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{
-    Backend, DELAYS, GatewayShape, Mix, Process, Scrape, Stack, Stream, event, eventually, host,
+    Backend, DELAYS, GatewayShape, Mix, Process, Scrape, Stack, Stream, World, event, eventually, host,
 };
 
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -171,7 +172,7 @@ async fn a_worker_reports_the_state_of_each_part_and_when_it_began(backend: Back
     stack.set("worker.health_listen", "127.0.0.1:0");
     let mut worker = stack.start(&["serve", "worker"]);
     let base = base_of(&mut worker).await;
-    for name in ["running", "database", "consumers", "progress"] {
+    for name in ["running", "database", "consumers", "publishing", "progress"] {
         let check = wait_for_check(&base, name, "ok", StatusCode::OK).await;
         assert_eq!((&check["role"], &check["reasons"]), (&json!("worker"), &Value::Null), "{check}");
     }
@@ -196,6 +197,37 @@ async fn a_worker_reports_the_state_of_each_part_and_when_it_began(backend: Back
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     let (line, code) = healthcheck(&stack, &["--url", &base]);
     assert_eq!((line.contains("nothing listens there"), code), (true, Some(1)), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_short_of_memory_is_reported() {
+    let Some(mut broker) = Broker::prepare() else { return };
+    broker.run().await;
+    let world = World::new(Backend::Postgres, GatewayShape::Roadmap).await;
+    let mut stack = Stack::on(world, Some(broker.url())).await;
+    stack.set("worker.health_listen", "127.0.0.1:0");
+    let mut worker = stack.start(&["serve", "worker"]);
+    let base = base_of(&mut worker).await;
+    wait_for_readiness(&base, StatusCode::OK, "").await;
+    let status = || stack.command(&["status"]).output().unwrap();
+    eventually("the status is good", WAIT_TIMEOUT, async || {
+        stdout(&status()).contains("OK: bookings are assigned").then_some(())
+    })
+    .await;
+    // Nothing was published: the broker does not report the alarm by itself.
+    broker.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
+    let check = wait_for_check(&base, "publishing", "degraded", StatusCode::OK).await;
+    assert!(check["reasons"][0].as_str().unwrap().contains("short of memory or disk"), "{check}");
+    let (line, code) = healthcheck(&stack, &["--url", &base]);
+    assert_eq!((line.starts_with("degraded: the broker"), code), (true, Some(0)), "{line}");
+    let reported = status();
+    let text = stdout(&reported);
+    assert_eq!(reported.status.code(), Some(10), "{text}");
+    assert!(text.contains("NOT WORKING") && text.contains("check_local_alarms"), "{text}");
+    broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
+    wait_for_check(&base, "publishing", "ok", StatusCode::OK).await;
+    assert_eq!(status().status.code(), Some(0));
+    assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

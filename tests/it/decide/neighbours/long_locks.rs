@@ -57,9 +57,12 @@ async fn a_locked_table_delays_everything_and_counts_no_attempt() {
         let mut worker = stack.worker().await;
         stack.publish(&events).await;
         worker
-            .wait_for_log("the database cannot be used: holding the batch without counting an attempt")
+            .wait_for_log(
+                "another session keeps rows or tables locked: holding the batch without counting an attempt",
+            )
             .await;
         assert_eq!(stack.decided().await, 0);
+        assert!(!worker.stderr().contains("the database cannot be used"), "{}", worker.stderr());
         if backend == Backend::MariaDb {
             theirs.execute_unprepared("UNLOCK TABLES").await.unwrap();
         }
@@ -67,6 +70,46 @@ async fn a_locked_table_delays_everything_and_counts_no_attempt() {
         stack.wait_until_decided(events.len()).await;
         assert_all_decided(&stack, &mut worker).await;
     }
+}
+
+on_engines!(the_probe_does_not_mind_locked_rows: mariadb, postgres);
+/// The doctor and a worker whose events were deferred try what a decision does: rows that other sessions lock
+/// are no fault.
+async fn the_probe_does_not_mind_locked_rows(backend: Backend) {
+    let (stack, events) = salon(backend).await;
+    stack.world.send(&events).await;
+    stack.world.send(&[event("e-21", "B1", 1, host(3003, "Nobody", ""))]).await;
+    for table in [
+        "appointments",
+        "staff",
+        "calcom_host_mappings",
+        "hostmatch_assignments",
+        "hostmatch_events",
+        "hostmatch_host_locks",
+        "hostmatch_inbox",
+    ] {
+        let theirs = lock_rows(&stack, &format!("SELECT * FROM {table} FOR UPDATE")).await;
+        let probed = stack.world.processor.probe().await;
+        assert!(probed.is_ok(), "{backend:?}, {table}: {probed:?}");
+        theirs.rollback().await.unwrap();
+    }
+}
+
+on_engines!(a_table_that_is_locked_for_a_moment_is_no_fault: mariadb, postgres);
+async fn a_table_that_is_locked_for_a_moment_is_no_fault(backend: Backend) {
+    let (stack, _) = salon(backend).await;
+    let [lock, unlock] = match backend {
+        Backend::MariaDb => ["LOCK TABLES appointments WRITE", "UNLOCK TABLES"],
+        _ => ["LOCK TABLE appointments IN EXCLUSIVE MODE", "SELECT 1"],
+    };
+    let theirs = lock_rows(&stack, lock).await;
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        theirs.execute_unprepared(unlock).await.unwrap();
+        theirs.rollback().await.unwrap();
+    };
+    let (probed, ()) = tokio::join!(stack.world.processor.probe(), release);
+    assert!(probed.is_ok(), "{backend:?}: {probed:?}");
 }
 
 /// Creates two people; all bookings are with one of them, except number 13.
