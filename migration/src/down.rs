@@ -13,7 +13,7 @@ use crate::examination::{Examination, Obstacle};
 use crate::gateway::Columns;
 use crate::migration::{Op, Planned};
 use crate::names::{BOOKKEEPING, JOURNAL};
-use crate::rights::{may_begin, may_run};
+use crate::privileges::{check_can_begin, check_can_run};
 use crate::session::{Session, retry_while_busy};
 use crate::status::{journal_of, present, status};
 use crate::tables::{MIGRATIONS, position};
@@ -29,11 +29,11 @@ pub async fn down(connection: &DatabaseConnection, steps: Option<u32>) -> Result
     check_all_known(connection).await?;
     let present = present(connection).await?;
     if !present.is_empty() {
-        may_begin(connection).await?;
+        check_can_begin(connection).await?;
         let journal = journal_of(connection).await?;
         let chosen = chosen(&present, steps, &journal);
         let is_all = chosen.len() == present.len();
-        may_run(connection, &statements(connection, &chosen, &journal, is_all).await?).await?;
+        check_can_run(connection, &statements(connection, &chosen, &journal, is_all).await?).await?;
         if !is_interrupted(&journal) {
             let failed =
                 |source| MigrateError::of("checking for rows that the old tables cannot hold", source);
@@ -138,7 +138,7 @@ async fn find_misfits(
 ) -> Result<Vec<Obstacle>, DbErr> {
     let mut obstacles: Vec<Obstacle> = Vec::new();
     for entry in journal.iter().filter(|entry| chosen.contains(&entry.migration)) {
-        let Op { make: None, undo: None, probe: Some(precheck) } = &entry.op else { continue };
+        let Op { apply: None, undo: None, probe: Some(precheck) } = &entry.op else { continue };
         let rows = precheck.lines().next().filter(|_| is_interrupted(journal)).unwrap_or(precheck);
         for row in catalog::rows(connection, format!("{rows}\nORDER BY id")).await? {
             let (id, what): (i64, String) = (row.try_get("", "id")?, row.try_get("", "what")?);

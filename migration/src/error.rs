@@ -57,7 +57,7 @@ pub enum MigrateError {
          has to grant, to migrate or only to read",
         .0.join("; ")
     )]
-    Rights(Vec<String>),
+    MissingPrivileges(Vec<String>),
     /// The migrations are applied, but another user owns the sequences that lag behind, so they could not be
     /// set.
     #[error(

@@ -86,7 +86,7 @@ pub(crate) struct Planned {
 pub(crate) struct Op {
     /// The statement; none if the change consists only of its undo statement.
     #[sea_orm(from_alias = "to_make")]
-    pub(crate) make: Option<String>,
+    pub(crate) apply: Option<String>,
     /// The undo statement; none if another one covers it (an index is dropped with its table).
     #[sea_orm(from_alias = "to_undo")]
     pub(crate) undo: Option<String>,
@@ -101,12 +101,12 @@ impl Op {
     /// Creates a table.
     pub(crate) fn table(backend: DbBackend, name: &str, create: String) -> Self {
         let probe = Probe::on(backend).table(name);
-        Self { make: Some(create), undo: Some(format!("DROP TABLE {name}")), probe }
+        Self { apply: Some(create), undo: Some(format!("DROP TABLE {name}")), probe }
     }
 
     /// Writes rows; running it twice has the same result as once.
-    pub(crate) fn rows(make: String) -> Self {
-        Self { make: Some(make), ..Self::default() }
+    pub(crate) fn rows(apply: String) -> Self {
+        Self { apply: Some(apply), ..Self::default() }
     }
 
     /// Changes nothing: before anything is undone, finds rows that the old shape cannot hold. Each row has an

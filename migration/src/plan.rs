@@ -93,7 +93,7 @@ async fn plan(connection: &DatabaseConnection) -> Result<Plan, MigrateError> {
         let note = "an interrupted `hostmatch migrate up` is finished first, with its original statements";
         plan.examination.notes.push(note.into());
         let planned = unfinished.iter().filter(|entry| entry.state == State::Planned);
-        plan.examination.statements = planned.filter_map(|entry| entry.op.make.clone()).collect();
+        plan.examination.statements = planned.filter_map(|entry| entry.op.apply.clone()).collect();
     }
     if !plan.problems.is_empty() {
         return Ok(plan);
@@ -142,7 +142,7 @@ fn statements(backend: DbBackend, planned: &[Planned], adopts: bool) -> Vec<Stri
         sql.extend([journal::create(backend), journal::insert(backend, &kept).to_string()]);
     }
     for one in planned {
-        sql.extend(one.ops.iter().filter_map(|op| op.make.clone()));
+        sql.extend(one.ops.iter().filter_map(|op| op.apply.clone()));
         sql.push(insert_applied(backend, one.migration));
     }
     sql

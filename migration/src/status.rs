@@ -74,7 +74,7 @@ pub(crate) async fn present(connection: &DatabaseConnection) -> Result<Vec<Strin
 /// Reads the journal. PostgreSQL shows that the table exists even to a user who may not read it.
 pub(crate) async fn journal_of(connection: &DatabaseConnection) -> Result<Vec<Entry>, MigrateError> {
     let journal = journal::read(connection).await.map_err(|source| match is_denied(&source) {
-        true => MigrateError::Rights(vec![format!("SELECT on {JOURNAL}")]),
+        true => MigrateError::MissingPrivileges(vec![format!("SELECT on {JOURNAL}")]),
         false => MigrateError::of("reading its journal", source),
     })?;
     after_baseline(journal.iter().map(|entry| &entry.migration))?;
@@ -174,7 +174,7 @@ mod tests {
             let dialect = Dialect::of(&baseline::assumed(backend));
             for migration in MIGRATIONS.iter().filter(|one| !one.name.contains(CONTRACTS)) {
                 let ops = migration.ops(&dialect);
-                let statements: Vec<&str> = ops.iter().filter_map(|op| op.make.as_deref()).collect();
+                let statements: Vec<&str> = ops.iter().filter_map(|op| op.apply.as_deref()).collect();
                 let made_here = statements
                     .iter()
                     .filter_map(|sql| sql.strip_prefix("CREATE TABLE "))

@@ -11,7 +11,7 @@ use crate::examination::Examination;
 use crate::migration::Planned;
 use crate::names::JOURNAL;
 use crate::plan::{allowed, kept};
-use crate::rights::{may_begin, may_run};
+use crate::privileges::{check_can_begin, check_can_run};
 use crate::sequences;
 use crate::session::{Session, retry_while_busy};
 use crate::status::{applied, journal_of};
@@ -35,7 +35,7 @@ pub async fn adopt(connection: &DatabaseConnection) -> Result<Vec<String>, Migra
 const DOING: &str = "migrating";
 
 async fn apply_missing(connection: &DatabaseConnection, adopt: bool) -> Result<Vec<String>, MigrateError> {
-    may_begin(connection).await?;
+    check_can_begin(connection).await?;
     let before = applied(connection).await?;
     let unfinished = journal_of(connection).await?;
     if unfinished.iter().any(|entry| entry.state == State::Undoing) {
@@ -51,8 +51,8 @@ async fn apply_missing(connection: &DatabaseConnection, adopt: bool) -> Result<V
     }
     let plan = allowed(connection, adopt).await?;
     if !plan.planned.is_empty() {
-        may_run(connection, &plan.examination.statements).await?;
-        let work = async |session: &Session| make(session, &plan.planned, plan.adopts).await;
+        check_can_run(connection, &plan.examination.statements).await?;
+        let work = async |session: &Session| apply(session, &plan.planned, plan.adopts).await;
         let done = Session::with(connection, DOING, work).await;
         explain_failure(connection, adopt, done).await?;
     }
@@ -84,7 +84,7 @@ async fn explain_failure(
 }
 
 /// Makes all changes: in one transaction where DDL can be rolled back, otherwise through the journal.
-async fn make(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {
+async fn apply(session: &Session, planned: &[Planned], adopts: bool) -> Result<(), DbErr> {
     if session.backend != DbBackend::MySql {
         return run_in_transaction(session, planned, adopts).await;
     }
@@ -114,8 +114,8 @@ async fn run_in_transaction(session: &Session, planned: &[Planned], adopts: bool
         session.tx.execute_raw(journal::insert(session.backend, &kept)).await?;
     }
     for one in planned {
-        for make in one.ops.iter().filter_map(|op| op.make.as_ref()) {
-            session.run(make).await?;
+        for statement in one.ops.iter().filter_map(|op| op.apply.as_ref()) {
+            session.run(statement).await?;
         }
         session.run(&insert_applied(session.backend, one.migration)).await?;
     }
@@ -138,10 +138,10 @@ async fn run_with_journal(session: &Session, entries: &[Entry]) -> Result<(), Db
             // Only the first planned statement can have been in flight.
             let probe = entry.op.probe.as_deref().filter(|_| first);
             first = false;
-            if let Some(make) = &entry.op.make
+            if let Some(statement) = &entry.op.apply
                 && !session.is_in_place(probe, false).await?
             {
-                session.run(make).await?;
+                session.run(statement).await?;
             }
             journal::mark(session, entry.seq, State::Made).await?;
         }

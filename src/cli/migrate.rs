@@ -180,7 +180,7 @@ impl From<MigrateError> for Failure {
             | MigrateError::Raced(_)
             | MigrateError::NotEmpty(_)
             | MigrateError::ReadOnly(_)
-            | MigrateError::Rights(_)
+            | MigrateError::MissingPrivileges(_)
             | MigrateError::Sequences { .. }
             | MigrateError::BeforeBaseline(_)
             | MigrateError::Newer { .. }

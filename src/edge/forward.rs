@@ -134,9 +134,9 @@ impl Forwarder<'_> {
             is_confirming = published.is_ok();
             match published {
                 Ok(()) => forwarded += self.remove(&head, gate).await,
-                Err(PublishError::Unfit(problem)) => {
+                Err(PublishError::ExceedsLimit(problem)) => {
                     drop(gate);
-                    self.isolate_unfit(&head, &problem).await;
+                    self.isolate_over_limit(&head, &problem).await;
                 }
                 Err(error) => {
                     drop(gate);
@@ -171,7 +171,7 @@ impl Forwarder<'_> {
 
     /// Handles a group with an event that the broker will never accept: finds the event by halving the
     /// group, and sets it aside so that it does not delay the others.
-    async fn isolate_unfit(&mut self, head: &[Spooled], problem: &str) {
+    async fn isolate_over_limit(&mut self, head: &[Spooled], problem: &str) {
         let [culprit] = head else {
             self.group.size = head.len() / 2;
             return;

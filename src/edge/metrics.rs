@@ -71,8 +71,8 @@ const CLOSED: Series = Series::new(
 pub const SERIES: [Series; 8] = [
     Series::new(REQUESTS, Kind::Counter, "Answered requests").with_labels(&[
         ROUTE,
-        ("method", Values::Few("`GET`, `HEAD`, `POST`, `other`")),
-        ("code", Values::Few("the status")),
+        ("method", Values::Described("`GET`, `HEAD`, `POST`, `other`")),
+        ("code", Values::Described("the status")),
     ]),
     Series::new(DURATION, Kind::Histogram(SECONDS), "Time until the response").with_labels(&[ROUTE]),
     Series::new(REJECTED, Kind::Counter, "Refused POST requests, by the kind of refusal")

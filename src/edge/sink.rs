@@ -96,7 +96,7 @@ impl Sink {
         let published = self.publisher.publish(messages).await;
         match &published {
             // The message is at fault, not the queue.
-            Err(PublishError::Unfit(_)) => {}
+            Err(PublishError::ExceedsLimit(_)) => {}
             published => self.record_result(published.is_ok()),
         }
         published
@@ -111,11 +111,11 @@ impl Sink {
     fn check_queue(&self) -> Result<(), &'static str> {
         let refused = *locked(&self.refused);
         if !self.publisher.is_ready() && self.publisher.is_local() {
-            Err("the queue file cannot be written; the log says why")
+            Err("the queue file cannot be written; see the log")
         } else if !self.publisher.is_ready() {
-            Err("there is no connection to the queue; the log says why")
+            Err("there is no connection to the queue; see the log")
         } else if refused.is_some_and(|refused| refused.elapsed() < REFUSING_PERIOD) {
-            Err("the queue did not accept the last message; the log says why")
+            Err("the queue did not accept the last message; see the log")
         } else {
             Ok(())
         }
@@ -149,7 +149,7 @@ impl Sink {
         }
         match spool.append(messages.clone()).await {
             // Publishing out of order is better than refusing, because a refused webhook is not sent again.
-            Err(SpoolError::Full { .. } | SpoolError::Old | SpoolError::File(_))
+            Err(SpoolError::Full { .. } | SpoolError::TooOld | SpoolError::File(_))
                 if self.publisher.is_ready() =>
             {
                 drop(permit);
@@ -177,7 +177,7 @@ impl Sink {
             reasons.push("events wait in the spool".to_owned());
         }
         if level.set_aside > 0 {
-            let reason = "the spool has set aside events that the broker does not accept; the log says why";
+            let reason = "the spool has set aside events that the broker does not accept; see the log";
             reasons.push(reason.to_owned());
         }
         let refusal = spool.refusal();

@@ -100,7 +100,7 @@ macro_rules! codes {
 codes! {
     Configuration {
         ConfigInvalid Error: "the configuration is refused; nothing else is checked, and the exit code is 9"
-            => "correct the named key; `hostmatch config validate` checks again",
+            => "correct the named key; then run `hostmatch config validate`",
         EnvironmentNotRead Warning: "a variable has one underscore where two belong, and is not read"
             => "rename it as the finding says: `HOSTMATCH_<section>__<key>`",
         EdgeUnsigned Error Edge: "`edge.allow_unsigned` is on, and `edge.listen` is not a loopback address: anybody can post events"
@@ -203,7 +203,7 @@ codes! {
             => "raise the server's `max_connections`, or lower `database.max_connections`",
         StatementsScarce Warning: "the server has room for fewer than 256 prepared statements for each of `database.max_connections`"
             => "raise the server's `max_prepared_stmt_count`, or lower `database.max_connections`",
-        PacketSmall Warning: "MariaDB or MySQL: `max_allowed_packet` is less than `edge.body_limit` and 1 MiB, or than 2 MiB: a dead letter of that size is stored only in part, and cannot be replayed"
+        PacketSmall Warning: "MariaDB or MySQL: `max_allowed_packet` is less than 2 MiB, or less than `edge.body_limit` plus 1 MiB: a dead letter of that size is stored only in part, and cannot be replayed"
             => "raise the server's `max_allowed_packet`, or lower `edge.body_limit`",
     }
     Broker {

@@ -109,7 +109,7 @@ impl Plan<'_> {
         let old = appointment.assignment.take();
         let ours = old.as_ref().and_then(|assignment| assignment.staff.clone());
         let previous = old.as_ref().and_then(|assignment| assignment.newest.clone());
-        let holder = Holder::of(appointment.staff.as_ref(), ours.as_ref());
+        let set_by = StaffSetBy::of(appointment.staff.as_ref(), ours.as_ref());
         let is_repeat = newer.as_ref().is_some_and(|(_, host_event)| previous.as_ref() == Some(host_event));
         let observed = old.as_ref().and_then(|assignment| assignment.observed);
 
@@ -153,7 +153,7 @@ impl Plan<'_> {
             &mut row,
             resolution,
             appointment.staff.as_ref(),
-            holder,
+            set_by,
             other_host,
             overwrite,
         );
@@ -244,7 +244,7 @@ fn record_resolution(
     row: &mut Assignment,
     resolution: &Resolution,
     current: Option<&StaffId>,
-    holder: Holder,
+    set_by: StaffSetBy,
     other_host: bool,
     overwrite: Overwrite,
 ) -> Change {
@@ -260,15 +260,15 @@ fn record_resolution(
             row.confidence = Some(*confidence);
             row.evidence = Some(evidence.clone());
             row.review = None;
-            on_match(current, staff, holder, overwrite)
+            on_match(current, staff, set_by, overwrite)
         }
         Resolution::NeedsReview { review, .. } => {
             (row.review, row.found) = (Some(*review), None);
-            on_no_match(holder, other_host, Outcome::NeedsReview, overwrite)
+            on_no_match(set_by, other_host, Outcome::NeedsReview, overwrite)
         }
         Resolution::Unmatched => {
             (row.review, row.found) = (None, None);
-            on_no_match(holder, other_host, Outcome::Unmatched, overwrite)
+            on_no_match(set_by, other_host, Outcome::Unmatched, overwrite)
         }
     };
     row.outcome = outcome;
@@ -277,7 +277,7 @@ fn record_resolution(
 
 /// Who set the current `staff_id`, derived from the value that we wrote last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum StaffSetBy {
     /// `staff_id` is empty, and we have not set it.
     Nobody,
     /// We set it.
@@ -286,7 +286,7 @@ pub enum Holder {
     Them,
 }
 
-impl Holder {
+impl StaffSetBy {
     /// Compares `current`, the appointment's value, with `ours`, the value that we wrote last (`None` if we
     /// never wrote one, or have withdrawn it).
     pub fn of(current: Option<&StaffId>, ours: Option<&StaffId>) -> Self {
@@ -310,16 +310,16 @@ pub(super) enum Change {
 pub(super) fn on_match(
     current: Option<&StaffId>,
     found: &StaffId,
-    holder: Holder,
+    set_by: StaffSetBy,
     overwrite: Overwrite,
 ) -> (Outcome, Change) {
     let may = match overwrite {
         Overwrite::Always => true,
-        Overwrite::Ours => holder != Holder::Them,
-        Overwrite::Never => holder == Holder::Nobody,
+        Overwrite::Ours => set_by != StaffSetBy::Them,
+        Overwrite::Never => set_by == StaffSetBy::Nobody,
     };
     match current {
-        // The appointment already has this member of staff; the holder of `staff_id` does not change.
+        // The appointment already has this member of staff; the set_by of `staff_id` does not change.
         Some(current) if current == found => (Outcome::Unchanged, Change::Leave),
         _ if may => (Outcome::Assigned, Change::Set),
         _ => (Outcome::Kept, Change::Leave),
@@ -329,17 +329,17 @@ pub(super) fn on_match(
 /// Returns the outcome and the change for a host that did not resolve. `unresolved` is `NeedsReview` or
 /// `Unmatched`; `other_host`: the appointment's previous event with a host named another one.
 pub(super) fn on_no_match(
-    holder: Holder,
+    set_by: StaffSetBy,
     other_host: bool,
     unresolved: Outcome,
     overwrite: Overwrite,
 ) -> (Outcome, Change) {
-    match holder {
-        Holder::Them => (Outcome::Kept, Change::Leave),
+    match set_by {
+        StaffSetBy::Them => (Outcome::Kept, Change::Leave),
         // The member of staff that we set for another host is certainly wrong.
-        Holder::Us if other_host && overwrite == Overwrite::Never => (Outcome::Kept, Change::Leave),
-        Holder::Us if other_host => (unresolved, Change::Clear),
-        Holder::Us | Holder::Nobody => (unresolved, Change::Leave),
+        StaffSetBy::Us if other_host && overwrite == Overwrite::Never => (Outcome::Kept, Change::Leave),
+        StaffSetBy::Us if other_host => (unresolved, Change::Clear),
+        StaffSetBy::Us | StaffSetBy::Nobody => (unresolved, Change::Leave),
     }
 }
 
@@ -366,9 +366,9 @@ mod tests {
             (None, Some(BORIS), [(Kept, Leave), (Kept, Leave), (Assigned, Set)]),
         ];
         for (current, ours, expected) in table {
-            let holder = Holder::of(current.as_ref(), ours.as_ref());
+            let set_by = StaffSetBy::of(current.as_ref(), ours.as_ref());
             let got = [Overwrite::Ours, Overwrite::Never, Overwrite::Always]
-                .map(|overwrite| on_match(current.as_ref(), &ANNA, holder, overwrite));
+                .map(|overwrite| on_match(current.as_ref(), &ANNA, set_by, overwrite));
             assert_eq!(got, expected, "current {current:?}, ours {ours:?}");
         }
     }
@@ -377,13 +377,16 @@ mod tests {
     fn without_a_match_only_our_own_assignment_for_another_host_is_withdrawn() {
         use Overwrite::{Always, Never, Ours};
         let review = Outcome::NeedsReview;
-        assert_eq!(on_no_match(Holder::Nobody, true, review, Ours), (review, Change::Leave));
-        assert_eq!(on_no_match(Holder::Us, true, review, Ours), (review, Change::Clear));
-        assert_eq!(on_no_match(Holder::Us, true, review, Always), (review, Change::Clear));
-        assert_eq!(on_no_match(Holder::Us, true, review, Never), (Outcome::Kept, Change::Leave));
-        assert_eq!(on_no_match(Holder::Us, false, review, Ours), (review, Change::Leave));
+        assert_eq!(on_no_match(StaffSetBy::Nobody, true, review, Ours), (review, Change::Leave));
+        assert_eq!(on_no_match(StaffSetBy::Us, true, review, Ours), (review, Change::Clear));
+        assert_eq!(on_no_match(StaffSetBy::Us, true, review, Always), (review, Change::Clear));
+        assert_eq!(on_no_match(StaffSetBy::Us, true, review, Never), (Outcome::Kept, Change::Leave));
+        assert_eq!(on_no_match(StaffSetBy::Us, false, review, Ours), (review, Change::Leave));
         for overwrite in [Ours, Never, Always] {
-            assert_eq!(on_no_match(Holder::Them, true, review, overwrite), (Outcome::Kept, Change::Leave));
+            assert_eq!(
+                on_no_match(StaffSetBy::Them, true, review, overwrite),
+                (Outcome::Kept, Change::Leave)
+            );
         }
     }
 }

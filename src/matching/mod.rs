@@ -19,7 +19,7 @@ mod learn;
 mod match_stats;
 
 pub use actor::{Actor, ActorKind};
-pub use assign::{Holder, REPLACED};
+pub use assign::{REPLACED, StaffSetBy};
 pub use changes::{
     AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostEvent, InboxRow, InboxState, MappingChange,
     MappingRef, MappingWrite, Observed, ReferenceRow,

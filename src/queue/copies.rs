@@ -36,11 +36,11 @@ pub(super) fn check(message: &Message) -> Result<(), PublishError> {
     let named = properties.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
     for (name, value) in named.chain(message.headers.keys().map(|key| ("the name of a header", key))) {
         if value.len() > MAX_SHORT {
-            return Err(PublishError::Unfit(format!("{name} is longer than {MAX_SHORT} bytes")));
+            return Err(PublishError::ExceedsLimit(format!("{name} is longer than {MAX_SHORT} bytes")));
         }
     }
     if header_bytes(&message.headers) > MAX_HEADERS {
-        return Err(PublishError::Unfit(format!("the headers are larger than {MAX_HEADERS} bytes")));
+        return Err(PublishError::ExceedsLimit(format!("the headers are larger than {MAX_HEADERS} bytes")));
     }
     Ok(())
 }
@@ -289,9 +289,12 @@ mod tests {
     fn a_message_that_amqp_cannot_carry_is_refused() {
         let long = "k".repeat(256);
         let message = Message { routing_key: long, ..Message::default() };
-        assert!(matches!(check(&message), Err(PublishError::Unfit(_))));
+        assert!(matches!(check(&message), Err(PublishError::ExceedsLimit(_))));
         let headers = BTreeMap::from([("x".to_owned(), "v".repeat(70_000))]);
-        assert!(matches!(check(&Message { headers, ..Message::default() }), Err(PublishError::Unfit(_))));
+        assert!(matches!(
+            check(&Message { headers, ..Message::default() }),
+            Err(PublishError::ExceedsLimit(_))
+        ));
         assert_eq!(check(&Message::default()), Ok(()));
     }
 

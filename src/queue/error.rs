@@ -36,7 +36,7 @@ pub enum PublishError {
     Returned(String),
     /// The message exceeds a limit: it will never be accepted as it is.
     #[error("the message exceeds a limit of the queue: {0}")]
-    Unfit(String),
+    ExceedsLimit(String),
     /// No confirm in time; the message may have been accepted.
     #[error("the queue did not confirm in time; the message may or may not have been accepted")]
     Timeout,

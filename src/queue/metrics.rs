@@ -2,11 +2,11 @@
 
 use super::PublishError;
 use crate::telemetry::metrics::Kind::{Counter, Gauge};
-use crate::telemetry::metrics::Values::{Closed, Few};
+use crate::telemetry::metrics::Values::{Closed, Described};
 use crate::telemetry::metrics::{LabelValues as Label, series};
 
 const CONNECTION: Label =
-    ("connection", Few("`publish`, and on a worker `consume`; each from its first use on"));
+    ("connection", Described("`publish`, and on a worker `consume`; each from its first use on"));
 const RESULT: Label = ("result", Closed(|| RESULTS.to_vec()));
 
 series! {
@@ -35,7 +35,7 @@ pub(super) fn count_published<'r>(results: impl IntoIterator<Item = &'r Result<(
             Err(PublishError::Returned(_)) => 2,
             Err(PublishError::Timeout) => 3,
             Err(PublishError::Unavailable(_)) => 4,
-            Err(PublishError::Unfit(_)) => 5,
+            Err(PublishError::ExceedsLimit(_)) => 5,
         }] += 1;
     }
     for (result, count) in RESULTS.into_iter().zip(counts).filter(|(_, count)| *count > 0) {

@@ -63,7 +63,7 @@ pub enum Values {
     /// One of these.
     Closed(fn() -> Vec<&'static str>),
     /// One of few values that are not known in advance; the text describes them.
-    Few(&'static str),
+    Described(&'static str),
 }
 
 /// A label: its name and its possible values.
@@ -140,7 +140,7 @@ impl Series {
     /// advance.
     fn combinations(&self) -> Vec<Vec<&'static str>> {
         self.labels.iter().fold(vec![Vec::new()], |all, (_, values)| match values {
-            Values::Few(_) => Vec::new(),
+            Values::Described(_) => Vec::new(),
             Values::Closed(values) => {
                 let values = values();
                 let with = |one: Vec<&'static str>| {
@@ -219,9 +219,9 @@ pub const BUILD: Series = Series::new(
     "Always 1: the running version and its role (a process with both roles has two)",
 )
 .with_labels(&[
-    ("version", Values::Few("the version")),
-    ("revision", Values::Few("HOSTMATCH_REVISION when it was built, else `unknown`")),
-    ("role", Values::Few("`edge`, `worker`")),
+    ("version", Values::Described("the version")),
+    ("revision", Values::Described("HOSTMATCH_REVISION when it was built, else `unknown`")),
+    ("role", Values::Described("`edge`, `worker`")),
 ]);
 
 /// Installs the recorder in this process, which has these roles, and registers these series. Call this once,
@@ -303,7 +303,8 @@ mod tests {
         let all: Vec<String> = BOTH.combinations().iter().map(|values| values.concat()).collect();
         assert_eq!(all, ["1x", "1y", "2x", "2y"]);
         assert_eq!(Series::new("none", Kind::Gauge, "").combinations(), [Vec::<&str>::new()]);
-        let open = BOTH.with_labels(&[("a", Values::Closed(|| vec!["1"])), ("b", Values::Few("whatever"))]);
+        let open =
+            BOTH.with_labels(&[("a", Values::Closed(|| vec!["1"])), ("b", Values::Described("whatever"))]);
         assert!(open.combinations().is_empty());
         assert!(BOTH.counters::<2>().get(["2", "y"]).is_some());
         assert!(BOTH.counters::<2>().get(["y", "2"]).is_none());

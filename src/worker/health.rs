@@ -69,17 +69,17 @@ impl WorkerHealth {
         findings.push(failed(
             "database",
             match (running.is_unresponsive, running.availability.is_unavailable()) {
-                (true, _) => Some("the database does not answer; the log says why"),
-                (false, true) => Some("the worker waits until the database can be used; the log says why"),
+                (true, _) => Some("the database does not answer; see the log"),
+                (false, true) => Some("the worker waits until the database can be used; see the log"),
                 (false, false) => None,
             },
         ));
         let idle =
             running.consumers.iter().filter(|(_, consumer, _)| !consumer.is_consuming() && !is_stopping);
-        let idle = idle.map(|(name, ..)| format!("{name} receives nothing; the log says why"));
+        let idle = idle.map(|(name, ..)| format!("{name} receives nothing; see the log"));
         findings.push(Finding::new("consumers", State::Failed, idle.collect()));
         let waits = running.waiting_copies.is_any();
-        let why = "retries and dead letters wait until the broker accepts them; the log says why";
+        let why = "retries and dead letters wait until the broker accepts them; see the log";
         let blocked = "the broker accepts no messages, because it is short of memory or disk";
         let blocked = running.is_queue_blocked.then(|| blocked.to_owned());
         findings.push(match waits {

@@ -19,16 +19,16 @@ use crate::store::{
     sum_waiting, unassigned,
 };
 use crate::telemetry::metrics::Kind::Gauge;
-use crate::telemetry::metrics::Values::{Closed, Few};
+use crate::telemetry::metrics::Values::{Closed, Described};
 use crate::telemetry::metrics::{Family, LabelValues as Label, on_scrape, series};
 
 /// The time limit for reading the queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-const QUEUE: Label = ("queue", Few("its name; all wait queues share one"));
+const QUEUE: Label = ("queue", Described("its name; all wait queues share one"));
 const ROLE: Label =
     ("queue_role", Closed(|| QueueRole::VARIANTS.iter().copied().map(QueueRole::as_str).collect()));
-const MESSAGE_STATE: Label = ("state", Few("`ready`, `unacked`"));
+const MESSAGE_STATE: Label = ("state", Described("`ready`, `unacked`"));
 const REASON: Label =
     ("reason", Closed(|| InboxKind::VARIANTS.iter().copied().map(InboxKind::as_str).collect()));
 const HORIZON: Label = ("horizon", Closed(|| vec!["24h", "7d", "all"]));

@@ -28,8 +28,8 @@ impl<'a> Alter<'a> {
         self.backend == DbBackend::MySql
     }
 
-    fn part(&mut self, make: String, undo: String, probe: Option<String>) {
-        self.parts.push(make);
+    fn part(&mut self, apply: String, undo: String, probe: Option<String>) {
+        self.parts.push(apply);
         self.undo.push(undo);
         // A statement runs whole or not at all, so one probe is enough.
         self.probe = self.probe.take().or(probe);
@@ -72,7 +72,7 @@ impl<'a> Alter<'a> {
             self.part(format!("ADD {unique}KEY {name} ({columns})"), format!("DROP KEY {name}"), probe);
         } else {
             self.indexes.push(Op {
-                make: Some(format!("CREATE {unique}INDEX {table}_{name} ON {table} ({columns}){condition}")),
+                apply: Some(format!("CREATE {unique}INDEX {table}_{name} ON {table} ({columns}){condition}")),
                 undo: Some(format!("DROP INDEX {table}_{name}")),
                 probe: None,
             });
@@ -85,8 +85,8 @@ impl<'a> Alter<'a> {
         let drop = if self.mysql() { "FOREIGN KEY" } else { "CONSTRAINT" };
         let probe = Probe::on(self.backend).constraint(&self.found.table, &name);
         let refers = format!("REFERENCES {refers_to} (id) ON DELETE {on_delete}");
-        let make = format!("ADD CONSTRAINT {name} FOREIGN KEY ({column}) {refers}");
-        self.part(make, format!("DROP {drop} {name}"), probe);
+        let apply = format!("ADD CONSTRAINT {name} FOREIGN KEY ({column}) {refers}");
+        self.part(apply, format!("DROP {drop} {name}"), probe);
     }
 
     /// Changes the definition of a column, on MySQL.
@@ -195,7 +195,7 @@ impl<'a> Alter<'a> {
             let alter =
                 |parts: Vec<String>| Some(format!("ALTER TABLE {} {}", self.found.table, parts.join(", ")));
             let undo = self.undo.into_iter().rev().collect();
-            ops.push(Op { make: alter(self.parts), undo: alter(undo), probe: self.probe });
+            ops.push(Op { apply: alter(self.parts), undo: alter(undo), probe: self.probe });
         }
         ops.extend(self.indexes);
         ops

@@ -23,7 +23,7 @@ pub(super) fn plan(found: &ExistingTable, columns: &Columns, d: &Dialect) -> (Ve
         let (name, definition) = (&key.name, &key.definition);
         let (quote, what) = if d.is_mysql() { ('`', "FOREIGN KEY") } else { ('"', "CONSTRAINT") };
         ops.push(Op {
-            make: Some(format!("ALTER TABLE {TABLE} DROP {what} {quote}{name}{quote}")),
+            apply: Some(format!("ALTER TABLE {TABLE} DROP {what} {quote}{name}{quote}")),
             undo: Some(format!("ALTER TABLE {TABLE} ADD CONSTRAINT {quote}{name}{quote} {definition}")),
             probe: Probe::on(d.backend).no_constraint(TABLE, name),
         });

@@ -104,10 +104,10 @@ fn fill_company(found: &ExistingTable, d: &Dialect) -> Op {
     let update = |other: &str, on, value: &str, which| {
         update((found, "m"), (other, on), &[("company_id", value.to_owned())], which, d)
     };
-    let make = update("staff s", "s.id = m.staff_id", "s.company_id", "m.company_id IS NULL");
+    let apply = update("staff s", "s.id = m.staff_id", "s.company_id", "m.company_id IS NULL");
     let undo = update(&format!("{copy} c"), "c.id = m.id", "NULL", "c.company_id IS NULL");
     // A column that we added is dropped with its values.
-    Op { make: Some(make), undo: found.has("company_id").then_some(undo), probe: None }
+    Op { apply: Some(apply), undo: found.has("company_id").then_some(undo), probe: None }
 }
 
 /// Selects the mappings in our audits `a`; `ours` is the condition on those audits.
@@ -130,8 +130,8 @@ fn created_by_us(ours: &str) -> String {
 pub(super) fn prechecks(found: &ExistingTable, d: &Dialect, ours: &str) -> Vec<Op> {
     let created = created_by_us(ours);
     obstacles::prechecks(found, d, &TEXTS.map(|(name, _)| name), |name| {
-        let given_back = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy_of(TABLE), audited(ours));
-        if CHANGED.contains(&name) { format!("{created} OR {given_back}") } else { created.clone() }
+        let restored = format!("id IN (SELECT id FROM {}) AND id IN ({})", copy_of(TABLE), audited(ours));
+        if CHANGED.contains(&name) { format!("{created} OR {restored}") } else { created.clone() }
     })
 }
 

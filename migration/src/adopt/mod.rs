@@ -60,19 +60,19 @@ pub(crate) async fn plan<C: ConnectionTrait>(
     }
     let mut wrong = Vec::new();
     for found in [&there.mappings, &there.audits].into_iter().flatten() {
-        wrong.extend(obstacles::of_shape(found, columns));
+        wrong.extend(obstacles::check_shape(found, columns));
         wrong.extend(keys::of(found));
     }
     if there.column {
-        wrong.extend(obstacles::of_column(columns));
+        wrong.extend(obstacles::check_column(columns));
     }
     if wrong.is_empty() && d.backend != DbBackend::Sqlite {
         if let Some(found) = &there.mappings {
-            wrong.extend(obstacles::of_mappings(connection, found, columns, &d).await?);
+            wrong.extend(obstacles::check_mappings(connection, found, columns, &d).await?);
         }
         if there.audits.is_some() {
             let mappings = columns.has_table(mappings::TABLE);
-            wrong.extend(obstacles::of_audits(connection, mappings, &d).await?);
+            wrong.extend(obstacles::check_audits(connection, mappings, &d).await?);
         }
     }
     let has_obstacles = !wrong.is_empty() || !examination.obstacles.is_empty();

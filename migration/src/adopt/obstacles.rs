@@ -105,7 +105,7 @@ pub(super) const AUDITS: Shape = &[
 const ACTIVE: (&str, Kind, Option<&str>) = ("active_host_id", Kind::Integer, Some(""));
 
 /// Finds columns of the wrong type. The rows of such a table cannot be checked.
-pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obstacle> {
+pub(super) fn check_shape(found: &ExistingTable, columns: &Columns) -> Option<Obstacle> {
     let table = &found.table;
     let shape = if table == mappings::TABLE { MAPPINGS } else { AUDITS };
     let mut wrong = Vec::new();
@@ -145,7 +145,7 @@ pub(super) fn of_shape(found: &ExistingTable, columns: &Columns) -> Option<Obsta
 }
 
 /// Checks the type of the column `appointments.calcom_host_id`.
-pub(super) fn of_column(columns: &Columns) -> Option<Obstacle> {
+pub(super) fn check_column(columns: &Columns) -> Option<Obstacle> {
     let column = columns.get("appointments", "calcom_host_id")?;
     let wanted = Kind::HostId.wanted(column, false, columns)?;
     Some(Obstacle::new(
@@ -155,7 +155,7 @@ pub(super) fn of_column(columns: &Columns) -> Option<Obstacle> {
 }
 
 /// Finds rows that our constraints would refuse, or that we could not read.
-pub(super) async fn of_mappings<C: ConnectionTrait>(
+pub(super) async fn check_mappings<C: ConnectionTrait>(
     connection: &C,
     found: &ExistingTable,
     columns: &Columns,
@@ -224,7 +224,7 @@ pub(super) async fn of_mappings<C: ConnectionTrait>(
 }
 
 /// Finds audits whose mapping does not exist.
-pub(super) async fn of_audits<C: ConnectionTrait>(
+pub(super) async fn check_audits<C: ConnectionTrait>(
     connection: &C,
     mappings_there: bool,
     d: &Dialect,
@@ -256,10 +256,10 @@ pub(crate) async fn find_late<C: ConnectionTrait>(connection: &C) -> Result<Vec<
     let mut obstacles = Vec::new();
     if has_mappings {
         let found = ExistingTable::read(connection, mappings::TABLE).await?;
-        obstacles.extend(of_mappings(connection, &found, &columns, &d).await?);
+        obstacles.extend(check_mappings(connection, &found, &columns, &d).await?);
     }
     if columns.has_table(audits::TABLE) {
-        obstacles.extend(of_audits(connection, has_mappings, &d).await?);
+        obstacles.extend(check_audits(connection, has_mappings, &d).await?);
     }
     Ok(obstacles)
 }

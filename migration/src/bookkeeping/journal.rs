@@ -82,7 +82,7 @@ pub(crate) fn insert(backend: DbBackend, entries: &[Entry]) -> Statement {
             entry.migration.clone().into(),
             entry.state.into(),
             entry.keep.into(),
-            entry.op.make.clone().into(),
+            entry.op.apply.clone().into(),
             entry.op.undo.clone().into(),
             entry.op.probe.clone().into(),
         ]);

@@ -81,7 +81,7 @@ pub(super) const COLUMN: &str = "calcom_host_id";
 pub(super) fn calcom_host_id(d: &Dialect) -> Vec<Op> {
     let place = if d.is_mysql() { " AFTER calcom_v2_booking_id" } else { "" };
     let column = Op {
-        make: Some(format!("ALTER TABLE {TABLE} ADD COLUMN {COLUMN} INT NULL{place}")),
+        apply: Some(format!("ALTER TABLE {TABLE} ADD COLUMN {COLUMN} INT NULL{place}")),
         undo: Some(format!("ALTER TABLE {TABLE} DROP COLUMN {COLUMN}")),
         probe: Probe::on(d.backend).column(TABLE, COLUMN),
     };
@@ -97,7 +97,7 @@ pub(crate) fn calcom_host_id_index(d: &Dialect) -> Option<Op> {
         ("appointments_idx_calcom_host", "DROP INDEX appointments_idx_calcom_host".to_owned())
     };
     d.room_for_index.then(|| Op {
-        make: Some(format!("CREATE INDEX {name} ON {TABLE} ({COLUMN})")),
+        apply: Some(format!("CREATE INDEX {name} ON {TABLE} ({COLUMN})")),
         undo: Some(drop),
         probe: Probe::on(d.backend).index(TABLE, name),
     })

@@ -11,7 +11,7 @@ use super::{AppContext, AppError, NextAction};
 use crate::decide::{DeliveryResult, EventPrediction, Prediction, Processor};
 use crate::event::{AppointmentId, BookingEvent, BookingRef, CompanyId, Host, StaffId};
 use crate::matching::{
-    Holder, HostKey, MappingWrite, Outcome, REPLACED, Reason, Resolution, Review, Step, Target,
+    HostKey, MappingWrite, Outcome, REPLACED, Reason, Resolution, Review, StaffSetBy, Step, Target,
 };
 use crate::store::{self, StoreError};
 
@@ -208,10 +208,10 @@ impl EffectView {
         let mut effect = Self::of(result, code, appointment);
         let Some(before) = effect.appointment.and_then(|id| before.get(&id)) else { return effect };
         let ours = before.assignment.as_ref().and_then(|assignment| assignment.staff.as_ref());
-        effect.held_by = Some(match Holder::of(before.staff.as_ref(), ours) {
-            Holder::Nobody => "nobody",
-            Holder::Us => "hostmatch",
-            Holder::Them => "somebody_else",
+        effect.held_by = Some(match StaffSetBy::of(before.staff.as_ref(), ours) {
+            StaffSetBy::Nobody => "nobody",
+            StaffSetBy::Us => "hostmatch",
+            StaffSetBy::Them => "somebody_else",
         });
         let present = Columns { staff_id: before.staff.clone(), calcom_host_id: before.host_id };
         let write = changes.appointments.iter().find(|write| Some(write.id) == effect.appointment);

@@ -262,12 +262,12 @@ impl Runner<'_> {
             if result == PublishResult::Stopped {
                 return Ok(false);
             }
-            if result == PublishResult::Unfit {
+            if result == PublishResult::ExceedsLimit {
                 // One by one, so that one letter does not block the others.
                 for (letter, copy) in letters.iter().zip(copies) {
                     match self.publish_batch(vec![copy], shutdown).await? {
                         PublishResult::Sent => {}
-                        PublishResult::Unfit => refuse(letter.id, "unfit").await?,
+                        PublishResult::ExceedsLimit => refuse(letter.id, "unfit").await?,
                         PublishResult::Stopped => return Ok(false),
                     }
                 }
@@ -289,11 +289,11 @@ impl Runner<'_> {
         loop {
             match self.publisher.publish_to_work(copies.clone()).await {
                 Ok(()) => return Ok(PublishResult::Sent),
-                Err(error @ PublishError::Unfit(_)) => {
+                Err(error @ PublishError::ExceedsLimit(_)) => {
                     if copies.len() == 1 {
                         tracing::warn!(%error, "no queue accepts this letter");
                     }
-                    return Ok(PublishResult::Unfit);
+                    return Ok(PublishResult::ExceedsLimit);
                 }
                 Err(error) => tracing::warn!(%error, "the replay waits for the queue"),
             }
@@ -349,7 +349,7 @@ enum PublishResult {
     /// The broker has confirmed all of them.
     Sent,
     /// No queue accepts at least one of them.
-    Unfit,
+    ExceedsLimit,
     /// The process was asked to stop first.
     Stopped,
 }

@@ -1,7 +1,7 @@
 //! `hostmatch demo`: shows the whole path of a booking in one process, without installing anything else.
 //!
 //! It claims a directory (`directory`), writes a configuration (`settings`), creates a salon (`salon`),
-//! starts an edge and a worker on it (`servers`), posts `bookings` by HTTP (`play`), reads the results
+//! starts an edge and a worker on it (`servers`), posts `bookings` by HTTP (`runner`), reads the results
 //! (`findings`), compares them with the expected ones (`verdict`) and shows them (`report`), with the
 //! commands to try `next`.
 
@@ -10,7 +10,7 @@ mod settings;
 mod salon;
 mod bookings;
 mod servers;
-mod play;
+mod runner;
 mod findings;
 mod verdict;
 mod next;
@@ -28,8 +28,8 @@ use tokio::net::TcpListener;
 use self::bookings::Script;
 use self::directory::{CONFIGURATION, DEFAULT_MODE, Directory, NEXT_BOOKING};
 use self::findings::Findings;
-use self::play::Stage;
 use self::report::Report;
+use self::runner::DemoRunner;
 use self::servers::Servers;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -90,9 +90,9 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let mut servers = Servers::start(&config, &database, listener).await?;
     let tally = servers.tally.clone();
     let url = format!("http://{address}");
-    let stage = Stage { url: &url, secrets: &secrets, database: &database, tally: &tally };
+    let runner = DemoRunner { url: &url, secrets: &secrets, database: &database, tally: &tally };
     let ended = tokio::select! {
-        ended = show(global, args, &directory, &config, &stage, script) => ended,
+        ended = show(global, args, &directory, &config, &runner, script) => ended,
         failure = servers.wait_for_failure() => Err(failure),
         () = stop.cancelled() => Ok(Exit::Interrupted),
     };
@@ -109,24 +109,24 @@ pub(super) async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     ended
 }
 
-/// Plays the bookings and writes the report.
+/// Posts the bookings and writes the report.
 async fn show(
     global: &Global,
     args: &Args,
     directory: &Directory,
     config: &Config,
-    stage: &Stage<'_>,
+    runner: &DemoRunner<'_>,
     script: Script,
 ) -> Result<Exit, Failure> {
     let note = |text: &str| writeln!(std::io::stderr().lock(), "{text}");
-    note(&format!("A salon in {}, its edge on {}", directory.shown.display(), stage.url))?;
-    let played = stage.play(script.postings, global.is_verbose()).await?;
+    note(&format!("A salon in {}, its edge on {}", directory.shown.display(), runner.url))?;
+    let posted = runner.post_all(script.postings, global.is_verbose()).await?;
 
-    let findings = Findings::read(stage.database).await?;
+    let findings = Findings::read(runner.database).await?;
     let result_of = |one| verdict::result_of(one, &findings, config.matching.auto_accept);
-    let bookings: Vec<_> = played.iter().map(result_of).collect();
-    let differences = verdict::differences(&played, &bookings, &findings);
-    let listening = args.keep.then_some(stage.url);
+    let bookings: Vec<_> = posted.iter().map(result_of).collect();
+    let differences = verdict::differences(&posted, &bookings, &findings);
+    let listening = args.keep.then_some(runner.url);
     let report = Report {
         ok: differences.is_empty(),
         differences,
@@ -156,7 +156,7 @@ async fn show(
         return Err(Failure::new(Exit::Failed, text));
     }
     if args.keep {
-        note(&format!("Edge and worker keep running: {}  (Ctrl-C stops them)", stage.url))?;
+        note(&format!("Edge and worker keep running: {}  (Ctrl-C stops them)", runner.url))?;
     }
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::findings::{Decided, Findings};
-use super::play::Played;
+use super::runner::PostedBooking;
 use crate::matching::Outcome;
 
 /// The outcome of one booking.
@@ -22,22 +22,22 @@ pub(super) struct BookingResult {
 }
 
 /// Returns the outcome of a booking. `auto_accept`: the confidence from which a match is accepted.
-pub(super) fn result_of(played: &Played, findings: &Findings, auto_accept: u8) -> BookingResult {
-    let decided = findings.decided.get(&played.event_id);
+pub(super) fn result_of(posted: &PostedBooking, findings: &Findings, auto_accept: u8) -> BookingResult {
+    let decided = findings.decided.get(&posted.event_id);
     let undecided = || Decided { outcome: "undecided".to_owned(), ..Decided::default() };
     BookingResult {
-        booking: played.posting.booking.clone(),
-        posted: played.posting.what.clone(),
-        route: played.posting.route.clone(),
-        status: played.status,
-        event_id: played.event_id.clone(),
+        booking: posted.posting.booking.clone(),
+        posted: posted.posting.what.clone(),
+        route: posted.posting.route.clone(),
+        status: posted.status,
+        event_id: posted.event_id.clone(),
         decided: decided.cloned().unwrap_or_else(undecided),
-        retries: played.retries,
-        why: decided.map(|decided| why(played, decided, findings, auto_accept)).unwrap_or_default(),
+        retries: posted.retries,
+        why: decided.map(|decided| why(posted, decided, findings, auto_accept)).unwrap_or_default(),
     }
 }
 
-fn why(played: &Played, decided: &Decided, findings: &Findings, auto_accept: u8) -> String {
+fn why(posted: &PostedBooking, decided: &Decided, findings: &Findings, auto_accept: u8) -> String {
     let people = decided.suggestions.clone().unwrap_or_default();
     let names = findings.names(&people);
     let best = strategy_label(people[0]["strategy"].as_str(), people[0]["confidence"].as_i64());
@@ -45,7 +45,7 @@ fn why(played: &Played, decided: &Decided, findings: &Findings, auto_accept: u8)
         return decided.error.clone().unwrap_or_else(|| "not recorded".to_owned());
     };
     match (outcome, decided.reason.as_deref()) {
-        (Outcome::Assigned | Outcome::Unchanged, _) => assigned(played, decided),
+        (Outcome::Assigned | Outcome::Unchanged, _) => assigned(posted, decided),
         (Outcome::NeedsReview, Some("ambiguous")) => {
             format!("{best} matches {} people: {names}", people.as_array().map_or(0, Vec::len))
         }
@@ -57,7 +57,7 @@ fn why(played: &Played, decided: &Decided, findings: &Findings, auto_accept: u8)
     }
 }
 
-fn assigned(played: &Played, decided: &Decided) -> String {
+fn assigned(posted: &PostedBooking, decided: &Decided) -> String {
     let evidence = decided.evidence.clone().unwrap_or_default();
     let value = evidence["value"].as_str().unwrap_or_default();
     let evidence = match &evidence["field"] {
@@ -65,7 +65,7 @@ fn assigned(played: &Played, decided: &Decided) -> String {
         Value::String(_) => format!("both have {value}"),
         _ => "no evidence recorded".to_owned(),
     };
-    let attempts = match played.retries {
+    let attempts = match posted.retries {
         0 => String::new(),
         n => format!("; at attempt {}", n + 1),
     };
@@ -78,10 +78,14 @@ fn strategy_label(strategy: Option<&str>, confidence: Option<i64>) -> String {
 }
 
 /// Describes the differences from the expected results; empty if there are none.
-pub(super) fn differences(played: &[Played], results: &[BookingResult], findings: &Findings) -> Vec<String> {
+pub(super) fn differences(
+    posted: &[PostedBooking],
+    results: &[BookingResult],
+    findings: &Findings,
+) -> Vec<String> {
     let mut found = Vec::new();
-    for (played, result) in played.iter().zip(results) {
-        let (expected, actual) = (&played.posting.expected, describe(result));
+    for (posted, result) in posted.iter().zip(results) {
+        let (expected, actual) = (&posted.posting.expected, describe(result));
         if actual != *expected {
             found.push(format!("{}: {actual} instead of {expected}", result.booking));
         }

@@ -188,8 +188,8 @@ fn print_migration(found: &Inspection) -> Result<(), Failure> {
     }
     let count = pluralize(migration.statements.len(), "statement", "statements");
     output::print_line(&format!("  in {count} (hostmatch migrate sql)"))?;
-    if !found.migration.rights_missing.is_empty() {
-        let missing = found.migration.rights_missing.join("; ");
+    if !found.migration.missing_privileges.is_empty() {
+        let missing = found.migration.missing_privileges.join("; ");
         output::print_line(&format!("  this user may not do that: it lacks {missing}"))?;
     }
     Ok(())

@@ -88,7 +88,7 @@ pub(crate) fn report_invalid_configuration(error: &ConfigError) -> Report {
             "" => (&problem.origin, problem.origin.to_string()),
             key => (&problem.key, format!("{key} in {}", problem.origin)),
         };
-        let remedy = format!("correct {place}; hostmatch config validate checks again");
+        let remedy = format!("correct {place}; then run hostmatch config validate");
         report.found_with(Code::ConfigInvalid, subject.clone(), problem.message.clone(), remedy);
     }
     report.finish(&BTreeSet::from([Code::ConfigInvalid]), &[])

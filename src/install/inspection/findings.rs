@@ -224,7 +224,9 @@ impl FindingsBuilder<'_> {
         };
         for trigger in triggers.iter().filter(|trigger| trigger.event.contains("UPDATE")) {
             let (name, timing) = (&trigger.name, &trigger.timing);
-            let what = format!("the trigger {name} runs {timing} every UPDATE of appointments, ours too");
+            let what = format!(
+                "the trigger {name} runs {timing} every UPDATE of appointments, including hostmatch's"
+            );
             let finding = self.add(Code::Trigger, what);
             if trigger.rights == "writer" {
                 finding.remedy = format!(

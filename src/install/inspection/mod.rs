@@ -50,7 +50,8 @@ pub(crate) struct Migration {
     #[serde(flatten)]
     pub(crate) examination: Examination,
     /// The privileges that the connected user lacks to run the statements.
-    pub(crate) rights_missing: Vec<String>,
+    #[serde(rename = "rights_missing")]
+    pub(crate) missing_privileges: Vec<String>,
 }
 
 /// What the findings are based on, in addition to the facts.
@@ -96,8 +97,8 @@ pub(super) async fn inspect_at(
     if examination.pending.is_empty() && examination.adoptions.is_empty() {
         examination.statements.clear();
     }
-    let rights_missing = migration::missing_rights(connection, &examination.statements).await?;
-    let migration = Migration { examination, rights_missing };
+    let missing_privileges = migration::missing_privileges(connection, &examination.statements).await?;
+    let migration = Migration { examination, missing_privileges };
     let basis =
         Basis { columns, unusable, drift: drift.unwrap_or_default(), unexamined: unknown.or(refusal) };
     let mut inspection = Inspection {

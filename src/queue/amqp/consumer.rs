@@ -8,7 +8,7 @@ use lapin::Acker;
 use lapin::message::Delivery as Received;
 use tokio::time::{sleep, timeout};
 
-use super::link::NO_ANSWER;
+use super::connection::NO_ANSWER;
 use super::problem::Problem;
 use super::settle::{AmqpSettler, DeliveryChannel};
 use super::subscription::{PrefetchWindow, Subscribing, Subscription, Watchdog, queue_name, subscribe};
@@ -109,7 +109,7 @@ impl AmqpConsumer {
         // Closing the channel returns everything that was delivered on it, in one step.
         let close = channel.inner.close(200, "pause".into());
         if timeout(self.queue.0.settings.confirm_timeout, close).await.is_err() {
-            channel.link.abandon(NO_ANSWER);
+            channel.connection.abandon(NO_ANSWER);
         }
     }
 
@@ -204,8 +204,8 @@ impl AmqpConsumer {
         }
         if self.subscribing.is_none() {
             let channel = self.reusable_channel.take().filter(|channel| channel.is_open());
-            let link = match &channel {
-                Some(channel) => channel.link.clone(),
+            let connection = match &channel {
+                Some(channel) => channel.connection.clone(),
                 None => self.queue.consuming().wait_until_connected().await,
             };
             // After a failure, check the topology again: the queue may have been lost after the connection
@@ -213,13 +213,13 @@ impl AmqpConsumer {
             let with_topology = self.logged_problem.is_some();
             let (queue, prefetch) = (self.queue.clone(), self.window.prefetch);
             let subscribed =
-                subscribe(queue, self.source, link.clone(), channel.clone(), prefetch, with_topology);
+                subscribe(queue, self.source, connection.clone(), channel.clone(), prefetch, with_topology);
             let limit = self.queue.0.settings.connect_timeout;
             let task = tokio::spawn(timeout(limit, subscribed));
-            self.subscribing = Some(Subscribing { link, channel, task });
+            self.subscribing = Some(Subscribing { connection, channel, task });
         }
-        let Some(Subscribing { link, channel, task }) = &mut self.subscribing else { return };
-        let (link, reuses_channel, subscribed) = (link.clone(), channel.is_some(), task.await);
+        let Some(Subscribing { connection, channel, task }) = &mut self.subscribing else { return };
+        let (connection, reuses_channel, subscribed) = (connection.clone(), channel.is_some(), task.await);
         self.subscribing = None;
         match subscribed {
             Ok(Ok(Ok(subscription))) => {
@@ -235,7 +235,7 @@ impl AmqpConsumer {
             }
             Ok(Ok(Err(error))) => self.drop_subscription(Problem::of(&error, &self.queue.0.settings)),
             Ok(Err(_)) => {
-                link.abandon(NO_ANSWER);
+                connection.abandon(NO_ANSWER);
                 self.drop_subscription(Problem::temporary(NO_ANSWER));
             }
             Err(_) => self.drop_subscription(Problem::temporary("subscribing panicked")),

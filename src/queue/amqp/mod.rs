@@ -1,6 +1,6 @@
 //! The queue on RabbitMQ.
 //!
-//! There are two connections, each kept alive by its own task ([`link`]): one publishes, the other consumes
+//! There are two connections, each kept alive by its own task ([`connection`]): one publishes, the other consumes
 //! and acknowledges, because a broker that is short of memory blocks a publishing connection completely,
 //! including acknowledgements. lapin's own recovery is not used, because consumers get no error if it fails.
 //! Every wait for the network has a deadline.
@@ -8,7 +8,7 @@
 pub mod topology;
 mod address;
 mod problem;
-mod link;
+mod connection;
 mod header_keys;
 mod wire;
 mod publisher;
@@ -26,16 +26,16 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::connection::{ConnectionManager, Role};
 use self::header_keys::HeaderKeys;
-use self::link::{Keeper, Role};
 use self::publisher::Publishing;
 use self::topology::{QueueSpec, Topology};
 use super::consumer::WaitingCopies;
 use super::{Level, QueueError, QueueRole};
 use crate::config::{self, QueueConfig};
 
+pub(crate) use self::connection::open;
 pub(super) use self::consumer::AmqpConsumer;
-pub(crate) use self::link::open;
 pub(crate) use self::probe::{PublishAnswer, wait_unless_blocked};
 pub(crate) use self::problem::{Problem, code};
 pub(super) use self::settle::AmqpSettler;
@@ -75,7 +75,7 @@ pub(super) struct Amqp(Arc<Inner>);
 struct Inner {
     settings: Arc<Settings>,
     /// Connected on first use, because the edge never consumes.
-    consuming: OnceLock<Keeper>,
+    consuming: OnceLock<ConnectionManager>,
     publishing: OnceLock<Arc<Publishing>>,
     waiting_copies: WaitingCopies,
     stop: CancellationToken,
@@ -104,10 +104,10 @@ impl Amqp {
         let settings = &self.0.settings;
         let deadline = Instant::now() + settings.connect_timeout;
         let unavailable = |problem: Problem| QueueError::Unavailable(problem.text);
-        let link = self.consuming().wait_until_connected_by(deadline).await.map_err(unavailable)?;
+        let connection = self.consuming().wait_until_connected_by(deadline).await.map_err(unavailable)?;
         let Topology { work, queues, .. } = &settings.topology;
         let counted = async {
-            let channel = link.connection.create_channel().await?;
+            let channel = connection.inner.create_channel().await?;
             let mut levels: Vec<Level> = Vec::new();
             for QueueSpec { role, name, .. } in queues {
                 let (ready, consumers) = topology::inspect(&channel, name).await?;
@@ -148,18 +148,19 @@ impl Amqp {
         }
     }
 
-    /// Returns the keeper of the connection that consumes and acknowledges.
-    fn consuming(&self) -> &Keeper {
-        self.0.consuming.get_or_init(|| self.start_keeper(Role::Consume))
+    /// Returns the manager of the connection that consumes and acknowledges.
+    fn consuming(&self) -> &ConnectionManager {
+        self.0.consuming.get_or_init(|| self.start_connection(Role::Consume))
     }
 
     /// Returns the publisher on the connection that publishes.
     pub(super) fn publishing(&self) -> &Arc<Publishing> {
-        let start = || Arc::new(Publishing::new(self.start_keeper(Role::Publish), self.0.settings.clone()));
+        let start =
+            || Arc::new(Publishing::new(self.start_connection(Role::Publish), self.0.settings.clone()));
         self.0.publishing.get_or_init(start)
     }
 
-    fn start_keeper(&self, role: Role) -> Keeper {
-        Keeper::start(role, self.0.settings.clone(), self.0.stop.clone(), &self.0.tasks)
+    fn start_connection(&self, role: Role) -> ConnectionManager {
+        ConnectionManager::start(role, self.0.settings.clone(), self.0.stop.clone(), &self.0.tasks)
     }
 }

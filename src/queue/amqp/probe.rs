@@ -57,22 +57,22 @@ impl Publishing {
     /// queue. Returns false if this is unknown.
     pub(super) async fn is_blocked(&self) -> bool {
         let limit = self.settings.connect_timeout;
-        let Ok(link) = self.keeper.wait_until_connected_by(Instant::now() + limit).await else {
+        let Ok(connection) = self.manager.wait_until_connected_by(Instant::now() + limit).await else {
             return false;
         };
         // What is published on a blocked connection waits, and would accumulate.
-        if link.is_blocked() {
+        if connection.is_blocked() {
             return true;
         }
         let unbound_key = Uuid::new_v4().simple().to_string();
         let publish = async {
-            let channel = link.connection.create_channel().await?;
+            let channel = connection.inner.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
             let properties = BasicProperties::default();
             channel.basic_publish("".into(), unbound_key.into(), options, &[], properties).await?.await?;
             channel.close(200, "probed".into()).await
         };
-        matches!(wait_unless_blocked(&link.connection, publish, limit).await, PublishAnswer::Blocked)
+        matches!(wait_unless_blocked(&connection.inner, publish, limit).await, PublishAnswer::Blocked)
     }
 }

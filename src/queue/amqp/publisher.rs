@@ -15,8 +15,8 @@ use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::connection::{BrokerConnection, ConnectionManager, NO_ANSWER};
 use super::header_keys::HeaderKeys;
-use super::link::{Keeper, Link, NO_ANSWER};
 use super::problem::{Problem, code};
 use super::{Amqp, Settings, wire};
 use crate::queue::{Message, PublishError, metrics};
@@ -50,7 +50,7 @@ impl Target {
 
 /// The publishing connection and the messages in flight on it.
 pub(in crate::queue) struct Publishing {
-    pub(super) keeper: Keeper,
+    pub(super) manager: ConnectionManager,
     pub(super) settings: Arc<Settings>,
     in_flight: Arc<Semaphore>,
     waiting: Mutex<Vec<WaitingCall>>,
@@ -68,9 +68,9 @@ type Results = Vec<Result<(), PublishError>>;
 type Returned = Vec<usize>;
 
 impl Publishing {
-    pub(super) fn new(keeper: Keeper, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(manager: ConnectionManager, settings: Arc<Settings>) -> Self {
         Self {
-            keeper,
+            manager,
             settings,
             in_flight: Arc::new(Semaphore::new(MAX_GROUPS_IN_FLIGHT)),
             waiting: Mutex::default(),
@@ -78,7 +78,9 @@ impl Publishing {
     }
 
     fn is_ready(&self) -> bool {
-        self.keeper.current().is_some_and(|link| !link.is_blocked() && link.connection.status().connected())
+        self.manager
+            .current()
+            .is_some_and(|connection| !connection.is_blocked() && connection.inner.status().connected())
     }
 
     /// Publishes all messages in order. Returns, for each message, whether it was confirmed.
@@ -167,7 +169,7 @@ impl Publishing {
             let results = match &all {
                 Ok(results) => results[own].to_vec(),
                 // The broker may have closed the channel because of another caller's message.
-                Err(PublishError::Unfit(_)) if size < group.len() => {
+                Err(PublishError::ExceedsLimit(_)) if size < group.len() => {
                     let separately = self.publish_group(self.deadline(), &group[own]).await;
                     separately.unwrap_or_else(|error| vec![Err(error); size])
                 }
@@ -203,36 +205,36 @@ impl Publishing {
         deadline: Instant,
         group: &[(Target, Message)],
     ) -> Result<(Results, Returned), PublishError> {
-        let link = self
-            .keeper
+        let connection = self
+            .manager
             .wait_until_connected_by(deadline)
             .await
             .map_err(|problem| PublishError::Unavailable(problem.text))?;
-        if link.is_blocked() {
+        if connection.is_blocked() {
             return Err(PublishError::Unavailable("the broker is short of memory or disk".to_owned()));
         }
-        match timeout_at(deadline, publish_on(&link, group, &self.settings)).await {
+        match timeout_at(deadline, publish_on(&connection, group, &self.settings)).await {
             Ok(Ok(results)) => Ok(results),
-            Ok(Err(error)) => Err(self.handle_failure(&link, &error)),
+            Ok(Err(error)) => Err(self.handle_failure(&connection, &error)),
             Err(_) => {
                 // Pending confirms accumulate on a connection, so abandon it; but keep a blocked one, because
                 // a new connection would be blocked as well.
-                if !link.is_blocked() {
-                    link.abandon(NO_ANSWER);
+                if !connection.is_blocked() {
+                    connection.abandon(NO_ANSWER);
                 }
                 Err(PublishError::Timeout)
             }
         }
     }
 
-    fn handle_failure(&self, link: &Link, error: &lapin::Error) -> PublishError {
+    fn handle_failure(&self, connection: &BrokerConnection, error: &lapin::Error) -> PublishError {
         let problem = Problem::of(error, &self.settings);
         match code(error) {
             // The message is larger than the broker's max_message_size. This closes only the group's channel.
-            Some(406) => PublishError::Unfit(problem.text),
+            Some(406) => PublishError::ExceedsLimit(problem.text),
             // The exchange does not exist: a new connection creates it again.
             Some(404) => {
-                link.abandon(TOPOLOGY_MISSING);
+                connection.abandon(TOPOLOGY_MISSING);
                 PublishError::Unavailable(problem.text)
             }
             _ => PublishError::Unavailable(problem.text),
@@ -247,29 +249,29 @@ fn too_many_in_flight() -> PublishError {
 /// Publishes a group on its own channel and awaits the confirms. After any failure the channel is
 /// dropped, which closes it.
 async fn publish_on(
-    link: &Link,
+    connection: &BrokerConnection,
     group: &[(Target, Message)],
     settings: &Settings,
 ) -> lapin::Result<(Results, Returned)> {
-    let idle = locked(&link.idle_channels).pop();
+    let idle = locked(&connection.idle_channels).pop();
     let channel = match idle {
         Some(channel) if channel.status().connected() => channel,
         _ => {
-            let channel = link.connection.create_channel().await?;
+            let channel = connection.inner.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             channel
         }
     };
-    let frame_max = link.connection.configuration().frame_max();
+    let frame_max = connection.inner.configuration().frame_max();
     let frame_max = usize::try_from(frame_max).unwrap_or(usize::MAX);
     let (results, returned) = publish_and_confirm(&channel, group, frame_max, &settings.header_keys).await?;
     if !returned.is_empty() {
         // No queue is bound, or a queue does not exist: a new connection restores it.
-        link.abandon(TOPOLOGY_MISSING);
+        connection.abandon(TOPOLOGY_MISSING);
     } else if results.iter().all(Result::is_ok) {
         // Reuse the channel only after success: once a quorum queue was full, RabbitMQ 3.10 may keep refusing
         // messages on the same channel even when the queue has room again.
-        locked(&link.idle_channels).push(channel);
+        locked(&connection.idle_channels).push(channel);
     }
     Ok((results, returned))
 }
@@ -290,7 +292,7 @@ async fn publish_and_confirm(
             // The broker would close the connection.
             let problem =
                 format!("its headers need {size} bytes, and a frame may have {frame_max} (frame_max)");
-            confirms.push(Err(PublishError::Unfit(problem)));
+            confirms.push(Err(PublishError::ExceedsLimit(problem)));
             continue;
         }
         match channel.basic_publish(exchange, key, mandatory, &message.body, properties).await {
@@ -304,8 +306,8 @@ async fn publish_and_confirm(
     for confirm in confirms {
         let confirmation = match confirm {
             Ok(confirm) => confirm.await?,
-            Err(unfit) => {
-                results.push(Err(unfit));
+            Err(error) => {
+                results.push(Err(error));
                 continue;
             }
         };

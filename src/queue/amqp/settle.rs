@@ -11,8 +11,8 @@ use lapin::{Acker, Channel};
 use tokio::time::{Instant, timeout};
 
 use super::Amqp;
+use super::connection::{BrokerConnection, NO_ANSWER};
 use super::delivery_tags::DeliveryTags;
-use super::link::{Link, NO_ANSWER};
 use super::publisher::{Publishing, Target};
 use crate::queue::{Delivery, Disposition, Message, PublishError, Settled, copies};
 use crate::runtime::backoff::Delays;
@@ -32,7 +32,7 @@ const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The channel on which a batch was delivered, and the tags settled on it.
 pub(super) struct DeliveryChannel {
-    pub(super) link: Arc<Link>,
+    pub(super) connection: Arc<BrokerConnection>,
     pub(super) inner: Channel,
     pub(super) tags: Mutex<DeliveryTags>,
 }
@@ -40,7 +40,7 @@ pub(super) struct DeliveryChannel {
 impl DeliveryChannel {
     /// Returns whether deliveries of this channel can still be settled.
     pub(super) fn is_open(&self) -> bool {
-        !self.link.ended.is_cancelled() && self.inner.status().connected()
+        !self.connection.ended.is_cancelled() && self.inner.status().connected()
     }
 
     /// Sends an acknowledgement, a nack or a reject of these tags. Returns whether the frame was sent.
@@ -69,7 +69,7 @@ impl DeliveryChannel {
             None => match timeout(limit, frame).await {
                 Ok(sent) => sent,
                 Err(_) => {
-                    self.link.abandon(NO_ANSWER);
+                    self.connection.abandon(NO_ANSWER);
                     return false;
                 }
             },
@@ -151,7 +151,7 @@ impl AmqpSettler {
             to_ack.sort_unstable();
             to_release.extend(unpublished.unconfirmed);
             to_release.sort_unstable();
-            to_reject = unpublished.unfit;
+            to_reject = unpublished.over_limit;
         }
         self.acknowledge(&to_ack, &mut settled).await;
         for index in &settled.removed {
@@ -175,7 +175,7 @@ impl AmqpSettler {
         let until = Instant::now() + PUBLISH_TIMEOUT;
         let mut delays = Delays::new(Duration::from_millis(200), Duration::from_secs(10));
         let (mut waiting, mut publish_alone) = (None, false);
-        let (mut cut, mut unfit) = (BTreeSet::new(), Vec::new());
+        let (mut cut, mut over_limit) = (BTreeSet::new(), Vec::new());
         loop {
             let (indices, items): (Vec<usize>, Vec<_>) = std::mem::take(copies).into_iter().unzip();
             let results = publish_in_groups(publishing, &items, publish_alone).await;
@@ -183,20 +183,22 @@ impl AmqpSettler {
             for ((index, mut item), result) in indices.into_iter().zip(items).zip(results) {
                 match result {
                     Ok(()) => continue,
-                    Err(error @ PublishError::Unfit(_)) if publish_alone && !cut.insert(index) => {
+                    Err(error @ PublishError::ExceedsLimit(_)) if publish_alone && !cut.insert(index) => {
                         tracing::error!(%error, "the broker accepts no copy of a message; rejecting the message");
-                        unfit.push(index);
+                        over_limit.push(index);
                         continue;
                     }
-                    Err(PublishError::Unfit(_)) if publish_alone => copies::cut_to_necessary(&mut item.1),
-                    Err(PublishError::Unfit(_)) => is_refused = true,
+                    Err(PublishError::ExceedsLimit(_)) if publish_alone => {
+                        copies::cut_to_necessary(&mut item.1)
+                    }
+                    Err(PublishError::ExceedsLimit(_)) => is_refused = true,
                     Err(error) => problem = Some(error),
                 }
                 copies.insert(index, item);
             }
             publish_alone |= is_refused;
             if copies.is_empty() {
-                return Unpublished { unconfirmed: Vec::new(), unfit };
+                return Unpublished { unconfirmed: Vec::new(), over_limit };
             }
             let Some(problem) = problem else { continue };
             if waiting.is_none() {
@@ -205,12 +207,12 @@ impl AmqpSettler {
             }
             let unconfirmed = || copies.keys().copied().collect();
             if Instant::now() >= until || !self.channel.is_open() {
-                return Unpublished { unconfirmed: unconfirmed(), unfit };
+                return Unpublished { unconfirmed: unconfirmed(), over_limit };
             }
             tokio::select! {
                 () = tokio::time::sleep(delays.next()) => {}
-                () = self.channel.link.ended.cancelled() => return Unpublished { unconfirmed: unconfirmed(), unfit },
-                () = self.queue.0.stop.cancelled() => return Unpublished { unconfirmed: unconfirmed(), unfit },
+                () = self.channel.connection.ended.cancelled() => return Unpublished { unconfirmed: unconfirmed(), over_limit },
+                () = self.queue.0.stop.cancelled() => return Unpublished { unconfirmed: unconfirmed(), over_limit },
             }
         }
     }
@@ -277,12 +279,12 @@ struct Unpublished {
     /// Those that the broker has not confirmed, in order.
     unconfirmed: Vec<usize>,
     /// Those that the broker will not accept, even cut to what is necessary.
-    unfit: Vec<usize>,
+    over_limit: Vec<usize>,
 }
 
 impl Unpublished {
     fn contains(&self, index: usize) -> bool {
-        self.unconfirmed.binary_search(&index).is_ok() || self.unfit.contains(&index)
+        self.unconfirmed.binary_search(&index).is_ok() || self.over_limit.contains(&index)
     }
 }
 
@@ -297,7 +299,7 @@ async fn publish_in_groups(
     for group in items.chunks(if alone { 1 } else { items.len().max(1) }) {
         results.extend(publishing.publish_each(group).await);
         let mut errors = results.iter().filter_map(|result| result.as_ref().err());
-        if let Some(error) = errors.find(|error| !matches!(error, PublishError::Unfit(_))).cloned() {
+        if let Some(error) = errors.find(|error| !matches!(error, PublishError::ExceedsLimit(_))).cloned() {
             results.resize(items.len(), Err(error));
             break;
         }

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
+use super::connection::{BrokerConnection, NO_ANSWER};
 use super::delivery_tags::DeliveryTags;
-use super::link::{Link, NO_ANSWER};
 use super::problem::Problem;
 use super::settle::DeliveryChannel;
 use super::{Amqp, topology};
@@ -35,7 +35,7 @@ pub(super) struct Subscription {
 
 /// A subscription that is being created.
 pub(super) struct Subscribing {
-    pub(super) link: Arc<Link>,
+    pub(super) connection: Arc<BrokerConnection>,
     /// The channel of the previous subscription, if this one reuses it.
     pub(super) channel: Option<Arc<DeliveryChannel>>,
     pub(super) task: JoinHandle<Result<lapin::Result<Subscription>, Elapsed>>,
@@ -58,7 +58,7 @@ impl Watchdog {
     /// Records a new subscription.
     pub(super) fn record_subscription(&self, channel: &DeliveryChannel) {
         if !self.stalled {
-            self.health.set(Some(channel.link.ended.clone()));
+            self.health.set(Some(channel.connection.ended.clone()));
         }
     }
 
@@ -110,7 +110,7 @@ impl Subscription {
                 watchdog.stalled = true;
                 watchdog.health.set(None);
                 tracing::error!(queue, problem = why, "the consumer stalled: connecting again");
-                self.channel.link.abandon(STALLED);
+                self.channel.connection.abandon(STALLED);
                 return Err(Problem::temporary(why));
             }
         }
@@ -120,7 +120,7 @@ impl Subscription {
     /// count is not permitted, or if the queue no longer exists, which is detected elsewhere.
     async fn count_ready(&self, queue: &str, limit: Duration) -> Result<Option<u32>, &'static str> {
         let counted = async {
-            let channel = self.channel.link.connection.create_channel().await?;
+            let channel = self.channel.connection.inner.create_channel().await?;
             let (ready, _) = topology::inspect(&channel, queue).await?;
             // Dropping the channel would close it too, but without reporting a failure.
             channel.close(200, "inspected".into()).await?;
@@ -143,7 +143,7 @@ impl Subscription {
             let cancel = channel.inner.basic_cancel(tag, BasicCancelOptions::default());
             // An error closes the channel, and with it the stream.
             if timeout(limit, cancel).await.is_err() {
-                channel.link.abandon(NO_ANSWER);
+                channel.connection.abandon(NO_ANSWER);
             }
         });
     }
@@ -161,20 +161,20 @@ pub(super) fn queue_name(queue: &Amqp, source: Source) -> &str {
 pub(super) async fn subscribe(
     queue: Amqp,
     source: Source,
-    link: Arc<Link>,
+    connection: Arc<BrokerConnection>,
     channel: Option<Arc<DeliveryChannel>>,
     prefetch: u16,
     with_topology: bool,
 ) -> lapin::Result<Subscription> {
     let settings = &queue.0.settings;
     if with_topology {
-        topology::ensure(&link.connection, &settings.topology, settings.mode).await?;
+        topology::ensure(&connection.inner, &settings.topology, settings.mode).await?;
     }
     let channel = match channel {
         Some(channel) => channel,
         None => {
-            let inner = link.connection.create_channel().await?;
-            Arc::new(DeliveryChannel { link, inner, tags: Mutex::new(DeliveryTags::default()) })
+            let inner = connection.inner.create_channel().await?;
+            Arc::new(DeliveryChannel { connection, inner, tags: Mutex::new(DeliveryTags::default()) })
         }
     };
     let inner = &channel.inner;

@@ -1,7 +1,7 @@
 //! What is decided and written, on every engine and every shape of gateway.
 
 mod dry_run;
-mod neighbours;
+mod beside_gateway;
 mod observing;
 
 mod rules;

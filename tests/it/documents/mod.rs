@@ -116,7 +116,7 @@ fn metrics() -> String {
                 Values::Closed(values) => {
                     values().iter().map(|value| code(value)).collect::<Vec<_>>().join(", ")
                 }
-                Values::Few(text) => (*text).to_owned(),
+                Values::Described(text) => (*text).to_owned(),
             };
             format!("{}: {values}", code(name))
         };

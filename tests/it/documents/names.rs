@@ -5,7 +5,7 @@ use crate::documents::tidy::{Source, files};
 
 /// Words to avoid in names, and what to use instead. A word with `=` is avoided as a whole name only, any other
 /// word also as a part of a name.
-const AVOIDED: [(&[&str], &str); 17] = [
+const AVOIDED: [(&[&str], &str); 20] = [
     (&["tell", "tells", "told", "telling"], "`render`, `describe`, `report`, `…View`"),
     (&["look", "looks", "looked"], "`read`, `find`, `inspect`, `check`, `Lookup`"),
     (&["rehearsal", "foretold", "foretell", "foresee"], "`DryRun`, `Prediction`, `predict`"),
@@ -26,6 +26,12 @@ const AVOIDED: [(&[&str], &str); 17] = [
     (&["until_back", "=unless_closed"], "`wait_until_available`, `ignore_unless_closed`"),
     (&["=most", "together", "glance", "last_words"], "`MAX_…`, `…_CHUNK`, `POLL_INTERVAL`, `DRAIN_GRACE`"),
     (&["=in_time", "at_each_look"], "`with_deadline`, `on_scrape`"),
+    (&["rig", "keeper", "holder"], "`…Fixture`, `ConnectionManager`, `StaffSetBy`"),
+    (&["rights", "unfit", "played"], "`privileges`, `ExceedsLimit`, `PostedBooking`"),
+    (
+        &["given_back", "taken_back", "complaints", "neighbours"],
+        "`restored`, `undone`, `unexpected_log_lines`, `beside_gateway`",
+    ),
 ];
 
 /// Converts any case to lower-case words between underscores: `InboxView` becomes `_inbox_view_`.

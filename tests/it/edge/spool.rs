@@ -25,7 +25,7 @@ use crate::support::{amqp_url, eventually, unique};
 pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// An edge with a spool, and a broker that can be cut off.
-pub(super) struct Rig {
+pub(super) struct SpoolFixture {
     pub(super) site: Site,
     pub(super) proxy: Proxy,
     pub(super) received: Received,
@@ -34,7 +34,7 @@ pub(super) struct Rig {
     _cleanup: Cleanup,
 }
 
-impl Rig {
+impl SpoolFixture {
     /// Starts the edge with a connected broker.
     pub(super) async fn open(change: impl FnOnce(&mut EdgeConfig, &mut QueueConfig)) -> Self {
         Self::open_on(&amqp_url(), change).await
@@ -58,10 +58,10 @@ impl Rig {
         let site = Site::with_queue(dir, &queue, |config| *config = edge).await;
         let received = Received::subscribe(&direct).await;
         let (began, attempted) = (Instant::now(), Cell::new(0));
-        let rig =
+        let fixture =
             Self { site, proxy, received, began, attempted, _cleanup: Cleanup::Broker(Box::new(direct)) };
-        rig.wait_for_status("ready").await;
-        rig
+        fixture.wait_for_status("ready").await;
+        fixture
     }
 
     /// Cuts off the broker and waits until the edge has noticed it.
@@ -183,76 +183,76 @@ fn numbered(count: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_does_not_change_the_order_of_events() {
-    let mut rig = Rig::open(|_, _| {}).await;
+    let mut fixture = SpoolFixture::open(|_, _| {}).await;
     let next = Cell::new(0);
-    let send_more = async |rig: &Rig, count: usize| {
+    let send_more = async |fixture: &SpoolFixture, count: usize| {
         for _ in 0..count {
-            rig.assert_accepted(&format!("e{}", next.get())).await;
+            fixture.assert_accepted(&format!("e{}", next.get())).await;
             next.set(next.get() + 1);
         }
     };
-    send_more(&rig, 10).await;
-    rig.cut_broker().await;
-    send_more(&rig, 40).await;
-    let (status, body) = rig.ready().await;
+    send_more(&fixture, 10).await;
+    fixture.cut_broker().await;
+    send_more(&fixture, 40).await;
+    let (status, body) = fixture.ready().await;
     assert_eq!((status, &body["status"]), (StatusCode::OK, &json!("degraded")), "{body}");
     assert_eq!(body["spool"]["messages"], 40, "{body}");
     assert!(body["spool"]["bytes"].as_u64().unwrap() > 40 * 512, "{body}");
     assert_eq!(body["reasons"].as_array().unwrap().len(), 2, "{body}");
-    rig.proxy.set(Mode::Pass);
+    fixture.proxy.set(Mode::Pass);
     // This holds during the whole reconnect and drain.
-    while rig.ready().await.1["status"] != "ready" {
-        send_more(&rig, 5).await;
+    while fixture.ready().await.1["status"] != "ready" {
+        send_more(&fixture, 5).await;
         assert!(next.get() < 100_000, "the edge is never ready again");
     }
-    send_more(&rig, 10).await;
+    send_more(&fixture, 10).await;
     let count = next.get();
-    let (status, body) = rig.ready().await;
+    let (status, body) = fixture.ready().await;
     assert_eq!((status, &body["status"], &body["reasons"]), (StatusCode::OK, &json!("ready"), &Value::Null));
     assert_eq!(body["spool"], Value::Null, "{body}");
-    rig.received.wait_for(&numbered(count)).await;
-    assert_eq!(rig.received.first_arrivals(), numbered(count));
-    rig.report_and_close("broker away and back", &numbered(count)).await;
+    fixture.received.wait_for(&numbered(count)).await;
+    assert_eq!(fixture.received.first_arrivals(), numbered(count));
+    fixture.report_and_close("broker away and back", &numbered(count)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_first_requests_wait_for_a_silent_broker() {
-    let mut rig = Rig::open(|_, queue| queue.confirm_timeout = Duration::from_secs(4)).await;
-    rig.proxy.set(Mode::StallUpstream);
+    let mut fixture = SpoolFixture::open(|_, queue| queue.confirm_timeout = Duration::from_secs(4)).await;
+    fixture.proxy.set(Mode::StallUpstream);
     let ids = numbered(60);
     // The edge does not know of the outage yet: these requests wait for their confirms at the same time.
-    let first_requests = ids[..10].iter().map(|id| rig.assert_accepted(id));
+    let first_requests = ids[..10].iter().map(|id| fixture.assert_accepted(id));
     futures_util::future::join_all(first_requests).await;
     let others = async {
         for id in &ids[10..] {
-            rig.assert_accepted(id).await;
+            fixture.assert_accepted(id).await;
         }
     };
     // A confirm timeout for each event in turn would take twice as long.
     tokio::time::timeout(Duration::from_secs(100), others)
         .await
         .expect("each event waited for the silent broker in turn");
-    assert_eq!(rig.ready().await.1["status"], "degraded");
-    rig.proxy.set(Mode::Pass);
-    rig.wait_for_status("ready").await;
-    rig.received.wait_for(&ids).await;
-    assert_eq!(rig.received.first_arrivals()[10..], ids[10..]);
-    rig.report_and_close("silent broker", &ids).await;
+    assert_eq!(fixture.ready().await.1["status"], "degraded");
+    fixture.proxy.set(Mode::Pass);
+    fixture.wait_for_status("ready").await;
+    fixture.received.wait_for(&ids).await;
+    assert_eq!(fixture.received.first_arrivals()[10..], ids[10..]);
+    fixture.report_and_close("silent broker", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_spool_refuses_events_and_keeps_its_content() {
-    let mut rig = Rig::open(|edge, _| edge.spool_max_bytes = 20_000).await;
-    rig.cut_broker().await;
+    let mut fixture = SpoolFixture::open(|edge, _| edge.spool_max_bytes = 20_000).await;
+    fixture.cut_broker().await;
     let (mut accepted, mut warned) = (Vec::new(), false);
     let refused = loop {
         let id = format!("e{}", accepted.len());
-        let response = rig.send(event(&id)).await;
+        let response = fixture.send(event(&id)).await;
         if response.status() != StatusCode::OK {
             break response;
         }
         accepted.push(id);
-        let (status, body) = rig.ready().await;
+        let (status, body) = fixture.ready().await;
         let near = body["spool"]["bytes"].as_u64().unwrap() >= 16_000;
         let reason = body["reasons"].to_string().contains("edge.spool_max_bytes");
         assert_eq!(reason, near, "the alarm is raised from 80 % on: {body}");
@@ -262,82 +262,82 @@ async fn a_full_spool_refuses_events_and_keeps_its_content() {
     assert!((20..40).contains(&accepted.len()), "{}", accepted.len());
     assert_eq!(refused.headers()["retry-after"], "5");
     assert_eq!(problem(refused).await.0, StatusCode::SERVICE_UNAVAILABLE);
-    let (status, body) = rig.ready().await;
+    let (status, body) = fixture.ready().await;
     assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("not_ready")), "{body}");
-    assert_eq!(rig.site.get("/health/live").await.status(), StatusCode::OK);
+    assert_eq!(fixture.site.get("/health/live").await.status(), StatusCode::OK);
 
-    rig.proxy.set(Mode::Pass);
-    rig.wait_for_status("ready").await;
+    fixture.proxy.set(Mode::Pass);
+    fixture.wait_for_status("ready").await;
     accepted.push("afterwards".to_owned());
-    rig.assert_accepted("afterwards").await;
-    rig.received.wait_for(&accepted).await;
-    assert_eq!(rig.received.ids, accepted, "no refused event was spooled");
-    rig.report_and_close("full", &accepted).await;
+    fixture.assert_accepted("afterwards").await;
+    fixture.received.wait_for(&accepted).await;
+    assert_eq!(fixture.received.ids, accepted, "no refused event was spooled");
+    fixture.report_and_close("full", &accepted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spool_past_its_age_limit_refuses_events_and_still_forwards() {
-    let mut rig = Rig::open(|edge, _| edge.spool_max_age = Duration::from_millis(1500)).await;
-    rig.cut_broker().await;
-    rig.assert_accepted("old").await;
+    let mut fixture = SpoolFixture::open(|edge, _| edge.spool_max_age = Duration::from_millis(1500)).await;
+    fixture.cut_broker().await;
+    fixture.assert_accepted("old").await;
     eventually("nothing more is accepted", WAIT_TIMEOUT, async || {
-        (rig.ready().await.0 == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+        (fixture.ready().await.0 == StatusCode::SERVICE_UNAVAILABLE).then_some(())
     })
     .await;
-    assert_eq!(rig.post("refused").await, StatusCode::SERVICE_UNAVAILABLE);
-    let reasons = rig.ready().await.1["reasons"].to_string();
+    assert_eq!(fixture.post("refused").await, StatusCode::SERVICE_UNAVAILABLE);
+    let reasons = fixture.ready().await.1["reasons"].to_string();
     assert!(reasons.contains("edge.spool_max_age"), "{reasons}");
-    rig.proxy.set(Mode::Pass);
-    rig.wait_for_status("ready").await;
-    rig.assert_accepted("new").await;
+    fixture.proxy.set(Mode::Pass);
+    fixture.wait_for_status("ready").await;
+    fixture.assert_accepted("new").await;
     let ids = ["old", "new"].map(str::to_owned);
-    rig.received.wait_for(&ids).await;
-    assert_eq!(rig.received.ids, ids);
-    rig.report_and_close("too old", &ids).await;
+    fixture.received.wait_for(&ids).await;
+    assert_eq!(fixture.received.ids, ids);
+    fixture.report_and_close("too old", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_memory_alarm_and_a_size_limit_of_the_broker_lose_nothing() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
-    let mut rig = Rig::open_on(&broker.url(), |_, _| {}).await;
+    let mut fixture = SpoolFixture::open_on(&broker.url(), |_, _| {}).await;
     broker.control(&["set_vm_memory_high_watermark", "0"]).await;
     let mut ids = numbered(30);
     for id in &ids {
-        rig.assert_accepted(id).await;
+        fixture.assert_accepted(id).await;
     }
-    assert_eq!(rig.ready().await.1["status"], "degraded");
+    assert_eq!(fixture.ready().await.1["status"], "degraded");
     // The broker will never accept these two messages; the others must not wait for them.
     for id in ["large-1", "large-2"] {
         let large = event(id).replace("uid-1", &"x".repeat(3000));
-        assert_eq!(rig.site.post(RETELL, &[], large).await.status(), StatusCode::OK);
+        assert_eq!(fixture.site.post(RETELL, &[], large).await.status(), StatusCode::OK);
     }
     for n in 30..60 {
         ids.push(format!("e{n}"));
-        rig.assert_accepted(&ids[n]).await;
+        fixture.assert_accepted(&ids[n]).await;
     }
     // RabbitMQ 4 reads this setting once and caches it.
     let set_limit = "application:set_env(rabbit, max_message_size, 2000), \
                  persistent_term:put(max_message_size, 2000).";
     broker.control(&["eval", set_limit]).await;
     broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
-    rig.received.wait_for(&ids).await;
-    assert_eq!(rig.received.first_arrivals(), ids);
+    fixture.received.wait_for(&ids).await;
+    assert_eq!(fixture.received.first_arrivals(), ids);
     let set_aside = async || {
-        let (status, body) = rig.ready().await;
+        let (status, body) = fixture.ready().await;
         (status == StatusCode::OK && body["spool"]["messages"] == 0 && body["spool"]["set_aside"] == 2)
             .then_some(())
     };
     eventually("both are set aside and reported", WAIT_TIMEOUT, set_aside).await;
-    rig.report_and_close("broker without memory, then with a size limit", &ids).await;
+    fixture.report_and_close("broker without memory, then with a size limit", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unroutable_event_is_kept_until_a_queue_accepts_it() {
-    let mut rig = Rig::open(|_, _| {}).await;
+    let mut fixture = SpoolFixture::open(|_, _| {}).await;
     let connection = connect(&amqp_url()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    let config = &rig.received.config;
+    let config = &fixture.received.config;
     let (queue, exchange) = (format!("{}.bookings", config.prefix), format!("{}.events", config.prefix));
     channel
         .queue_unbind(queue.as_str().into(), exchange.as_str().into(), "#".into(), FieldTable::default())
@@ -345,13 +345,13 @@ async fn an_unroutable_event_is_kept_until_a_queue_accepts_it() {
         .unwrap();
     let ids = numbered(20);
     for id in &ids {
-        rig.assert_accepted(id).await;
+        fixture.assert_accepted(id).await;
     }
-    rig.wait_for_status("ready").await;
-    rig.received.wait_for(&ids).await;
-    assert_eq!(rig.received.first_arrivals(), ids);
+    fixture.wait_for_status("ready").await;
+    fixture.received.wait_for(&ids).await;
+    assert_eq!(fixture.received.first_arrivals(), ids);
     connection.close(200, "bye".into()).await.unwrap();
-    rig.report_and_close("no queue bound", &ids).await;
+    fixture.report_and_close("no queue bound", &ids).await;
 }
 
 async fn error_at_start(dir: TempDir, spool: PathBuf) -> (String, TempDir) {
@@ -374,9 +374,9 @@ async fn an_unusable_spool_is_error_at_startup_with_an_explanation() {
     let (error, _dir) = error_at_start(dir, letter).await;
     assert!(error.contains("not a SQLite file"), "{error}");
 
-    let rig = Rig::open(|_, _| {}).await;
-    let spool = rig.site.dir.path().join("spool.db");
+    let fixture = SpoolFixture::open(|_, _| {}).await;
+    let spool = fixture.site.dir.path().join("spool.db");
     let (error, _dir) = error_at_start(tempfile::tempdir().unwrap(), spool).await;
     assert!(error.contains("another edge uses it"), "{error}");
-    rig.close().await;
+    fixture.close().await;
 }

@@ -131,10 +131,10 @@ fn assert_ordered(received: &Received) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_killed_while_it_spools_loses_no_accepted_event() {
-    let rig = KillableEdge::open().await;
+    let fixture = KillableEdge::open().await;
     let accepted = Mutex::new(Vec::new());
     for round in 1..=4 {
-        let (mut edge, base) = rig.start().await;
+        let (mut edge, base) = fixture.start().await;
         let kill = async {
             eventually("some are accepted", WAIT_TIMEOUT, async || {
                 (accepted.lock().unwrap().len() >= round * 150).then_some(())
@@ -142,63 +142,63 @@ async fn an_edge_killed_while_it_spools_loses_no_accepted_event() {
             .await;
             edge.kill().await;
         };
-        tokio::join!(rig.send(&base, round, usize::MAX, &accepted), kill);
+        tokio::join!(fixture.send(&base, round, usize::MAX, &accepted), kill);
     }
     let accepted = accepted.into_inner().unwrap();
-    rig.proxy.set(Mode::Pass);
-    let (mut edge, _) = rig.start().await;
+    fixture.proxy.set(Mode::Pass);
+    let (mut edge, _) = fixture.start().await;
     let line = edge.wait_for_log("forwarding the events that were left in the spool").await;
     assert!(line["messages"].as_u64().unwrap() >= accepted.len() as u64, "{line}");
-    assert_ordered(&rig.receive_all("edge killed while it spools", &accepted).await);
+    assert_ordered(&fixture.receive_all("edge killed while it spools", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-    assert_eq!(spooled_messages(&rig.spool()).await, 0);
+    assert_eq!(spooled_messages(&fixture.spool()).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_killed_while_it_forwards_forwards_the_rest_after_a_restart() {
-    let rig = KillableEdge::open().await;
+    let fixture = KillableEdge::open().await;
     let accepted = Mutex::new(Vec::new());
-    let queue = hostmatch::queue::Queue::open(&rig.direct).await.unwrap();
+    let queue = hostmatch::queue::Queue::open(&fixture.direct).await.unwrap();
     let depth = async || queue.depth().await.unwrap().ready;
     let mut was_interrupted = false;
     // On a fast machine the edge may have forwarded everything before the kill: then the test tries again.
     for round in 1..=8 {
-        rig.proxy.set(Mode::Refuse);
-        let (mut edge, base) = rig.start().await;
-        rig.send(&base, round, 100, &accepted).await;
+        fixture.proxy.set(Mode::Refuse);
+        let (mut edge, base) = fixture.start().await;
+        fixture.send(&base, round, 100, &accepted).await;
         let before = depth().await;
-        rig.proxy.set(Mode::Pass);
+        fixture.proxy.set(Mode::Pass);
         eventually("some are forwarded", WAIT_TIMEOUT, async || (depth().await > before).then_some(())).await;
         edge.kill().await;
-        let remaining = spooled_messages(&rig.spool()).await;
+        let remaining = spooled_messages(&fixture.spool()).await;
         if remaining > 0 && depth().await > before {
             was_interrupted = true;
             break;
         }
     }
     assert!(was_interrupted, "the edge was never killed while it forwarded");
-    let (mut edge, _) = rig.start().await;
+    let (mut edge, _) = fixture.start().await;
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     let accepted = accepted.into_inner().unwrap();
-    assert_ordered(&rig.receive_all("edge killed while it forwards", &accepted).await);
+    assert_ordered(&fixture.receive_all("edge killed while it forwards", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-    assert_eq!(spooled_messages(&rig.spool()).await, 0);
+    assert_eq!(spooled_messages(&fixture.spool()).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
-    let rig = KillableEdge::open().await;
+    let fixture = KillableEdge::open().await;
     let accepted = Mutex::new(Vec::new());
-    let (mut edge, base) = rig.start().await;
-    rig.send(&base, 1, 3, &accepted).await;
+    let (mut edge, base) = fixture.start().await;
+    fixture.send(&base, 1, 3, &accepted).await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     let message = "events are left in the spool; they are forwarded when the edge runs again";
     assert_eq!(edge.log_lines(message)[0]["messages"], 3 * SENDERS, "{}", edge.stderr());
 
-    rig.proxy.set(Mode::Pass);
-    let (mut edge, _) = rig.start().await;
+    fixture.proxy.set(Mode::Pass);
+    let (mut edge, _) = fixture.start().await;
     let mut accepted = accepted.into_inner().unwrap();
-    let mut received = rig.receive_all("edge stopped", &accepted).await;
+    let mut received = fixture.receive_all("edge stopped", &accepted).await;
     assert_ordered(&received);
     edge.wait_for_log("the spool is empty: events go straight to the queue again").await;
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
@@ -214,23 +214,23 @@ async fn a_stopping_edge_logs_what_is_left_and_forwards_it_after_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_panics_stops_the_edge_and_nothing_is_lost() {
     for (point, part) in [("spooling:5:panic", "writer"), ("forwarding:1:panic", "forwarder")] {
-        let rig = KillableEdge::open().await;
-        let mut command = rig.command();
+        let fixture = KillableEdge::open().await;
+        let mut command = fixture.command();
         command.env("HOSTMATCH_CRASH_AT", point);
-        let (mut edge, base) = rig.run(command).await;
+        let (mut edge, base) = fixture.run(command).await;
         let accepted = Mutex::new(Vec::new());
-        rig.send(&base, 1, 20, &accepted).await;
-        rig.proxy.set(Mode::Pass);
+        fixture.send(&base, 1, 20, &accepted).await;
+        fixture.proxy.set(Mode::Pass);
         assert_eq!(edge.wait().await.code(), Some(1), "{}", edge.stderr());
         let reported = edge.stderr();
         assert!(
             reported.contains(part) && reported.contains("ended unexpectedly: this is a bug in hostmatch"),
             "{reported}"
         );
-        let (mut edge, _) = rig.start().await;
+        let (mut edge, _) = fixture.start().await;
         let accepted = accepted.into_inner().unwrap();
         assert!(!accepted.is_empty(), "{point}");
-        assert_ordered(&rig.receive_all(&format!("{part} panics"), &accepted).await);
+        assert_ordered(&fixture.receive_all(&format!("{part} panics"), &accepted).await);
         assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
     }
 }
@@ -240,10 +240,10 @@ async fn a_task_that_panics_stops_the_edge_and_nothing_is_lost() {
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_panics_does_not_interrupt_requests() {
-    let rig = KillableEdge::open().await;
-    let mut command = rig.command();
+    let fixture = KillableEdge::open().await;
+    let mut command = fixture.command();
     command.env("HOSTMATCH_CRASH_AT", "spooling:1:panic");
-    let (mut edge, base) = rig.run(command).await;
+    let (mut edge, base) = fixture.run(command).await;
     let body = event("1.1.0");
     let mut slow = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
     let head = format!(
@@ -251,9 +251,9 @@ async fn a_task_that_panics_does_not_interrupt_requests() {
         body.len()
     );
     slow.write_all(head.as_bytes()).await.unwrap();
-    assert!(!rig.is_accepted(&base, event("1.2.0")).await, "the writer must panic");
+    assert!(!fixture.is_accepted(&base, event("1.2.0")).await, "the writer must panic");
     eventually("no new connection is accepted", WAIT_TIMEOUT, async || {
-        rig.client.get(format!("{base}/health/live")).send().await.is_err().then_some(())
+        fixture.client.get(format!("{base}/health/live")).send().await.is_err().then_some(())
     })
     .await;
     let mut answer = String::new();
@@ -271,20 +271,20 @@ async fn a_task_that_panics_does_not_interrupt_requests() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_events_are_refused_until_there_is_room() {
-    let rig = KillableEdge::open().await;
-    let edge = rig.command();
+    let fixture = KillableEdge::open().await;
+    let edge = fixture.command();
     let mut limited = Command::new("sh");
     let script = "trap '' XFSZ; ulimit -S -f 2048; exec \"$@\"";
     limited.args(["-c", script, "sh"]).arg(edge.get_program()).args(edge.get_args());
-    limited.current_dir(rig.home.path()).env_clear();
+    limited.current_dir(fixture.home.path()).env_clear();
     limited.envs(edge.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
-    let (mut edge, base) = rig.run(limited).await;
+    let (mut edge, base) = fixture.run(limited).await;
 
     let body = |id: &str| event(id).replace("uid-1", &"x".repeat(30_000));
     let mut accepted = Vec::new();
     loop {
         let id = format!("1.1.{}", accepted.len());
-        if !rig.is_accepted(&base, body(&id)).await {
+        if !fixture.is_accepted(&base, body(&id)).await {
             break;
         }
         accepted.push(id);
@@ -292,7 +292,7 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
     }
     assert!(accepted.len() > 5, "{}", edge.stderr());
     let ready = async || {
-        let response = rig.client.get(format!("{base}/health/ready")).send().await.unwrap();
+        let response = fixture.client.get(format!("{base}/health/ready")).send().await.unwrap();
         (response.status(), response.json::<Value>().await.unwrap())
     };
     let (status, reported) = ready().await;
@@ -308,9 +308,9 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
     })
     .await;
     let id = format!("1.1.{}", accepted.len());
-    assert!(rig.is_accepted(&base, body(&id)).await, "{}", edge.stderr());
+    assert!(fixture.is_accepted(&base, body(&id)).await, "{}", edge.stderr());
     accepted.push(id);
-    rig.proxy.set(Mode::Pass);
-    assert_ordered(&rig.receive_all("disk full", &accepted).await);
+    fixture.proxy.set(Mode::Pass);
+    assert_ordered(&fixture.receive_all("disk full", &accepted).await);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 }

@@ -82,7 +82,11 @@ fn every_error_is_reported_with_its_json_pointer() {
         (native(&json!({"uid": long})), Malformed, "/calcom_booking/uid"),
         (native(&json!({"uid": "u1", "id": 1.5})), Malformed, "/calcom_booking/id"),
         (native(&json!({"uid": null, "rescheduleUid": ["u1"]})), Malformed, "/calcom_booking/rescheduleUid"),
-        (native(&json!({"uid": null, "rescheduleUid": "", "rescheduleId": []})), NoBooking, "/calcom_booking"),
+        (
+            native(&json!({"uid": null, "rescheduleUid": "", "rescheduleId": []})),
+            NoBooking,
+            "/calcom_booking",
+        ),
         (native(&json!({"uid": "u1", "id": true})), Malformed, "/calcom_booking/id"),
         (
             native(&json!({"uid": "u1", "rescheduledFromUid": long})),
@@ -167,7 +171,9 @@ fn bytes_that_are_not_a_json_object_are_malformed_and_not_shown() {
 #[test]
 fn a_fault_in_a_field_that_is_not_read_costs_nothing() {
     let booking = |fields: &str| {
-        format!(r#"{{"event":"appointment.created","calcom_booking":{{"uid":"u1","hosts":[{{"id":5,"name":"Mara"}}]{fields}}}}}"#)
+        format!(
+            r#"{{"event":"appointment.created","calcom_booking":{{"uid":"u1","hosts":[{{"id":5,"name":"Mara"}}]{fields}}}}}"#
+        )
     };
     let plain = Sent::bytes(booking("")).event().bookings.remove(0);
     let deep = format!(r#","metadata":{}{}"#, "[".repeat(5_000), "]".repeat(5_000));
@@ -191,7 +197,10 @@ fn a_fault_in_a_field_that_is_not_read_costs_nothing() {
     for _ in 0..2 {
         assert_eq!(read.host.as_ref().unwrap().0.name.as_deref(), Some("Mara \u{fffd} 😀"));
         let raw = read.raw.unwrap();
-        read = Sent::bytes(format!(r#"{{"event":"appointment.created","calcom_booking":{raw}}}"#)).event().bookings.remove(0);
+        read = Sent::bytes(format!(r#"{{"event":"appointment.created","calcom_booking":{raw}}}"#))
+            .event()
+            .bookings
+            .remove(0);
     }
     let uid = booking("").replace("u1", "u\\ud83d");
     assert_eq!(Sent::bytes(uid).event().bookings[0].uid.as_ref().unwrap().as_str(), "u\u{fffd}");

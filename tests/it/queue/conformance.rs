@@ -9,8 +9,8 @@ use hostmatch::queue::{BatchLimits, Disposition, Gathered, Message, PublishError
 use hostmatch::runtime::shutdown::Shutdown;
 
 use self::settling::*;
-use super::rig::{
-    LIMITS, LONG_DELAY, Rig, WAIT_TIMEOUT, assert_idle, bodies, drain, headers, message, next_batch,
+use super::fixture::{
+    LIMITS, LONG_DELAY, QueueFixture, WAIT_TIMEOUT, assert_idle, bodies, drain, headers, message, next_batch,
     publish_as_one_batch, retry, settle_all, wait_until_ready,
 };
 use crate::support::eventually;
@@ -19,11 +19,11 @@ macro_rules! on_both {
     ($($case:ident)*) => {
         mod on_rabbitmq { $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() { super::$case(&super::Rig::amqp().await).await }
+            async fn $case() { super::$case(&super::QueueFixture::amqp().await).await }
         )* }
         mod embedded { $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() { super::$case(&super::Rig::embedded().await).await }
+            async fn $case() { super::$case(&super::QueueFixture::embedded().await).await }
         )* }
     };
 }
@@ -48,16 +48,16 @@ on_both! {
     a_closed_queue_returns_an_error
 }
 
-async fn published_messages_arrive_once_and_in_order(rig: &Rig) {
+async fn published_messages_arrive_once_and_in_order(fixture: &QueueFixture) {
     let sent: Vec<String> = (0..300).map(|i| i.to_string()).collect();
-    rig.publish(&sent.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let mut consumer = rig.work_consumer();
+    fixture.publish(&sent.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut consumer = fixture.work_consumer();
     assert_eq!(drain(&mut consumer, 300).await, sent);
     assert_idle(&mut consumer).await;
     assert!(consumer.is_consuming());
 }
 
-async fn every_part_of_a_message_is_delivered(rig: &Rig) {
+async fn every_part_of_a_message_is_delivered(fixture: &QueueFixture) {
     let sent = Message {
         body: vec![0, 255, 10, 13, 0xc3, 0x28].into(),
         headers: headers(&[("traceparent", "00-ab-cd-01"), ("x-note", "zażółć \"quoted\""), ("x-empty", "")]),
@@ -68,8 +68,8 @@ async fn every_part_of_a_message_is_delivered(rig: &Rig) {
         content_type: Some("application/json".into()),
         timestamp_ms: Some(1_790_000_000_000),
     };
-    rig.queue.publisher().publish(vec![sent.clone()]).await.unwrap();
-    let batch = next_batch(&mut rig.work_consumer()).await;
+    fixture.queue.publisher().publish(vec![sent.clone()]).await.unwrap();
+    let batch = next_batch(&mut fixture.work_consumer()).await;
     let delivery = &batch.deliveries()[0];
     assert_eq!(delivery.message, sent);
     assert_eq!((delivery.attempt, delivery.redelivered), (0, false));
@@ -77,12 +77,12 @@ async fn every_part_of_a_message_is_delivered(rig: &Rig) {
     assert!(age.abs() < 60_000, "first seen in the last minute: {age} ms ago");
 }
 
-async fn a_batch_stays_within_its_limits(rig: &Rig) {
+async fn a_batch_stays_within_its_limits(fixture: &QueueFixture) {
     let small = "s".repeat(40);
     let large = "l".repeat(400);
-    rig.publish(&[&small, &small, &small, &large, &small, &small, &small, &small]).await;
-    wait_until_ready(rig, 8).await;
-    let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 3, bytes: 100 });
+    fixture.publish(&[&small, &small, &small, &large, &small, &small, &small, &small]).await;
+    wait_until_ready(fixture, 8).await;
+    let mut consumer = fixture.queue.consumer(Source::Bookings, BatchLimits { size: 3, bytes: 100 });
     let mut sizes = Vec::new();
     let mut seen = 0;
     while seen < 8 {
@@ -101,34 +101,34 @@ async fn a_batch_stays_within_its_limits(rig: &Rig) {
     );
     // Otherwise this consumer would receive some of the next messages.
     drop(consumer);
-    let mut consumer = rig.work_consumer();
-    let full = publish_as_one_batch(rig, &mut consumer, &["a", "b", "c", "d"]).await;
+    let mut consumer = fixture.work_consumer();
+    let full = publish_as_one_batch(fixture, &mut consumer, &["a", "b", "c", "d"]).await;
     assert_eq!(bodies(full.deliveries()), ["a", "b", "c", "d"], "waiting messages are gathered in one batch");
     settle_all(full, Disposition::Ack).await;
 }
 
-async fn depth_counts_messages_by_state(rig: &Rig) {
-    rig.publish(&["one", "two", "three"]).await;
-    wait_until_ready(rig, 3).await;
-    let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
+async fn depth_counts_messages_by_state(fixture: &QueueFixture) {
+    fixture.publish(&["one", "two", "three"]).await;
+    wait_until_ready(fixture, 3).await;
+    let mut consumer = fixture.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
     settle_all(next_batch(&mut consumer).await, Disposition::DeadLetter { headers: headers(&[]) }).await;
     settle_all(next_batch(&mut consumer).await, retry(LONG_DELAY)).await;
     consumer.pause().await;
     drop(consumer);
     eventually("one message is ready, one waiting, one dead", Duration::from_millis(500), async || {
-        let depth = rig.queue.depth().await.unwrap();
+        let depth = fixture.queue.depth().await.unwrap();
         ((depth.ready, depth.waiting, depth.dead) == (1, 1, 1)).then_some(())
     })
     .await;
     eventually("the waiting message is ready", WAIT_TIMEOUT, async || {
-        let depth = rig.queue.depth().await.unwrap();
+        let depth = fixture.queue.depth().await.unwrap();
         ((depth.ready, depth.waiting, depth.dead) == (2, 0, 1)).then_some(())
     })
     .await;
 }
 
-async fn two_consumers_share_the_messages_without_duplicates(rig: &Rig) {
-    let other = rig.reopen().await;
+async fn two_consumers_share_the_messages_without_duplicates(fixture: &QueueFixture) {
+    let other = fixture.reopen().await;
     let sent: Vec<String> = (0..200).map(|i| i.to_string()).collect();
     // Each consumer holds its first batch until the other has one: on a slow machine one consumer might
     // otherwise get everything.
@@ -151,10 +151,10 @@ async fn two_consumers_share_the_messages_without_duplicates(rig: &Rig) {
     };
     let publish = async {
         for body in &sent {
-            rig.publish(&[body]).await;
+            fixture.publish(&[body]).await;
         }
     };
-    let (one, two, ()) = tokio::join!(consume(&rig.queue), consume(&other), publish);
+    let (one, two, ()) = tokio::join!(consume(&fixture.queue), consume(&other), publish);
     assert!(!one.is_empty() && !two.is_empty(), "both got messages: {} and {}", one.len(), two.len());
     assert_eq!(one.len() + two.len(), 200, "no message was delivered twice");
     let distinct: BTreeSet<_> = one.into_iter().chain(two).collect();
@@ -162,8 +162,8 @@ async fn two_consumers_share_the_messages_without_duplicates(rig: &Rig) {
     other.close().await;
 }
 
-async fn many_tasks_publish_concurrently(rig: &Rig) {
-    let publisher = rig.queue.publisher();
+async fn many_tasks_publish_concurrently(fixture: &QueueFixture) {
+    let publisher = fixture.queue.publisher();
     let tasks: Vec<_> = (0..20)
         .map(|task| {
             let publisher = publisher.clone();
@@ -178,19 +178,19 @@ async fn many_tasks_publish_concurrently(rig: &Rig) {
         task.await.unwrap();
     }
     assert!(publisher.is_ready());
-    let seen: BTreeSet<_> = drain(&mut rig.work_consumer(), 200).await.into_iter().collect();
+    let seen: BTreeSet<_> = drain(&mut fixture.work_consumer(), 200).await.into_iter().collect();
     assert_eq!(seen.len(), 200);
 }
 
-async fn gathering_ends_on_shutdown_and_when_idle(rig: &Rig) {
+async fn gathering_ends_on_shutdown_and_when_idle(fixture: &QueueFixture) {
     let started = Instant::now();
     let idle = Duration::from_millis(300);
-    let gathered = rig.work_consumer().next_batch(&Shutdown::new(), Some(idle)).await.unwrap();
+    let gathered = fixture.work_consumer().next_batch(&Shutdown::new(), Some(idle)).await.unwrap();
     assert!(matches!(gathered, Gathered::Idle));
     assert!(started.elapsed() >= idle);
     // A `next_batch` that is dropped at any point, even while it subscribes, leaves no consumer on the broker
     // that would receive messages.
-    let mut consumer = rig.work_consumer();
+    let mut consumer = fixture.work_consumer();
     for _ in 0..100 {
         let short = Some(Duration::from_millis(2));
         assert!(matches!(consumer.next_batch(&Shutdown::new(), short).await.unwrap(), Gathered::Idle));
@@ -203,31 +203,31 @@ async fn gathering_ends_on_shutdown_and_when_idle(rig: &Rig) {
     let (gathered, mut consumer) =
         tokio::time::timeout(WAIT_TIMEOUT, waiting).await.unwrap().unwrap().unwrap();
     assert!(matches!(gathered, Gathered::Stopped));
-    rig.publish(&["late"]).await;
+    fixture.publish(&["late"]).await;
     let gathered = consumer.next_batch(&shutdown, None).await.unwrap();
     assert!(matches!(gathered, Gathered::Stopped), "nothing is gathered after the shutdown");
     assert_eq!(drain(&mut consumer, 1).await, ["late"]);
 }
 
-async fn an_oversized_message_is_refused(rig: &Rig) {
-    let publisher = rig.queue.publisher();
+async fn an_oversized_message_is_refused(fixture: &QueueFixture) {
+    let publisher = fixture.queue.publisher();
     let long = Message { message_id: Some("m".repeat(300)), ..message("x") };
-    assert!(matches!(publisher.publish(vec![long]).await, Err(PublishError::Unfit(_))));
+    assert!(matches!(publisher.publish(vec![long]).await, Err(PublishError::ExceedsLimit(_))));
     let heavy = Message { headers: headers(&[("x-heavy", &"h".repeat(100_000))]), ..message("x") };
-    assert!(matches!(publisher.publish(vec![heavy]).await, Err(PublishError::Unfit(_))));
-    rig.publish(&["fine"]).await;
-    assert_eq!(drain(&mut rig.work_consumer(), 1).await, ["fine"]);
+    assert!(matches!(publisher.publish(vec![heavy]).await, Err(PublishError::ExceedsLimit(_))));
+    fixture.publish(&["fine"]).await;
+    assert_eq!(drain(&mut fixture.work_consumer(), 1).await, ["fine"]);
 }
 
-async fn a_closed_queue_returns_an_error(rig: &Rig) {
-    rig.publish(&["kept"]).await;
-    let mut consumer = rig.work_consumer();
+async fn a_closed_queue_returns_an_error(fixture: &QueueFixture) {
+    fixture.publish(&["kept"]).await;
+    let mut consumer = fixture.work_consumer();
     let unsettled = next_batch(&mut consumer).await;
-    rig.queue.close().await;
+    fixture.queue.close().await;
     assert!(consumer.next_batch(&Shutdown::new(), None).await.is_err());
-    assert!(!rig.queue.publisher().is_ready());
+    assert!(!fixture.queue.publisher().is_ready());
     assert!(matches!(
-        rig.queue.publisher().publish(vec![message("late")]).await,
+        fixture.queue.publisher().publish(vec![message("late")]).await,
         Err(PublishError::Unavailable(_))
     ));
     drop(unsettled);

@@ -8,9 +8,9 @@ use hostmatch::queue::{Disposition, Gathered, PublishError, Queue, Source, heade
 use hostmatch::runtime::shutdown::Shutdown;
 use lapin::options::QueueDeleteOptions;
 
-use super::rig::{
-    LIMITS, Rig, SHORT_DELAY, WAIT_TIMEOUT, assert_idle, bodies, config, drain, headers, message, next_batch,
-    publish_as_one_batch, retry, settle_all,
+use super::fixture::{
+    LIMITS, QueueFixture, SHORT_DELAY, WAIT_TIMEOUT, assert_idle, bodies, config, drain, headers, message,
+    next_batch, publish_as_one_batch, retry, settle_all,
 };
 use crate::support::broker::Broker;
 use crate::support::cleanup::connect;
@@ -18,26 +18,26 @@ use crate::support::proxy::{Mode, Proxy};
 use crate::support::{amqp_url, eventually};
 
 /// Returns a queue behind a proxy, with short timeouts.
-async fn behind_a_proxy() -> (Rig, Proxy) {
+async fn behind_a_proxy() -> (QueueFixture, Proxy) {
     let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
     let config = QueueConfig {
         confirm_timeout: Duration::from_secs(2),
         connect_timeout: Duration::from_secs(2),
         ..config(&format!("{}/%2f?heartbeat=2", proxy.url(&amqp_url()).trim_end_matches('/')))
     };
-    (Rig::open(config, amqp_url()).await, proxy)
+    (QueueFixture::open(config, amqp_url()).await, proxy)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn consuming_resumes_after_a_cut_connection() {
-    let (rig, proxy) = behind_a_proxy().await;
-    let mut consumer = rig.work_consumer();
-    rig.publish(&["one"]).await;
+    let (fixture, proxy) = behind_a_proxy().await;
+    let mut consumer = fixture.work_consumer();
+    fixture.publish(&["one"]).await;
     assert_eq!(drain(&mut consumer, 1).await, ["one"]);
     for round in 0..3 {
         proxy.cut();
         let body = format!("after cut {round}");
-        let publisher = rig.queue.publisher();
+        let publisher = fixture.queue.publisher();
         eventually("published again", WAIT_TIMEOUT, async || {
             publisher.publish(vec![message(&body)]).await.ok()
         })
@@ -49,9 +49,9 @@ async fn consuming_resumes_after_a_cut_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_whose_connection_was_cut_is_redelivered() {
-    let (rig, proxy) = behind_a_proxy().await;
-    rig.publish(&["one"]).await;
-    let mut consumer = rig.work_consumer();
+    let (fixture, proxy) = behind_a_proxy().await;
+    fixture.publish(&["one"]).await;
+    let mut consumer = fixture.work_consumer();
     let health = consumer.health();
     for disposition in [
         Disposition::Ack,
@@ -79,14 +79,14 @@ async fn a_batch_whose_connection_was_cut_is_redelivered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
-    let (rig, proxy) = behind_a_proxy().await;
-    rig.publish(&["one"]).await;
-    let mut consumer = rig.work_consumer();
+    let (fixture, proxy) = behind_a_proxy().await;
+    fixture.publish(&["one"]).await;
+    let mut consumer = fixture.work_consumer();
     let unsettled = next_batch(&mut consumer).await;
     // The proxy forwards nothing to the broker, so the copy never arrives.
     proxy.set(Mode::StallUpstream);
     let settling = tokio::spawn(settle_all(unsettled, retry(SHORT_DELAY)));
-    let publisher = rig.queue.publisher();
+    let publisher = fixture.queue.publisher();
     eventually("the publisher drops its connection", WAIT_TIMEOUT, async || {
         (!publisher.is_ready()).then_some(())
     })
@@ -102,16 +102,16 @@ async fn a_copy_that_is_not_confirmed_leaves_its_original_unacknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledgements_do_not_wait_for_an_unroutable_copy() {
-    let rig = Rig::amqp().await;
+    let fixture = QueueFixture::amqp().await;
     // With `verify`, nothing creates the missing queue again.
-    let verify_only = QueueConfig { topology: Topology::Verify, ..rig.config.clone() };
-    rig.publish(&["first"]).await;
+    let verify_only = QueueConfig { topology: Topology::Verify, ..fixture.config.clone() };
+    fixture.publish(&["first"]).await;
     let mut consumer = Queue::open(&verify_only).await.unwrap().consumer(Source::Bookings, LIMITS);
     assert_eq!(drain(&mut consumer, 1).await, ["first"]);
-    let full = publish_as_one_batch(&rig, &mut consumer, &["unroutable", "done"]).await;
+    let full = publish_as_one_batch(&fixture, &mut consumer, &["unroutable", "done"]).await;
     let connection = connect(&amqp_url()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    let name = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT_DELAY.as_millis());
+    let name = format!("{}.bookings.retry.{}", fixture.config.prefix, SHORT_DELAY.as_millis());
     channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     // The copy is retried for minutes.
     let settling = full.settle(vec![retry(SHORT_DELAY), Disposition::Ack]);
@@ -126,10 +126,10 @@ async fn acknowledgements_do_not_wait_for_an_unroutable_copy() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unanswered_publish_times_out_and_the_next_one_works() {
-    let (rig, proxy) = behind_a_proxy().await;
-    rig.publish(&["before"]).await;
+    let (fixture, proxy) = behind_a_proxy().await;
+    fixture.publish(&["before"]).await;
     proxy.set(Mode::Stall);
-    let publisher = rig.queue.publisher();
+    let publisher = fixture.queue.publisher();
     let started = Instant::now();
     let error = publisher.publish(vec![message("unsure")]).await.unwrap_err();
     assert_eq!(error, PublishError::Timeout);
@@ -139,7 +139,7 @@ async fn an_unanswered_publish_times_out_and_the_next_one_works() {
         publisher.publish(vec![message("after")]).await.ok()
     })
     .await;
-    let mut consumer = rig.work_consumer();
+    let mut consumer = fixture.work_consumer();
     let mut seen = BTreeSet::new();
     while !seen.contains("after") {
         seen.extend(drain(&mut consumer, 1).await);
@@ -149,10 +149,10 @@ async fn an_unanswered_publish_times_out_and_the_next_one_works() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_connection_is_detected_by_its_heartbeat() {
-    let (rig, proxy) = behind_a_proxy().await;
-    let mut consumer = rig.work_consumer();
+    let (fixture, proxy) = behind_a_proxy().await;
+    let mut consumer = fixture.work_consumer();
     let health = consumer.health();
-    rig.publish(&["before"]).await;
+    fixture.publish(&["before"]).await;
     assert_eq!(drain(&mut consumer, 1).await, ["before"]);
     // An acknowledgement that was lost while the connection was silent creates a duplicate.
     let consuming = tokio::spawn(async move { while drain(&mut consumer, 1).await != ["after"] {} });
@@ -160,7 +160,7 @@ async fn a_silent_connection_is_detected_by_its_heartbeat() {
     eventually("not consuming", WAIT_TIMEOUT, async || (!health.is_consuming()).then_some(())).await;
     proxy.cut();
     proxy.set(Mode::Pass);
-    let publisher = rig.queue.publisher();
+    let publisher = fixture.queue.publisher();
     eventually("published", WAIT_TIMEOUT, async || publisher.publish(vec![message("after")]).await.ok())
         .await;
     tokio::time::timeout(WAIT_TIMEOUT, consuming).await.unwrap().unwrap();
@@ -168,9 +168,9 @@ async fn a_silent_connection_is_detected_by_its_heartbeat() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settling_on_a_silent_connection_times_out() {
-    let (rig, proxy) = behind_a_proxy().await;
-    rig.publish(&["one"]).await;
-    let mut consumer = rig.work_consumer();
+    let (fixture, proxy) = behind_a_proxy().await;
+    fixture.publish(&["one"]).await;
+    let mut consumer = fixture.work_consumer();
     let unsettled = next_batch(&mut consumer).await;
     proxy.set(Mode::Stall);
     let settled =
@@ -183,13 +183,13 @@ async fn settling_on_a_silent_connection_times_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_a_stalled_connection_keeps_its_deadline() {
-    let (rig, proxy) = behind_a_proxy().await;
-    rig.publish(&["one"]).await;
-    let mut consumer = rig.work_consumer();
+    let (fixture, proxy) = behind_a_proxy().await;
+    fixture.publish(&["one"]).await;
+    let mut consumer = fixture.work_consumer();
     let unsettled = next_batch(&mut consumer).await;
     proxy.set(Mode::Stall);
     let started = Instant::now();
-    rig.queue.close().await;
+    fixture.queue.close().await;
     assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
     drop(unsettled);
 }
@@ -313,7 +313,7 @@ async fn oversized_and_cancelled_publishes_do_not_affect_others() {
         let is_late =
             published.as_ref().is_err_and(|error| error.to_string().contains("expected 'channel.open'"));
         if large {
-            assert!(is_late || matches!(published, Err(PublishError::Unfit(_))), "{n}: {published:?}");
+            assert!(is_late || matches!(published, Err(PublishError::ExceedsLimit(_))), "{n}: {published:?}");
             continue;
         }
         if is_late {
@@ -339,13 +339,13 @@ async fn a_copy_that_the_broker_never_accepts_does_not_hold_the_others() {
     let Some(mut broker) = Broker::prepare() else { return };
     broker.run().await;
     let config = QueueConfig { url: Secret::new(broker.url()), prefetch: 100, ..config("") };
-    let rig = Rig::open(config, broker.url()).await;
+    let fixture = QueueFixture::open(config, broker.url()).await;
     let large = "x".repeat(3000);
     // Its publishing connection is opened after the limit has changed.
-    let queue = rig.reopen().await;
+    let queue = fixture.reopen().await;
     let mut consumer = queue.consumer(Source::Bookings, LIMITS);
     let sent = ["one", &large, "two", "three"];
-    let batch = publish_as_one_batch(&rig, &mut consumer, &sent).await;
+    let batch = publish_as_one_batch(&fixture, &mut consumer, &sent).await;
     let lower = "application:set_env(rabbit, max_message_size, 2000), \
                  persistent_term:put(max_message_size, 2000).";
     broker.control(&["eval", lower]).await;
@@ -355,7 +355,7 @@ async fn a_copy_that_the_broker_never_accepts_does_not_hold_the_others() {
     let settled = settled.expect("no copy is tried again and again").unwrap();
     assert_eq!((settled.dead, settled.retried, settled.acked, settled.lost), (2, 1, 1, 0), "{settled:?}");
     assert_eq!(drain(&mut consumer, 1).await, ["two"]);
-    let mut dead = rig.dead_letter_consumer();
+    let mut dead = fixture.dead_letter_consumer();
     let mut letters = BTreeSet::new();
     while letters.len() < 2 {
         let batch = next_batch(&mut dead).await;

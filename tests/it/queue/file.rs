@@ -8,15 +8,15 @@ use std::time::Duration;
 use hostmatch::queue::{Batch, BatchLimits, Disposition, Queue, QueueError, Source, Spool, SpoolLimits};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
-use super::rig::{
-    LIMITS, Rig, WAIT_TIMEOUT, assert_idle, bodies, config, drain, message, next_batch, settle_all,
+use super::fixture::{
+    LIMITS, QueueFixture, WAIT_TIMEOUT, assert_idle, bodies, config, drain, message, next_batch, settle_all,
 };
 use crate::support::eventually;
 
 const SPOOL_LIMITS: SpoolLimits = SpoolLimits { max_bytes: 1 << 20, max_age: Duration::from_secs(3600) };
 
-async fn sqlite(rig: &Rig) -> DatabaseConnection {
-    Database::connect(rig.config.url.expose()).await.unwrap()
+async fn sqlite(fixture: &QueueFixture) -> DatabaseConnection {
+    Database::connect(fixture.config.url.expose()).await.unwrap()
 }
 
 /// Loses a batch as a crash would: it is neither settled nor returned.
@@ -26,11 +26,11 @@ fn forget(batch: Batch) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_a_crashed_process_are_redelivered_when_its_lease_ends() {
-    let rig = Rig::embedded().await;
-    rig.publish(&["held", "free"]).await;
-    let mut crashing = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 100 });
+    let fixture = QueueFixture::embedded().await;
+    fixture.publish(&["held", "free"]).await;
+    let mut crashing = fixture.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 100 });
     forget(next_batch(&mut crashing).await);
-    let other = rig.reopen().await;
+    let other = fixture.reopen().await;
     let mut consumer = other.consumer(Source::Bookings, LIMITS);
     assert_eq!(
         drain(&mut consumer, 1).await,
@@ -39,7 +39,7 @@ async fn messages_of_a_crashed_process_are_redelivered_when_its_lease_ends() {
     );
     assert_idle(&mut consumer).await;
     assert_eq!(other.depth().await.unwrap().in_flight, Some(1));
-    sqlite(&rig).await.execute_unprepared("UPDATE messages SET leased_until_ms = 1").await.unwrap();
+    sqlite(&fixture).await.execute_unprepared("UPDATE messages SET leased_until_ms = 1").await.unwrap();
     let again = next_batch(&mut consumer).await;
     assert_eq!(bodies(again.deliveries()), ["held"]);
     assert!(again.deliveries()[0].redelivered);
@@ -48,11 +48,11 @@ async fn messages_of_a_crashed_process_are_redelivered_when_its_lease_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_whose_lease_has_ended_cannot_be_settled() {
-    let rig = Rig::embedded().await;
-    rig.publish(&["slow"]).await;
-    let slow = next_batch(&mut rig.work_consumer()).await;
-    sqlite(&rig).await.execute_unprepared("UPDATE messages SET leased_until_ms = 1").await.unwrap();
-    let quick = next_batch(&mut rig.work_consumer()).await;
+    let fixture = QueueFixture::embedded().await;
+    fixture.publish(&["slow"]).await;
+    let slow = next_batch(&mut fixture.work_consumer()).await;
+    sqlite(&fixture).await.execute_unprepared("UPDATE messages SET leased_until_ms = 1").await.unwrap();
+    let quick = next_batch(&mut fixture.work_consumer()).await;
     let settled = settle_all(slow, Disposition::Ack).await;
     assert_eq!((settled.acked, settled.lost), (0, 1));
     assert_eq!(settle_all(quick, Disposition::Ack).await.acked, 1);
@@ -60,22 +60,22 @@ async fn a_batch_whose_lease_has_ended_cannot_be_settled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn published_messages_survive_reopening_the_file() {
-    let rig = Rig::embedded().await;
-    rig.publish(&["kept"]).await;
-    rig.queue.close().await;
-    let queue = rig.reopen().await;
+    let fixture = QueueFixture::embedded().await;
+    fixture.publish(&["kept"]).await;
+    fixture.queue.close().await;
+    let queue = fixture.reopen().await;
     let mut consumer = queue.consumer(Source::Bookings, LIMITS);
     assert_eq!(drain(&mut consumer, 1).await, ["kept"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_waits_for_the_write_of_another_process() {
-    let rig = Rig::embedded().await;
-    let other = sqlite(&rig).await;
+    let fixture = QueueFixture::embedded().await;
+    let other = sqlite(&fixture).await;
     other.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
-    let publisher = rig.queue.publisher();
+    let publisher = fixture.queue.publisher();
     let publishing = tokio::spawn(async move { publisher.publish(vec![message("waiting")]).await });
-    let early = tokio::time::timeout(Duration::from_millis(300), rig.queue.depth()).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), fixture.queue.depth()).await;
     assert_eq!(early.unwrap().unwrap().ready, 0, "reading does not wait for the write");
     assert!(!publishing.is_finished());
     other.execute_unprepared("COMMIT").await.unwrap();
@@ -182,10 +182,10 @@ async fn a_queue_or_spool_of_another_user_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_is_renewed_while_its_batch_is_unsettled() {
-    let rig = Rig::embedded().await;
-    rig.publish(&["long"]).await;
-    let long = next_batch(&mut rig.work_consumer()).await;
-    let database = sqlite(&rig).await;
+    let fixture = QueueFixture::embedded().await;
+    fixture.publish(&["long"]).await;
+    let long = next_batch(&mut fixture.work_consumer()).await;
+    let database = sqlite(&fixture).await;
     let lease_end = async || {
         let sql = "SELECT leased_until_ms FROM messages";
         let row = database.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await.unwrap();

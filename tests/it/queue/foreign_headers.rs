@@ -8,8 +8,8 @@ use hostmatch::queue::{Delivery, Disposition, header};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 
-use super::rig::{
-    Rig, SHORT_DELAY, WAIT_TIMEOUT, bodies, headers, next_batch, retry, settle_all, wait_until_ready,
+use super::fixture::{
+    QueueFixture, SHORT_DELAY, WAIT_TIMEOUT, bodies, headers, next_batch, retry, settle_all, wait_until_ready,
 };
 use crate::support::amqp_url;
 use crate::support::foreign::{ForeignPublisher, with_headers};
@@ -39,19 +39,19 @@ const FORGED: [(&str, &str); 17] = [
 ];
 
 /// Publishes to the exchange of this queue, as another program.
-async fn publish(rig: &Rig, body: &str, properties: BasicProperties) {
+async fn publish(fixture: &QueueFixture, body: &str, properties: BasicProperties) {
     // The queue's own connection creates the exchange.
-    rig.queue.depth().await.unwrap();
+    fixture.queue.depth().await.unwrap();
     let publisher = ForeignPublisher::connect(&amqp_url()).await;
-    let exchange = format!("{}.events", rig.config.prefix);
+    let exchange = format!("{}.events", fixture.config.prefix);
     publisher.publish(&exchange, "appointment.created", body.as_bytes(), properties).await;
 }
 
 /// Publishes to a queue by name, as another program or an earlier version of hostmatch.
-async fn publish_to(rig: &Rig, queue: &str, body: &str, properties: BasicProperties) {
-    rig.queue.depth().await.unwrap();
+async fn publish_to(fixture: &QueueFixture, queue: &str, body: &str, properties: BasicProperties) {
+    fixture.queue.depth().await.unwrap();
     let publisher = ForeignPublisher::connect(&amqp_url()).await;
-    let name = format!("{}.{queue}", rig.config.prefix);
+    let name = format!("{}.{queue}", fixture.config.prefix);
     publisher.publish("", &name, body.as_bytes(), properties).await;
 }
 
@@ -70,13 +70,13 @@ fn assert_unproven(delivery: &Delivery) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn none_of_our_headers_counts_when_a_publisher_sends_it() {
-    let rig = Rig::amqp().await;
-    let mut consumer = rig.work_consumer();
+    let fixture = QueueFixture::amqp().await;
+    let mut consumer = fixture.work_consumer();
     for mac in [None, Some(""), Some("v1=00"), Some(&*format!("v1={}", "0".repeat(64)))] {
         let traced = [("traceparent", "00-1-2-01"), ("x-note", "n")];
         let mac = mac.map(|mac| ("x-hostmatch-mac", mac));
         let sent: Vec<_> = FORGED.into_iter().chain(traced).chain(mac).collect();
-        publish(&rig, "forged", with_headers(&sent)).await;
+        publish(&fixture, "forged", with_headers(&sent)).await;
         let batch = next_batch(&mut consumer).await;
         let delivery = &batch.deliveries()[0];
         assert_unproven(delivery);
@@ -87,24 +87,24 @@ async fn none_of_our_headers_counts_when_a_publisher_sends_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn headers_of_a_message_do_not_count_for_another_message() {
-    let rig = Rig::amqp().await;
-    rig.publish(&["original"]).await;
-    let mut consumer = rig.work_consumer();
+    let fixture = QueueFixture::amqp().await;
+    fixture.publish(&["original"]).await;
+    let mut consumer = fixture.work_consumer();
     settle_all(next_batch(&mut consumer).await, retry(SHORT_DELAY)).await;
     let batch = next_batch(&mut consumer).await;
     assert_eq!(batch.deliveries()[0].attempt, 1);
     settle_all(batch, Disposition::Release).await;
     consumer.pause().await;
-    wait_until_ready(&rig, 1).await;
+    wait_until_ready(&fixture, 1).await;
     // Somebody who can read the queue copies the headers as they are.
     let connection = crate::support::cleanup::connect(&amqp_url()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    let queue = format!("{}.bookings", rig.config.prefix);
+    let queue = format!("{}.bookings", fixture.config.prefix);
     let got = channel.basic_get(queue.as_str().into(), Default::default()).await.unwrap().unwrap();
     let table = got.properties.headers().clone().unwrap();
     got.acker.ack(Default::default()).await.unwrap();
     let copied = BasicProperties::default().with_headers(table.clone());
-    publish_to(&rig, "bookings", "original", copied).await;
+    publish_to(&fixture, "bookings", "original", copied).await;
     let batch = next_batch(&mut consumer).await;
     assert_eq!(batch.deliveries()[0].attempt, 1, "the same message again");
     settle_all(batch, Disposition::Ack).await;
@@ -118,7 +118,7 @@ async fn headers_of_a_message_do_not_count_for_another_message() {
         ("original", changed("x-hostmatch-attempt", "0")),
         ("original", changed("x-hostmatch-dead-id", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6")),
     ] {
-        publish_to(&rig, "bookings", body, properties).await;
+        publish_to(&fixture, "bookings", body, properties).await;
         let batch = next_batch(&mut consumer).await;
         assert_unproven(&batch.deliveries()[0]);
         settle_all(batch, Disposition::Ack).await;
@@ -127,11 +127,11 @@ async fn headers_of_a_message_do_not_count_for_another_message() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_messages_with_one_dead_letter_id_become_one_letter_each() {
-    let rig = Rig::amqp().await;
-    let (mut consumer, mut dead) = (rig.work_consumer(), rig.dead_letter_consumer());
+    let fixture = QueueFixture::amqp().await;
+    let (mut consumer, mut dead) = (fixture.work_consumer(), fixture.dead_letter_consumer());
     let mut ids = BTreeSet::new();
     for body in ["one", "two", "three"] {
-        publish(&rig, body, with_headers(&FORGED)).await;
+        publish(&fixture, body, with_headers(&FORGED)).await;
         let reason = headers(&[(header::REASON, "malformed")]);
         settle_all(next_batch(&mut consumer).await, Disposition::DeadLetter { headers: reason }).await;
         let letter = next_batch(&mut dead).await;
@@ -147,10 +147,10 @@ async fn malformed_messages_with_one_dead_letter_id_become_one_letter_each() {
 /// Messages of the version before have no proof. A retry of it has the name of the work queue as its routing key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retries_of_an_earlier_version_start_again_with_their_routing_key() {
-    let rig = Rig::amqp().await;
+    let fixture = QueueFixture::amqp().await;
     let old = [("x-hostmatch-attempt", "3"), ("x-hostmatch-routing-key", "appointment.created")];
-    publish_to(&rig, "bookings", "old retry", with_headers(&old)).await;
-    let mut consumer = rig.work_consumer();
+    publish_to(&fixture, "bookings", "old retry", with_headers(&old)).await;
+    let mut consumer = fixture.work_consumer();
     let batch = next_batch(&mut consumer).await;
     let delivery = &batch.deliveries()[0];
     assert_eq!((delivery.attempt, &*delivery.message.routing_key), (0, "appointment.created"));
@@ -159,9 +159,9 @@ async fn retries_of_an_earlier_version_start_again_with_their_routing_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_without_proof_are_kept_one_by_one_with_a_reason_that_says_so() {
-    let rig = Rig::amqp().await;
+    let fixture = QueueFixture::amqp().await;
     let mut ids = BTreeSet::new();
-    let mut dead = rig.dead_letter_consumer();
+    let mut dead = fixture.dead_letter_consumer();
     let old = [
         ("x-hostmatch-dead-id", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"),
         ("x-hostmatch-reason", "appointment_not_found"),
@@ -170,7 +170,7 @@ async fn dead_letters_without_proof_are_kept_one_by_one_with_a_reason_that_says_
         ("x-hostmatch-routing-key", "appointment.created"),
     ];
     for body in ["one", "two"] {
-        publish_to(&rig, "dead", body, with_headers(&old)).await;
+        publish_to(&fixture, "dead", body, with_headers(&old)).await;
         let letter = next_batch(&mut dead).await;
         let delivery = letter.deliveries()[0].clone();
         let own = |name: &str| delivery.message.headers[name].clone();
@@ -193,14 +193,14 @@ async fn dead_letters_without_proof_are_kept_one_by_one_with_a_reason_that_says_
     // A publisher can write `x-death`, but only the broker's own reasons count.
     let mut death = FieldTable::default();
     let text = |text: &str| AMQPValue::LongString(text.into());
-    death.insert("queue".into(), text(&format!("{}.bookings", rig.config.prefix)));
+    death.insert("queue".into(), text(&format!("{}.bookings", fixture.config.prefix)));
     death.insert("reason".into(), text("assigned"));
     let mut table = FieldTable::default();
     table.insert(
         "x-death".into(),
         AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::FieldTable(death)])),
     );
-    publish_to(&rig, "dead", "claims a death", BasicProperties::default().with_headers(table)).await;
+    publish_to(&fixture, "dead", "claims a death", BasicProperties::default().with_headers(table)).await;
     let letter = next_batch(&mut dead).await;
     assert_eq!(letter.deliveries()[0].message.headers[header::REASON], "unverified");
     settle_all(letter, Disposition::Ack).await;
@@ -208,14 +208,14 @@ async fn dead_letters_without_proof_are_kept_one_by_one_with_a_reason_that_says_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_delivery_limit_is_the_reason_whatever_reason_the_publisher_sent() {
-    let rig = Rig::amqp().await;
-    publish(&rig, "poison", with_headers(&FORGED)).await;
-    let mut consumer = rig.work_consumer();
+    let fixture = QueueFixture::amqp().await;
+    publish(&fixture, "poison", with_headers(&FORGED)).await;
+    let mut consumer = fixture.work_consumer();
     // The delivery limit is 3.
     for _ in 0..4 {
         drop(next_batch(&mut consumer).await);
     }
-    let letter = next_batch(&mut rig.dead_letter_consumer()).await;
+    let letter = next_batch(&mut fixture.dead_letter_consumer()).await;
     let delivery = &letter.deliveries()[0];
     assert_eq!(delivery.message.headers[header::REASON], "delivery_limit");
     assert_ne!(delivery.message.headers[header::DEAD_ID], "f81d4fae-7dec-11d0-a765-00a0c91e6bf6");
@@ -225,12 +225,12 @@ async fn the_delivery_limit_is_the_reason_whatever_reason_the_publisher_sent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_of_messages_with_headers_that_fill_a_frame_are_published_at_once() {
-    let rig = Rig::amqp().await;
-    let (mut consumer, mut dead) = (rig.work_consumer(), rig.dead_letter_consumer());
+    let fixture = QueueFixture::amqp().await;
+    let (mut consumer, mut dead) = (fixture.work_consumer(), fixture.dead_letter_consumer());
     let large = "h".repeat(LARGE);
     for name in ["x-hostmatch-foo", "x-note"] {
         for disposition in [retry(SHORT_DELAY), Disposition::DeadLetter { headers: headers(&[]) }] {
-            publish(&rig, name, with_headers(&[(name, &large), ("x-small", "s")])).await;
+            publish(&fixture, name, with_headers(&[(name, &large), ("x-small", "s")])).await;
             let started = Instant::now();
             let settled = settle_all(next_batch(&mut consumer).await, disposition.clone());
             let settled = tokio::time::timeout(WAIT_TIMEOUT, settled).await;
@@ -250,8 +250,8 @@ async fn copies_of_messages_with_headers_that_fill_a_frame_are_published_at_once
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compressed_body_is_reported_as_such_at_each_attempt() {
-    let rig = Rig::amqp().await;
-    let mut consumer = rig.work_consumer();
+    let fixture = QueueFixture::amqp().await;
+    let mut consumer = fixture.work_consumer();
     let read = |delivery: &Delivery| {
         let message = &delivery.message;
         decode(&Envelope {
@@ -261,7 +261,7 @@ async fn a_compressed_body_is_reported_as_such_at_each_attempt() {
     };
     // Without its property a deflated body is only one that is not JSON.
     let encoded = |encoding: &str| BasicProperties::default().with_content_encoding(encoding.into());
-    publish(&rig, "\u{5}", encoded("deflate")).await;
+    publish(&fixture, "\u{5}", encoded("deflate")).await;
     for disposition in [retry(SHORT_DELAY), Disposition::Ack] {
         let batch = next_batch(&mut consumer).await;
         let error = read(&batch.deliveries()[0]).unwrap_err().to_string();
@@ -271,7 +271,7 @@ async fn a_compressed_body_is_reported_as_such_at_each_attempt() {
     // Some libraries name the character set here, or keep the name of an encoding that a proxy has removed.
     let event = r#"{"event": "appointment.created", "calcom_booking": {"uid": "u1"}}"#;
     for encoding in ["utf-8", "gzip"] {
-        publish(&rig, event, encoded(encoding)).await;
+        publish(&fixture, event, encoded(encoding)).await;
         let batch = next_batch(&mut consumer).await;
         assert!(read(&batch.deliveries()[0]).is_ok(), "{encoding}");
         settle_all(batch, Disposition::Ack).await;

@@ -1,7 +1,7 @@
 //! The queues: one conformance suite for RabbitMQ and the embedded queue, and faults that only one of them
 //! can have.
 
-mod rig;
+mod fixture;
 mod conformance;
 mod faults;
 mod foreign_headers;

@@ -7,15 +7,15 @@ use hostmatch::queue::{Disposition, Message, Queue, QueueError, topology};
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::rig::{
-    Rig, SHORT_DELAY, WAIT_TIMEOUT, bodies, clean, config, connect, drain, message, next_batch, retry,
-    settle_all,
+use super::fixture::{
+    QueueFixture, SHORT_DELAY, WAIT_TIMEOUT, bodies, clean, config, connect, drain, message, next_batch,
+    retry, settle_all,
 };
 use crate::support::{amqp_url, eventually};
 
 #[tokio::test]
 async fn a_different_argument_is_reported_with_its_queue() {
-    let first = Rig::amqp().await;
+    let first = QueueFixture::amqp().await;
     first.queue.depth().await.unwrap();
     let other = QueueConfig { delivery_limit: 9, ..first.config.clone() };
     let error = Queue::open(&other).await.unwrap().depth().await.unwrap_err().to_string();
@@ -51,12 +51,13 @@ async fn verify_creates_nothing_and_reports_a_missing_object() {
     let verify = QueueConfig { topology: Topology::Verify, ..config(&amqp_url()) };
     let error = Queue::open(&verify).await.unwrap().depth().await.unwrap_err().to_string();
     assert!(error.contains(&format!("{}.events", verify.prefix)), "{error}");
-    let rig = Rig::open(QueueConfig { topology: Topology::Declare, ..verify.clone() }, amqp_url()).await;
-    rig.queue.depth().await.unwrap();
+    let fixture =
+        QueueFixture::open(QueueConfig { topology: Topology::Declare, ..verify.clone() }, amqp_url()).await;
+    fixture.queue.depth().await.unwrap();
     let verified = Queue::open(&verify).await.unwrap();
     verified.depth().await.unwrap();
     verified.publisher().publish(vec![message("seen")]).await.unwrap();
-    assert_eq!(drain(&mut rig.work_consumer(), 1).await, ["seen"]);
+    assert_eq!(drain(&mut fixture.work_consumer(), 1).await, ["seen"]);
 }
 
 #[tokio::test]
@@ -89,9 +90,9 @@ async fn the_topology_has_the_documented_names_and_arguments() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unroutable_message_is_refused_unless_a_new_connection_restores_the_binding() {
-    let rig = Rig::amqp().await;
-    rig.publish(&["bound"]).await;
-    let config = &rig.config;
+    let fixture = QueueFixture::amqp().await;
+    fixture.publish(&["bound"]).await;
+    let config = &fixture.config;
     let connection = connect(config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let (queue, exchange) = (format!("{}.bookings", config.prefix), format!("{}.events", config.prefix));
@@ -102,16 +103,16 @@ async fn an_unroutable_message_is_refused_unless_a_new_connection_restores_the_b
     assert!(error.to_string().contains("routes the message to no queue"), "{error}");
     verifying.close().await;
     // With `declare`, the binding is restored and the messages are published again.
-    rig.publish(&["one", "two"]).await;
-    let seen = drain(&mut rig.work_consumer(), 3).await;
+    fixture.publish(&["one", "two"]).await;
+    let seen = drain(&mut fixture.work_consumer(), 3).await;
     assert_eq!(seen, ["bound", "one", "two"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_a_full_queue_refused_is_not_published_again() {
-    let rig = Rig::amqp().await;
-    rig.queue.depth().await.unwrap();
-    let config = &rig.config;
+    let fixture = QueueFixture::amqp().await;
+    fixture.queue.depth().await.unwrap();
+    let config = &fixture.config;
     let connection = connect(config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let name = |last: &str| format!("{}.{last}", config.prefix);
@@ -151,16 +152,16 @@ async fn a_message_that_a_full_queue_refused_is_not_published_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_deleted_while_consuming_is_recreated_and_consumed() {
-    let rig = Rig::amqp().await;
-    let mut consumer = rig.work_consumer();
-    rig.publish(&["before"]).await;
+    let fixture = QueueFixture::amqp().await;
+    let mut consumer = fixture.work_consumer();
+    fixture.publish(&["before"]).await;
     assert_eq!(drain(&mut consumer, 1).await, ["before"]);
-    let connection = connect(rig.config.url.expose()).await.unwrap();
+    let connection = connect(fixture.config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    let queue = format!("{}.bookings", rig.config.prefix);
+    let queue = format!("{}.bookings", fixture.config.prefix);
     channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     let consuming = tokio::spawn(async move { drain(&mut consumer, 1).await });
-    let publisher = rig.queue.publisher();
+    let publisher = fixture.queue.publisher();
     eventually("published after the queue was created again", WAIT_TIMEOUT, async || {
         publisher.publish(vec![message("after")]).await.ok()
     })
@@ -183,13 +184,13 @@ async fn a_manually_created_queue_with_other_arguments_is_reported() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_to_a_deleted_queue_is_published_again_once_the_queue_is_recreated() {
-    let rig = Rig::amqp().await;
-    rig.publish(&["precious"]).await;
-    let mut consumer = rig.work_consumer();
+    let fixture = QueueFixture::amqp().await;
+    fixture.publish(&["precious"]).await;
+    let mut consumer = fixture.work_consumer();
     let unsettled = next_batch(&mut consumer).await;
-    let connection = connect(rig.config.url.expose()).await.unwrap();
+    let connection = connect(fixture.config.url.expose()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    let wait = format!("{}.bookings.retry.{}", rig.config.prefix, SHORT_DELAY.as_millis());
+    let wait = format!("{}.bookings.retry.{}", fixture.config.prefix, SHORT_DELAY.as_millis());
     channel.queue_delete(wait.into(), QueueDeleteOptions::default()).await.unwrap();
     // The copy is refused at first; then the wait queue is created again and accepts it.
     let settled =

@@ -7,8 +7,8 @@ use hostmatch::config::QueueConfig;
 use hostmatch::queue::{Disposition, Gathered, Source};
 use hostmatch::runtime::shutdown::Shutdown;
 
-use super::rig::{
-    LIMITS, Rig, WAIT_TIMEOUT, bodies, config, drain, next_batch, settle_all, wait_until_ready,
+use super::fixture::{
+    LIMITS, QueueFixture, WAIT_TIMEOUT, bodies, config, drain, next_batch, settle_all, wait_until_ready,
 };
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{amqp_url, eventually};
@@ -17,7 +17,7 @@ use crate::support::{amqp_url, eventually};
 const QUIET: Duration = Duration::from_millis(500);
 
 /// Returns a queue behind a proxy, with heartbeats so rare that the watchdog detects a fault first.
-async fn with_rare_heartbeats(prefetch: u16) -> (Rig, Proxy) {
+async fn with_rare_heartbeats(prefetch: u16) -> (QueueFixture, Proxy) {
     let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
     let config = QueueConfig {
         prefetch,
@@ -26,15 +26,15 @@ async fn with_rare_heartbeats(prefetch: u16) -> (Rig, Proxy) {
         connect_timeout: Duration::from_secs(2),
         ..config(&format!("{}/%2f?heartbeat=600", proxy.url(&amqp_url()).trim_end_matches('/')))
     };
-    (Rig::open(config, amqp_url()).await, proxy)
+    (QueueFixture::open(config, amqp_url()).await, proxy)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_with_an_exhausted_prefetch_is_replaced() {
-    let (rig, proxy) = with_rare_heartbeats(2).await;
+    let (fixture, proxy) = with_rare_heartbeats(2).await;
     let messages = ["one", "two", "three", "four", "five"];
-    rig.publish(&messages).await;
-    let mut consumer = rig.work_consumer().stalled_after(QUIET);
+    fixture.publish(&messages).await;
+    let mut consumer = fixture.work_consumer().stalled_after(QUIET);
     let health = consumer.health();
     let first = next_batch(&mut consumer).await;
     assert!(health.is_consuming());
@@ -54,15 +54,15 @@ async fn a_subscription_with_an_exhausted_prefetch_is_replaced() {
     let consumer = tokio::time::timeout(WAIT_TIMEOUT, consuming).await.unwrap().unwrap();
     assert!(health.is_consuming(), "healthy again");
     drop(consumer);
-    wait_until_ready(&rig, 0).await;
+    wait_until_ready(&fixture, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_one_way_silent_connection_is_detected_before_its_heartbeats() {
     for mode in [Mode::StallDownstream, Mode::StallUpstream] {
-        let (rig, proxy) = with_rare_heartbeats(100).await;
-        rig.publish(&["before"]).await;
-        let mut consumer = rig.work_consumer().stalled_after(QUIET);
+        let (fixture, proxy) = with_rare_heartbeats(100).await;
+        fixture.publish(&["before"]).await;
+        let mut consumer = fixture.work_consumer().stalled_after(QUIET);
         let health = consumer.health();
         assert_eq!(drain(&mut consumer, 1).await, ["before"]);
         proxy.set(mode);
@@ -72,8 +72,8 @@ async fn a_one_way_silent_connection_is_detected_before_its_heartbeats() {
         })
         .await;
         proxy.set(Mode::Pass);
-        let publisher = rig.queue.publisher();
-        let after = || vec![super::rig::message("after")];
+        let publisher = fixture.queue.publisher();
+        let after = || vec![super::fixture::message("after")];
         eventually("published", WAIT_TIMEOUT, async || publisher.publish(after()).await.ok()).await;
         tokio::time::timeout(WAIT_TIMEOUT, consuming).await.unwrap().unwrap();
     }
@@ -81,13 +81,13 @@ async fn a_one_way_silent_connection_is_detected_before_its_heartbeats() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_queue_or_an_unsettled_delivery_is_not_a_stall() {
-    let (rig, _proxy) = with_rare_heartbeats(1).await;
-    let mut consumer = rig.queue.consumer(Source::Bookings, LIMITS).stalled_after(QUIET);
+    let (fixture, _proxy) = with_rare_heartbeats(1).await;
+    let mut consumer = fixture.queue.consumer(Source::Bookings, LIMITS).stalled_after(QUIET);
     let health = consumer.health();
     let idle = Some(QUIET * 5);
     let nothing = consumer.next_batch(&Shutdown::new(), idle).await.unwrap();
     assert!(matches!(nothing, Gathered::Idle) && health.is_consuming(), "an empty queue");
-    rig.publish(&["one", "two"]).await;
+    fixture.publish(&["one", "two"]).await;
     let unsettled = next_batch(&mut consumer).await;
     // The second message is ready and cannot be delivered: the prefetch is 1.
     let nothing = consumer.next_batch(&Shutdown::new(), idle).await.unwrap();

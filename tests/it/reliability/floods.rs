@@ -209,7 +209,7 @@ async fn new_hosts_that_all_workers_receive_at_once() {
     const EACH: u32 = 8;
     for backend in backends(Backend::Postgres) {
         let mut stack = Stack::new(backend, GatewayShape::Roadmap).await;
-        // Small batches in many pipelines: neighbours in the queue are decided at the same time.
+        // Small batches in many pipelines: events next to each other in the queue are decided at the same time.
         stack.set("worker.batch_size", "4");
         stack.set("worker.pipelines", "4");
         let world = &stack.world;

@@ -150,7 +150,7 @@ async fn dead_letters_are_counted_by_reason_while_they_are_open(backend: Backend
     assert_eq!(one, BTreeMap::from([waits("malformed", 2, 4)]), "{backend:?}");
 }
 
-/// Runs every statement of workers and of read-only commands, with only the rights of a running program.
+/// Runs every statement of workers and of read-only commands, with only the privileges of a running program.
 pub(crate) async fn run_every_statement(database: &Database) -> Result<(), StoreError> {
     let me = Worker {
         id: uuid::Uuid::new_v4(),

@@ -1,4 +1,4 @@
-//! Counts what happened to the events that were sent, from outside: in the database and in the queue.
+//! Counts what became of the events that were sent, by reading the database and the queue.
 //!
 //! ```ignore
 //! let mut ledger = Ledger::open("broker restarted", &stack).await; // before anything is sent
@@ -175,7 +175,7 @@ impl Ledger {
         .await;
         let mut dead = BTreeMap::new();
         for row in letters.unwrap() {
-            // An event without an id gets one derived from it; the ledger identifies it by its body.
+            // hostmatch derives an id for an event without one; the ledger identifies such an event by its body.
             let own = row.event_id.filter(|id| self.sent.contains_key(id));
             *dead.entry(own.unwrap_or_else(|| identity_of(&row.body))).or_default() += 1;
         }
@@ -220,8 +220,8 @@ async fn drain_queues(stack: &Stack) -> BTreeSet<String> {
     let time_limit = Duration::from_secs(60);
     let depth = || async { stack.queue.depth().await.unwrap() };
     // A broker that was down may not be reachable again yet.
-    let idle = async || stack.queue.depth().await.is_ok_and(|depth| depth.waiting == 0).then_some(());
-    eventually("all queues are empty", time_limit, idle).await;
+    let none_waits = async || stack.queue.depth().await.is_ok_and(|depth| depth.waiting == 0).then_some(());
+    eventually("no retry waits for its delay", time_limit, none_waits).await;
     let mut queued = BTreeSet::new();
     for source in [Source::Bookings, Source::Dead] {
         let mut consumer = stack.queue.consumer(source, BatchLimits { size: 100, bytes: 8 << 20 });
@@ -230,8 +230,9 @@ async fn drain_queues(stack: &Stack) -> BTreeSet<String> {
             if [now.ready, now.dead][usize::from(source == Source::Dead)] == 0 {
                 break;
             }
-            let idle = Some(Duration::from_secs(2));
-            let Gathered::Batch(batch) = consumer.next_batch(&Shutdown::new(), idle).await.unwrap() else {
+            let idle_timeout = Some(Duration::from_secs(2));
+            let next = consumer.next_batch(&Shutdown::new(), idle_timeout).await.unwrap();
+            let Gathered::Batch(batch) = next else {
                 break;
             };
             queued.extend(batch.deliveries().iter().map(|delivery| identity_of(&delivery.message.body)));

@@ -65,7 +65,7 @@ impl SpoolLevel {
 pub enum SpoolError {
     /// A message exceeds a limit: no queue would accept it.
     #[error(transparent)]
-    Unfit(PublishError),
+    ExceedsLimit(PublishError),
     /// The messages would exceed the limit.
     #[error("the spool is full: it holds {bytes} of at most {max_bytes} bytes (edge.spool_max_bytes)")]
     Full {
@@ -76,7 +76,7 @@ pub enum SpoolError {
     },
     /// The oldest message has waited too long.
     #[error("the oldest event in the spool has waited longer than edge.spool_max_age")]
-    Old,
+    TooOld,
     /// The file cannot be used.
     #[error("{0}")]
     File(String),
@@ -142,7 +142,7 @@ impl Spool {
     /// # Errors
     /// Returns a [`SpoolError`].
     pub async fn append(&self, messages: Vec<Message>) -> Result<(), SpoolError> {
-        messages.iter().try_for_each(copies::check).map_err(SpoolError::Unfit)?;
+        messages.iter().try_for_each(copies::check).map_err(SpoolError::ExceedsLimit)?;
         if let Some(hangs) = self.shared.hanging_error() {
             return Err(hangs);
         }
@@ -177,8 +177,8 @@ impl Spool {
     ///
     /// # Errors
     /// Fails if the file cannot be written.
-    pub async fn set_aside(&self, unfit: &Spooled) -> Result<(), QueueError> {
-        self.send_removal(std::slice::from_ref(unfit), Removal::SetAside).await
+    pub async fn set_aside(&self, message: &Spooled) -> Result<(), QueueError> {
+        self.send_removal(std::slice::from_ref(message), Removal::SetAside).await
     }
 
     async fn send_removal(&self, spooled: &[Spooled], removal: Removal) -> Result<(), QueueError> {
@@ -238,7 +238,7 @@ impl SpoolLimits {
         if bytes.saturating_add(added) > self.max_bytes {
             return Some(SpoolError::Full { bytes, max_bytes: self.max_bytes });
         }
-        (level.age() > self.max_age).then_some(SpoolError::Old)
+        (level.age() > self.max_age).then_some(SpoolError::TooOld)
     }
 }
 

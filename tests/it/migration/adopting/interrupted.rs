@@ -12,7 +12,7 @@ use crate::support::proxy::Proxy;
 use crate::support::{Backend, GatewayShape, TestDatabase, eventually, is_full};
 
 /// Starts the program with a proxy that stops the `nth` statement that changes anything.
-pub(crate) async fn through(
+pub(crate) async fn start_with_breakpoint(
     test: &TestDatabase,
     arguments: &[&str],
     nth: usize,
@@ -35,7 +35,7 @@ pub(crate) async fn through(
 /// Runs the program up to its `nth` statement that changes anything, and kills it there. Returns false if
 /// it ended before.
 async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side) -> bool {
-    let (breakpoint, mut child) = through(test, arguments, nth, side).await;
+    let (breakpoint, mut child) = start_with_breakpoint(test, arguments, nth, side).await;
     tokio::select! {
         () = breakpoint.wait_until_reached() => {
             child.kill().unwrap();
@@ -53,12 +53,12 @@ async fn killed(test: &TestDatabase, arguments: &[&str], nth: usize, side: Side)
 /// The statements at which a normal run kills `up`: every n-th, to resume it, or to undo it immediately.
 struct Sample {
     resumed: usize,
-    taken_back: usize,
+    undone: usize,
 }
 
-const EVERY_STATEMENT: Sample = Sample { resumed: 1, taken_back: 5 };
-const DENSE: Sample = Sample { resumed: 2, taken_back: 3 };
-const SPARSE: Sample = Sample { resumed: 6, taken_back: 9 };
+const EVERY_STATEMENT: Sample = Sample { resumed: 1, undone: 5 };
+const DENSE: Sample = Sample { resumed: 2, undone: 3 };
+const SPARSE: Sample = Sample { resumed: 6, undone: 9 };
 
 /// Kills `up` at each statement and resumes it; then kills it there again and undoes it.
 async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sample: Sample) {
@@ -75,7 +75,7 @@ async fn up_is_killed(test: &TestDatabase, side: Side, arguments: &[&str], sampl
     same("the initial state", &state(test).await, &before);
     let (mut nth, mut tried) = (1, 0);
     'statements: loop {
-        for (resumed, every) in [(true, sample.resumed), (false, sample.taken_back)] {
+        for (resumed, every) in [(true, sample.resumed), (false, sample.undone)] {
             if !is_full() && nth % every > 0 {
                 continue;
             }

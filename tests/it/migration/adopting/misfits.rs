@@ -8,8 +8,8 @@ use sea_orm::sqlx::Executor as _;
 use sea_orm::{ConnectOptions, Database};
 
 use crate::migration::adopting::gateway;
-use crate::migration::adopting::given_back::{mapped, narrow, refused};
-use crate::migration::adopting::interrupted::through;
+use crate::migration::adopting::interrupted::start_with_breakpoint;
+use crate::migration::adopting::restored::{mapped, narrow, refused};
 use crate::support::adopted::Variant;
 use crate::support::breakpoint::Side;
 use crate::support::{Backend, eventually};
@@ -68,7 +68,7 @@ async fn a_row_written_after_the_check_is_not_truncated(backend: Backend) {
     let test = gateway(backend, Variant::Bare).await;
     migration::adopt(test.db.connection()).await.unwrap();
     let (breakpoint, mut child) =
-        through(&test, &["migrate", "down", "--all", "--yes"], 1, Side::Before).await;
+        start_with_breakpoint(&test, &["migrate", "down", "--all", "--yes"], 1, Side::Before).await;
     breakpoint.wait_until_reached().await;
     test.run(&[mapped(6001, &"x".repeat(101), "manual")]).await;
     breakpoint.release();

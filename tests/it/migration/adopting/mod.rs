@@ -1,12 +1,12 @@
 //! Adoption: tables that the gateway's own migrations created are changed to our shape, work for both
-//! programs, and are given back unchanged.
+//! programs, and are restored to their original shape.
 
-mod given_back;
+mod restored;
 mod interrupted;
 mod misfits;
 mod raced;
 mod refused;
-mod rights;
+mod privileges;
 
 use serde_json::json;
 
@@ -81,8 +81,8 @@ async fn decide(world: &World) {
     }
 }
 
-on_engines!(adopted_tables_work_and_are_given_back: mariadb, postgres);
-async fn adopted_tables_work_and_are_given_back(backend: Backend) {
+on_engines!(adopted_tables_work_and_are_restored: mariadb, postgres);
+async fn adopted_tables_work_and_are_restored(backend: Backend) {
     for variant in variants() {
         let what = format!("{backend:?}/{variant:?}");
         let test = gateway(backend, variant).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use migration::MigrateError;
 use sea_orm::ConnectionTrait as _;
 
-use crate::migration::adopting::interrupted::through;
+use crate::migration::adopting::interrupted::start_with_breakpoint;
 use crate::migration::adopting::{gateway, same, state};
 use crate::support::adopted::{Variant, staff};
 use crate::support::breakpoint::Side;
@@ -30,7 +30,8 @@ const OFF: &str =
 
 /// Holds the program's first statement until the gateway has written; returns the program's output.
 async fn adopt_during_write(test: &TestDatabase) -> String {
-    let (breakpoint, mut child) = through(test, &["migrate", "up", "--adopt"], 1, Side::Before).await;
+    let (breakpoint, mut child) =
+        start_with_breakpoint(test, &["migrate", "up", "--adopt"], 1, Side::Before).await;
     breakpoint.wait_until_reached().await;
     test.run(&[second()]).await;
     breakpoint.release();
@@ -62,14 +63,14 @@ async fn on_mariadb_a_stopped_adoption_continues_after_the_row_is_corrected() {
 }
 
 #[tokio::test]
-async fn on_mariadb_a_stopped_adoption_can_be_taken_back() {
+async fn on_mariadb_a_stopped_adoption_can_be_undone() {
     let test = gateway(Backend::MariaDb, Variant::Live).await;
     let before = state(&test).await;
     adopt_during_write(&test).await;
     migration::down(test.db.connection(), None).await.unwrap();
     let (row, shape): (Vec<_>, Vec<_>) =
         state(&test).await.into_iter().partition(|line| line.starts_with("calcom_host_mappings: [6,"));
-    same("given back", &shape, &before);
+    same("restored", &shape, &before);
     assert_eq!(row.len(), 1, "the gateway's row stays");
 }
 

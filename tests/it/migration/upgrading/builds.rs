@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{complaints, done_by};
+use super::{stop_and_count, unexpected_log_lines};
 use crate::support::program::{stderr, stdout};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Process, Stack, Stream, eventually};
 
@@ -171,7 +171,7 @@ async fn side_by_side(backend: Backend) {
     let ledger = Ledger::open("two builds, before and after a migration", &site.stack).await;
     let edges = RefCell::new(Vec::new());
     let mut load = Load { site: &site, ledger, events: &stream.events, next: 0, edges: &edges };
-    let mut gone: Vec<Process> = Vec::new();
+    let mut ended: Vec<Process> = Vec::new();
 
     // Before the change, the older program runs alone.
     let mut workers = vec![site.worker(old).await, site.worker(old).await];
@@ -190,7 +190,7 @@ async fn side_by_side(backend: Backend) {
         assert_eq!(migrate.wait().await.code(), Some(0), "{}", migrate.stderr());
         migrate
     };
-    gone.push(load.during(migrate).await);
+    ended.push(load.during(migrate).await);
     load.during(early.wait_for_log("the worker is running")).await;
     workers.extend([early, load.during(site.worker(new)).await]);
     let (mut new_edge, address) = load.during(site.edge("b.db", new)).await;
@@ -207,33 +207,33 @@ async fn side_by_side(backend: Backend) {
         assert_eq!(report["as_planned_percent"], json!(100.0), "{report}");
         replay
     };
-    gone.push(load.during(replay(new)).await);
+    ended.push(load.during(replay(new)).await);
 
     // The older processes leave, one by one.
     edges.borrow_mut().remove(0);
     assert_eq!(load.during(old_edge.stop()).await, Some(0), "{}", old_edge.stderr());
     for _ in 0..2 {
         let mut worker = workers.remove(0);
-        let counts = load.during(done_by(&mut worker)).await;
+        let counts = load.during(stop_and_count(&mut worker)).await;
         assert!(counts.values().sum::<u64>() > 0, "an older worker has done nothing: {counts:?}");
-        gone.push(worker);
+        ended.push(worker);
     }
-    gone.push(old_edge);
+    ended.push(old_edge);
 
     // Going back replaces only the program, not the tables.
     let back = load.during(site.worker(old)).await;
     let (edge, address) = load.during(site.edge("a.db", old)).await;
     edges.borrow_mut().splice(.., [address]);
     workers.push(back);
-    gone.push(load.during(replay(old)).await);
+    ended.push(load.during(replay(old)).await);
     assert_eq!(load.during(new_edge.stop()).await, Some(0), "{}", new_edge.stderr());
     for _ in 0..2 {
         let mut worker = workers.remove(0);
-        let counts = load.during(done_by(&mut worker)).await;
+        let counts = load.during(stop_and_count(&mut worker)).await;
         assert!(counts.values().sum::<u64>() > 0, "a newer worker has done nothing: {counts:?}");
-        gone.push(worker);
+        ended.push(worker);
     }
-    gone.push(std::mem::replace(&mut new_edge, edge));
+    ended.push(std::mem::replace(&mut new_edge, edge));
     site.runs(site.old(&["migrate", "status"]));
     site.runs(site.old(&["migrate", "up"]));
     let ledger = load.end().await;
@@ -241,16 +241,17 @@ async fn side_by_side(backend: Backend) {
     site.stack.wait_until_idle().await;
     assert_eq!(new_edge.stop().await, Some(0), "{}", new_edge.stderr());
     for mut worker in workers {
-        let counts = done_by(&mut worker).await;
+        let counts = stop_and_count(&mut worker).await;
         assert!(counts.values().sum::<u64>() > 0, "the last worker has done nothing: {counts:?}");
-        gone.push(worker);
+        ended.push(worker);
     }
-    gone.push(new_edge);
+    ended.push(new_edge);
     ledger.close(&site.stack).await;
     stream.assert_done(&site.stack).await;
     let expected = [&EXPECTED[..], &["waiting for the migration"]].concat();
-    let complaints: Vec<String> = gone.iter().flat_map(|process| complaints(process, &expected)).collect();
-    assert!(complaints.is_empty(), "{backend:?}:\n{}", complaints.join("\n"));
+    let unexpected: Vec<String> =
+        ended.iter().flat_map(|process| unexpected_log_lines(process, &expected)).collect();
+    assert!(unexpected.is_empty(), "{backend:?}:\n{}", unexpected.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -312,9 +313,10 @@ async fn events_kept_in_a_file_by_one_build_are_forwarded_by_the_other(backend: 
         })
         .await;
         assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
-        done_by(&mut worker).await;
-        let complaints = [complaints(&edge, &EXPECTED), complaints(&worker, &EXPECTED)].concat();
-        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+        stop_and_count(&mut worker).await;
+        let unexpected =
+            [unexpected_log_lines(&edge, &EXPECTED), unexpected_log_lines(&worker, &EXPECTED)].concat();
+        assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
     }
     ledger.close(&site.stack).await;
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::support::Process;
 
 /// Returns the warnings and errors of a process, except these.
-fn complaints(process: &Process, expected: &[&str]) -> Vec<String> {
+fn unexpected_log_lines(process: &Process, expected: &[&str]) -> Vec<String> {
     let text = process.stderr();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap_or(Value::String(line.to_owned())));
     let bad = lines.filter(|line| !["TRACE", "DEBUG", "INFO"].iter().any(|level| line["level"] == *level));
@@ -28,7 +28,7 @@ fn complaints(process: &Process, expected: &[&str]) -> Vec<String> {
 }
 
 /// Asks a worker to stop, checks that it ends cleanly, and returns what it has done.
-async fn done_by(worker: &mut Process) -> BTreeMap<String, u64> {
+async fn stop_and_count(worker: &mut Process) -> BTreeMap<String, u64> {
     assert_eq!(worker.stop().await, Some(0), "{}", worker.stderr());
     let line = worker.log_lines("the worker has stopped").remove(0);
     serde_json::from_str(line["counts"].as_str().unwrap()).unwrap()

@@ -7,13 +7,13 @@ use hostmatch::queue::Message;
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
-use super::{complaints, done_by};
+use super::{stop_and_count, unexpected_log_lines};
 use crate::support::program::{json as document, stderr, stdout};
 use crate::support::{Backend, GatewayShape, Ledger, Mix, Stack, Stream, event, eventually, host};
 
-/// Returns the changes that a newer program's migration may make to our tables: optional columns, an index, a
-/// table.
-fn migrated_further() -> Vec<String> {
+/// Returns the statements of a newer program's migration, which may add optional columns and indexes to our
+/// tables, and a table of its own.
+fn newer_migration() -> Vec<String> {
     let mut statements: Vec<String> = migration::TABLES
         .iter()
         .flat_map(|table| {
@@ -35,12 +35,12 @@ async fn runs_on_newer_tables(backend: Backend) {
     stream.insert_all(&stack.world).await;
     let mut ledger = Ledger::open("tables of a newer program", &stack).await;
     let mut first = stack.worker().await;
-    let (third, rest) = (stream.events.len() / 3, &stream.events);
+    let (third, events) = (stream.events.len() / 3, &stream.events);
     // Each connection of the pool has already prepared each statement.
-    ledger.publish(&stack, &rest[..third]).await;
+    ledger.publish(&stack, &events[..third]).await;
     stack.wait_until_decided(third / 2).await;
     let migrating = async {
-        for statement in migrated_further() {
+        for statement in newer_migration() {
             // Tries again while another session has locked the table, as `migrate up` does.
             eventually(&statement, std::time::Duration::from_secs(60), async || {
                 stack.world.test.db.connection().execute_unprepared(&statement).await.ok()
@@ -48,7 +48,7 @@ async fn runs_on_newer_tables(backend: Backend) {
             .await;
         }
     };
-    tokio::join!(ledger.publish(&stack, &rest[third..2 * third]), migrating);
+    tokio::join!(ledger.publish(&stack, &events[third..2 * third]), migrating);
     if backend == Backend::Sqlite {
         let file = sea_orm::Database::connect(stack.config.url.expose()).await.unwrap();
         file.execute_unprepared("ALTER TABLE messages ADD COLUMN of_the_future TEXT").await.unwrap();
@@ -56,8 +56,8 @@ async fn runs_on_newer_tables(backend: Backend) {
     }
     // A worker that starts on these tables does the rest.
     let mut second = stack.worker().await;
-    let mut counts = vec![done_by(&mut first).await];
-    ledger.publish(&stack, &rest[2 * third..]).await;
+    let mut counts = vec![stop_and_count(&mut first).await];
+    ledger.publish(&stack, &events[2 * third..]).await;
     stack.wait_until_decided(stream.len()).await;
     stack.wait_until_idle().await;
 
@@ -73,10 +73,10 @@ async fn runs_on_newer_tables(backend: Backend) {
         let output = stack.command(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
     }
-    counts.push(done_by(&mut second).await);
+    counts.push(stop_and_count(&mut second).await);
     assert!(counts.iter().all(|counts| counts.values().sum::<u64>() > 0), "{counts:?}");
     for worker in [first, second] {
-        assert_eq!(complaints(&worker, &["an event became a dead letter"]), [""; 0], "{backend:?}");
+        assert_eq!(unexpected_log_lines(&worker, &["an event became a dead letter"]), [""; 0], "{backend:?}");
     }
     ledger.close(&stack).await;
     stream.assert_done(&stack).await;
@@ -155,7 +155,7 @@ async fn unknown_values_of_a_newer_program_are_read(backend: Backend) {
         let mut worker = stack.worker().await;
         let output = stack.command(arguments).output().unwrap();
         assert!([0, 5].contains(&output.status.code().unwrap()), "{arguments:?}: {}", stderr(&output));
-        done_by(&mut worker).await;
+        stop_and_count(&mut worker).await;
     }
     let known = [
         ("hostmatch_events", "outcome"),
@@ -218,6 +218,6 @@ async fn unknown_values_of_a_newer_program_are_read(backend: Backend) {
     stack.publish(&again.events).await;
     let mut worker = stack.worker().await;
     stack.wait_until_idle().await;
-    done_by(&mut worker).await;
-    assert_eq!(complaints(&worker, &[]), [""; 0], "{backend:?}");
+    stop_and_count(&mut worker).await;
+    assert_eq!(unexpected_log_lines(&worker, &[]), [""; 0], "{backend:?}");
 }

@@ -2,7 +2,7 @@
 
 use hostmatch::store::{GatewaySchema, StoreErrorKind};
 
-use super::{complaints, done_by};
+use super::{stop_and_count, unexpected_log_lines};
 use crate::support::program::{json, stderr};
 use crate::support::{Backend, GatewayShape, Mix, Process, Stack, Stream, eventually};
 
@@ -48,8 +48,8 @@ async fn a_worker_that_is_newer_than_its_tables_waits_for_the_migration() {
         eventually("the worker is ready", within, async || (ready(&worker).await == 200).then_some(())).await;
         stack.wait_until_decided(stream.len()).await;
         stack.wait_until_idle().await;
-        done_by(&mut worker).await;
-        assert_eq!(complaints(&worker, &["waiting for the migration"]), [""; 0], "{backend:?}");
+        stop_and_count(&mut worker).await;
+        assert_eq!(unexpected_log_lines(&worker, &["waiting for the migration"]), [""; 0], "{backend:?}");
         stream.assert_done(&stack).await;
     }
 }

@@ -5,16 +5,16 @@ use std::time::Instant;
 
 use hostmatch::queue::{BatchLimits, Disposition, Message, Settled, Source, header};
 
-use super::super::rig::{
-    LONG_DELAY, Rig, SHORT_DELAY, WAIT_TIMEOUT, assert_idle, bodies, drain, headers, message, next_batch,
-    publish_as_one_batch, retry, settle_all, wait_until_delivered_or_ready, wait_until_ready,
+use super::super::fixture::{
+    LONG_DELAY, QueueFixture, SHORT_DELAY, WAIT_TIMEOUT, assert_idle, bodies, drain, headers, message,
+    next_batch, publish_as_one_batch, retry, settle_all, wait_until_delivered_or_ready, wait_until_ready,
 };
 use crate::support::eventually;
 
-pub(super) async fn retries_return_unchanged_after_their_delay(rig: &Rig) {
+pub(super) async fn retries_return_unchanged_after_their_delay(fixture: &QueueFixture) {
     let sent = Message { headers: headers(&[("traceparent", "00-1-2-01")]), ..message("again") };
-    rig.queue.publisher().publish(vec![sent.clone()]).await.unwrap();
-    let mut consumer = rig.work_consumer();
+    fixture.queue.publisher().publish(vec![sent.clone()]).await.unwrap();
+    let mut consumer = fixture.work_consumer();
     let mut first_seen = None;
     let mut earliest = Instant::now();
     // The message passes through both wait queues more than once. A broker must not drop it as a cycle.
@@ -52,25 +52,27 @@ pub(super) async fn retries_return_unchanged_after_their_delay(rig: &Rig) {
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn a_retry_queues_behind_waiting_messages(rig: &Rig) {
-    rig.publish(&["old"]).await;
-    let mut consumer = rig.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
+pub(super) async fn a_retry_queues_behind_waiting_messages(fixture: &QueueFixture) {
+    fixture.publish(&["old"]).await;
+    let mut consumer = fixture.queue.consumer(Source::Bookings, BatchLimits { size: 1, bytes: 1000 });
     settle_all(next_batch(&mut consumer).await, retry(LONG_DELAY)).await;
-    rig.publish(&["fresh"]).await;
+    fixture.publish(&["fresh"]).await;
     consumer.pause().await;
-    wait_until_ready(rig, 2).await;
+    wait_until_ready(fixture, 2).await;
     assert_eq!(drain(&mut consumer, 2).await, ["fresh", "old"]);
 }
 
-pub(super) async fn a_dead_letter_arrives_with_its_reason(rig: &Rig) {
+pub(super) async fn a_dead_letter_arrives_with_its_reason(fixture: &QueueFixture) {
     let sent = Message { headers: headers(&[("traceparent", "00-1-2-01")]), ..message("\u{0}poison") };
-    rig.queue.publisher().publish(vec![sent.clone()]).await.unwrap();
+    fixture.queue.publisher().publish(vec![sent.clone()]).await.unwrap();
     let reason = headers(&[(header::REASON, "malformed"), (header::ERROR, "no booking in it")]);
-    let settled =
-        settle_all(next_batch(&mut rig.work_consumer()).await, Disposition::DeadLetter { headers: reason })
-            .await;
+    let settled = settle_all(
+        next_batch(&mut fixture.work_consumer()).await,
+        Disposition::DeadLetter { headers: reason },
+    )
+    .await;
     assert_eq!(settled.dead, 1);
-    let mut dead = rig.dead_letter_consumer();
+    let mut dead = fixture.dead_letter_consumer();
     let first = next_batch(&mut dead).await;
     let letter = first.deliveries()[0].clone();
     assert_eq!(letter.message.body, sent.body);
@@ -92,14 +94,17 @@ pub(super) async fn a_dead_letter_arrives_with_its_reason(rig: &Rig) {
         );
     }
     drain(&mut dead, 1).await;
-    assert_idle(&mut rig.work_consumer()).await;
+    assert_idle(&mut fixture.work_consumer()).await;
 }
 
-pub(super) async fn each_delivery_of_a_batch_gets_its_own_disposition(rig: &Rig) {
-    let mut consumer = rig.work_consumer();
-    let full =
-        publish_as_one_batch(rig, &mut consumer, &["release", "ack", "retry", "dead", "acked", "forgotten"])
-            .await;
+pub(super) async fn each_delivery_of_a_batch_gets_its_own_disposition(fixture: &QueueFixture) {
+    let mut consumer = fixture.work_consumer();
+    let full = publish_as_one_batch(
+        fixture,
+        &mut consumer,
+        &["release", "ack", "retry", "dead", "acked", "forgotten"],
+    )
+    .await;
     let dispositions = vec![
         Disposition::Release,
         Disposition::Ack,
@@ -114,19 +119,19 @@ pub(super) async fn each_delivery_of_a_batch_gets_its_own_disposition(rig: &Rig)
     let mut again = drain(&mut consumer, 3).await;
     again.sort();
     assert_eq!(again, ["forgotten", "release", "retry"]);
-    assert_eq!(drain(&mut rig.dead_letter_consumer(), 1).await, ["dead"]);
+    assert_eq!(drain(&mut fixture.dead_letter_consumer(), 1).await, ["dead"]);
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn a_released_message_is_redelivered_alone(rig: &Rig) {
-    let mut consumer = rig.work_consumer();
-    let full = publish_as_one_batch(rig, &mut consumer, &["one", "two", "three"]).await;
-    rig.publish(&["before"]).await;
-    wait_until_delivered_or_ready(rig, 1).await;
+pub(super) async fn a_released_message_is_redelivered_alone(fixture: &QueueFixture) {
+    let mut consumer = fixture.work_consumer();
+    let full = publish_as_one_batch(fixture, &mut consumer, &["one", "two", "three"]).await;
+    fixture.publish(&["before"]).await;
+    wait_until_delivered_or_ready(fixture, 1).await;
     assert_eq!(settle_all(full, Disposition::Release).await.released, 3);
-    wait_until_delivered_or_ready(rig, 4).await;
-    rig.publish(&["after"]).await;
-    wait_until_delivered_or_ready(rig, 5).await;
+    wait_until_delivered_or_ready(fixture, 4).await;
+    fixture.publish(&["after"]).await;
+    wait_until_delivered_or_ready(fixture, 5).await;
     let mut seen = Vec::new();
     while seen.len() < 5 {
         let again = next_batch(&mut consumer).await;
@@ -143,15 +148,15 @@ pub(super) async fn a_released_message_is_redelivered_alone(rig: &Rig) {
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn pause_returns_unsettled_deliveries_and_consuming_resumes(rig: &Rig) {
-    rig.publish(&["one", "two", "three"]).await;
-    let mut consumer = rig.work_consumer();
+pub(super) async fn pause_returns_unsettled_deliveries_and_consuming_resumes(fixture: &QueueFixture) {
+    fixture.publish(&["one", "two", "three"]).await;
+    let mut consumer = fixture.work_consumer();
     let unsettled = next_batch(&mut consumer).await;
     let count = unsettled.deliveries().len();
     consumer.pause().await;
     assert!(!consumer.is_consuming());
     eventually("all three are ready again", WAIT_TIMEOUT, async || {
-        (rig.queue.depth().await.unwrap().ready == 3).then_some(())
+        (fixture.queue.depth().await.unwrap().ready == 3).then_some(())
     })
     .await;
     let settled = settle_all(unsettled, Disposition::Ack).await;
@@ -162,13 +167,13 @@ pub(super) async fn pause_returns_unsettled_deliveries_and_consuming_resumes(rig
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn messages_of_a_dropped_batch_are_redelivered_one_by_one(rig: &Rig) {
-    rig.publish(&["one", "two"]).await;
-    wait_until_ready(rig, 2).await;
-    let mut consumer = rig.work_consumer();
+pub(super) async fn messages_of_a_dropped_batch_are_redelivered_one_by_one(fixture: &QueueFixture) {
+    fixture.publish(&["one", "two"]).await;
+    wait_until_ready(fixture, 2).await;
+    let mut consumer = fixture.work_consumer();
     let mut dropped = next_batch(&mut consumer).await.deliveries().len();
     drop(consumer);
-    let mut consumer = rig.work_consumer();
+    let mut consumer = fixture.work_consumer();
     let mut seen = BTreeSet::new();
     while seen.len() < 2 {
         let batch = next_batch(&mut consumer).await;
@@ -185,16 +190,16 @@ pub(super) async fn messages_of_a_dropped_batch_are_redelivered_one_by_one(rig: 
     assert_idle(&mut consumer).await;
 }
 
-pub(super) async fn a_message_that_is_never_settled_becomes_a_dead_letter(rig: &Rig) {
-    rig.publish(&["poison"]).await;
-    let mut consumer = rig.work_consumer();
+pub(super) async fn a_message_that_is_never_settled_becomes_a_dead_letter(fixture: &QueueFixture) {
+    fixture.publish(&["poison"]).await;
+    let mut consumer = fixture.work_consumer();
     // A limit of 3 allows 4 deliveries.
     for before in 0..4 {
         let dropped = next_batch(&mut consumer).await;
         assert_eq!(dropped.deliveries()[0].redelivered, before > 0);
     }
     assert_idle(&mut consumer).await;
-    let mut dead = rig.dead_letter_consumer();
+    let mut dead = fixture.dead_letter_consumer();
     let letter = next_batch(&mut dead).await;
     let delivery = &letter.deliveries()[0];
     assert_eq!(bodies(letter.deliveries()), ["poison"]);

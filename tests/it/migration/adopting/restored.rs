@@ -1,5 +1,5 @@
-//! Adopted tables are given back without losing a row: after an interrupted `down` and another `up`, together
-//! with the rows that the gateway has written since.
+//! `down` restores adopted tables without losing a row: after an interruption and another `up`, and together with
+//! the rows that the gateway has written since.
 
 use migration::MigrateError;
 

@@ -18,20 +18,20 @@ use crate::status::drift;
 
 /// Checks that the server accepts writes, that this user sees the gateway's tables, and that what the applied
 /// migrations created exists.
-pub(crate) async fn may_begin(connection: &DatabaseConnection) -> Result<(), MigrateError> {
+pub(crate) async fn check_can_begin(connection: &DatabaseConnection) -> Result<(), MigrateError> {
     if let Some(why) = read_only(connection).await.map_err(failed)? {
         return Err(MigrateError::ReadOnly(why));
     }
     let hidden = hidden_tables(connection).await.map_err(failed)?;
     if !hidden.is_empty() {
-        return Err(MigrateError::Rights(hidden));
+        return Err(MigrateError::MissingPrivileges(hidden));
     }
     let drift = drift(connection).await?;
     if drift.is_empty() { Ok(()) } else { Err(MigrateError::Drift(drift)) }
 }
 
 /// Checks that this user may run all of these statements, and keep the journal where one is needed.
-pub(crate) async fn may_run(
+pub(crate) async fn check_can_run(
     connection: &DatabaseConnection,
     statements: &[String],
 ) -> Result<(), MigrateError> {
@@ -40,8 +40,8 @@ pub(crate) async fn may_run(
         let journal = ["CREATE TABLE", "DROP TABLE", "INSERT INTO", "UPDATE", "DELETE FROM"];
         statements.extend(journal.map(|verb| format!("{verb} {JOURNAL}")));
     }
-    let lacking = missing(connection, &statements).await.map_err(failed)?;
-    if lacking.is_empty() { Ok(()) } else { Err(MigrateError::Rights(lacking)) }
+    let lacking = missing_privileges(connection, &statements).await.map_err(failed)?;
+    if lacking.is_empty() { Ok(()) } else { Err(MigrateError::MissingPrivileges(lacking)) }
 }
 
 fn failed(source: DbErr) -> MigrateError {
@@ -49,7 +49,7 @@ fn failed(source: DbErr) -> MigrateError {
 }
 
 /// A privilege, under MySQL's name, and its table.
-type Need = (&'static str, String);
+type Privilege = (&'static str, String);
 
 /// Returns the reason why this server refuses writes from every user; `None` if it accepts them.
 pub async fn read_only(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
@@ -103,8 +103,11 @@ async fn hidden_tables(connection: &DatabaseConnection) -> Result<Vec<String>, D
 const SHOWS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "REFERENCES"];
 
 /// Returns the privileges that this user lacks to run these statements, one line each.
-pub async fn missing(connection: &DatabaseConnection, statements: &[String]) -> Result<Vec<String>, DbErr> {
-    let needs: BTreeSet<Need> = statements.iter().flat_map(|statement| needs(statement)).collect();
+pub async fn missing_privileges(
+    connection: &DatabaseConnection,
+    statements: &[String],
+) -> Result<Vec<String>, DbErr> {
+    let needs: BTreeSet<Privilege> = statements.iter().flat_map(|statement| needs(statement)).collect();
     match connection.get_database_backend() {
         DbBackend::MySql => {
             let granted = Granted::read(connection).await?;
@@ -134,7 +137,10 @@ fn may_refer(granted: &Granted, table: &str) -> bool {
     first.is_some_and(|privilege| granted.whole(privilege, table))
 }
 
-async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Result<Vec<String>, DbErr> {
+async fn postgres(
+    connection: &DatabaseConnection,
+    needs: &BTreeSet<Privilege>,
+) -> Result<Vec<String>, DbErr> {
     let mut missing = BTreeSet::new();
     for (privilege, table) in needs {
         let on_table = format!("{privilege} on {table}");
@@ -175,7 +181,7 @@ async fn postgres(connection: &DatabaseConnection, needs: &BTreeSet<Need>) -> Re
 
 /// Returns the privileges that one of our statements needs. All our statements are written in the same form,
 /// so the first words are enough.
-fn needs(statement: &str) -> Vec<Need> {
+fn needs(statement: &str) -> Vec<Privilege> {
     let words: Vec<&str> = statement
         .split(|c: char| c.is_whitespace() || c == '(')
         .map(|word| word.trim_matches(['`', '"', ';', ',', ')']))

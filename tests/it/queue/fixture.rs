@@ -24,7 +24,8 @@ pub(super) const LIMITS: BatchLimits = BatchLimits { size: 100, bytes: 64 << 20 
 pub(super) const SHORT_DELAY: Duration = Duration::from_millis(300);
 pub(super) const LONG_DELAY: Duration = Duration::from_millis(600);
 
-pub(super) struct Rig {
+/// A queue that is deleted when the test ends.
+pub(super) struct QueueFixture {
     pub(super) config: QueueConfig,
     pub(super) queue: Queue,
     _cleanup: Cleanup,
@@ -48,7 +49,7 @@ pub(super) fn config(url: &str) -> QueueConfig {
     }
 }
 
-impl Rig {
+impl QueueFixture {
     pub(super) async fn amqp() -> Self {
         Self::open(config(&amqp_url()), amqp_url()).await
     }
@@ -148,18 +149,18 @@ pub(super) fn headers(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 /// Waits until this number of messages is ready, because a broker may confirm messages before it counts them.
-pub(super) async fn wait_until_ready(rig: &Rig, count: u64) {
+pub(super) async fn wait_until_ready(fixture: &QueueFixture, count: u64) {
     eventually("all published messages are ready", WAIT_TIMEOUT, async || {
-        (rig.queue.depth().await.unwrap().ready == count).then_some(())
+        (fixture.queue.depth().await.unwrap().ready == count).then_some(())
     })
     .await;
 }
 
 /// Waits until all messages are ready on the embedded queue, or delivered by the broker: the broker delivers
 /// before the consumer requests a batch.
-pub(super) async fn wait_until_delivered_or_ready(rig: &Rig, count: u64) {
+pub(super) async fn wait_until_delivered_or_ready(fixture: &QueueFixture, count: u64) {
     eventually("all messages are delivered or ready", WAIT_TIMEOUT, async || {
-        let depth = rig.queue.depth().await.unwrap();
+        let depth = fixture.queue.depth().await.unwrap();
         (depth.ready == if depth.in_flight.is_some() { count } else { 0 }).then_some(())
     })
     .await;
@@ -167,12 +168,16 @@ pub(super) async fn wait_until_delivered_or_ready(rig: &Rig, count: u64) {
 
 /// Publishes these messages until all of them arrive in one batch, and returns it. Whether they do depends on
 /// the speed of the network. An earlier batch stays unsettled until all messages have arrived.
-pub(super) async fn publish_as_one_batch(rig: &Rig, consumer: &mut Consumer, wanted: &[&str]) -> Batch {
+pub(super) async fn publish_as_one_batch(
+    fixture: &QueueFixture,
+    consumer: &mut Consumer,
+    wanted: &[&str],
+) -> Batch {
     for _ in 0..20 {
-        rig.publish(&["opener"]).await;
+        fixture.publish(&["opener"]).await;
         let opener = next_batch(consumer).await;
-        rig.publish(wanted).await;
-        wait_until_delivered_or_ready(rig, u64::try_from(wanted.len()).unwrap()).await;
+        fixture.publish(wanted).await;
+        wait_until_delivered_or_ready(fixture, u64::try_from(wanted.len()).unwrap()).await;
         settle_all(opener, Disposition::Ack).await;
         let full = next_batch(consumer).await;
         if full.deliveries().len() == wanted.len() {

@@ -1,4 +1,4 @@
-//! Tests adoption with only the rights that `hostmatch gateway grants` prints, and on a read-only server.
+//! Tests adoption with only the privileges that `hostmatch gateway grants` prints, and on a read-only server.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ async fn owned(backend: Backend, variant: Variant, owner: &User) -> TestDatabase
     test
 }
 
-on_engines!(the_printed_rights_suffice_to_adopt_use_and_give_back_tables: mariadb, postgres);
-async fn the_printed_rights_suffice_to_adopt_use_and_give_back_tables(backend: Backend) {
+on_engines!(the_printed_privileges_suffice_to_adopt_use_and_restore_tables: mariadb, postgres);
+async fn the_printed_privileges_suffice_to_adopt_use_and_restore_tables(backend: Backend) {
     for variant in [Variant::Live, Variant::Plan] {
         let [owner, migrates, runs] =
             [User::new(backend).await, User::new(backend).await, User::new(backend).await];
@@ -118,7 +118,7 @@ async fn a_read_only_mariadb_is_refused() {
     let name = test.name();
     test.run(&[
         "CREATE USER adopts@'127.0.0.1'".to_owned(),
-        // The user has all rights except the one to write on a read-only server.
+        // The user has all privileges except the one to write on a read-only server.
         format!("GRANT ALL ON {name}.* TO adopts@'127.0.0.1'"),
     ])
     .await;

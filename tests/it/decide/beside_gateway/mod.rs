@@ -5,5 +5,5 @@ mod adopted_tables;
 mod long_locks;
 mod modes;
 mod untouched;
-mod summer_time;
+mod daylight_saving;
 mod without_company;

@@ -30,7 +30,7 @@ const MAX_SHOWN: usize = 200;
 
 /// A booking that was posted and has been decided.
 #[derive(Debug)]
-pub(super) struct Played {
+pub(super) struct PostedBooking {
     pub(super) posting: Posting,
     pub(super) status: u16,
     /// The event's id from the response.
@@ -74,8 +74,8 @@ impl Progress {
     }
 }
 
-/// The servers against which the bookings are played.
-pub(super) struct Stage<'a> {
+/// Posts the bookings of the demo to its servers.
+pub(super) struct DemoRunner<'a> {
     /// The edge's address, with `http://`.
     pub(super) url: &'a str,
     pub(super) secrets: &'a Secrets,
@@ -83,16 +83,20 @@ pub(super) struct Stage<'a> {
     pub(super) tally: &'a Tally,
 }
 
-impl Stage<'_> {
+impl DemoRunner<'_> {
     /// Posts the bookings one after another, each after the previous one has been decided. `verbose`: log
     /// lines are written.
     ///
     /// # Errors
     /// Fails if the edge refuses a booking, or if a booking is not decided in time.
-    pub(super) async fn play(&self, postings: Vec<Posting>, verbose: bool) -> Result<Vec<Played>, Failure> {
+    pub(super) async fn post_all(
+        &self,
+        postings: Vec<Posting>,
+        verbose: bool,
+    ) -> Result<Vec<PostedBooking>, Failure> {
         let progress = Progress::new(postings.len(), verbose);
         let client = Client::new(self.url, DEADLINE).map_err(|error| post_failure(&error))?;
-        let mut played = Vec::new();
+        let mut posted = Vec::new();
         for posting in postings {
             progress.start_step(format!("{} posted to {}", posting.booking, posting.route));
             let before = self.retries();
@@ -106,11 +110,11 @@ impl Stage<'_> {
                 poll_until("a decision", async || findings::outcome(self.database, &event_id).await);
             let outcome = decision.await?;
             progress.finish_step(&format!("{} became {outcome}", posting.booking));
-            played.push(Played { posting, status, event_id, retries: self.retries() - before });
+            posted.push(PostedBooking { posting, status, event_id, retries: self.retries() - before });
         }
         progress.bar.finish_and_clear();
         // A dead letter counts as decided once it is recorded, so there is nothing left to wait for.
-        Ok(played)
+        Ok(posted)
     }
 
     fn retries(&self) -> u64 {

@@ -43,10 +43,10 @@ impl Role {
     }
 }
 
-/// One established connection; a reconnect creates another `Link`. A delivery can be settled only on the
+/// One established connection; a reconnect creates another one. A delivery can be settled only on the
 /// connection that received it.
-pub(super) struct Link {
-    pub(super) connection: Connection,
+pub(super) struct BrokerConnection {
+    pub(super) inner: Connection,
     /// Idle channels in confirm mode.
     pub(super) idle_channels: Mutex<Vec<Channel>>,
     blocked: AtomicBool,
@@ -59,7 +59,7 @@ pub(super) struct Link {
 /// The most common reason to abandon a connection.
 pub(super) const NO_ANSWER: &str = "the broker did not answer in time";
 
-impl Link {
+impl BrokerConnection {
     /// Abandons the connection. The reason of the first call is logged.
     pub(super) fn abandon(&self, reason: &'static str) {
         let _ = self.reason.set(reason);
@@ -75,14 +75,14 @@ impl Link {
 #[derive(Clone)]
 enum State {
     Down(Problem),
-    Up(Arc<Link>),
+    Up(Arc<BrokerConnection>),
 }
 
-/// Provides the current connection.
+/// Provides the current connection, which a task establishes again whenever it is lost.
 #[derive(Clone)]
-pub(super) struct Keeper(watch::Receiver<State>);
+pub(super) struct ConnectionManager(watch::Receiver<State>);
 
-impl Keeper {
+impl ConnectionManager {
     /// Starts the task that keeps a connection for `role`, until `stop`.
     pub(super) fn start(
         role: Role,
@@ -96,9 +96,9 @@ impl Keeper {
     }
 
     /// Returns the current connection, if there is one.
-    pub(super) fn current(&self) -> Option<Arc<Link>> {
+    pub(super) fn current(&self) -> Option<Arc<BrokerConnection>> {
         match &*self.0.borrow() {
-            State::Up(link) if !link.ended.is_cancelled() => Some(link.clone()),
+            State::Up(connection) if !connection.ended.is_cancelled() => Some(connection.clone()),
             _ => None,
         }
     }
@@ -107,9 +107,12 @@ impl Keeper {
     ///
     /// # Errors
     /// Returns the newest problem if there is no connection by then.
-    pub(super) async fn wait_until_connected_by(&self, deadline: Instant) -> Result<Arc<Link>, Problem> {
+    pub(super) async fn wait_until_connected_by(
+        &self,
+        deadline: Instant,
+    ) -> Result<Arc<BrokerConnection>, Problem> {
         match timeout_at(deadline, self.wait_until_connected()).await {
-            Ok(link) => Ok(link),
+            Ok(connection) => Ok(connection),
             Err(_) => Err(match &*self.0.borrow() {
                 State::Down(problem) => problem.clone(),
                 State::Up(_) => Problem::temporary("the connection was lost"),
@@ -118,13 +121,13 @@ impl Keeper {
     }
 
     /// Waits for a connection, without a time limit.
-    pub(super) async fn wait_until_connected(&self) -> Arc<Link> {
+    pub(super) async fn wait_until_connected(&self) -> Arc<BrokerConnection> {
         let mut state = self.0.clone();
         loop {
-            if let State::Up(link) = &*state.borrow_and_update()
-                && !link.ended.is_cancelled()
+            if let State::Up(connection) = &*state.borrow_and_update()
+                && !connection.ended.is_cancelled()
             {
-                return link.clone();
+                return connection.clone();
             }
             if state.changed().await.is_err() {
                 // The task has ended because the queue was closed: no connection will ever come.
@@ -224,29 +227,29 @@ async fn watch_until_lost(
     stop: &CancellationToken,
 ) -> Problem {
     let mut events = Box::pin(connection.events_listener());
-    let link = Arc::new(Link {
-        connection,
+    let connection = Arc::new(BrokerConnection {
+        inner: connection,
         idle_channels: Mutex::default(),
         blocked: AtomicBool::new(false),
         ended: CancellationToken::new(),
         reason: OnceLock::new(),
     });
-    state.send_replace(State::Up(link.clone()));
+    state.send_replace(State::Up(connection.clone()));
     // Events report most failures at once; a check every second detects the others.
     let mut check = tokio::time::interval(Duration::from_secs(1));
     let problem = loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break Problem::temporary("the queue was closed"),
-            () = link.ended.cancelled() => break Problem::temporary(*link.reason.get().unwrap_or(&NO_ANSWER)),
+            () = connection.ended.cancelled() => break Problem::temporary(*connection.reason.get().unwrap_or(&NO_ANSWER)),
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) => {
-                    link.blocked.store(true, Ordering::Relaxed);
+                    connection.blocked.store(true, Ordering::Relaxed);
                     metrics::set_blocked(role.name(), true);
                     tracing::warn!(role = role.name(), problem = reason, "the broker accepts no messages for now");
                 }
                 Some(Event::ConnectionUnblocked) => {
-                    link.blocked.store(false, Ordering::Relaxed);
+                    connection.blocked.store(false, Ordering::Relaxed);
                     metrics::set_blocked(role.name(), false);
                     tracing::info!(role = role.name(), "the broker accepts messages again");
                 }
@@ -257,16 +260,16 @@ async fn watch_until_lost(
                 None => break Problem::temporary("the connection ended"),
             },
             _ = check.tick() => {
-                if !link.connection.status().connected() {
+                if !connection.inner.status().connected() {
                     break Problem::temporary("the connection was lost");
                 }
             }
         }
     };
-    link.ended.cancel();
+    connection.ended.cancel();
     state.send_replace(State::Down(problem.clone()));
     // A blocked or dead connection does not answer; lapin then closes it in the background.
-    if timeout(CLOSE_TIMEOUT, link.connection.close(200, "bye".into())).await.is_err() {
+    if timeout(CLOSE_TIMEOUT, connection.inner.close(200, "bye".into())).await.is_err() {
         tracing::debug!(role = role.name(), "the broker did not confirm that the connection was closed");
     }
     problem
