@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::context::page;
+use super::explain::is_explainable;
 use super::redaction::{MASK, masked_name};
 use super::{AppContext, AppError, ErrorCode, NextAction};
+use crate::event::BookingRef;
 use crate::matching::{DEAD_LETTER, Outcome, Reason};
 use crate::runtime::clock::rfc3339;
 use crate::runtime::shutdown::Shutdown;
@@ -138,8 +140,14 @@ pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails,
     let dead_letters = context.with_deadline(dead_letters).await?;
     let reason = row.reason.as_deref().and_then(|reason| reason.parse().ok()).map(Reason::meaning);
     let meaning = row.outcome.parse().ok().map(Outcome::meaning).or(reason);
-    let explain = row.appointment_id.and(row.booking_ref.clone()).map(NextAction::ExplainBooking);
-    let next = dead_letters.iter().map(|letter| NextAction::ShowLetter(letter.id)).chain(explain).collect();
+    let mut next: Vec<_> = dead_letters.iter().map(|letter| NextAction::ShowLetter(letter.id)).collect();
+    // An event without a host, or a cancelled booking, may be all that is recorded of its appointment.
+    let reference = row.appointment_id.and(row.booking_ref.as_deref());
+    if let Some(reference) = reference.and_then(BookingRef::new)
+        && is_explainable(context, &reference).await?
+    {
+        next.push(NextAction::ExplainBooking(reference.to_string()));
+    }
     Ok(EventDetails { event: row.into(), meaning, dead_letters, next, commands: Vec::new() })
 }
 

@@ -12,7 +12,8 @@ use super::{Exit, Failure, Global, output};
 use crate::app::redaction::{MASK, masked_name};
 use crate::contract::CONTENT_TYPES;
 use crate::event::{
-    Booking, BookingEvent, BookingRef, Decoded, Envelope, EventKind, Malformed, Shape, TimeNote, decode,
+    Booking, BookingEvent, BookingRef, Decoded, Envelope, EventKind, FormNote, Malformed, Shape, TimeNote,
+    decode,
 };
 use crate::matching::Reason;
 use crate::runtime::clock::now_ms;
@@ -34,7 +35,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     global.start(&[])?;
     let input = items::read(&args.file)?;
     // A file that is not JSON is one invalid message.
-    let items = items::split(&input).unwrap_or_else(|_| vec![(Place::Whole, &input[..])]);
+    let whole = || vec![(Place::Whole, &input[..])];
+    // A byte order mark is refused wherever the file is sent to.
+    let items = if input.starts_with(b"\xef\xbb\xbf") {
+        whole()
+    } else {
+        items::split(&input).unwrap_or_else(|_| whole())
+    };
     let readings: Vec<Reading> =
         items.into_iter().map(|(place, body)| Reading::of(place, body, &args.envelope)).collect();
     global.output.show(&json!({ "messages": readings }), || readings.iter().try_for_each(Reading::print))?;
@@ -170,7 +177,7 @@ struct Problem {
 struct Note {
     /// The index of the booking. Null: the event.
     booking: Option<usize>,
-    message: &'static str,
+    message: String,
 }
 
 impl Reading {
@@ -285,7 +292,7 @@ impl BookingView {
 /// Returns notes about missing or unusable parts that the sender may have intended to send.
 fn notes(event: &BookingEvent, envelope: &EnvelopeArgs) -> Vec<Note> {
     let mut notes = Vec::new();
-    let mut note = |booking, message| notes.push(Note { booking, message });
+    let mut note = |booking, message: &str| notes.push(Note { booking, message: message.to_owned() });
     if event.id.as_str().starts_with("sha256:") {
         note(
             None,
@@ -296,7 +303,7 @@ fn notes(event: &BookingEvent, envelope: &EnvelopeArgs) -> Vec<Note> {
         note(None, "there is no company_id: the appointment's own company is used without a check");
     }
     for (number, booking) in event.bookings.iter().enumerate() {
-        let mut note = |message| note(Some(number), message);
+        let mut note = |message: &str| note(Some(number), message);
         if booking.time.is_inferred {
             note(
                 "the booking has no readable time (updatedAt, occurred_at, createdAt): \
@@ -312,7 +319,10 @@ fn notes(event: &BookingEvent, envelope: &EnvelopeArgs) -> Vec<Note> {
         }
         match &booking.host {
             None if !booking.is_cancelled => {
-                note("the booking has no usable host (hosts[0], organizer, user): nobody can be assigned")
+                let why = booking.describe_missing_host().unwrap_or_default();
+                note(&format!(
+                    "the booking has no usable host (hosts[0], organizer, user; {why}): nobody can be assigned"
+                ));
             }
             Some((host, _)) if host.id.is_none() => {
                 note(
@@ -321,6 +331,9 @@ fn notes(event: &BookingEvent, envelope: &EnvelopeArgs) -> Vec<Note> {
             }
             _ => {}
         }
+    }
+    for FormNote { pointer, form } in &event.form_notes {
+        note(None, &format!("{pointer} is {}", form.description()));
     }
     if envelope.is_refused_by_the_edge() {
         note(None, "POST /v1/events refuses this content type with 415; over AMQP it is ignored");

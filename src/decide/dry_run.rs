@@ -3,6 +3,7 @@
 //!
 //! Each delivery sees the changes that all earlier deliveries would have made.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 
@@ -28,7 +29,7 @@ pub struct Prediction {
     /// The final result, after every attempt: never [`DeliveryResult::Deferred`].
     pub result: DeliveryResult,
     /// A code with more detail about the decision.
-    pub code: Option<&'static str>,
+    pub code: Option<Cow<'static, str>>,
     /// The appointment of the message, or the first one of several.
     pub appointment: Option<AppointmentId>,
     /// The strategy that would find a member of staff.
@@ -231,7 +232,7 @@ fn plan_one(flight: &mut InFlight, plan: &mut Plan<'_>) {
 impl Prediction {
     fn of(flight: InFlight) -> Self {
         Self {
-            code: flight.code,
+            code: flight.code.clone(),
             appointment: flight.targets.iter().find_map(Target::found),
             strategy: flight.strategy.clone(),
             result: flight.into_result(),

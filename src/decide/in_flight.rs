@@ -1,5 +1,6 @@
 //! One delivery from receipt to settlement: its message, its event, its result and its disposition.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +37,7 @@ pub(crate) struct InFlight {
     /// Whether one of its appointments was not read because another session has locked it.
     pub(super) is_locked: bool,
     /// A code with more detail about the planned result.
-    pub(super) code: Option<&'static str>,
+    pub(super) code: Option<Cow<'static, str>>,
     /// The strategy that would find a member of staff, in a dry run.
     pub(super) strategy: Option<String>,
     /// The result that a transaction has planned but not committed yet.
@@ -135,8 +136,8 @@ impl InFlight {
                 let ignore_if_missing = *ignore_if_missing;
                 let verdict =
                     plan.decide_event(&Item { event, targets, publisher, received_ms, ignore_if_missing });
-                if let Verdict::Decided(_, code) = verdict {
-                    self.code = code;
+                if let Verdict::Decided(_, code) = &verdict {
+                    self.code.clone_from(code);
                 }
                 Some(verdict.into())
             }

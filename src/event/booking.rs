@@ -25,6 +25,47 @@ pub struct BookingEvent {
     pub appointment: Option<AppointmentId>,
     /// At least one booking; exactly one if `appointment` is set.
     pub bookings: Vec<Booking>,
+    /// The values that were read although they have another form than expected.
+    pub form_notes: Vec<FormNote>,
+}
+
+/// A value that was read although it has another form than its place in the event expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormNote {
+    /// The JSON pointer to the value.
+    pub pointer: String,
+    /// Its form.
+    pub form: OddForm,
+}
+
+/// The unexpected forms that are read. PHP writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OddForm {
+    /// A string with the JSON of the value.
+    Text,
+    /// An object with numbered keys, in place of a list.
+    Numbered,
+    /// One host, in place of a list of them.
+    Single,
+    /// A list of one, in place of an object.
+    ListOfOne,
+    /// `false`, a blank string or an empty list, in place of an absent object.
+    Nothing,
+}
+
+impl OddForm {
+    /// Describes the form, and how it was read.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Text => "a string that contains JSON (encoded twice): read as the JSON",
+            Self::Numbered => {
+                "an object with numbered keys instead of a list: read in the order of the numbers"
+            }
+            Self::Single => "one host instead of a list: read as a list of one",
+            Self::ListOfOne => "a list of one instead of an object: read as its only item",
+            Self::Nothing => "false, blank or an empty list instead of an object: read as absent",
+        }
+    }
 }
 
 /// What an event may do, by its type.
@@ -84,6 +125,8 @@ pub struct Booking {
     pub host: Option<(Host, HostSource)>,
     /// The reason why there is no host, or no host with an id.
     pub host_missing: Option<HostMissing>,
+    /// The JSON pointer to the value that may be the missing host. `None` if there is a host, or no such value.
+    pub host_missing_at: Option<String>,
     /// Whether the booking's own status is cancelled or rejected. No staff is then assigned, whatever the
     /// event's type.
     pub is_cancelled: bool,
@@ -116,6 +159,13 @@ impl Booking {
     /// of a booking that it replaced.
     pub fn reference(&self) -> Option<&BookingRef> {
         self.own().chain(self.replaced()).chain(self.first_of_chain()).next()
+    }
+
+    /// Returns why there is no host and, if there is a value that may be one, where it is in the event: for example
+    /// `malformed at /calcom_booking/hosts/0`. `None` if there is a host with an id.
+    pub fn describe_missing_host(&self) -> Option<String> {
+        let why = self.host_missing?.as_str();
+        Some(self.host_missing_at.as_ref().map_or(why.to_owned(), |at| format!("{why} at {at}")))
     }
 
     /// Returns the booking's own references.

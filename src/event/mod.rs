@@ -10,6 +10,7 @@ mod shapes;
 use crate::runtime::string_values;
 
 pub use booking::{Booking, BookingEvent, BookingLinks, EventKind, EventOrder, EventTime, Shape, TimeNote};
+pub use booking::{FormNote, OddForm};
 pub use decode::{Decoded, Envelope, Hints, Ignored, Malformed, MalformedKind};
 pub use decode::{EVENT_TYPES, EventType, IGNORED_TRIGGERS, TYPE_HEADER};
 pub use host::{Host, HostMissing, HostSource, normal_email};

@@ -1,6 +1,7 @@
 //! Decides one appointment: whether the resolution may be written, and what our own row then records. A
 //! decision by a person or another program is overwritten only if `appointments.overwrite` is `always`.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::changes::{Assignment, HostEvent, Observed};
@@ -8,7 +9,7 @@ use super::directory::HostKey;
 use super::kept_booking::kept_booking;
 use super::outcome::Outcome;
 use super::plan::{Plan, Verdict};
-use super::resolver::{Resolution, Review};
+use super::resolver::Resolution;
 use super::strategy::{Candidate, Origin};
 use crate::config::Overwrite;
 use crate::event::{AppointmentId, Booking, CompanyId, Host, HostId, StaffId};
@@ -64,7 +65,7 @@ impl Plan<'_> {
             (_, None) => {}
         }
         let verdict = match self.stale(id, booking, &host_event) {
-            Some(why) => Verdict::Decided(Outcome::Stale, why),
+            Some(why) => Verdict::Decided(Outcome::Stale, why.map(Cow::Borrowed)),
             None => self.apply(id, Some((booking, host_event)), &resolution),
         };
         match newly_matched {
@@ -171,7 +172,7 @@ impl Plan<'_> {
             _ => {}
         }
         self.before.entry(id).or_insert(before);
-        let (outcome, reason) = (row.outcome, row.review.map(Review::as_str));
+        let (outcome, reason) = (row.outcome, row.review.map(|review| review.as_str().into()));
         if is_repeat && outcome == Outcome::Unchanged && (observes || observed.is_none()) {
             // A repeat of the same event has changed nothing, so keep the record of the first decision.
             appointment.assignment = old;

@@ -1,5 +1,7 @@
 //! The rows that a batch writes, as data. Committing the same set twice leaves the same rows.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
@@ -188,6 +190,7 @@ impl Assignment {
             links: BookingLinks::default(),
             host,
             host_missing: None,
+            host_missing_at: None,
             is_cancelled: false,
             time: newest.time,
             time_note: None,
@@ -204,6 +207,7 @@ impl Assignment {
             company: None,
             appointment: Some(self.appointment),
             bookings: vec![booking],
+            form_notes: Vec::new(),
         })
     }
 }
@@ -312,7 +316,7 @@ pub struct EventRow {
     /// The worst outcome of its bookings.
     pub(crate) outcome: Outcome,
     /// A code with more detail about the outcome.
-    pub(crate) reason: Option<&'static str>,
+    pub(crate) reason: Option<Cow<'static, str>>,
     /// When the event was first received, in ms since 1970.
     pub(crate) received_ms: i64,
     /// When the event was decided, in ms since 1970.

@@ -4,6 +4,7 @@
 //! batches. When a host gets a mapping, the appointments that waited for it are decided again at
 //! once, so the order of arrival makes no difference either.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostEvent, InboxRow, ReferenceRow};
@@ -108,7 +109,7 @@ pub struct Item<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The event is decided; the code has more detail.
-    Decided(Outcome, Option<&'static str>),
+    Decided(Outcome, Option<Cow<'static, str>>),
     /// An appointment does not exist yet: the delivery is retried. The other bookings are decided.
     NotYet,
     /// A permanent failure. The other bookings are decided.
@@ -199,7 +200,7 @@ impl<'r> Plan<'r> {
         for (booking, target) in event.bookings.iter().zip(item.targets) {
             let next = match self.decide_booking(event, booking, *target) {
                 Verdict::NotYet if item.ignore_if_missing => {
-                    Verdict::Decided(Outcome::Ignored, Some(Reason::AppointmentNotFound.as_str()))
+                    Verdict::Decided(Outcome::Ignored, Some(Reason::AppointmentNotFound.as_str().into()))
                 }
                 next => next,
             };
@@ -216,7 +217,7 @@ impl<'r> Plan<'r> {
             });
         }
         let verdict = verdict.unwrap_or(Verdict::Decided(Outcome::Ignored, None));
-        if let Verdict::Decided(outcome, reason) = verdict {
+        if let Verdict::Decided(outcome, reason) = &verdict {
             let appointment = item.targets.iter().find_map(Target::found);
             let company = appointment.and_then(|id| self.state.appointments.get(&id)).map(|a| a.company);
             self.record(EventRow {
@@ -227,8 +228,8 @@ impl<'r> Plan<'r> {
                 booking: event.bookings.first().and_then(|b| b.reference().cloned()),
                 company: company.or(event.company),
                 appointment,
-                outcome,
-                reason,
+                outcome: *outcome,
+                reason: reason.clone(),
                 received_ms: item.received_ms,
                 decided_ms: self.policy.now_ms,
             });
@@ -322,10 +323,10 @@ impl<'r> Plan<'r> {
         let appointment = match (target, &host) {
             (Target::Found(id), _) => id,
             // Events that cannot assign never wait for an appointment, and never need a person's decision.
-            (_, Err(outcome)) => return Verdict::Decided(*outcome, None),
+            (_, Err(outcome)) => return Verdict::Decided(*outcome, missing_host(*outcome, booking)),
             (Target::Missing, Ok(_)) => return Verdict::NotYet,
             (Target::Several, _) => {
-                return Verdict::Decided(Outcome::NeedsReview, Some("several_appointments"));
+                return Verdict::Decided(Outcome::NeedsReview, Some("several_appointments".into()));
             }
             (Target::NoCompany, _) => {
                 let why = "the appointment belongs to no company; set appointments.company_id, then replay the event";
@@ -348,7 +349,7 @@ impl<'r> Plan<'r> {
         match host {
             Err(outcome) => {
                 self.record_without_host(appointment, booking, outcome);
-                Verdict::Decided(outcome, None)
+                Verdict::Decided(outcome, missing_host(outcome, booking))
             }
             Ok((host, source)) => {
                 let host_event = HostEvent::new(&event.id, booking.time, host, source);
@@ -356,4 +357,14 @@ impl<'r> Plan<'r> {
             }
         }
     }
+}
+
+/// The length of the column of an event's reason.
+const MAX_REASON: usize = 64;
+
+/// Returns why a booking has no host and where it may be, if that is the outcome.
+fn missing_host(outcome: Outcome, booking: &Booking) -> Option<Cow<'static, str>> {
+    let mut why = booking.describe_missing_host().filter(|_| outcome == Outcome::NoHost)?;
+    why.truncate(why.floor_char_boundary(MAX_REASON));
+    Some(why.into())
 }

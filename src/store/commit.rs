@@ -277,7 +277,7 @@ fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
             (Column::CompanyId, row.company.into(), Update),
             (Column::AppointmentId, row.appointment.into(), Update),
             (Column::Outcome, row.outcome.as_str().into(), Update),
-            (Column::Reason, row.reason.into(), Update),
+            (Column::Reason, row.reason.as_deref().into(), Update),
             // The time at which the event was first received stays.
             (Column::ReceivedMs, row.received_ms.into(), Keep),
             (Column::DecidedMs, row.decided_ms.into(), Update),

@@ -3,6 +3,8 @@
 
 mod view;
 
+use std::borrow::Cow;
+
 use sea_orm::DatabaseTransaction;
 
 pub use view::{Columns, Delivery, EffectView, ExplanationView, MappingChangeView};
@@ -40,6 +42,19 @@ pub async fn explain(context: &AppContext, subjects: Vec<Subject>) -> Result<Vec
     let explanations = explained?;
     rolled_back?;
     Ok(explanations)
+}
+
+/// Returns whether [`explain`] finds an appointment with an event by this reference.
+pub(super) async fn is_explainable(context: &AppContext, reference: &BookingRef) -> Result<bool, AppError> {
+    let tx = context.with_deadline(context.database.begin_reading()).await?;
+    let explainer = Explainer { context, tx: &tx, processor: context.processor() };
+    let found = explainer.newest_event(reference).await;
+    context.with_deadline(async { Ok(tx.rollback().await?) }).await?;
+    match found {
+        Ok(_) => Ok(true),
+        Err(AppError::Absent(..)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Explains subjects in one transaction, which is never committed.
@@ -188,14 +203,18 @@ impl ExplanationView {
 }
 
 impl EffectView {
-    fn of(result: DeliveryResult, code: Option<&'static str>, appointment: Option<AppointmentId>) -> Self {
+    fn of(
+        result: DeliveryResult,
+        code: Option<Cow<'static, str>>,
+        appointment: Option<AppointmentId>,
+    ) -> Self {
         let (delivery, outcome, reason, why) = match result {
             DeliveryResult::Done(outcome) => (Delivery::Done, Some(outcome.as_str()), code, None),
             // The reason code describes what the delivery waits for.
-            DeliveryResult::Retry(reason, _) => (Delivery::Retry, None, Some(reason.as_str()), None),
+            DeliveryResult::Retry(reason, _) => (Delivery::Retry, None, Some(reason.as_str().into()), None),
             DeliveryResult::Deferred => (Delivery::Retry, None, None, None),
             DeliveryResult::Dead(reason, why) => {
-                (Delivery::DeadLetter, None, Some(reason.as_str()), Some(why))
+                (Delivery::DeadLetter, None, Some(reason.as_str().into()), Some(why))
             }
         };
         Self { appointment, delivery, outcome, reason, why, ..Self::default() }
@@ -247,17 +266,18 @@ impl EffectView {
 
     /// Returns what a person can do, if that does not depend on the host.
     fn advice(&self) -> Option<&'static str> {
-        let reason = self.reason.filter(|_| self.delivery != Delivery::Done);
+        let code = self.reason.as_deref();
+        let reason = code.filter(|_| self.delivery != Delivery::Done);
         if let Some(reason) = reason.and_then(|reason| reason.parse::<Reason>().ok()) {
             return Some(reason.remedy());
         }
-        if self.reason == Some("several_appointments") {
+        if code == Some("several_appointments") {
             return Some(
                 "several appointments have this booking's reference: remove it from all but one, or send the \
                  event again with appointment_id",
             );
         }
-        if self.reason == Some(REPLACED) {
+        if code == Some(REPLACED) {
             return Some("nothing; another booking has replaced this one, and its events count");
         }
         match self.outcome?.parse().ok()? {

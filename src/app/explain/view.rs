@@ -1,5 +1,7 @@
 //! The view of an explanation: the JSON of `match --output json`.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::app::NextAction;
@@ -43,7 +45,7 @@ pub struct EffectView {
     /// The outcome of a delivery that is done.
     pub outcome: Option<&'static str>,
     /// The reason code of a review, a retry or a dead letter.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// The error of a dead letter.
     pub why: Option<String>,
     /// Who set the present `staff_id`.

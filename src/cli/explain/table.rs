@@ -86,8 +86,9 @@ fn names(suggestions: &[Suggestion]) -> String {
 }
 
 fn effect_lines(effect: &EffectView) -> Vec<String> {
-    let reason = effect.reason.unwrap_or_default();
-    let what = match (effect.delivery, effect.outcome, effect.reason) {
+    let code = effect.reason.as_deref();
+    let reason = code.unwrap_or_default();
+    let what = match (effect.delivery, effect.outcome, code) {
         (Delivery::Done, outcome, None) => outcome.unwrap_or_default().to_owned(),
         (Delivery::Done, outcome, Some(reason)) => format!("{} ({reason})", outcome.unwrap_or_default()),
         (Delivery::Retry, ..) => {

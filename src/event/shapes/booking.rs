@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::context;
 use super::fields::{self, Fault, Object};
+use super::forms;
 use crate::event::booking::{Booking, BookingLinks, EventTime, TimeNote};
 use crate::event::decode::{Envelope, MalformedKind};
 use crate::event::host::{Host, HostMissing, HostSource};
@@ -40,6 +41,7 @@ pub(super) fn read(
     };
     let inner = inner_booking(outer, hosts);
     // The API's envelope has no reference of its own; in that case everything except the host is inside it.
+    let outer_pointer = pointer;
     let (own, pointer) = match inner {
         Some(inner) if !has_reference(outer) => (inner, format!("{pointer}/data")),
         _ => (outer, pointer.to_owned()),
@@ -55,7 +57,11 @@ pub(super) fn read(
     let objects = [Some((outer, hosts)), inner.map(|inner| (inner, HostSource::DataHosts))];
     let objects: Vec<_> = objects.into_iter().flatten().collect();
     let host = primary_host(&objects);
-    let host_missing = host_missing_reason(&objects, host.as_ref().map(|(host, _)| host));
+    let missing = missing_host(&objects, host.as_ref().map(|(host, _)| host));
+    let host_missing_at = missing.as_ref().and_then(|missing| {
+        let (index, place) = missing.at.as_ref()?;
+        Some(format!("{outer_pointer}{}{place}", if *index == 0 { "" } else { "/data" }))
+    });
     let zone = facts.envelope.zone;
     let (updated, note) = context::own_time(facts.envelope, fields::time(own, "updatedAt", zone));
     let starts = fields::time(own, "start", zone).or_else(|| fields::time(own, "startTime", zone));
@@ -65,12 +71,13 @@ pub(super) fn read(
         replaces,
         links,
         host,
-        host_missing,
+        host_missing: missing.map(|missing| missing.why),
+        host_missing_at,
         is_cancelled: is_cancelled(own) || is_cancelled(outer),
         time: updated.unwrap_or(facts.time),
         time_note: note.or(facts.time_note.filter(|_| updated.is_none())),
         starts_ms: starts.map(|time| time.ms),
-        raw: text.map(str::to_owned),
+        raw: text.map(|text| forms::text_in(text).into_owned()),
     })
 }
 
@@ -105,9 +112,9 @@ pub(super) fn object_reference(object: &Object) -> Option<BookingRef> {
 }
 
 fn first_object(value: &Value) -> Option<&Object> {
-    match value {
-        Value::Array(items) => items.first()?.as_object(),
-        value => value.as_object(),
+    match forms::items(value) {
+        Some(items) => items.first()?.1.as_object(),
+        None => value.as_object(),
     }
 }
 
@@ -175,41 +182,55 @@ pub(super) fn primary_host(objects: &[(&Object, HostSource)]) -> Option<(Host, H
         .find_map(|(host, source)| host.filter(Host::is_usable).map(|host| (host, source)))
 }
 
+/// Why a booking has no host, or none with an id.
+struct MissingHost {
+    why: HostMissing,
+    /// The value that may be the host, if there is one: the index of the object, and the pointer in it.
+    at: Option<(usize, String)>,
+}
+
 /// Returns the reason why no host was found or `found` has no id; `None` if it has an id.
-pub(super) fn host_missing_reason(
-    objects: &[(&Object, HostSource)],
-    found: Option<&Host>,
-) -> Option<HostMissing> {
+fn missing_host(objects: &[(&Object, HostSource)], found: Option<&Host>) -> Option<MissingHost> {
     match found {
         Some(Host { id: Some(_), .. }) => return None,
-        Some(_) => return Some(HostMissing::NullId),
+        Some(_) => return Some(MissingHost { why: HostMissing::NullId, at: None }),
         None => {}
     }
-    let find_value = |key: &str| objects.iter().find_map(|(object, _)| fields::present(object, key));
+    let find_value = |key: &'static str| {
+        let mut objects = objects.iter().enumerate();
+        objects.find_map(|(index, (object, _))| Some((index, key, fields::present(object, key)?)))
+    };
+    let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+    let hosts = find_value("hosts");
     // The most informative value, whichever object contains it.
-    let first = match (find_value("hosts"), find_value("organizer").or_else(|| find_value("user"))) {
-        (None, None) => return Some(HostMissing::Absent),
-        (Some(Value::Array(hosts)), None) if hosts.is_empty() => return Some(HostMissing::Empty),
-        (Some(Value::Array(hosts)), _) if !hosts.is_empty() => &hosts[0],
-        (_, Some(host_object)) | (Some(host_object), None) => host_object,
+    let found = hosts
+        .filter(|(.., value)| !is_empty(value))
+        .or_else(|| find_value("organizer"))
+        .or_else(|| find_value("user"));
+    let Some((index, key, value)) = found else {
+        let why = if hosts.is_some() { HostMissing::Empty } else { HostMissing::Absent };
+        return Some(MissingHost { why, at: hosts.map(|(index, key, _)| (index, format!("/{key}"))) });
+    };
+    let (item, host_object) = match (key, forms::first_host(value)) {
+        ("hosts", Some((item, host))) => (item.map(|item| format!("/{item}")), host.as_object()),
+        ("hosts", None) => (None, None),
+        _ => (None, forms::single_host(value)),
     };
     let has_no_id = |host_object: &Object| match host_object.get("id") {
         None | Some(Value::Null) => true,
         Some(Value::String(text)) => text.trim().is_empty() || ABSENT.contains(&text.trim()),
         Some(_) => false,
     };
-    match first {
-        Value::Object(host_object) if has_no_id(host_object) => Some(HostMissing::NullId),
-        _ => Some(HostMissing::Malformed),
-    }
+    let why = if host_object.is_some_and(has_no_id) { HostMissing::NullId } else { HostMissing::Malformed };
+    Some(MissingHost { why, at: Some((index, format!("/{key}{}", item.unwrap_or_default()))) })
 }
 
 fn first_host(object: &Object) -> Option<Host> {
-    object.get("hosts")?.as_array()?.first()?.as_object().map(read_host)
+    forms::first_host(object.get("hosts")?)?.1.as_object().map(read_host)
 }
 
 fn host_under_key(object: &Object, key: &str) -> Option<Host> {
-    object.get(key)?.as_object().map(read_host)
+    forms::single_host(object.get(key)?).map(read_host)
 }
 
 /// Returns `user`; in flat webhooks its id is next to it as `userId`.
@@ -229,6 +250,11 @@ fn read_host(host_object: &Object) -> Host {
         username: text(host_object, "username"),
         time_zone: text(host_object, "timeZone"),
     }
+}
+
+/// Returns the id of a host as the key of a list.
+pub(super) fn host_key(host: &Value) -> Option<u64> {
+    host.get("id").and_then(host_id).and_then(|id| u64::try_from(id.0).ok())
 }
 
 fn host_id(value: &Value) -> Option<HostId> {
@@ -289,12 +315,14 @@ mod tests {
             (json!({"hosts": [{"id": 7.5}]}), Some(Malformed)),
             (json!({"hosts": ["Mara"]}), Some(Malformed)),
             (json!({"hosts": "Mara"}), Some(Malformed)),
-            (json!({"hosts": {"0": {"id": 1}}}), Some(NullId)),
+            (json!({"hosts": {"0": {"id": 1}}}), None),
+            (json!({"hosts": {"lea": {"id": 1}}}), Some(NullId)),
             (json!({"hosts": [{"id": 7}]}), None),
         ] {
             let objects = [(booking.as_object().unwrap(), HostSource::Hosts)];
             let found = primary_host(&objects);
-            assert_eq!(host_missing_reason(&objects, found.as_ref().map(|(host, _)| host)), why, "{booking}");
+            let missing = missing_host(&objects, found.as_ref().map(|(host, _)| host));
+            assert_eq!(missing.map(|missing| missing.why), why, "{booking}");
         }
     }
 
@@ -317,7 +345,8 @@ mod tests {
             (json!({"hosts": [nobody], "organizer": {"id": 2}}), Some((2, HostSource::Organizer))),
             (json!({"hosts": [nobody, a]}), None),
             (json!({"hosts": [], "organizer": nobody, "user": {"id": 3}}), Some((3, HostSource::User))),
-            (json!({"hosts": {"0": a}, "organizer": {"id": 2}}), Some((2, HostSource::Organizer))),
+            (json!({"hosts": {"0": a}, "organizer": {"id": 2}}), Some((1, HostSource::Hosts))),
+            (json!({"hosts": {}, "organizer": {"id": 2}}), Some((2, HostSource::Organizer))),
             (json!({"hosts": null, "user": {"name": "Mara"}, "userId": "4"}), Some((4, HostSource::User))),
             (json!({"user": {"id": 3}, "userId": 4}), Some((3, HostSource::User))),
             (json!({"user": null, "userId": 4}), None),

@@ -11,7 +11,8 @@ use crate::event::decode::{Decoded, Hints, Ignored, known_type};
 use crate::event::host::HostSource;
 use crate::event::ids::EventId;
 
-const PAYLOAD: &str = "payload";
+/// The key of the booking.
+pub(super) const PAYLOAD: &str = "payload";
 
 /// Returns the event's id, and the hints that are known before the event is decoded.
 pub(super) fn identify(context: &EventContext<'_>, body: &Object) -> (EventId, Hints) {
@@ -62,6 +63,7 @@ pub(super) fn read(
         company: None,
         appointment: None,
         bookings,
+        form_notes: Vec::new(),
     };
     Ok(Decoded::Event(Box::new(event)))
 }

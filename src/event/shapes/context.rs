@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Document;
 use super::fields::{self, Fault, GivenTime, Object};
-use crate::event::booking::{EventTime, Shape, TimeNote};
+use crate::event::booking::{BookingEvent, EventTime, Shape, TimeNote};
 use crate::event::decode::{Envelope, Hints, Malformed, MalformedKind, TYPE_HEADER, known_type};
 use crate::event::ids::{BookingRef, CompanyId, EventId, MAX_TEXT};
 
@@ -127,6 +127,15 @@ impl<'a> EventContext<'a> {
             }
         }
         malformed
+    }
+
+    /// Converts the pointers in an event, which are relative to the event, into pointers into the body. They stay
+    /// as they are if no pointer leads into the event.
+    pub(super) fn set_body_pointers(&self, event: &mut BookingEvent) {
+        let Location::Pointer(prefix) = &self.location else { return };
+        let notes = event.form_notes.iter_mut().map(|note| &mut note.pointer);
+        let places = event.bookings.iter_mut().filter_map(|booking| booking.host_missing_at.as_mut());
+        notes.chain(places).for_each(|pointer| pointer.insert_str(0, prefix));
     }
 
     fn pointer(&self, key: &str) -> String {

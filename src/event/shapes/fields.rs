@@ -1,6 +1,8 @@
 //! Decodes individual fields of an event. Each function returns the accepted value, or an error with a JSON
 //! pointer to the field.
 
+use std::collections::BTreeMap;
+
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -137,10 +139,17 @@ pub(super) struct GivenTime {
     pub(super) is_local: bool,
 }
 
-/// Decodes a time: RFC 3339, or ISO 8601 with an offset, or without one and then in `zone`. Everything else is
-/// treated as absent, and so is a year that no DATETIME column can hold.
+/// Decodes a time: RFC 3339, or ISO 8601 with an offset, or without one and then in `zone`; or an object that PHP
+/// makes of a `DateTime`. Everything else is treated as absent, and so is a year that no DATETIME column can hold.
 pub(super) fn time(object: &Object, key: &str, zone: &LocalZone) -> Option<GivenTime> {
-    text_time(object.get(key)?.as_str()?, zone)
+    match object.get(key)? {
+        Value::String(text) => text_time(text, zone),
+        Value::Object(php) => {
+            let zone = LocalZone::parse(php.get("timezone")?.as_str()?)?;
+            text_time(php.get("date")?.as_str()?, &zone).map(|time| GivenTime { is_local: false, ..time })
+        }
+        _ => None,
+    }
 }
 
 /// Decodes a time from a string.
@@ -197,9 +206,13 @@ pub(super) fn text_of_key<'a>(object: &'a str, key: &str) -> Option<&'a str> {
     found.ok().flatten().map(RawValue::get)
 }
 
-/// Returns the JSON texts of an array's items.
-pub(super) fn text_of_items(array: &str) -> Vec<&str> {
-    let items: Vec<&RawValue> = serde_json::from_str(array).unwrap_or_default();
+/// Returns the JSON texts of the items of a list, which may be an object with numbered keys.
+pub(super) fn text_of_items(list: &str) -> Vec<&str> {
+    if list.trim_start().starts_with('{') {
+        let items: BTreeMap<u64, &RawValue> = serde_json::from_str(list).unwrap_or_default();
+        return items.into_values().map(RawValue::get).collect();
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
     items.into_iter().map(RawValue::get).collect()
 }
 
@@ -267,6 +280,18 @@ mod tests {
             assert_eq!(read(absent), None, "{absent:?}");
         }
         assert_eq!(time(&object(json!(1_759_738_443)), "v", &berlin), None);
+        // As PHP encodes a DateTime.
+        for (zone, ms) in [
+            ("America/New_York", Some(1_759_752_843_120)),
+            ("+02:00", Some(1_759_731_243_120)),
+            ("UTC", Some(1_759_738_443_120)),
+            ("Mars/Olympus", None),
+        ] {
+            let php = json!({"date": "2025-10-06 08:14:03.120000", "timezone_type": 3, "timezone": zone});
+            let expected = ms.map(|ms| GivenTime { ms, is_local: false });
+            assert_eq!(time(&object(php), "v", &berlin), expected, "{zone}");
+        }
+        assert_eq!(time(&object(json!({"date": "2025-10-06 08:14:03"})), "v", &berlin), None);
     }
 
     #[test]
@@ -325,6 +350,7 @@ mod tests {
         let document = r#" {"a": 1, "\u0062" : { "c":1.0e2 } , "a":[ 1, {"x" : "\u00e4"}]} "#;
         assert_eq!(text_of_key(document, "b"), Some(r#"{ "c":1.0e2 }"#));
         assert_eq!(text_of_key(document, "a").map(text_of_items), Some(vec!["1", r#"{"x" : "\u00e4"}"#]));
+        assert_eq!(text_of_items(r#"{"10": [1], "2": {"x":1}}"#), [r#"{"x":1}"#, "[1]"]);
         assert_eq!(text_of_key(document, "c"), None);
         assert_eq!(text_of_key("[1]", "a"), None);
     }

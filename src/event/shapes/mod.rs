@@ -10,6 +10,7 @@
 //! message). The wrapper's attributes are kept in `EventContext` while the event is decoded.
 
 mod fields;
+mod forms;
 mod pruned;
 mod context;
 mod booking;
@@ -40,15 +41,22 @@ type UnwrapResult<T> = Result<T, Box<Malformed>>;
 /// whatever the bytes are.
 pub fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
     let mut context = EventContext::new(envelope);
-    let event = unwrap_event(&mut context).map_err(|malformed| *malformed)?;
+    let mut event = unwrap_event(&mut context).map_err(|malformed| *malformed)?;
     let is_webhook = event.contains_key("triggerEvent");
     if is_webhook && context.shape == Shape::Native {
         context.shape = Shape::Calcom;
     }
     let identify = if is_webhook { calcom::identify } else { native::identify };
     let read = if is_webhook { calcom::read } else { native::read };
+    let notes = forms::normalise(&mut event, if is_webhook { calcom::PAYLOAD } else { native::BOOKING });
     let (id, hints) = identify(&context, &event);
-    read(&context, event, id, &hints).map_err(|fault| context.with_body_pointer(fault.with_hints(hints)))
+    let mut decoded = read(&context, event, id, &hints)
+        .map_err(|fault| context.with_body_pointer(fault.with_hints(hints)))?;
+    if let Decoded::Event(event) = &mut decoded {
+        event.form_notes = notes;
+        context.set_body_pointers(event);
+    }
+    Ok(decoded)
 }
 
 /// Unwraps the event, and stores the wrapper's attributes in `context`.
@@ -111,6 +119,18 @@ fn encoding_of(envelope: &Envelope<'_>) -> Option<&'static str> {
     known.map(|(name, _)| *name)
 }
 
+/// Returns which other encoding of Unicode a body is in: by its byte order mark, or because each of the first
+/// characters of JSON, which are ASCII, has a zero byte.
+fn other_unicode(body: &[u8]) -> Option<&'static str> {
+    match body {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, _, ..] | [_, 0, 0, 0, ..] => {
+            Some("UTF-32")
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => Some("UTF-16"),
+        _ => None,
+    }
+}
+
 /// A parsed JSON object.
 struct Document {
     object: Object,
@@ -123,6 +143,9 @@ struct Document {
 fn parse(bytes: &[u8]) -> Result<Document, Fault> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(Fault::at("", "the body begins with a byte order mark; send JSON in UTF-8 without one"));
+    }
+    if let Some(encoding) = other_unicode(bytes) {
+        return Err(Fault::at("", format!("the body is in {encoding}; send JSON in UTF-8")));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let message = format!("the body is not valid UTF-8, from byte {} on", error.valid_up_to());
@@ -144,7 +167,9 @@ fn parse(bytes: &[u8]) -> Result<Document, Fault> {
     match parsed.map_err(|error| Fault::at("", fault(error)))? {
         Value::Object(object) => Ok(Document { object, replaced }),
         other => {
-            Err(Fault::at("", format!("an event must be a JSON object, not {}", fields::json_type(&other))))
+            let twice = if other.is_string() { " (is it encoded twice?)" } else { "" };
+            let kind = fields::json_type(&other);
+            Err(Fault::at("", format!("an event must be a JSON object, not {kind}{twice}")))
         }
     }
 }

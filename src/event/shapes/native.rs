@@ -6,12 +6,14 @@ use serde_json::Value;
 use super::booking::{self, EventFacts};
 use super::context::{self, EventContext};
 use super::fields::{self, Fault, Object};
+use super::forms;
 use crate::event::booking::{Booking, BookingEvent, Shape};
 use crate::event::decode::{Decoded, EVENT_TYPES, EventType, Hints, Ignored, MalformedKind, known_type};
 use crate::event::host::HostSource;
 use crate::event::ids::{AppointmentId, CompanyId, EventId};
 
-const BOOKING: &str = "calcom_booking";
+/// The key of the bookings.
+pub(super) const BOOKING: &str = "calcom_booking";
 
 /// Returns the event's id, and the hints that are known before the event is decoded.
 pub(super) fn identify(context: &EventContext<'_>, body: &Object) -> (EventId, Hints) {
@@ -28,7 +30,7 @@ pub(super) fn read(
     hints: &Hints,
 ) -> Result<Decoded, Fault> {
     // The body is owned here, so move the booking out of it instead of copying it.
-    let raw = body.remove(BOOKING).filter(|raw| !raw.is_null());
+    let raw = body.remove(BOOKING).filter(|raw| !forms::is_nothing(raw));
     let (known, raw) = match (hints.event_type.as_deref().map(|name| (name, known_type(name))), raw) {
         (Some((_, Some(known))), Some(raw)) => (known, raw),
         (Some((name, Some(_))), None) => return Err(no_booking(name)),
@@ -50,10 +52,11 @@ pub(super) fn read(
     let text = context.raw_json_at(&[BOOKING]);
     let has_appointment = appointment.is_some();
     let facts = EventFacts { envelope: context.envelope, time, time_note, has_appointment };
-    let bookings = bookings(&raw, text, facts)?;
+    let (bookings, form_notes) = (bookings(&raw, text, facts)?, Vec::new());
     let EventType { name, kind, .. } = *known;
     let (event_type, shape, content) = (name.to_owned(), context.shape, Shape::Native);
-    let event = BookingEvent { id, event_type, kind, shape, content, company, appointment, bookings };
+    let event =
+        BookingEvent { id, event_type, kind, shape, content, company, appointment, bookings, form_notes };
     Ok(Decoded::Event(Box::new(event)))
 }
 
@@ -102,18 +105,21 @@ pub const MAX_BOOKINGS: usize = 500;
 /// Decodes `calcom_booking`: a booking, an array of them, or the API's envelope around either.
 fn bookings(raw: &Value, text: Option<&str>, facts: EventFacts<'_>) -> Result<Vec<Booking>, Fault> {
     let pointer = format!("/{BOOKING}");
-    if let Value::Array(items) = raw {
-        return read_array(items, text, &pointer, HostSource::Hosts, facts);
+    let text = text.map(forms::text_in);
+    let text = text.as_deref();
+    if let Some(items) = forms::items(raw) {
+        return read_list(&items, text, &pointer, HostSource::Hosts, facts);
     }
     if let Some(object) = raw.as_object()
         && !booking::has_reference(object)
     {
         let inside = format!("{pointer}/data");
-        match object.get("data") {
-            Some(Value::Array(items)) => {
-                let text = text.and_then(|text| fields::text_of_key(text, "data"));
-                return read_array(items, text, &inside, HostSource::DataHosts, facts);
-            }
+        let data = object.get("data");
+        if let Some(items) = data.and_then(forms::items) {
+            let text = text.and_then(|text| fields::text_of_key(text, "data")).map(forms::text_in);
+            return read_list(&items, text.as_deref(), &inside, HostSource::DataHosts, facts);
+        }
+        match data {
             None | Some(Value::Object(_) | Value::Null) => {}
             Some(other) => {
                 let kind = fields::json_type(other);
@@ -125,8 +131,8 @@ fn bookings(raw: &Value, text: Option<&str>, facts: EventFacts<'_>) -> Result<Ve
     Ok(vec![booking::read(raw, text, &pointer, HostSource::Hosts, facts)?])
 }
 
-fn read_array(
-    items: &[Value],
+fn read_list(
+    items: &[(u64, &Value)],
     text: Option<&str>,
     pointer: &str,
     hosts: HostSource,
@@ -144,8 +150,8 @@ fn read_array(
         return Err(Fault::at("/appointment_id", message));
     }
     let texts = text.map(fields::text_of_items).unwrap_or_default();
-    let read = |(index, item)| {
-        booking::read(item, texts.get(index).copied(), &format!("{pointer}/{index}"), hosts, facts)
+    let read = |(index, (key, item)): (usize, &(u64, &Value))| {
+        booking::read(item, texts.get(index).copied(), &format!("{pointer}/{key}"), hosts, facts)
     };
     items.iter().enumerate().map(read).collect()
 }

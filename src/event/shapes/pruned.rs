@@ -8,6 +8,8 @@ use std::fmt::Formatter;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::forms;
+
 /// The key for the encoding of the data in an old CloudEvents message.
 pub(super) const CONTENT_ENCODING: &str = "datacontentencoding";
 
@@ -17,12 +19,14 @@ fn keep(key: &str) -> Option<String> {
     match key {
         "addedHostUserIds" | "appointment_id" | "attendeeSeatId" | "bookingId" | "bookingUid"
         | "calcom_booking" | "command" | "company_id" | "createdAt" | "data" | "data_base64"
-        | CONTENT_ENCODING | "displayEmail" | "displayName" | "email" | "event" | "event_id" | "hosts"
-        | "id" | "job" | "name" | "occurred_at" | "organizer" | "payload" | "pushedAt" | "rescheduleId"
-        | "rescheduleUid" | "rescheduledFromUid" | "rescheduledToUid" | "rootBookingUid"
+        | CONTENT_ENCODING | "date" | "displayEmail" | "displayName" | "email" | "event" | "event_id"
+        | "hosts" | "id" | "job" | "name" | "occurred_at" | "organizer" | "payload" | "pushedAt"
+        | "rescheduleId" | "rescheduleUid" | "rescheduledFromUid" | "rescheduledToUid" | "rootBookingUid"
         | "seatReferenceUid" | "seatUid" | "specversion" | "start" | "startTime" | "status" | "time"
-        | "timeZone" | "triggerEvent" | "type" | "uid" | "updatedAt" | "user" | "userId" | "username"
-        | "uuid" => Some(key.to_owned()),
+        | "timeZone" | "timezone" | "triggerEvent" | "type" | "uid" | "updatedAt" | "user" | "userId"
+        | "username" | "uuid" => Some(key.to_owned()),
+        // A list that PHP writes as an object.
+        _ if forms::number(key).is_some() => Some(key.to_owned()),
         _ => None,
     }
 }
@@ -38,9 +42,13 @@ pub(super) const MAX_VALUES: usize = 50_000;
 /// Fails if `serde_json` cannot parse it as a [`Value`]; with an error of the category `Data` if it has more than
 /// [`MAX_VALUES`] values to keep.
 pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
+    from_str_counted(text, &Cell::new(0))
+}
+
+/// Parses a document like [`from_str`], with the number of values that were kept before.
+pub(super) fn from_str_counted(text: &str, count: &Cell<usize>) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let count = Cell::new(0);
-    let value = Pruned(&count).deserialize(&mut deserializer)?;
+    let value = Pruned(count).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
@@ -137,12 +145,22 @@ impl<'de> Visitor<'de> for Pruned<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut kept = Map::new();
+        let (mut kept, mut has_other_keys) = (Map::new(), false);
         while let Some(key) = map.next_key_seed(Key(keep))? {
             match key {
                 Some(key) => _ = kept.insert(key, map.next_value_seed(self)?),
-                None => _ = map.next_value::<IgnoredAny>()?,
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                    has_other_keys = true;
+                }
             }
+        }
+        // Numbers sort before the other keys.
+        let is_number = |key: &String| forms::number(key).is_some();
+        if kept.keys().next().is_some_and(is_number)
+            && (has_other_keys || !kept.keys().next_back().is_some_and(is_number))
+        {
+            kept.retain(|key, _| !is_number(key));
         }
         Ok(Value::Object(kept))
     }
@@ -180,6 +198,12 @@ mod tests {
         let kept =
             from_str(r#"{"uid":"u","attendees":[{"name":"x"}],"hosts":[{"id":7,"bio":{"id":1}}],"uid":1.5}"#);
         assert_eq!(kept.unwrap(), serde_json::json!({"uid": 1.5, "hosts": [{"id": 7}]}));
+        let numbered = from_str(r#"{"hosts":{"10":1,"2":{"3":4,"id":5}},"user":{"1":{},"note":2}}"#);
+        assert_eq!(
+            numbered.unwrap(),
+            serde_json::json!({"hosts": {"10": 1, "2": {"id": 5}}, "user": {}}),
+            "numbered keys are kept only where there are no others"
+        );
         let many = |key: &str, count: usize| format!(r#"{{"{key}":[{}]}}"#, vec!["1"; count].join(","));
         assert!(from_str(&many("guests", 100_000)).is_ok(), "unused values do not count");
         assert!(from_str(&many("hosts", MAX_VALUES - 2)).is_ok());

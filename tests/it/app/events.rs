@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::program::{command, json, stderr, stdout};
-use crate::support::{Backend, Event, GatewayShape, Process, TestDatabase, eventually};
+use crate::support::{Backend, Event, GatewayShape, Process, TestDatabase, World, event, eventually};
 
 /// Records events 1 to 6, decided one second apart: odd ones of company 15, even ones of company 16; the
 /// first and the fourth were rejected.
@@ -137,7 +137,7 @@ async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend:
     assert!(reported["meaning"].as_str().unwrap().contains("no appointment"), "{reported}");
     let reported = json(&show(&["Ev-3"]));
     assert_eq!((&reported["publisher"], &reported["dead_letters"]), (&json!("calcom"), &json!([])));
-    assert_eq!(reported["next"], json!(["hostmatch match explain --uid 'bk-3'"]));
+    assert_eq!(reported["next"], json!([]), "no appointment has this booking");
     for not_visible in [&["Ev-4", "--company", "15"][..], &["Ev-9"], &["ev-4"]] {
         let output = show(not_visible);
         assert_eq!((output.status.code(), stdout(&output)), (Some(3), ""), "{}", stderr(&output));
@@ -155,6 +155,41 @@ async fn an_event_is_shown_with_its_dead_letter_to_its_own_company_only(backend:
         "{}",
         stdout(&masked)
     );
+}
+
+on_engines!(only_commands_that_find_something_are_recommended);
+async fn only_commands_that_find_something_are_recommended(backend: Backend) {
+    let world = World::new(backend, GatewayShape::Roadmap).await;
+    world.company(15).await;
+    world.staff(1, 15, "Frida Spitz", "frida@salon.example").await;
+    world.appointment(1, 15, "Bk-odd").await;
+    let show = |id: &str| json(&run(&world.test, &["show", id, "--output", "json"]));
+    for (id, hosts, reason) in [
+        ("text", json!("Frida"), "malformed at /calcom_booking/hosts"),
+        ("keyed", json!({ "frida": { "id": 7 } }), "malformed at /calcom_booking/hosts"),
+        ("first", json!([null, { "id": 7 }]), "malformed at /calcom_booking/hosts/0"),
+        ("unnamed", json!([{ "id": null }]), "null_id at /calcom_booking/hosts/0"),
+        ("empty", json!([]), "empty at /calcom_booking/hosts"),
+        ("absent", json!(null), "absent"),
+    ] {
+        assert_eq!(world.outcome_of(event(id, "Bk-odd", 1, hosts)).await, "no_host", "{backend:?} {id}");
+        let shown = show(id);
+        assert_eq!((&shown["outcome"], &shown["reason"]), (&json!("no_host"), &json!(reason)), "{shown}");
+        assert_eq!(shown["next"], json!([]), "{shown}");
+    }
+    let table = run(&world.test, &["show", "first"]);
+    assert!(stdout(&table).contains("no_host (malformed at /calcom_booking/hosts/0)"), "{}", stdout(&table));
+    let filtered = json!({ "1": { "id": 7, "name": "Frida Spitz", "email": "frida@salon.example" } });
+    assert_eq!(world.outcome_of(event("filtered", "Bk-odd", 2, filtered)).await, "assigned");
+    for id in ["filtered", "first"] {
+        assert_eq!(show(id)["next"], json!(["hostmatch match explain --uid 'Bk-odd'"]), "{id}");
+    }
+    let mut explain = command(&["match", "explain", "--uid", "Bk-odd"]);
+    let explained = explain.env("HOSTMATCH_DATABASE__URL", &world.test.url).output().unwrap();
+    assert_eq!(explained.status.code(), Some(0), "{}", stderr(&explained));
+    assert!(stdout(&explained).contains("Host 7  (company 15)"), "{}", stdout(&explained));
+    let payload = world.rows("hostmatch_assignments", &["payload"]).await.remove(0);
+    assert!(payload.contains("\"1\""), "the booking is stored as received: {payload}");
 }
 
 on_engines!(the_tail_shows_each_new_event_once);

@@ -148,7 +148,7 @@ async fn a_booking_is_explained_completely_and_nothing_is_written() {
         [
             "done needs_review below_threshold",
             "done stale -",
-            "done no_host -",
+            "done no_host empty at /calcom_booking/hosts",
             "- - -",
             "done ignored -",
             "dead_letter - no_booking",

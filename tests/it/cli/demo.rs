@@ -87,7 +87,7 @@ fn every_booking_has_the_expected_result_on_every_run() {
                 json!(["ABC125", "needs_review", "below_threshold", null, null, null]),
                 json!(["ABC126", "needs_review", "ambiguous", null, null, null]),
                 json!(["ABC127", "unmatched", null, null, null, null]),
-                json!(["ABC128", "no_host", null, null, null, null]),
+                json!(["ABC128", "no_host", "absent", null, null, null]),
                 json!(["ABC129", "dead_letter", "malformed", null, null, null]),
                 json!(["ABC130", "assigned", null, "Mira Aydin", "email", 95]),
                 json!(["ABC123", "stale", null, "Clara Sommer", "email", 95]),

@@ -108,6 +108,54 @@ fn the_output_contains_no_personal_data() {
 }
 
 #[test]
+fn values_in_odd_forms_and_hosts_that_cannot_be_used_are_reported() {
+    let notes = |booking: Value| {
+        let message = json!({"event": "appointment.created", "event_id": "e1", "company_id": 15, "calcom_booking": booking});
+        let (code, reported) = validate_json(&message, &[]);
+        assert_eq!(code, Some(0), "{reported}");
+        let notes = reported["notes"].as_array().unwrap();
+        notes.iter().map(|note| note["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join("\n")
+    };
+    let booking = |hosts: Value| json!({"uid": "u1", "updatedAt": "2026-03-01T08:00:00Z", "hosts": hosts});
+    let host = json!({"id": 9, "name": "Mara Lind"});
+    assert_eq!(notes(booking(json!([host]))), "");
+    for (odd, note) in [
+        (
+            booking(json!({"1": host})),
+            "/calcom_booking/hosts is an object with numbered keys instead of a list",
+        ),
+        (booking(host.clone()), "/calcom_booking/hosts is one host instead of a list"),
+        (json!(booking(json!([host])).to_string()), "/calcom_booking is a string that contains JSON"),
+        (
+            booking(json!(["Mara"])),
+            "no usable host (hosts[0], organizer, user; malformed at /calcom_booking/hosts/0)",
+        ),
+        (
+            booking(json!({"mara": host})),
+            "no usable host (hosts[0], organizer, user; malformed at /calcom_booking/hosts)",
+        ),
+    ] {
+        let notes = notes(odd);
+        assert!(notes.contains(note) && !notes.contains("Mara"), "{note}: {notes}");
+    }
+}
+
+#[test]
+fn bytes_that_every_receiver_refuses_are_not_valid() {
+    let event = json!({"event": "appointment.created", "calcom_booking": {"uid": "u1"}}).to_string();
+    let utf_16: Vec<u8> = event.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, named) in [
+        ([b"\xef\xbb\xbf", event.as_bytes()].concat(), "byte order mark"),
+        (utf_16, "UTF-16"),
+        (b"\x1f\x8b\x08\0\n\n{}\n".to_vec(), "compressed (gzip)"),
+    ] {
+        let (_home, output) = validate(&bytes, &[]);
+        assert_eq!(output.status.code(), Some(10), "{named}: {}", stdout(&output));
+        assert!(stdout(&output).contains(named), "{named}: {}", stdout(&output));
+    }
+}
+
+#[test]
 fn probable_mistakes_are_reported() {
     let text = json!({"event": "appointment.created", "calcom_booking": [
         {"uid": "u1", "updatedAt": "yesterday", "hosts": [{"id": "unknown", "email": "unknown"}]},

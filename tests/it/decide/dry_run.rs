@@ -83,7 +83,7 @@ async fn compare(
     let effects: Vec<_> = explained.iter().filter_map(|one| one.effect.as_ref()).collect();
     let of = format!("{:?}: {event}: {explained:?}", world.test.backend);
     if let ([effect], 1) = (effects.as_slice(), explained.len()) {
-        let predicted = (effect.delivery, effect.outcome.or(effect.reason));
+        let predicted = (effect.delivery, effect.outcome.or(effect.reason.as_deref()));
         let actual = match done {
             DeliveryResult::Done(outcome) => (Delivery::Done, Some(outcome.as_str())),
             DeliveryResult::Retry(reason, _) => (Delivery::Retry, Some(reason.as_str())),

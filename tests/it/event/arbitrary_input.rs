@@ -26,6 +26,9 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
             "base64",
             "e30=",
             "O:8:",
+            r#"{"uid":"u1","hosts":"[{\"id\":7}]"}"#,
+            r#"[{"id":7}]"#,
+            "[",
             "\0",
         ])
         .prop_map(str::to_owned),
@@ -75,6 +78,9 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
             "uuid",
             "pushedAt",
             "other",
+            "0",
+            "1",
+            "07",
         ]);
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

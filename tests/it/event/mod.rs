@@ -3,6 +3,7 @@
 
 mod sent;
 
+mod forms;
 mod shapes;
 mod sources;
 mod arbitrary_input;

@@ -48,7 +48,7 @@ impl Schema {
 
 /// Returns whether a value contains something that no schema can distinguish: a large float from the integer of the
 /// same value, bytes from characters, a number of 19 digits from a larger one, a control character from a blank, the
-/// content of base64.
+/// content of base64 and of JSON in a string.
 fn is_inexpressible(value: &Value) -> bool {
     match value {
         Value::Object(members) if members.contains_key("data_base64") => true,
@@ -60,7 +60,8 @@ fn is_inexpressible(value: &Value) -> bool {
             let whole = text.trim().split_once('.').map_or(text.trim(), |(whole, _)| whole);
             let digits = whole.len() >= 19 && whole.bytes().all(|b| b.is_ascii_digit());
             let strange = text.chars().any(|c| c.is_control() || c == '\u{feff}');
-            digits || strange || (text.len() > 255 && text.chars().count() <= 255)
+            let json = text.trim_start().starts_with(['{', '[']);
+            digits || json || strange || (text.len() > 255 && text.chars().count() <= 255)
         }
         Value::Array(items) => items.iter().any(is_inexpressible),
         Value::Object(members) => members.values().any(is_inexpressible),
@@ -178,6 +179,46 @@ fn the_schema_covers_the_corner_cases() {
     let many: Vec<Value> = vec![good.clone(); 501];
     all.check_agreement(&native(&json!(many[..500]))).unwrap();
     all.check_agreement(&native(&json!(many))).unwrap();
+}
+
+#[test]
+fn the_schema_covers_the_forms_that_php_writes() {
+    let all = Schema::compile(contract::event_schema());
+    let good = json!({"uid": "u1"});
+    for body in [
+        native(&json!({"1": good, "12": {"data": good}})),
+        native(&json!({"1": good, "012": good})),
+        native(&json!({"1": good, "12345678901": good})),
+        native(&json!({"1": good, "other": good})),
+        native(&json!({"1": good, "uid": "u1"})),
+        native(&json!({"1": good, "2": {}})),
+        native(&json!({"data": {"1": good, "2": good}})),
+        native(&json!({"data": {"1": {"data": good}}})),
+        native(&json!({"uid": "u1", "data": {"1": {}}})),
+        native(&json!([{"data": {"1": good}}])),
+        native(&json!(good.to_string())),
+        native(&json!([good.to_string()])),
+        native(&json!({"data": good.to_string()})),
+        native(&json!({"data": [good.to_string()]})),
+        native(&json!(false)),
+        native(&json!(" ")),
+        json!({"event": "call_ended", "calcom_booking": []}),
+        json!({"event": "call_ended", "calcom_booking": ""}),
+        json!({"event": "call_ended", "calcom_booking": false}),
+        json!({"event": "call_ended", "calcom_booking": true}),
+        json!({"event": "call_ended", "calcom_booking": {}}),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": {"1": good}}),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": {"data": {"1": good}}}),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": {"1": good, "x": 1}}),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": good.to_string()}),
+        json!({"event": "appointment.created", "appointment_id": 7, "calcom_booking": {"data": good.to_string()}}),
+        json!({"triggerEvent": "BOOKING_CREATED", "payload": good.to_string()}),
+        json!({"triggerEvent": "BOOKING_CREATED", "payload": {"1": good}}),
+        json!({"triggerEvent": "BOOKING_CREATED", "payload": {"data": {"1": good}}}),
+        json!({"triggerEvent": "BOOKING_CREATED", "payload": {"data": good.to_string()}}),
+    ] {
+        all.check_agreement(&body).unwrap_or_else(|error| panic!("{error}"));
+    }
 }
 
 /// Tries every type in the wrapper, around every kind of event.

@@ -110,7 +110,7 @@ pub(super) async fn run_full_path_on(mut stack: Stack, roles: &[&str], clocks: O
         "file-1|assigned|-".into(),
         "late-1|assigned|-".into(),
         "name-1|needs_review|below_threshold".into(),
-        "hostless-1|no_host|-".into(),
+        "hostless-1|no_host|empty at /calcom_booking/hosts".into(),
         "missing-1|dead_letter|appointment_not_found".into(),
         format!("{garbage_id}|dead_letter|malformed"),
         "tenant-1|dead_letter|tenant_mismatch".into(),
