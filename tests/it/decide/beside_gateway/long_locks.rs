@@ -96,11 +96,12 @@ async fn the_probe_does_not_mind_locked_rows(backend: Backend) {
 }
 
 on_engines!(a_table_that_is_locked_for_a_moment_is_no_fault: mariadb, postgres);
+/// From the gateway's rows on, the probe waits for no lock.
 async fn a_table_that_is_locked_for_a_moment_is_no_fault(backend: Backend) {
     let (stack, _) = salon(backend).await;
     let [lock, unlock] = match backend {
-        Backend::MariaDb => ["LOCK TABLES appointments WRITE", "UNLOCK TABLES"],
-        _ => ["LOCK TABLE appointments IN EXCLUSIVE MODE", "SELECT 1"],
+        Backend::MariaDb => ["LOCK TABLES hostmatch_inbox WRITE", "UNLOCK TABLES"],
+        _ => ["LOCK TABLE hostmatch_inbox IN EXCLUSIVE MODE", "SELECT 1"],
     };
     let theirs = lock_rows(&stack, lock).await;
     let release = async {
