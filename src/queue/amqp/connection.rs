@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::problem::{Problem, code};
-use super::{Settings, topology};
+use super::{Settings, large_frames, topology};
 use crate::queue::metrics;
 use crate::runtime::backoff::Delays;
 
@@ -26,6 +26,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(2);
 /// The shortest wait after a problem that only an operator can solve.
 const CONFIGURATION_DELAY: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The reply code for a frame that is too large. lapin uses it too, for a frame from the broker.
+const FRAME_ERROR: u16 = 501;
 
 /// The purpose of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -147,11 +149,12 @@ async fn keep_connected(
     let mut was_up = false;
     let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
     let mut logged_problem = None;
+    let mut needs_large_frames = false;
     loop {
         let connected = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            connected = connect(role, &settings) => connected,
+            connected = connect(role, &settings, needs_large_frames) => connected,
         };
         let problem = match connected {
             Ok(connection) => {
@@ -162,7 +165,9 @@ async fn keep_connected(
                     metrics::count_reconnect(role.name());
                 }
                 let since = Instant::now();
-                let problem = watch_until_lost(role, connection, &settings, &state, &stop).await;
+                let problem =
+                    watch_until_lost(role, connection, &settings, &state, &stop, &mut needs_large_frames)
+                        .await;
                 if since.elapsed() >= STABLE_AFTER {
                     delays.reset();
                 }
@@ -192,9 +197,14 @@ async fn keep_connected(
     }
 }
 
-async fn connect(role: Role, settings: &Settings) -> Result<Connection, Problem> {
+async fn connect(role: Role, settings: &Settings, large_frames: bool) -> Result<Connection, Problem> {
     let connected = async {
-        let connection = open(role.name(), settings).await?;
+        let (address, properties) = (settings.address.clone(), properties(role.name()));
+        let connection = if large_frames {
+            large_frames::connect(address, properties).await?
+        } else {
+            Connection::connect_uri(address, properties).await?
+        };
         topology::ensure(&connection, &settings.topology, settings.mode).await?;
         Ok(connection)
     };
@@ -209,22 +219,26 @@ async fn connect(role: Role, settings: &Settings) -> Result<Connection, Problem>
 
 /// Opens a connection whose name states its purpose. Declares nothing on it.
 pub(crate) async fn open(purpose: &str, settings: &Settings) -> lapin::Result<Connection> {
+    Connection::connect_uri(settings.address.clone(), properties(purpose)).await
+}
+
+fn properties(purpose: &str) -> ConnectionProperties {
     let name = format!("hostmatch {purpose} ({})", std::process::id());
-    let properties = ConnectionProperties::default()
+    ConnectionProperties::default()
         .with_connection_name(name.into_bytes().into())
         .with_client_property("product".into(), "hostmatch".into())
-        .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-    Connection::connect_uri(settings.address.clone(), properties).await
+        .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
 }
 
 /// Provides the connection through `state` until it breaks, is abandoned or is no longer needed. Returns the
-/// reason.
+/// reason, and sets `needs_large_frames` if the broker sent a frame that was too large.
 async fn watch_until_lost(
     role: Role,
     connection: Connection,
     settings: &Settings,
     state: &watch::Sender<State>,
     stop: &CancellationToken,
+    needs_large_frames: &mut bool,
 ) -> Problem {
     let mut events = Box::pin(connection.events_listener());
     let connection = Arc::new(BrokerConnection {
@@ -255,7 +269,10 @@ async fn watch_until_lost(
                 }
                 // The broker closes the channel of a message that is too large, and the publisher gets that error.
                 Some(Event::Error(error)) if matches!(role, Role::Publish) && code(&error) == Some(406) => {}
-                Some(Event::Error(error)) => break Problem::of(&error, settings),
+                Some(Event::Error(error)) => {
+                    *needs_large_frames |= matches!(role, Role::Consume) && code(&error) == Some(FRAME_ERROR);
+                    break Problem::of(&error, settings);
+                }
                 Some(_) => {}
                 None => break Problem::temporary("the connection ended"),
             },

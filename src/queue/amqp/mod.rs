@@ -9,6 +9,7 @@ pub mod topology;
 mod address;
 mod problem;
 mod connection;
+mod large_frames;
 mod header_keys;
 mod wire;
 mod publisher;

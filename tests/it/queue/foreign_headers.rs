@@ -277,3 +277,21 @@ async fn a_compressed_body_is_reported_as_such_at_each_attempt() {
         settle_all(batch, Disposition::Ack).await;
     }
 }
+
+/// The broker adds headers of its own to a message that it delivers again, or that it dead-letters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_whose_headers_leave_no_room_in_a_frame_can_be_delivered_again() {
+    // Too large at the second delivery, and (the delivery limit is 3) as a dead letter.
+    for (size, deliveries) in [(131_030, 1), (130_960, 4)] {
+        let fixture = QueueFixture::amqp().await;
+        let (mut consumer, mut dead) = (fixture.work_consumer(), fixture.dead_letter_consumer());
+        publish(&fixture, "full", with_headers(&[("x-note", &"h".repeat(size))])).await;
+        for _ in 0..deliveries {
+            drop(next_batch(&mut consumer).await);
+        }
+        fixture.publish(&["usual"]).await;
+        let full = next_batch(if deliveries > 3 { &mut dead } else { &mut consumer }).await;
+        assert_eq!(bodies(full.deliveries())[0], "full", "{size}");
+        settle_all(full, Disposition::Ack).await;
+    }
+}
