@@ -6,7 +6,7 @@ macro_rules! tables {
         $(#[doc = $what] pub const $name: &str = $table;)*
 
         /// All our tables except the bookkeeping of the migrations, in no particular order.
-        pub const TABLES: [&str; 18] = [$($name),*];
+        pub const TABLES: [&str; 19] = [$($name),*];
     };
 }
 
@@ -29,6 +29,7 @@ tables! {
     IMPORTS "hostmatch_imports" "Imports of mappings."
     HAND_OVERS "hostmatch_hand_overs" "Hosts and bookings that one member of staff handed over to another."
     WORKERS "hostmatch_workers" "Workers, running or stopped."
+    MANUAL_ASSIGNMENTS "hostmatch_manual_assignments" "Appointments whose member of staff a person chose."
 }
 
 /// Which migrations are applied. The name cannot collide with Laravel's `migrations`.

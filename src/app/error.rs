@@ -1,7 +1,7 @@
 //! The errors of use cases. Each has a code for programs, a message for people and, in some cases, a next step.
 
 use super::Refusal;
-use crate::event::StaffId;
+use crate::event::{AppointmentId, StaffId};
 use crate::matching::HostKey;
 use crate::queue::{PublishError, QueueError};
 use crate::store::{StoreError, StoreErrorKind};
@@ -138,6 +138,10 @@ pub enum NextAction {
     ReplayLetter(i64),
     /// Explain how the booking of this dead letter is matched.
     ExplainLetter(i64),
+    /// Give this appointment a member of staff.
+    AssignBooking(AppointmentId),
+    /// Assign the appointments that wait for this host, which is mapped now.
+    RepairHost(HostKey),
     /// Explain how the booking with this reference is matched.
     ExplainBooking(String),
     /// Pass the booking's JSON to the command.

@@ -94,19 +94,26 @@ impl InboxView {
 
     /// Returns the action that decides the host.
     pub(crate) fn next(&self) -> Option<NextAction> {
-        match (self.state, self.suggestions.as_slice()) {
-            (InboxState::Resolved, _) => None,
-            (_, []) => Some(NextAction::AssignHost(self.key)),
-            (_, [_]) => Some(NextAction::AcceptSuggestion(self.key)),
-            (_, all) => {
-                let staff = all.iter().map(|one| one.staff.clone()).collect();
-                Some(NextAction::ChooseSuggestion(self.key, staff))
-            }
-        }
+        next_action(self.key, self.state, self.suggestions.iter().map(|one| &one.staff))
     }
 }
 
-fn describe_problem(review: Option<Review>, kind: InboxKind) -> &'static str {
+/// Returns the action that decides a host in this state, with suggestions of these members of staff.
+pub(super) fn next_action<'a>(
+    key: HostKey,
+    state: InboxState,
+    suggested: impl IntoIterator<Item = &'a StaffId>,
+) -> Option<NextAction> {
+    let suggested: Vec<StaffId> = suggested.into_iter().cloned().collect();
+    match (state, suggested.as_slice()) {
+        (InboxState::Resolved, _) => None,
+        (_, []) => Some(NextAction::AssignHost(key)),
+        (_, [_]) => Some(NextAction::AcceptSuggestion(key)),
+        (_, _) => Some(NextAction::ChooseSuggestion(key, suggested)),
+    }
+}
+
+pub(super) fn describe_problem(review: Option<Review>, kind: InboxKind) -> &'static str {
     match (review, kind) {
         (None, _) => "nobody was found",
         (Some(Review::BelowThreshold), _) => "somebody fits, but with too little confidence",

@@ -28,7 +28,8 @@ mod ruling;
 pub mod simulate;
 pub(crate) mod status;
 pub(crate) mod redaction;
-pub(crate) mod bookings;
+pub mod bookings;
+pub(crate) mod events;
 pub(crate) mod dead_letters;
 pub(crate) mod replay;
 pub(crate) mod publish;
@@ -43,7 +44,7 @@ pub use hand_over::{
 pub(crate) use pluralize::pluralize;
 
 pub use crate::store::{
-    AuditFilter, AuditRow, Compare, InboxFilter, InboxKind, MappingFilter, Period, RecordedHostAction,
+    AuditFilter, AuditRow, BookingFilter, Compare, InboxFilter, InboxKind, MappingFilter, Period, RecordedHostAction,
     RepairFilter, RepairRow, RepairScope, RepairState, Scope, Waiting, WorkerRow,
 };
 

@@ -5,7 +5,7 @@ use strum::VariantArray as _;
 
 use super::arguments::{CompanyFilter, ExpectedCompany, moment};
 use super::{Exit, Failure, Global, Output, next_action::command, output, output::dash};
-use crate::app::bookings::{self, EventDetails, EventFilter, EventView};
+use crate::app::events::{self, EventDetails, EventFilter, EventView};
 use crate::app::{AppContext, ErrorCode};
 use crate::event::Shape;
 use crate::matching::{DEAD_LETTER, recorded_outcomes};
@@ -149,7 +149,7 @@ async fn list(
     limit: u64,
     context: &AppContext,
 ) -> Result<Exit, Failure> {
-    let view = bookings::list(context, filter, limit).await?;
+    let view = events::list(context, filter, limit).await?;
     let all: Vec<&EventView> = view.rejected.iter().chain(&view.events).collect();
     let none = "No events. Refused requests are in the edge log; events without an appointment yet wait in \
                 the queue.";
@@ -180,12 +180,12 @@ async fn tail(
         }
         output::print_line(&columns(&event).join("  "))
     };
-    bookings::tail(context, filter, lines, &stop, show).await?;
+    events::tail(context, filter, lines, &stop, show).await?;
     Ok(Exit::Done)
 }
 
 async fn show(output: Output, id: &str, context: &AppContext) -> Result<Exit, Failure> {
-    let mut shown = bookings::show(context, id).await.map_err(|error| match error.code() {
+    let mut shown = events::show(context, id).await.map_err(|error| match error.code() {
         ErrorCode::NotFound => Failure::new(
             Exit::NotFound,
             format!(

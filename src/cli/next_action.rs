@@ -13,6 +13,8 @@ pub(super) fn command(next: &NextAction) -> String {
         NextAction::AcceptSuggestion(key) => of("inbox accept", key),
         NextAction::ChooseSuggestion(key, _) => of("inbox accept", key) + " --staff ID",
         NextAction::AssignHost(key) => of("inbox assign", key) + " --staff ID",
+        NextAction::AssignBooking(id) => format!("hostmatch bookings assign {id} --staff ID"),
+        NextAction::RepairHost(key) => of("repair apply", key),
         NextAction::PassBooking => "pass the booking with --booking FILE".to_owned(),
         NextAction::PassBookingAndCompany => {
             "to explain a booking without an appointment, pass it with --booking FILE --company N".to_owned()

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{Asterisk, Func, SimpleExpr};
-use sea_orm::{FromQueryResult, JoinType};
+use sea_orm::FromQueryResult;
+use sea_orm::sea_query::Asterisk;
 use serde::Serialize;
 use strum::VariantArray as _;
 
-use super::entity::{appointment, assignment, dead_letter, event, inbox};
+use super::bookings::{of_scope, unstaffed};
+use super::entity::{assignment, dead_letter, inbox};
 use super::prelude::*;
 use super::{InboxKind, LetterState, Scope};
-use crate::matching::{InboxState, Outcome};
+use crate::matching::InboxState;
 use crate::runtime::clock::as_rfc3339;
 
 /// The alias of the kind in the query of [`open_inbox`].
@@ -35,42 +36,18 @@ pub struct Unassigned {
     pub next_ms: Option<i64>,
 }
 
-/// Counts bookings without staff.
-///
-/// A booking has staff if the gateway's appointment has a member of staff now, whoever set it. It is
-/// cancelled if a cancellation was decided together with or after the event that contains its host (as long
-/// as `retention.events` keeps that cancellation). Appointments without any event are not counted.
+/// Counts bookings without staff: see [`unstaffed`]. Appointments without any event are not counted.
 pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -> Result<Unassigned> {
     use assignment::Column as A;
-    use event::Column as E;
-    // Scalar subqueries per booking without staff: the engine never turns these into a join of whole tables.
-    let cancelled = event::Entity::find()
-        .select_only()
-        .expr(E::DecidedMs.max())
-        .filter(E::BookingRef.into_expr().equals(A::BookingRef.as_column_ref()))
-        .filter(E::AppointmentId.into_expr().equals(A::AppointmentId.as_column_ref()))
-        .filter(E::Outcome.eq(Outcome::Recorded.as_str()));
-    let cancelled = Func::coalesce([SimpleExpr::from(cancelled.into_query()), Expr::val(-1_i64)]);
-    let decided = event::Entity::find()
-        .select_only()
-        .column(E::DecidedMs)
-        .filter(E::EventId.into_expr().equals(A::EventId.as_column_ref()));
-    let decided = Func::coalesce([SimpleExpr::from(decided.into_query()), A::DecidedMs.into_expr()]);
     let starting_within = |hours: i64| {
         Expr::expr(CaseStatement::new().case(A::StartsMs.lt(now_ms + hours * HOUR_MS), 1)).count()
     };
-    let counts = assignment::Entity::find()
-        .select_only()
+    let counts = unstaffed(of_scope(scope))
         .column_as(starting_within(24), "day")
         .column_as(starting_within(7 * 24), "week")
         .column_as(Expr::col(Asterisk).count(), "all")
         .column_as(A::StartsMs.min(), "next_ms")
-        .join(JoinType::InnerJoin, assignment::appointment_in_company())
-        .filter(scope.condition(A::CompanyId))
-        .filter(A::StartsMs.gte(now_ms))
-        .filter(A::Outcome.ne(Outcome::Recorded.as_str()))
-        .filter(appointment::Column::StaffId.is_null())
-        .filter(Expr::expr(cancelled).lt(decided));
+        .filter(A::StartsMs.gte(now_ms));
     Ok(counts.into_model().one(db).await?.unwrap_or_default())
 }
 

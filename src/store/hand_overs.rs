@@ -102,6 +102,12 @@ pub async fn hand_over(db: &impl ConnectionTrait, scope: &Scope, id: i64) -> Res
     Ok(Entity::find_by_id(id).filter(scope.condition(Column::CompanyId)).one(db).await?)
 }
 
+/// Returns the hand-overs of this company, newest first, at most `limit`.
+pub async fn hand_overs(db: &impl ConnectionTrait, company: CompanyId, limit: u64) -> Result<Vec<Model>> {
+    let rows = Entity::find().filter(Column::CompanyId.eq(company)).order_by_desc(Column::Id).limit(limit);
+    Ok(rows.all(db).await?)
+}
+
 /// Records that a hand-over was undone. Returns false if it was already undone.
 pub async fn record_hand_over_undone(
     tx: &impl ConnectionTrait,

@@ -36,14 +36,18 @@ mod inbox;
 mod repairs;
 mod report;
 mod throughput;
+mod bookings;
 mod backlog;
 mod workers;
 mod imports;
 mod hand_overs;
+mod manual_assignments;
 mod scope;
 
 // Modules with a folder list their own exports.
 pub use backlog::{Unassigned, WaitingCount, open_dead_letters, open_inbox, sum_waiting, unassigned};
+pub use bookings::BookingFilter;
+pub(crate) use bookings::{BookingRow, bookings, service_names};
 pub use clock::MappingClocks;
 pub(crate) use clock::{now_in_ms, postgres_zone};
 pub use commit::commit;
@@ -55,14 +59,19 @@ pub use events::{EventFilter, recorded_event, recorded_events};
 pub use find::Lookup;
 pub use gateway::{GatewaySchema, NameColumns, RefColumn};
 pub use hand_overs::{
-    HandedOver, StaffAppointment, appointments_of_staff, count_without_known_start, hand_over, handed_over,
-    insert_hand_over, record_hand_over_undone,
+    HandedOver, StaffAppointment, appointments_of_staff, count_without_known_start, hand_over, hand_overs,
+    handed_over, insert_hand_over, record_hand_over_undone,
 };
 pub use hosts::HostLockMode;
 pub use imports::{begin_import, import, imports, record_import, record_import_undone};
 pub use inbox::*;
 pub use load::{Batch, Locked, Purpose, load_hosts, load_waiting, waiting_appointments};
+pub use manual_assignments::ManualAssignment;
+pub(crate) use manual_assignments::{
+    insert_manual_assignments, manual_assignments_of, manual_batch, record_manual_undone,
+};
 pub use probe::probe;
+pub(crate) use read_only::read_appointments;
 pub use read_only::{RecordedAppointment, directory_for, directory_of, observed, recorded_appointment};
 pub use repairs::*;
 pub use replays::*;

@@ -6,7 +6,7 @@ pub(super) use sea_orm::sea_query::{
 pub(super) use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, DerivePartialModel, EntityName as _, EntityTrait as _,
     IdenStatic as _, Iterable as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
-    Set,
+    Select, Set,
 };
 
 pub(super) use super::error::Result;

@@ -1,15 +1,15 @@
 //! Reads the rows that a decision reads, but without locks, so that no worker has to wait for a person's
 //! query.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::entity::assignment;
 use super::find::FoundAppointments;
 use super::prelude::*;
 use super::statement::values_of;
-use super::{GatewaySchema, mappings, rows, staff};
+use super::{GatewaySchema, load, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
-use crate::matching::{Assignment, Directory, HostKey, Mapping, Target};
+use crate::matching::{Appointment, Assignment, Directory, HostKey, Mapping, Target};
 
 /// Reads everything that the strategies use for one host: all of its mappings, valid or not, and the
 /// company's staff. Without a host id, reads only the staff.
@@ -42,6 +42,15 @@ pub async fn directory_of(
         directory.add_roster(company, members);
     }
     Ok(directory)
+}
+
+/// Reads these appointments with our own rows, as far as they exist and belong to a company.
+pub(crate) async fn read_appointments(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    ids: &BTreeSet<AppointmentId>,
+) -> Result<BTreeMap<AppointmentId, Appointment>> {
+    load::appointments(db, schema, ids, load::Purpose::ReadOnly).await
 }
 
 /// The appointment that a reference identifies, with our record of it.

@@ -165,6 +165,21 @@ pub(super) fn hand_overs(table: Definition, d: &Dialect) -> Definition {
         .index("idx_company", &["company_id", "id"])
 }
 
+/// Defines the table of appointments whose member of staff a person chose, one row for each; rows of one command
+/// share the batch.
+pub(super) fn manual_assignments(table: Definition, d: &Dialect) -> Definition {
+    table
+        .column(counting_key("id"))
+        .column(string_len("batch", 36))
+        .columns([big_integer("company_id"), big_integer("appointment_id")])
+        .column(typed("from_staff_id", &d.staff).null())
+        .column(typed("to_staff_id", &d.staff).not_null())
+        .columns([string_len("made_by", 255), text_null("why"), big_integer("at_ms")])
+        .undone()
+        .index("idx_batch", &["batch"])
+        .index("idx_appointment", &["appointment_id", "id"])
+}
+
 /// Defines the table of running workers: one row per process, which it updates every few seconds and deletes
 /// when it stops. Times come from the database, so the clocks of the machines do not matter.
 pub(super) fn workers(table: Definition, _: &Dialect) -> Definition {

@@ -21,7 +21,7 @@ pub(crate) const CALCOM_HOST_ID: Migration = Migration {
 };
 
 /// All migrations. New ones are added at the end.
-pub(crate) const MIGRATIONS: [Migration; 19] = [
+pub(crate) const MIGRATIONS: [Migration; 20] = [
     MAPPINGS,
     AUDITS,
     CALCOM_HOST_ID,
@@ -41,6 +41,7 @@ pub(crate) const MIGRATIONS: [Migration; 19] = [
     Migration::table("m1017_hostmatch_hand_overs", assignments::hand_overs),
     Migration::table("m1018_hostmatch_workers", assignments::workers),
     Migration::table("m1019_hostmatch_booking_references", assignments::booking_references),
+    Migration::table("m1020_hostmatch_manual_assignments", assignments::manual_assignments),
 ];
 
 /// Returns the position of a migration in the order; unknown ones come last.

@@ -33,6 +33,7 @@ pub mod host_lock;
 pub mod import;
 pub mod inbox;
 pub mod inbox_action;
+pub mod manual_assignment;
 pub mod mapping;
 pub mod mapping_audit;
 pub mod repair;
@@ -49,7 +50,7 @@ use std::sync::Arc;
 
 use migration::gateway::Columns;
 use sea_orm::{
-    EntityName as _, EntityTrait, EnumIter, IdenStatic as _, Iterable as _, QuerySelect as _, RelationDef,
+    ColumnTrait, EntityName as _, EntityTrait, EnumIter, IdenStatic as _, Iterable as _, QuerySelect as _, RelationDef,
     RelationTrait, Select,
 };
 
@@ -89,6 +90,12 @@ impl GatewayColumns {
             columns.in_table(table).map(move |column| (table.to_owned(), column.name.clone()))
         });
         Self(Arc::new(named.collect()))
+    }
+
+    /// Returns whether this column exists.
+    pub(super) fn has<C: ColumnTrait>(&self, column: C) -> bool {
+        let table = C::EntityName::default().table_name().to_owned();
+        self.0.contains(&(table, column.as_str().to_owned()))
     }
 
     /// Returns the columns of this entity that exist.

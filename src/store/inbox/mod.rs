@@ -37,7 +37,7 @@ pub enum InboxKind {
 }
 
 impl InboxKind {
-    fn of(row: &InboxRow) -> Self {
+    pub(crate) fn of(row: &InboxRow) -> Self {
         let by_mapping = row.suggestions.iter().any(|one| one.evidence.field == MAPPING);
         match row.review {
             None => Self::Unknown,

@@ -26,7 +26,7 @@ pub(crate) use items::{
     start_undoing,
 };
 pub use read::{RepairFilter, Tally, Waiting, repairs};
-pub(crate) use read::{repair, tallies, waiting_of};
+pub(crate) use read::{repair, repairs_of, tallies, waiting_of};
 
 string_values!(RepairScope, RepairState, ItemState);
 

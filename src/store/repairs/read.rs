@@ -77,6 +77,27 @@ pub(crate) async fn repair(db: &impl ConnectionTrait, scope: &Scope, id: i64) ->
     Ok(row.into_partial_model().one(db).await?)
 }
 
+/// Returns the repairs that contain this appointment, oldest first, at most `limit`, each with the appointment's state
+/// in it.
+pub(crate) async fn repairs_of(
+    db: &impl ConnectionTrait,
+    scope: &Scope,
+    appointment: AppointmentId,
+    limit: u64,
+) -> Result<Vec<(RepairRow, Stored<ItemState>)>> {
+    let items: Vec<repair_item::Model> = repair_item::Entity::find()
+        .filter(repair_item::Column::AppointmentId.eq(appointment))
+        .order_by_asc(repair_item::Column::RepairId)
+        .limit(limit)
+        .all(db)
+        .await?;
+    let mut repairs = Vec::new();
+    for item in items {
+        repairs.extend(repair(db, scope, item.repair_id).await?.map(|row| (row, item.state)));
+    }
+    Ok(repairs)
+}
+
 /// The number of a repair's appointments in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {

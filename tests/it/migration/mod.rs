@@ -170,12 +170,12 @@ async fn down_goes_step_by_step(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let connection = test.db.connection();
     let undone = migration::down(connection, Some(2)).await.unwrap();
-    assert_eq!(undone, ["m1019_hostmatch_booking_references", "m1018_hostmatch_workers"]);
+    assert_eq!(undone, ["m1020_hostmatch_manual_assignments", "m1019_hostmatch_booking_references"]);
     let status = migration::status(connection).await.unwrap();
-    assert_eq!(status.iter().filter(|one| one.applied).count(), 17);
+    assert_eq!(status.iter().filter(|one| one.applied).count(), 18);
     let refused = GatewaySchema::read(&test.db, &GatewayConfig { timezone: "server".into() }).await;
     let text = refused.unwrap_err().to_string();
-    assert!(text.contains("hostmatch migrate up") && text.contains("m1018_hostmatch_workers"), "{text}");
+    assert!(text.contains("hostmatch migrate up") && text.contains("m1019_hostmatch_booking_references"), "{text}");
     assert_eq!(migration::up(connection).await.unwrap().len(), 2);
 }
 

@@ -141,6 +141,7 @@ on_engines!(tables_with_exactly_our_shape_are_adopted_too: mariadb, postgres);
 async fn tables_with_exactly_our_shape_are_adopted_too(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Live).await;
     let ours = [
+        "hostmatch_manual_assignments",
         "hostmatch_booking_references",
         "hostmatch_workers",
         "hostmatch_repair_items",
