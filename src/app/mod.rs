@@ -22,6 +22,7 @@ mod pluralize;
 pub mod inbox;
 pub mod mapping_files;
 pub(crate) mod mappings;
+pub(crate) mod people;
 pub mod repair;
 pub(crate) mod report;
 mod ruling;
@@ -44,8 +45,8 @@ pub use hand_over::{
 pub(crate) use pluralize::pluralize;
 
 pub use crate::store::{
-    AuditFilter, AuditRow, BookingFilter, Compare, InboxFilter, InboxKind, MappingFilter, Period, RecordedHostAction,
-    RepairFilter, RepairRow, RepairScope, RepairState, Scope, Waiting, WorkerRow,
+    AuditFilter, AuditRow, BookingFilter, Compare, InboxFilter, InboxKind, MappingFilter, Period,
+    RecordedHostAction, RepairFilter, RepairRow, RepairScope, RepairState, Scope, Waiting, WorkerRow,
 };
 
 /// A callback that a use case calls with the number of steps done and the number of all steps.

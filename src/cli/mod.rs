@@ -31,6 +31,8 @@ mod token;
 mod topology;
 mod dead_letters;
 mod decision;
+mod bookings;
+mod companies;
 mod inbox;
 mod mappings;
 mod repair;
@@ -84,6 +86,10 @@ enum Command {
     Staff(staff::Command),
     #[command(subcommand)]
     Gateway(gateway::Command),
+    #[command(subcommand)]
+    Bookings(bookings::Command),
+    #[command(subcommand)]
+    Companies(companies::Command),
     #[command(subcommand)]
     Inbox(inbox::Command),
     #[command(subcommand)]
@@ -140,6 +146,8 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Report(args) => report::run(&global, &args).await,
         Command::Healthcheck(args) => healthcheck::run(&global, &args).await,
         Command::Status(args) => Box::pin(status::run(&global, &args)).await,
+        Command::Bookings(args) => Box::pin(bookings::run(&global, &args)).await,
+        Command::Companies(args) => companies::run(&global, &args).await,
         Command::Inbox(args) => Box::pin(inbox::run(&global, &args)).await,
         Command::Mappings(args) => Box::pin(mappings::run(&global, &args)).await,
         Command::Repair(args) => Box::pin(repair::run(&global, &args)).await,

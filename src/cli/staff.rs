@@ -1,7 +1,8 @@
-//! `hostmatch staff hand-over` and `hand-over-undo`: hands over the hosts and future appointments of a member
-//! of staff who leaves.
+//! `hostmatch staff`: lists members of staff, and hands over the hosts and future appointments of one who leaves.
 
-use super::{Exit, Failure, Global, Output, arguments, decision::CommonArgs, output};
+use super::arguments::{self, CompanyFilter};
+use super::{Exit, Failure, Global, Output, decision::CommonArgs, output, output::dash};
+use crate::app::people::{self, StaffView};
 use crate::app::{
     AppContext, HandOver, HandOverView, UndoneHandOver, hand_over, pluralize, preview_hand_over,
     undo_hand_over,
@@ -9,11 +10,22 @@ use crate::app::{
 use crate::event::CompanyId;
 use crate::runtime::clock::now_ms;
 
-/// Members of staff: hand over from one to another
+/// Members of staff: list them, hand over from one to another
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
+    List(ListArgs),
     HandOver(HandOverArgs),
     HandOverUndo(UndoArgs),
+}
+
+/// Members of staff, each with the hosts that are mapped to them
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    scope: CompanyFilter,
+    /// Also those who are inactive or deleted
+    #[arg(long)]
+    all: bool,
 }
 
 /// Hand over the hosts and future appointments of a member of staff to another
@@ -56,6 +68,10 @@ pub(super) struct UndoArgs {
 /// Runs the command; fails when the database cannot be reached, or nothing can be handed over.
 pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     match command {
+        Command::List(args) => {
+            let work = async |context: &AppContext| list(context, global.output, args.all).await;
+            global.with_context(None, args.scope.company, work).await
+        }
         Command::HandOver(args) => {
             // A dry run refuses an actor's name as the real run would.
             args.common.actor.author()?;
@@ -75,6 +91,24 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
             global.with_context(Some(&undo.common.actor), Some(undo.company), work).await
         }
     }
+}
+
+async fn list(context: &AppContext, output: Output, all: bool) -> Result<Exit, Failure> {
+    let list = people::staff(context, all).await?;
+    output.list(&list, &list.staff, "No members of staff.", |staff| {
+        let row = |one: &StaffView| {
+            let hosts: Vec<String> = one.hosts.iter().map(ToString::to_string).collect();
+            [
+                dash(one.company),
+                one.staff.to_string(),
+                one.name.clone(),
+                dash(one.email.as_deref()),
+                one.state.to_owned(),
+                dash((!hosts.is_empty()).then(|| hosts.join(", "))),
+            ]
+        };
+        output::table(&["COMPANY", "STAFF", "NAME", "ADDRESS", "STATE", "HOSTS"], staff.iter().map(row))
+    })
 }
 
 async fn carry_out(context: &AppContext, output: Output, args: &HandOverArgs) -> Result<Exit, Failure> {

@@ -158,7 +158,8 @@ pub(crate) async fn service_names(
     ids: impl IntoIterator<Item = AppointmentId>,
 ) -> Result<BTreeMap<AppointmentId, String>> {
     let has_service = schema.columns.has(appointment::Column::ServiceId);
-    if !(has_service && schema.columns.has(service::Column::Id) && schema.columns.has(service::Column::Name)) {
+    if !(has_service && schema.columns.has(service::Column::Id) && schema.columns.has(service::Column::Name))
+    {
         return Ok(BTreeMap::new());
     }
     let names: Vec<(AppointmentId, Option<String>)> = appointment::Entity::find()

@@ -33,7 +33,11 @@ pub(crate) async fn insert_manual_assignments(
                 batch: Set(batch),
                 company_id: Set(company),
                 appointment_id: Set(one.appointment),
-                from_staff_id: Set(one.from.as_ref().map(|from| from.of_kind(schema.staff_key)).transpose()?),
+                from_staff_id: Set(one
+                    .from
+                    .as_ref()
+                    .map(|from| from.of_kind(schema.staff_key))
+                    .transpose()?),
                 to_staff_id: Set(to.of_kind(schema.staff_key)?),
                 made_by: Set(made_by.clone()),
                 why: Set(why.map(str::to_owned)),

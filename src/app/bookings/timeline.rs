@@ -162,8 +162,10 @@ async fn history(context: &AppContext, booking: &BookingView) -> Result<Vec<Entr
     }
     let named = audits.iter().filter_map(|audit| audit.staff.clone());
     let named = named.chain(repairs.iter().map(|(row, _)| row.staff.clone()));
-    let named = named.chain(hand_overs.iter().flat_map(|row| [row.from_staff_id.clone(), row.to_staff_id.clone()]));
-    let chosen = manual.iter().flat_map(|row| row.from_staff_id.clone().into_iter().chain([row.to_staff_id.clone()]));
+    let named =
+        named.chain(hand_overs.iter().flat_map(|row| [row.from_staff_id.clone(), row.to_staff_id.clone()]));
+    let chosen =
+        manual.iter().flat_map(|row| row.from_staff_id.clone().into_iter().chain([row.to_staff_id.clone()]));
     let people = People(names(context, named.chain(chosen)).await?);
 
     let mut entries = events(context, booking).await?;
@@ -190,8 +192,7 @@ async fn history(context: &AppContext, booking: &BookingView) -> Result<Vec<Entr
         entries.extend(repair_entries(row, state.known(), &people));
     }
     for row in hand_overs {
-        let what =
-            format!("{} to {}", people.label(&row.from_staff_id), people.label(&row.to_staff_id));
+        let what = format!("{} to {}", people.label(&row.from_staff_id), people.label(&row.to_staff_id));
         let undone = format!("hand-over undone: back to {}", people.label(&row.from_staff_id));
         entries.push(entry(EntryKind::HandOver, (row.at_ms, row.id), (row.made_by, row.why), what));
         entries.extend(undone_entry((row.undone_ms, row.id), (row.undone_by, row.undone_why), undone));

@@ -100,7 +100,10 @@ impl Explainer<'_> {
                 }),
                 Subject::Reference(reference) => {
                     let event = self.newest_event(&reference).await?;
-                    explanations.extend(self.explain_event(&event, None).await?);
+                    let mut explained = self.explain_event(&event, None).await?;
+                    // The event does not arrive again.
+                    explained.iter_mut().for_each(ExplanationView::advise_on_missing_staff);
+                    explanations.extend(explained);
                 }
             }
         }
@@ -199,6 +202,28 @@ impl ExplanationView {
     /// Returns whether there is nothing to explain: there is neither an appointment nor a company.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.effect.is_none()
+    }
+
+    /// Adds the remedy for an appointment that would get a member of staff if its event arrived again, and has none.
+    fn advise_on_missing_staff(&mut self) {
+        let Some(effect) = &self.effect else { return };
+        let has_staff = |columns: &Option<Columns>| columns.as_ref().is_some_and(|it| it.staff_id.is_some());
+        if has_staff(&effect.before) || !has_staff(&effect.after) {
+            return;
+        }
+        let key = self.company.zip(self.host.as_ref().and_then(|host| host.id));
+        let is_mapped = self
+            .steps
+            .iter()
+            .any(|step| matches!(step.strategy, "manual" | "existing") && !step.found.is_empty());
+        let action = match (key, effect.appointment) {
+            (Some((company, host)), _) if is_mapped => NextAction::RepairHost(HostKey::new(company, host)),
+            (_, Some(appointment)) => NextAction::AssignBooking(appointment),
+            _ => return,
+        };
+        "the appointment has no member of staff now, and its event does not arrive again: assign it"
+            .clone_into(&mut self.advice);
+        self.action = Some((action, None));
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, Global, items, simulate};
+use super::{Exit, Failure, Global, items, next_action::command, simulate};
 use crate::app::explain::{ExplanationView, Subject, explain};
 use crate::app::{AppContext, NextAction};
 use crate::event::{BookingRef, CompanyId, Decoded, Envelope, Host, HostId, decode};
@@ -130,18 +130,16 @@ struct Explanation {
 
 impl From<ExplanationView> for Explanation {
     fn from(view: ExplanationView) -> Self {
-        let command = view.action.as_ref().and_then(|(action, staff)| match action {
+        let suggested = view.action.as_ref().map(|(action, staff)| match action {
             NextAction::AssignHost(HostKey { company, host }) => {
                 let staff = staff.as_ref().map_or_else(|| "ID".to_owned(), ToString::to_string);
                 // A host that no booking has named yet needs a flag.
                 let unseen = if view.effect.is_none() { " [--unseen]" } else { "" };
-                Some(format!(
-                    "hostmatch mappings set --company {company} --host {host} --staff {staff}{unseen}"
-                ))
+                format!("hostmatch mappings set --company {company} --host {host} --staff {staff}{unseen}")
             }
-            _ => None,
+            other => command(other),
         });
-        let next = match command {
+        let next = match suggested {
             Some(command) => format!("{}: {command}", view.advice),
             None => view.advice.clone(),
         };

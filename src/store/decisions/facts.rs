@@ -14,7 +14,7 @@ use crate::store::mappings::M;
 use crate::store::prelude::*;
 use crate::store::row_reader::selected;
 use crate::store::statement::{any_host, pad_in_list, set_nowait, values_of};
-use crate::store::{DbId, GatewaySchema, HostLockMode, hosts, mappings, rows};
+use crate::store::{DbId, GatewaySchema, HostLockMode, Scope, hosts, mappings, rows};
 
 /// The number of hosts per statement.
 const HOSTS_CHUNK: usize = 256;
@@ -94,6 +94,31 @@ pub(crate) async fn existing_companies(
     use company::Column;
     let ids = pad_in_list(ids.iter().copied());
     values_of(tx, company::Entity::find().filter(Column::Id.is_in(ids)), Column::Id).await
+}
+
+/// Returns the companies of this scope by id, at most `limit`, each with its name where there is one.
+pub(crate) async fn companies(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    scope: &Scope,
+    limit: u64,
+) -> Result<Vec<(CompanyId, Option<String>)>> {
+    use company::Column;
+    let ids = company::Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(scope.condition(Column::Id))
+        .order_by_asc(Column::Id)
+        .limit(limit);
+    if schema.columns.has(Column::Name) {
+        // The user of the database may not be allowed to read the names.
+        match ids.clone().column(Column::Name).into_tuple().all(db).await {
+            Ok(companies) => return Ok(companies),
+            Err(error) => tracing::debug!(%error, "cannot read the names of companies"),
+        }
+    }
+    let ids: Vec<CompanyId> = ids.into_tuple().all(db).await?;
+    Ok(ids.into_iter().map(|id| (id, None)).collect())
 }
 
 selected! {

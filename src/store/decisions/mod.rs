@@ -20,10 +20,10 @@ pub(crate) use audits::audits_since;
 pub(super) use audits::key_value;
 pub use audits::{AuditFilter, AuditRow, Change, audits, change_of, changes_of_batch};
 pub use facts::facts;
-pub(crate) use facts::{existing_companies, lock_hosts_for_decision};
+pub(crate) use facts::{companies, existing_companies, lock_hosts_for_decision};
 pub use list::{MappingFilter, list_mappings};
 pub use staff::StaffFact;
-pub(crate) use staff::staff_facts;
+pub(crate) use staff::{staff_facts, staff_of};
 pub(crate) use write::write_changes;
 
 /// The columns of a mapping that may change, as fields of an audit row.

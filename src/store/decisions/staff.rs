@@ -9,7 +9,7 @@ use crate::store::entity::staff::{Column, Entity};
 use crate::store::prelude::*;
 use crate::store::staff::{S, has_active_flag, is_not_deleted};
 use crate::store::statement::pad_in_list;
-use crate::store::{DbId, GatewaySchema, NameColumns};
+use crate::store::{DbId, GatewaySchema, NameColumns, Scope};
 
 /// A member of staff.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,31 @@ pub(crate) async fn staff_facts(
         }
     }
     Ok(facts)
+}
+
+/// A member of staff with their e-mail address, if the gateway has one.
+pub(crate) type StaffWithEmail = (StaffFact, Option<String>);
+
+/// Returns the members of staff of these companies, active or not, by company and id, at most `limit`.
+pub(crate) async fn staff_of(
+    db: &impl ConnectionTrait,
+    schema: &GatewaySchema,
+    scope: &Scope,
+    limit: u64,
+) -> Result<Vec<StaffWithEmail>> {
+    let company = || Expr::col((S, Column::CompanyId));
+    let email = format!("{PREFIX}{}", Column::Email.as_str());
+    let mut select = Query::select();
+    select_staff(&mut select, schema);
+    let value = if schema.staff_email { Expr::col((S, Column::Email)) } else { Expr::null() };
+    select.expr_as(value, email.clone());
+    select.from_as(Entity, S).cond_where(scope.condition_of(company())).and_where(company().is_not_null());
+    select.order_by((S, Column::CompanyId), Order::Asc).order_by((S, Column::Id), Order::Asc).limit(limit);
+    let read = |row: &QueryResult| {
+        let email = if schema.staff_email { row.try_get::<Option<String>>("", &email)? } else { None };
+        Ok((read_staff(row)?, email.filter(|email| !email.is_empty())))
+    };
+    db.query_all(&select).await?.iter().map(read).collect()
 }
 
 /// The prefix of the selected columns of a member of staff: a mapping has some of the same names.

@@ -50,8 +50,8 @@ use std::sync::Arc;
 
 use migration::gateway::Columns;
 use sea_orm::{
-    ColumnTrait, EntityName as _, EntityTrait, EnumIter, IdenStatic as _, Iterable as _, QuerySelect as _, RelationDef,
-    RelationTrait, Select,
+    ColumnTrait, EntityName as _, EntityTrait, EnumIter, IdenStatic as _, Iterable as _, QuerySelect as _,
+    RelationDef, RelationTrait, Select,
 };
 
 use super::GatewaySchema;
@@ -93,7 +93,7 @@ impl GatewayColumns {
     }
 
     /// Returns whether this column exists.
-    pub(super) fn has<C: ColumnTrait>(&self, column: C) -> bool {
+    pub(in crate::store) fn has<C: ColumnTrait>(&self, column: C) -> bool {
         let table = C::EntityName::default().table_name().to_owned();
         self.0.contains(&(table, column.as_str().to_owned()))
     }

@@ -1,5 +1,6 @@
 //! Tests the use cases, through the commands that call them.
 
+mod bookings;
 mod dead_letter_lists;
 mod dead_letters;
 mod events;
