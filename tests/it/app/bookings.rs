@@ -67,14 +67,21 @@ async fn every_booking_without_staff_is_listed_with_its_remedy(backend: Backend)
     assert_eq!(unstaffed(&world), expected(&all), "{backend:?}");
 
     // Once the host is mapped without a repair, the inbox is empty, and only the list names the bookings.
-    run_for_json(&world, 0, &[&accept.split(' ').skip(1).collect::<Vec<_>>()[..], &["--repair", "none"]].concat());
+    run_for_json(
+        &world,
+        0,
+        &[&accept.split(' ').skip(1).collect::<Vec<_>>()[..], &["--repair", "none"]].concat(),
+    );
     let apply = "hostmatch repair apply --company 15 --host 209";
     let later = "its host was mapped later";
     let all = [(2, later, apply), (1, later, apply), unknown, without_host];
     assert_eq!(unstaffed(&world), expected(&all), "{backend:?}");
     let explained = read_for_json(&world, &["match", "explain", "--uid", "Bk-1"]);
     let next = explained["explanations"][0]["next"].as_str().unwrap();
-    assert!(next.starts_with("the appointment has no member of staff now") && next.ends_with(apply), "{next}");
+    assert!(
+        next.starts_with("the appointment has no member of staff now") && next.ends_with(apply),
+        "{next}"
+    );
 
     run_for_json(&world, 0, &[&apply.split(' ').skip(1).collect::<Vec<_>>()[..], &["--yes"]].concat());
     assert_eq!(unstaffed(&world), expected(&[unknown, without_host]), "{backend:?}");
@@ -119,8 +126,11 @@ async fn appointments_are_assigned_by_hand_and_restored(backend: Backend) {
 
     let dry = read_for_json(&world, &["bookings", "assign", "3", "4", "--staff", &mara, "--dry-run"]);
     assert_eq!((&dry["assignment"], now().await.len()), (&Value::Null, 0), "{backend:?}");
-    let assigned =
-        run_for_json(&world, 0, &["bookings", "assign", "3", "4", "--staff", &mara, "--reason", "She knows them"]);
+    let assigned = run_for_json(
+        &world,
+        0,
+        &["bookings", "assign", "3", "4", "--staff", &mara, "--reason", "She knows them"],
+    );
     assert_eq!(now().await, [format!("3|{mara}"), format!("4|{mara}")], "{backend:?}");
     let again = run_for_json(&world, 0, &["bookings", "assign", "3", "--staff", &mara]);
     assert_eq!(again["unchanged"], json!([3]), "{backend:?}");
@@ -135,7 +145,8 @@ async fn appointments_are_assigned_by_hand_and_restored(backend: Backend) {
     let shown = read_for_json(&world, &["bookings", "show", "Bk-3"]);
     assert_eq!((&shown["staff_name"], &shown["held_by"]), (&"Mara Lind".into(), &"somebody_else".into()));
     let history = shown["history"].as_array().unwrap().iter();
-    let history: Vec<_> = history.map(|it| (it["kind"].as_str().unwrap(), it["id"].as_str().unwrap())).collect();
+    let history: Vec<_> =
+        history.map(|it| (it["kind"].as_str().unwrap(), it["id"].as_str().unwrap())).collect();
     let id = assigned["assignment"].to_string();
     assert!(history.contains(&("event", "e3")) && history.contains(&("assigned", &id)), "{history:?}");
     assert!(shown.to_string().contains("She knows them"), "{shown}");
@@ -164,7 +175,11 @@ async fn the_history_of_a_booking_names_events_people_and_repairs(backend: Backe
     let shown = read_for_json(&world, &["bookings", "show", "Bk-1", "--company", "15"]);
     let kinds = shown["history"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap());
     let of = |wanted: &str| kinds.clone().filter(|kind| *kind == wanted).count();
-    assert_eq!([of("event"), of("repair"), of("hand_over"), of("undone")], [1, 1, 1, 2], "{backend:?} {shown}");
+    assert_eq!(
+        [of("event"), of("repair"), of("hand_over"), of("undone")],
+        [1, 1, 1, 2],
+        "{backend:?} {shown}"
+    );
     assert!(of("mapping") >= 3, "{backend:?} {shown}");
     let by = shown["history"].as_array().unwrap().iter().filter(|it| it["kind"] != "event");
     assert!(by.clone().all(|it| it["by"] == "cli:anna@office"), "{backend:?} {shown}");

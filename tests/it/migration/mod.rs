@@ -175,7 +175,10 @@ async fn down_goes_step_by_step(backend: Backend) {
     assert_eq!(status.iter().filter(|one| one.applied).count(), 18);
     let refused = GatewaySchema::read(&test.db, &GatewayConfig { timezone: "server".into() }).await;
     let text = refused.unwrap_err().to_string();
-    assert!(text.contains("hostmatch migrate up") && text.contains("m1019_hostmatch_booking_references"), "{text}");
+    assert!(
+        text.contains("hostmatch migrate up") && text.contains("m1019_hostmatch_booking_references"),
+        "{text}"
+    );
     assert_eq!(migration::up(connection).await.unwrap().len(), 2);
 }
 
