@@ -4,8 +4,8 @@ use sea_orm::prelude::TextUuid;
 
 use super::entity::manual_assignment::{ActiveModel, Column, Entity, Model};
 use super::prelude::*;
-use super::statement::chunk_rows;
-use super::{GatewaySchema, Scope};
+use super::statement::{chunk_rows, insert};
+use super::{GatewaySchema, Scope, bind_staff};
 use crate::event::{AppointmentId, CompanyId, StaffId};
 use crate::matching::Actor;
 
@@ -26,26 +26,22 @@ pub(crate) async fn insert_manual_assignments(
     appointments: &[ManualAssignment],
     (made_by, why, at_ms): (&Actor, Option<&str>, i64),
 ) -> Result<i64> {
+    let to = to.of_kind(schema.staff_key)?;
     for some in chunk_rows(appointments) {
         let mut rows = Vec::new();
         for one in some {
-            rows.push(ActiveModel {
-                batch: Set(batch),
-                company_id: Set(company),
-                appointment_id: Set(one.appointment),
-                from_staff_id: Set(one
-                    .from
-                    .as_ref()
-                    .map(|from| from.of_kind(schema.staff_key))
-                    .transpose()?),
-                to_staff_id: Set(to.of_kind(schema.staff_key)?),
-                made_by: Set(made_by.clone()),
-                why: Set(why.map(str::to_owned)),
-                at_ms: Set(at_ms),
-                ..Default::default()
-            });
+            rows.push([
+                (Column::Batch, batch.into()),
+                (Column::CompanyId, company.into()),
+                (Column::AppointmentId, one.appointment.into()),
+                (Column::FromStaffId, Expr::val(bind_staff(one.from.as_ref(), schema.staff_key)?)),
+                (Column::ToStaffId, to.clone().into()),
+                (Column::MadeBy, made_by.as_str().into()),
+                (Column::Why, why.into()),
+                (Column::AtMs, at_ms.into()),
+            ]);
         }
-        Entity::insert_many(rows).exec_without_returning(tx).await?;
+        tx.execute(&insert::<Entity, 8>(rows)).await?;
     }
     let ids = Entity::find().select_only().expr(Column::Id.min()).filter(Column::Batch.eq(batch));
     Ok(ids.into_tuple().one(tx).await?.unwrap_or(0))

@@ -141,7 +141,7 @@ async fn up_and_down_and_up_leave_the_gateway_as_it_was(backend: Backend) {
         let connection = test.db.connection();
 
         let names = migration::up(connection).await.unwrap();
-        assert_eq!(names.len(), 19, "{test:?}");
+        assert_eq!(names.len(), 20, "{test:?}");
         let migrated = schema(&test).await;
         test.run(&[
             insert_mapping(&test, 1420, true),
@@ -351,7 +351,7 @@ async fn keys_get_the_type_and_collation_of_the_gateways_keys() {
         assert!(
             column_type("calcom_host_mapping_audits", "changed_by").0.to_lowercase().starts_with("bigint")
         );
-        assert_eq!(migration::down(test.db.connection(), None).await.unwrap().len(), 19);
+        assert_eq!(migration::down(test.db.connection(), None).await.unwrap().len(), 20);
     }
 }
 
