@@ -1,7 +1,7 @@
 //! Runs every statement behind people's decisions, for the test that revokes privileges one by one.
 
-use hostmatch::app::{Command, Decision, decide_now, inbox, repair};
-use hostmatch::event::{CompanyId, HostId, StaffId};
+use hostmatch::app::{BookingFilter, Command, Decision, bookings, decide_now, inbox, repair};
+use hostmatch::event::{AppointmentId, CompanyId, HostId, StaffId};
 use hostmatch::matching::HostKey;
 use hostmatch::store::{
     AuditFilter, Database, GatewaySchema, InboxFilter, MappingFilter, RepairFilter, RepairScope, Scope,
@@ -44,6 +44,15 @@ pub(crate) async fn run_every_statement(
     repair::apply(&context, repair, |_| {}).await.map_err(|error| rejected(&error))?;
     repair::undo(&context, repair, None, |_| {}).await.map_err(|error| rejected(&error))?;
     repairs(database.connection(), &Scope::All, &RepairFilter::default(), 1).await?;
+    // The appointment that waited for the host.
+    let appointment = AppointmentId(10 * (i64::from(host) - 5000) + 2);
+    bookings::list(&context, &BookingFilter::default(), 1).await.map_err(|error| rejected(&error))?;
+    let preview = bookings::preview_assign(&context, &[appointment].into(), &to).await;
+    let view = preview.map_err(|error| rejected(&error))?;
+    let assigned = bookings::assign(&context, view, None).await.map_err(|error| rejected(&error))?;
+    bookings::show(&context, Ok(appointment)).await.map_err(|error| rejected(&error))?;
+    let assignment = assigned.assignment.ok_or_else(|| rejected(&"nothing to assign"))?;
+    bookings::undo(&context, assignment, None).await.map_err(|error| rejected(&error))?;
     list_mappings(database.connection(), schema, &Scope::All, &MappingFilter::default(), 1).await?;
     audits(database.connection(), schema, &Scope::All, &AuditFilter::default(), 1).await?;
     imports_and_hand_overs(database, schema, [from, to]).await
