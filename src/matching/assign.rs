@@ -297,6 +297,15 @@ impl StaffSetBy {
             _ => Self::Them,
         }
     }
+
+    /// Returns the name for people and programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Us => "hostmatch",
+            Self::Them => "somebody_else",
+        }
+    }
 }
 
 /// The change to make to `staff_id`.

@@ -10,7 +10,7 @@ use super::super::mappings;
 use super::super::{AppContext, AppError, AuditFilter};
 use super::list::{BookingView, views};
 use crate::event::{AppointmentId, BookingRef, StaffId};
-use crate::matching::{Confidence, Evidence, Holder, Target};
+use crate::matching::{Confidence, Evidence, StaffSetBy, Target};
 use crate::runtime::clock::as_rfc3339;
 use crate::store::{self, AuditRow, BookingFilter, EventFilter, ItemState, RepairRow};
 
@@ -94,11 +94,7 @@ pub async fn show(
     let filter = BookingFilter { appointment: Some(appointment), ..BookingFilter::default() };
     let row = context.with_deadline(store::bookings(db, schema, scope, &filter, 1)).await?.pop();
     let row = row.ok_or_else(|| not_decided(context, appointment))?;
-    let held_by = match Holder::of(row.now.as_ref(), row.ours.as_ref()) {
-        Holder::Nobody => "nobody",
-        Holder::Us => "hostmatch",
-        Holder::Them => "somebody_else",
-    };
+    let held_by = StaffSetBy::of(row.now.as_ref(), row.ours.as_ref()).as_str();
     let decision = row.strategy.clone().map(|strategy| DecisionView {
         strategy,
         confidence: row.confidence,
