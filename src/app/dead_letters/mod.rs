@@ -6,6 +6,7 @@ mod transfer;
 
 use serde::Serialize;
 
+pub(crate) use crate::decide::CUT_BODY;
 pub(crate) use actions::{change_state, note, past_participle, preview};
 pub(crate) use show::{CUT, LetterView, show};
 pub(crate) use transfer::{export, import};

@@ -2,10 +2,9 @@
 
 use super::replays::action_columns;
 use crate::app::AppContext;
-use crate::app::dead_letters::{self, CUT, LetterView};
+use crate::app::dead_letters::{self, CUT, CUT_BODY, LetterView};
 use crate::app::redaction::{Content, MAX_SHOWN_BYTES, PayloadView};
 use crate::cli::{Exit, Failure, Output, next_action::command, output, output::dash};
-use crate::decide::CUT_BODY;
 
 /// One dead letter: its attempts, its path, its payload with personal data masked, and what to do
 #[derive(Debug, clap::Args)]

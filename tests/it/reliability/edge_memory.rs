@@ -40,6 +40,7 @@ impl Edge {
         stack.set("edge.calcom_secrets", "whsec_batches");
         // A busy machine needs a minute for two million chunks.
         stack.set("edge.request_timeout", "4m");
+        stack.set("edge.idle_timeout", "5m");
         let (process, base) = stack.edge("edge").await;
         let idle = peak_memory(&process);
         Self { stack, process, base, client: crate::support::http_client(), idle }

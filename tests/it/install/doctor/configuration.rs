@@ -238,6 +238,7 @@ async fn an_embedded_queue_that_is_not_a_database_is_reported() {
     let mut installation = Installation::embedded(Backend::Sqlite).await;
     let path = installation.stack.home().join("other.db");
     write(&path, "this is not a database, but long enough to be read as the header of one").unwrap();
+    set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     installation.set("queue.url", &format!("sqlite://{}", path.display()));
     installation
         .doctor(&[])
