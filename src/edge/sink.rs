@@ -21,6 +21,9 @@ use crate::runtime::locked;
 /// before then. The forwarder tries again sooner.
 const REFUSING_PERIOD: Duration = Duration::from_secs(15);
 
+/// How long an event waits for room in the spool before it is published out of order.
+const MAX_ROOM_WAIT: Duration = Duration::from_secs(1);
+
 /// The path of events into the queue.
 pub(super) struct Sink {
     publisher: Publisher,
@@ -129,34 +132,48 @@ impl Sink {
     /// Fails if it is uncertain whether all messages were accepted; some may have been.
     pub(super) async fn accept(&self, messages: Vec<Message>, deadline: Instant) -> Result<(), Refusal> {
         let Some(spool) = &self.spool else { return Ok(self.publish(messages).await?) };
-        let permit = self.gate.read().await;
-        if spool.is_empty() && self.publisher.is_ready() {
-            drop(permit);
-            match timeout_at(broker_deadline(deadline), self.publish(messages.clone())).await {
-                Ok(Ok(())) => return Ok(()),
-                // The spool refuses a message that no broker can accept. A message that only this broker
-                // refuses is set aside in the spool, because the broker's limit may be raised.
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "the queue did not confirm events; they go into the spool");
-                }
-                Err(_) => {
-                    self.record_result(false);
-                    tracing::warn!("the queue did not confirm events in time; they go into the spool");
-                }
-            }
-            let _permit = self.gate.read().await;
-            return Ok(spool.append(messages).await?);
-        }
-        match spool.append(messages.clone()).await {
-            // Publishing out of order is better than refusing, because a refused webhook is not sent again.
-            Err(SpoolError::Full { .. } | SpoolError::TooOld | SpoolError::File(_))
-                if self.publisher.is_ready() =>
-            {
+        let room_by = Instant::now() + MAX_ROOM_WAIT;
+        loop {
+            let permit = self.gate.read().await;
+            if spool.is_empty() && self.publisher.is_ready() {
                 drop(permit);
-                Ok(self.publish(messages).await?)
+                return self.publish_or_spool(spool, messages, deadline).await;
             }
-            appended => Ok(appended?),
+            match spool.append(messages.clone()).await {
+                Err(SpoolError::Full { .. } | SpoolError::TooOld | SpoolError::File(_))
+                    if self.publisher.is_ready() => {}
+                appended => return Ok(appended?),
+            }
+            drop(permit);
+            // The forwarder makes room, and behind the events that wait the order is kept.
+            if timeout_at(room_by, spool.wait_for_removal()).await.is_err() {
+                // Publishing out of order is better than refusing, because a refused webhook is not sent again.
+                return Ok(self.publish(messages).await?);
+            }
         }
+    }
+
+    /// Publishes while the spool is empty; appends to the spool what is not confirmed in time.
+    async fn publish_or_spool(
+        &self,
+        spool: &Spool,
+        messages: Vec<Message>,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        match timeout_at(broker_deadline(deadline), self.publish(messages.clone())).await {
+            Ok(Ok(())) => return Ok(()),
+            // The spool refuses a message that no broker can accept. A message that only this broker
+            // refuses is set aside in the spool, because the broker's limit may be raised.
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the queue did not confirm events; they go into the spool");
+            }
+            Err(_) => {
+                self.record_result(false);
+                tracing::warn!("the queue did not confirm events in time; they go into the spool");
+            }
+        }
+        let _permit = self.gate.read().await;
+        Ok(spool.append(messages).await?)
     }
 
     /// Returns the state of the queue and the spool, without publishing anything.

@@ -1,6 +1,7 @@
 //! Opens the file, checks that it is a queue of ours, and serialises writes.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::sqlx::Executor as _;
@@ -13,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::TransactionTrait;
+use super::reserve::Reserve;
 use crate::queue::QueueError;
 use crate::runtime::backoff::Delays;
 use crate::runtime::private_file;
@@ -33,7 +35,14 @@ pub(super) struct File {
     pub(super) connection: DatabaseConnection,
     /// SQLite allows one writer at a time. Within a process a fair lock is faster than waiting in SQLite.
     writers: Mutex<()>,
+    reserve: Reserve,
+    /// Whether the growth of the file was ever limited on one of the connections, which remember the limit.
+    was_limited: AtomicBool,
 }
+
+/// Limits the file to its size: a transaction then uses only the pages that are free in it.
+const LIMIT_GROWTH: &str = "PRAGMA max_page_count = 1";
+const ALLOW_GROWTH: &str = "PRAGMA max_page_count = 4294967294";
 
 impl File {
     /// Opens `sqlite://path`.
@@ -74,10 +83,22 @@ impl File {
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(BUSY_TIMEOUT)
         });
-        let connected = while_busy(|| Database::connect(options.clone())).await;
-        let connection = connected.map_err(|error| problem(&path, &error))?;
-        let file = Self { path, connection, writers: Mutex::new(()) };
+        let reserve = Reserve::of(&path);
+        let connection = loop {
+            match while_busy(|| Database::connect(options.clone())).await {
+                Err(error) if has_made_room(&reserve, &error).await => {}
+                connected => break connected.map_err(|error| problem(&path, &error))?,
+            }
+        };
+        let file = Self::new(path, connection, reserve);
         file.check_or_create_schema().await?;
+        if !file.reserve.is_whole().await {
+            tracing::warn!(
+                file = file.path,
+                "no room can be reserved on the disk: new messages are accepted only as far as the file has free \
+                 room; free some space"
+            );
+        }
         Ok(file)
     }
 
@@ -91,23 +112,59 @@ impl File {
             sqlite.pragma("query_only", "ON")
         });
         let connection = Database::connect(options).await.map_err(|error| problem(&path, &error))?;
-        Ok(Self { path, connection, writers: Mutex::new(()) })
+        let reserve = Reserve::of(&path);
+        Ok(Self::new(path, connection, reserve))
     }
 
-    /// Writes in one transaction, one writer at a time. If it fails or is dropped, nothing is written.
-    ///
-    /// It uses `BEGIN IMMEDIATE`, because a transaction that reads first and writes later fails if another
-    /// process has written in between.
+    fn new(path: String, connection: DatabaseConnection, reserve: Reserve) -> Self {
+        Self { path, connection, writers: Mutex::default(), reserve, was_limited: AtomicBool::default() }
+    }
+
+    /// Changes or removes messages in one transaction, one writer at a time; on a full disk with the reserved
+    /// room. If it fails or is dropped, nothing is written.
     pub(super) async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr> + Clone,
+    ) -> Result<T, DbErr> {
+        let _guard = self.writers.lock().await;
+        loop {
+            match self.transact(ALLOW_GROWTH, work.clone()).await {
+                Err(error) if has_made_room(&self.reserve, &error).await => {}
+                written => return written,
+            }
+        }
+    }
+
+    /// Adds messages, like [`Self::write`], but leaves the reserved room for removing them.
+    pub(super) async fn add<T>(
         &self,
         work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
     ) -> Result<T, DbErr> {
         let _guard = self.writers.lock().await;
+        let growth = if self.reserve.is_whole().await {
+            ALLOW_GROWTH
+        } else {
+            self.was_limited.store(true, Ordering::Relaxed);
+            LIMIT_GROWTH
+        };
+        self.transact(growth, work).await
+    }
+
+    /// Runs a transaction. It uses `BEGIN IMMEDIATE`, because a transaction that reads first and writes later
+    /// fails if another process has written in between.
+    async fn transact<T>(
+        &self,
+        growth: &str,
+        work: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
+    ) -> Result<T, DbErr> {
         let immediate = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
         let transaction = while_busy(|| self.connection.begin_with_options(immediate)).await?;
+        if self.was_limited.load(Ordering::Relaxed) {
+            transaction.execute_unprepared(growth).await?;
+        }
         let written = work(&transaction).await?;
         transaction.commit().await?;
         Ok(written)
@@ -171,6 +228,12 @@ async fn while_busy<T, A: Future<Output = Result<T, DbErr>>>(attempt: impl Fn() 
             result => return result,
         }
     }
+}
+
+/// Releases a part of the reserve if that may help: besides "full", SQLite then reports that writing (over a
+/// quota) or opening (the `-shm` file) failed. Returns whether to try again.
+async fn has_made_room(reserve: &Reserve, error: &DbErr) -> bool {
+    matches!(code(error), Some(10 | 13 | 14)) && reserve.release_part().await
 }
 
 /// Returns the primary SQLite result code of an error.

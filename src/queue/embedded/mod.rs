@@ -5,6 +5,7 @@
 //! the message is delivered again. Several consumers and several processes may share one file.
 
 mod entity;
+mod reserve;
 mod file;
 mod rows;
 mod lease;
@@ -61,7 +62,7 @@ impl Embedded {
         if self.0.stop.is_cancelled() {
             return Err(PublishError::Unavailable("the queue has been closed".to_owned()));
         }
-        let written = self.0.file.write(async |db| {
+        let written = self.0.file.add(async |db| {
             for message in &messages {
                 rows::insert(db, message, now_ms()).await?;
             }
@@ -98,7 +99,7 @@ impl Embedded {
             let inner = &queue.0;
             while !inner.is_writable.load(Ordering::Relaxed) && !inner.stop.is_cancelled() {
                 sleep(PROBE_INTERVAL).await;
-                if inner.file.write(rows::write_nothing).await.is_ok() {
+                if inner.file.add(rows::write_nothing).await.is_ok() {
                     inner.is_writable.store(true, Ordering::Relaxed);
                 }
             }

@@ -66,9 +66,10 @@ pub(super) async fn insert(db: &impl ConnectionTrait, message: &Message, now_ms:
     db.execute_raw(statement(sql, values)).await.map(|_| ())
 }
 
-/// Writes to the file without changing its messages, as a publish would.
+/// Writes to the file without changing its messages, as publishing a message of usual size would.
 pub(super) async fn write_nothing(db: &DatabaseTransaction) -> Result<(), DbErr> {
-    insert(db, &Message::default(), 0).await?;
+    let usual = Message { body: vec![0; 4096].into(), ..Message::default() };
+    insert(db, &usual, 0).await?;
     db.execute_unprepared("DELETE FROM messages WHERE id = last_insert_rowid()").await.map(|_| ())
 }
 

@@ -22,7 +22,7 @@ use super::spool::{Received, WAIT_TIMEOUT, event};
 use crate::support::cleanup::Cleanup;
 use crate::support::program::command;
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{Process, amqp_url, eventually, unique};
+use crate::support::{Process, SmallDisk, amqp_url, eventually, unique};
 
 const SENDERS: usize = 16;
 
@@ -274,11 +274,17 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
     let fixture = KillableEdge::open().await;
     let edge = fixture.command();
     let mut limited = Command::new("sh");
-    let script = "trap '' XFSZ; ulimit -S -f 2048; exec \"$@\"";
+    let script = "trap '' XFSZ; exec \"$@\"";
     limited.args(["-c", script, "sh"]).arg(edge.get_program()).args(edge.get_args());
     limited.current_dir(fixture.home.path()).env_clear();
     limited.envs(edge.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
     let (mut edge, base) = fixture.run(limited).await;
+    let limit = |bytes: &str| {
+        let pid = edge.id().to_string();
+        let limited = Command::new("prlimit").args([&format!("--fsize={bytes}"), "--pid", &pid]).status();
+        assert!(limited.unwrap().success());
+    };
+    limit("1048576:unlimited");
 
     let body = |id: &str| event(id).replace("uid-1", &"x".repeat(30_000));
     let mut accepted = Vec::new();
@@ -298,11 +304,10 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
     let (status, reported) = ready().await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{reported}");
     assert!(reported["reasons"].to_string().contains("hostmatch-spool.db"), "{reported}");
-    edge.wait_for_log("the spool cannot be written; trying again").await;
+    let reported = edge.log_lines("the spool cannot be written; trying again");
+    assert_eq!(reported.len(), 1, "{}", edge.stderr());
 
-    let raised =
-        Command::new("prlimit").args(["--fsize=unlimited", "--pid", &edge.id().to_string()]).status();
-    assert!(raised.unwrap().success());
+    limit("unlimited");
     eventually("the edge is ready again by itself", WAIT_TIMEOUT, async || {
         (ready().await.0 == StatusCode::OK).then_some(())
     })
@@ -312,5 +317,57 @@ async fn on_a_full_disk_events_are_refused_until_there_is_room() {
     accepted.push(id);
     fixture.proxy.set(Mode::Pass);
     assert_ordered(&fixture.receive_all("disk full", &accepted).await);
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+}
+
+/// The broker comes back while the disk stays full: the events in the spool are forwarded, and new ones queue behind
+/// them. The edge can even be started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_disk_that_stays_full_events_are_forwarded_in_order() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let fixture = KillableEdge::open().await;
+    let command = || {
+        let mut command = fixture.command();
+        command.env("HOSTMATCH_EDGE__SPOOL", disk.path().join("spool.db"));
+        command
+    };
+    let accepted = Mutex::new(Vec::new());
+    let post = async |base: &str| {
+        let id = format!("e{}", accepted.lock().unwrap().len());
+        let is_accepted = fixture.is_accepted(base, event(&id).replace("uid-1", &"x".repeat(3_000))).await;
+        if is_accepted {
+            accepted.lock().unwrap().push(id);
+        }
+        is_accepted
+    };
+    let count = || accepted.lock().unwrap().len();
+    let (mut edge, base) = fixture.run(command()).await;
+    disk.fill(8 << 20);
+    for _ in 0..3 {
+        while post(&base).await {
+            assert!(count() < 20_000, "the disk is never full");
+        }
+        disk.fill(0);
+    }
+    assert!(count() > 300, "more than one group: {}", count());
+    fixture.proxy.set(Mode::Pass);
+    let empty = "the spool is empty: events go straight to the queue again";
+    let deadline = Instant::now() + WAIT_TIMEOUT;
+    while edge.log_lines(empty).is_empty() {
+        post(&base).await;
+        assert!(Instant::now() < deadline, "{}", edge.stderr());
+    }
+    assert!(post(&base).await);
+    assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
+
+    fixture.proxy.set(Mode::Refuse);
+    disk.fill(0);
+    let (mut edge, base) = fixture.run(command()).await;
+    disk.make_room();
+    assert!(post(&base).await, "{}", edge.stderr());
+    fixture.proxy.set(Mode::Pass);
+    let accepted = accepted.into_inner().unwrap();
+    let received = fixture.receive_all("disk stays full", &accepted).await;
+    assert_eq!(received.first_arrivals(), accepted);
     assert_eq!(edge.stop().await, Some(0), "{}", edge.stderr());
 }

@@ -9,9 +9,10 @@ use hostmatch::queue::{Batch, BatchLimits, Disposition, Queue, QueueError, Sourc
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
 use super::fixture::{
-    LIMITS, QueueFixture, WAIT_TIMEOUT, assert_idle, bodies, config, drain, message, next_batch, settle_all,
+    LIMITS, QueueFixture, SHORT_DELAY, WAIT_TIMEOUT, assert_idle, bodies, config, drain, headers, message,
+    next_batch, retry, settle_all,
 };
-use crate::support::eventually;
+use crate::support::{SmallDisk, eventually};
 
 const SPOOL_LIMITS: SpoolLimits = SpoolLimits { max_bytes: 1 << 20, max_age: Duration::from_secs(3600) };
 
@@ -133,8 +134,8 @@ async fn new_queue_and_spool_files_are_private_and_existing_ones_keep_their_mode
     queue.close().await;
     let spool = Spool::open(at("spool.db"), SPOOL_LIMITS).await.unwrap();
     spool.append(vec![message("one")]).await.unwrap();
-    let names = ["spool.db", "spool.db-wal", "spool.db-shm", "spool.db.lock"];
-    assert_eq!(modes(directory.path(), &names), [0o600; 4]);
+    let names = ["spool.db", "spool.db-wal", "spool.db-shm", "spool.db.lock", "spool.db.reserve"];
+    assert_eq!(modes(directory.path(), &names), [0o600; 5]);
     spool.close().await;
     std::fs::set_permissions(at("spool.db"), Permissions::from_mode(0o640)).unwrap();
     drop(spool);
@@ -197,4 +198,41 @@ async fn a_lease_is_renewed_while_its_batch_is_unsettled() {
     })
     .await;
     assert_eq!(settle_all(long, Disposition::Ack).await.acked, 1);
+}
+
+/// On a full disk nothing new is accepted until something is removed, and everything can be removed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_messages_can_still_be_settled() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let config = config(&format!("sqlite://{}", disk.path().join("queue.db").display()));
+    let queue = Queue::open(&config).await.unwrap();
+    let (publisher, large) = (queue.publisher(), message(&"x".repeat(3_000)));
+    let mut published = 0;
+    let mut fill = async |free: u64| {
+        disk.fill(free);
+        while publisher.publish(vec![large.clone()]).await.is_ok() {
+            published += 1;
+            assert!(published < 20_000, "the disk is never full");
+        }
+    };
+    fill(8 << 20).await;
+    fill(0).await;
+    assert!(!publisher.is_ready());
+
+    let mut consumer = queue.consumer(Source::Bookings, LIMITS);
+    let dead_letter = Disposition::DeadLetter { headers: headers(&[("error", "unreadable")]) };
+    assert_eq!(settle_all(next_batch(&mut consumer).await, dead_letter).await.dead, LIMITS.size);
+    assert_eq!(settle_all(next_batch(&mut consumer).await, retry(SHORT_DELAY)).await.retried, LIMITS.size);
+    drain(&mut consumer, LIMITS.size).await;
+    // These fit into the pages of those that were removed.
+    eventually("the queue is ready again", WAIT_TIMEOUT, async || publisher.is_ready().then_some(())).await;
+    publisher.publish(vec![large.clone(); 20]).await.unwrap();
+    drain(&mut consumer, published - 2 * LIMITS.size + 20).await;
+    assert_eq!(drain(&mut queue.consumer(Source::Dead, LIMITS), LIMITS.size).await.len(), LIMITS.size);
+    assert_idle(&mut consumer).await;
+    let reserved = || disk.path().join("queue.db.reserve").metadata().unwrap().len() >> 20;
+    assert!(reserved() < 16, "a part was used");
+    disk.make_room();
+    publisher.publish(vec![large]).await.unwrap();
+    assert_eq!(reserved(), 16);
 }

@@ -218,6 +218,13 @@ impl Spool {
         let _filled = level.wait_for(|level| level.messages > 0).await;
     }
 
+    /// Waits until messages have been removed: until fewer wait than now.
+    pub async fn wait_for_removal(&self) {
+        let mut level = self.shared.level.subscribe();
+        let messages = level.borrow().messages;
+        let _removed = level.wait_for(|level| level.messages < messages || level.messages == 0).await;
+    }
+
     /// Waits until the spool no longer writes, because it was closed or its writer has failed.
     pub async fn wait_until_ended(&self) {
         self.jobs.closed().await;

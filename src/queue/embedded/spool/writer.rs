@@ -179,7 +179,7 @@ impl Shared {
             return;
         }
         let messages: Vec<&Message> = fitting.iter().flat_map(|append| &append.messages).collect();
-        let written = self.file.write(async |db| {
+        let written = self.file.add(async |db| {
             for message in &messages {
                 rows::insert(db, message, now_ms).await?;
             }
@@ -234,8 +234,8 @@ impl Shared {
 
     /// Checks that the file can be written, with a write that has no effect.
     async fn probe(&self) {
-        match self.file.write(async |db| db.execute_unprepared("PRAGMA user_version = 1").await).await {
-            Ok(_) => {
+        match self.file.add(rows::write_nothing).await {
+            Ok(()) => {
                 self.level.send_modify(|level| level.problem = None);
                 tracing::info!("the spool can be written again");
             }
