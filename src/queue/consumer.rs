@@ -48,7 +48,8 @@ impl ConsumerHealth {
 pub struct WaitingCopies(Arc<AtomicUsize>);
 
 impl WaitingCopies {
-    /// Returns whether a batch waits until its copies are accepted. Its pipeline receives nothing meanwhile.
+    /// Returns whether a batch waits until its copies are accepted. At its consumer's prefetch, its pipeline receives
+    /// nothing more.
     pub fn is_any(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }

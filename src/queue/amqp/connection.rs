@@ -1,8 +1,10 @@
 //! Keeps one connection to the broker alive.
 //!
 //! A task connects, creates or checks the topology, provides the connection, watches it, closes it on the first
-//! error, waits (growing delays with jitter), and starts again, until the queue is closed.
+//! error, waits (growing delays with jitter), and starts again, until the queue is closed. When one of the two
+//! connections is stable, the other one does not wait any longer.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -21,7 +23,8 @@ use crate::runtime::backoff::Delays;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const MAX_DELAY: Duration = Duration::from_secs(30);
-/// After a connection that lasted this long the delays start over.
+/// A connection that has lasted this long is stable: the delays start over. Before that, two connections that are
+/// lost at once would make each other try again without a delay.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
 /// The shortest wait after a problem that only an operator can solve.
 const CONFIGURATION_DELAY: Duration = Duration::from_secs(5);
@@ -85,15 +88,17 @@ enum State {
 pub(super) struct ConnectionManager(watch::Receiver<State>);
 
 impl ConnectionManager {
-    /// Starts the task that keeps a connection for `role`, until `stop`.
+    /// Starts the task that keeps a connection for `role`, until `stop`. `broker_back` is shared by all
+    /// connections.
     pub(super) fn start(
         role: Role,
         settings: Arc<Settings>,
+        broker_back: watch::Sender<()>,
         stop: CancellationToken,
         tasks: &TaskTracker,
     ) -> Self {
         let (state, receiver) = watch::channel(State::Down(Problem::temporary("not connected yet")));
-        tasks.spawn(keep_connected(role, settings, state, stop));
+        tasks.spawn(keep_connected(role, settings, state, broker_back, stop));
         Self(receiver)
     }
 
@@ -143,14 +148,18 @@ async fn keep_connected(
     role: Role,
     settings: Arc<Settings>,
     state: watch::Sender<State>,
+    broker_back: watch::Sender<()>,
     stop: CancellationToken,
 ) {
+    let mut is_back = broker_back.subscribe();
     metrics::register_connection(role.name());
     let mut was_up = false;
     let mut delays = Delays::new(FIRST_DELAY, MAX_DELAY);
     let mut logged_problem = None;
     let mut needs_large_frames = false;
     loop {
+        // From here on, the other connection ends the wait below.
+        is_back.mark_unchanged();
         let connected = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -164,13 +173,18 @@ async fn keep_connected(
                 if std::mem::replace(&mut was_up, true) {
                     metrics::count_reconnect(role.name());
                 }
-                let since = Instant::now();
-                let problem =
-                    watch_until_lost(role, connection, &settings, &state, &stop, &mut needs_large_frames)
-                        .await;
-                if since.elapsed() >= STABLE_AFTER {
-                    delays.reset();
-                }
+                let watching =
+                    watch_until_lost(role, connection, &settings, &state, &stop, &mut needs_large_frames);
+                let mut watching = pin!(watching);
+                let problem = match timeout(STABLE_AFTER, watching.as_mut()).await {
+                    Ok(problem) => problem,
+                    Err(_) => {
+                        delays.reset();
+                        broker_back.send_replace(());
+                        watching.await
+                    }
+                };
+                is_back.mark_unchanged();
                 metrics::set_connected(role.name(), false);
                 problem
             }
@@ -192,6 +206,7 @@ async fn keep_connected(
         state.send_replace(State::Down(problem));
         tokio::select! {
             () = stop.cancelled() => return,
+            Ok(()) = is_back.changed() => delays.reset(),
             () = tokio::time::sleep(delays.next().max(shortest)) => {}
         }
     }

@@ -23,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -79,6 +80,8 @@ struct Inner {
     consuming: OnceLock<ConnectionManager>,
     publishing: OnceLock<Arc<Publishing>>,
     waiting_copies: WaitingCopies,
+    /// Notifies each connection when the other one is stable.
+    broker_back: watch::Sender<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -96,6 +99,7 @@ impl Amqp {
             consuming: OnceLock::new(),
             publishing: OnceLock::new(),
             waiting_copies: WaitingCopies::default(),
+            broker_back: watch::Sender::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })))
@@ -162,6 +166,7 @@ impl Amqp {
     }
 
     fn start_connection(&self, role: Role) -> ConnectionManager {
-        ConnectionManager::start(role, self.0.settings.clone(), self.0.stop.clone(), &self.0.tasks)
+        let Inner { settings, broker_back, stop, tasks, .. } = &*self.0;
+        ConnectionManager::start(role, settings.clone(), broker_back.clone(), stop.clone(), tasks)
     }
 }

@@ -83,6 +83,14 @@ impl Publishing {
             .is_some_and(|connection| !connection.is_blocked() && connection.inner.status().connected())
     }
 
+    /// Waits for a connection if there is none, otherwise without end.
+    pub(super) async fn wait_for_reconnect(&self) {
+        if self.manager.current().is_some() {
+            std::future::pending::<()>().await;
+        }
+        self.manager.wait_until_connected().await;
+    }
+
     /// Publishes all messages in order. Returns, for each message, whether it was confirmed.
     pub(super) async fn publish_each(&self, items: &[(Target, Message)]) -> Results {
         let mut results = Vec::with_capacity(items.len());

@@ -198,6 +198,9 @@ impl AmqpSettler {
             }
             publish_alone |= is_refused;
             if copies.is_empty() {
+                if waiting.is_some() {
+                    tracing::info!("the broker has accepted the retries and dead letters that waited");
+                }
                 return Unpublished { unconfirmed: Vec::new(), over_limit };
             }
             let Some(problem) = problem else { continue };
@@ -211,6 +214,7 @@ impl AmqpSettler {
             }
             tokio::select! {
                 () = tokio::time::sleep(delays.next()) => {}
+                () = publishing.wait_for_reconnect() => delays.reset(),
                 () = self.channel.connection.ended.cancelled() => return Unpublished { unconfirmed: unconfirmed(), over_limit },
                 () = self.queue.0.stop.cancelled() => return Unpublished { unconfirmed: unconfirmed(), over_limit },
             }

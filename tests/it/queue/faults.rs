@@ -18,7 +18,7 @@ use crate::support::proxy::{Mode, Proxy};
 use crate::support::{amqp_url, eventually};
 
 /// Returns a queue behind a proxy, with short timeouts.
-async fn behind_a_proxy() -> (QueueFixture, Proxy) {
+pub(super) async fn behind_a_proxy() -> (QueueFixture, Proxy) {
     let proxy = Proxy::start(&Proxy::target(&amqp_url())).await;
     let config = QueueConfig {
         confirm_timeout: Duration::from_secs(2),

@@ -4,6 +4,7 @@
 mod fixture;
 mod conformance;
 mod faults;
+mod reconnecting;
 mod foreign_headers;
 mod topology;
 mod watchdog;

@@ -1,6 +1,7 @@
 //! A TCP proxy that misbehaves on demand, immediately or when certain bytes pass.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -84,6 +85,7 @@ pub(crate) struct Proxy {
 struct Control {
     state: watch::Sender<State>,
     plan: Mutex<Option<(When, Fault)>>,
+    refused: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -131,7 +133,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, _) = watch::channel(State { mode: Mode::Pass, generation: 0, fault: Fault::Cut });
-        let control = Arc::new(Control { state, plan: Mutex::default() });
+        let control = Arc::new(Control { state, plan: Mutex::default(), refused: AtomicUsize::new(0) });
         let accepting = tokio::spawn(accept(listener, target.to_owned(), control.clone()));
         Self { address, control, accepting }
     }
@@ -154,6 +156,11 @@ impl Proxy {
     /// Sets the mode from now on.
     pub(crate) fn set(&self, mode: Mode) {
         self.control.state.send_modify(|state| state.mode = mode);
+    }
+
+    /// Returns the number of connections that were refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.control.refused.load(Ordering::SeqCst)
     }
 
     /// Cuts every existing connection.
@@ -185,6 +192,7 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, target: String, control: Arc<Control>) {
     while let Ok((client, _)) = listener.accept().await {
         if control.state.borrow().mode == Mode::Refuse {
+            control.refused.fetch_add(1, Ordering::SeqCst);
             continue;
         }
         let (target, control) = (target.clone(), control.clone());

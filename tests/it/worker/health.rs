@@ -326,7 +326,7 @@ async fn a_healthcheck_finds_the_address_in_the_configuration() {
     assert_eq!(healthcheck(&stack, &[]).1, Some(1));
 }
 
-/// A retry that the broker does not take holds up its pipeline.
+/// A retry that the broker does not take holds up nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_cannot_publish_its_retries_is_not_ready() {
     let mut stack = Stack::new(Backend::MariaDb, GatewayShape::Roadmap).await;
@@ -335,7 +335,10 @@ async fn a_worker_that_cannot_publish_its_retries_is_not_ready() {
     eventually("the test can publish", WAIT_TIMEOUT, async || publisher.is_ready().then_some(())).await;
     stack.queue.depth().await.unwrap();
     stack.set("queue.topology", "verify");
+    stack.set("worker.pipelines", "1");
     stack.set("worker.health_listen", "127.0.0.1:0");
+    let stream = Stream::new(20, Mix::Decidable);
+    stream.insert_all(&stack.world).await;
     let mut worker = stack.worker().await;
     let base = base_of(&mut worker).await;
     wait_for_readiness(&base, StatusCode::OK, "").await;
@@ -343,9 +346,12 @@ async fn a_worker_that_cannot_publish_its_retries_is_not_ready() {
     let channel = connection.create_channel().await.unwrap();
     let wait_queue = format!("{}.bookings.retry.{}", stack.config.prefix, DELAYS[0].as_millis());
     channel.queue_delete(wait_queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
-    stack.world.company(1).await;
     stack.publish(&[event("e1", "nowhere", 1, host(7, "Nobody", ""))]).await;
-    wait_for_readiness(&base, StatusCode::SERVICE_UNAVAILABLE, "retries and dead letters wait").await;
+    let waits = "retries and dead letters wait";
+    wait_for_readiness(&base, StatusCode::SERVICE_UNAVAILABLE, waits).await;
+    stack.publish(&stream.events).await;
+    stack.wait_until_decided(stream.len()).await;
+    wait_for_readiness(&base, StatusCode::SERVICE_UNAVAILABLE, waits).await;
     // A queue that is opened with `declare` creates what is missing.
     Queue::open(&stack.config).await.unwrap().depth().await.unwrap();
     wait_for_readiness(&base, StatusCode::OK, "").await;
