@@ -10,7 +10,7 @@ use super::explain::is_explainable;
 use super::redaction::{MASK, masked_name};
 use super::{AppContext, AppError, ErrorCode, NextAction};
 use crate::event::BookingRef;
-use crate::matching::{DEAD_LETTER, Outcome, Reason};
+use crate::matching::{DEAD_LETTER, EventReading, Outcome, Reason};
 use crate::runtime::clock::rfc3339;
 use crate::runtime::shutdown::Shutdown;
 pub(crate) use crate::store::EventFilter;
@@ -122,6 +122,9 @@ pub(crate) struct EventDetails {
     pub(crate) event: EventView,
     /// The meaning of the outcome or of the reason.
     pub(crate) meaning: Option<&'static str>,
+    /// How it was read.
+    #[serde(flatten)]
+    pub(crate) reading: EventReading,
     /// Its dead letters, newest first.
     pub(crate) dead_letters: Vec<LetterOfEvent>,
     /// The next steps.
@@ -148,7 +151,8 @@ pub(crate) async fn show(context: &AppContext, id: &str) -> Result<EventDetails,
     {
         next.push(NextAction::ExplainBooking(reference.to_string()));
     }
-    Ok(EventDetails { event: row.into(), meaning, dead_letters, next, commands: Vec::new() })
+    let reading = row.reading.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    Ok(EventDetails { event: row.into(), meaning, reading, dead_letters, next, commands: Vec::new() })
 }
 
 /// Calls `show` with the last `lines` events, oldest first, and then with each newly decided event, until `stop`

@@ -200,9 +200,14 @@ async fn show(output: Output, id: &str, context: &AppContext) -> Result<Exit, Fa
 }
 
 fn table(shown: &EventDetails) -> Result<(), Failure> {
-    let EventDetails { event, meaning, dead_letters, commands, .. } = shown;
+    let EventDetails { event, meaning, reading, dead_letters, commands, .. } = shown;
     let why = event.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     output::print_line(&format!("Event {}", event.id))?;
+    let found_by = reading.found_by.as_ref();
+    let found_by = found_by.map(|by| match by.known() {
+        Some(by) => by.description(),
+        None => by.as_ref(),
+    });
     let rows = [
         ("outcome", format!("{}{why}", event.outcome)),
         ("meaning", dash(meaning.as_ref())),
@@ -212,10 +217,14 @@ fn table(shown: &EventDetails) -> Result<(), Failure> {
         ("booking", dash(event.booking.as_ref())),
         ("company", dash(event.company)),
         ("appointment", dash(event.appointment)),
+        ("found by", dash(found_by)),
         ("received", event.received.clone()),
         ("decided", event.decided.clone()),
     ];
     output::pairs(rows)?;
+    for note in &reading.notes {
+        output::print_line(&format!("Note: {note}."))?;
+    }
     for letter in dead_letters {
         output::print_line(&format!(
             "\nDead letter {} ({}): {}: {}",

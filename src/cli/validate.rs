@@ -12,8 +12,7 @@ use super::{Exit, Failure, Global, output};
 use crate::app::redaction::{MASK, masked_name};
 use crate::contract::CONTENT_TYPES;
 use crate::event::{
-    Booking, BookingEvent, BookingRef, Decoded, Envelope, EventKind, FormNote, Malformed, Shape, TimeNote,
-    decode,
+    Booking, BookingEvent, BookingRef, Decoded, Envelope, EventKind, Malformed, Shape, TimeNote, decode,
 };
 use crate::matching::Reason;
 use crate::runtime::clock::now_ms;
@@ -332,8 +331,8 @@ fn notes(event: &BookingEvent, envelope: &EnvelopeArgs) -> Vec<Note> {
             _ => {}
         }
     }
-    for FormNote { pointer, form } in &event.form_notes {
-        note(None, &format!("{pointer} is {}", form.description()));
+    for form_note in &event.form_notes {
+        note(None, &form_note.to_string());
     }
     if envelope.is_refused_by_the_edge() {
         note(None, "POST /v1/events refuses this content type with 415; over AMQP it is ignored");

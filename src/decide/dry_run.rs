@@ -16,8 +16,8 @@ use super::processor::Processor;
 use crate::config::Mode;
 use crate::event::{AppointmentId, BookingEvent, CompanyId, Host, StaffId};
 use crate::matching::{
-    Appointment, Assignment, ChangeSet, HostKey, Item, Loaded, Mapping, MappingSource, Outcome, Plan, Policy,
-    Resolver, Target,
+    Appointment, Assignment, ChangeSet, FoundBy, HostKey, Item, Loaded, Mapping, MappingSource, Outcome,
+    Plan, Policy, Resolver, Target,
 };
 use crate::queue::{Delivery, Message};
 use crate::runtime::clock::now_ms;
@@ -157,7 +157,7 @@ impl<'p> DryRun<'p> {
         let mut plan = Plan::new(state, resolver, policy);
         let mut trials = BTreeMap::new();
         for (event, id, company, host) in tried {
-            let targets = &[Target::Found(id)];
+            let targets = &[Target::Found(id, FoundBy::AppointmentId)];
             plan.decide_event(&Item {
                 event,
                 targets,

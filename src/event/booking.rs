@@ -25,20 +25,20 @@ pub struct BookingEvent {
     pub appointment: Option<AppointmentId>,
     /// At least one booking; exactly one if `appointment` is set.
     pub bookings: Vec<Booking>,
-    /// The values that were read although they have another form than expected.
+    /// The values that were read although they have another form than expected, or that count as absent.
     pub form_notes: Vec<FormNote>,
 }
 
-/// A value that was read although it has another form than its place in the event expects.
+/// A value that has another form than its place in the event expects. It was read, or counts as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormNote {
-    /// The JSON pointer to the value.
+    /// The JSON pointer to the value; empty for the whole event.
     pub pointer: String,
     /// Its form.
     pub form: OddForm,
 }
 
-/// The unexpected forms that are read. PHP writes them.
+/// The unexpected forms that are read or count as absent. PHP writes most of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OddForm {
     /// A string with the JSON of the value.
@@ -51,6 +51,21 @@ pub enum OddForm {
     ListOfOne,
     /// `false`, a blank string or an empty list, in place of an absent object.
     Nothing,
+    /// A blank string.
+    Blank,
+    /// A value that the field cannot hold.
+    Unreadable,
+    /// Half of a surrogate pair in a key or in a field that is read.
+    HalfCharacter,
+    /// The hosts to whom a booking was reassigned, without the organizer.
+    OtherHosts,
+}
+
+impl std::fmt::Display for FormNote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = if self.pointer.is_empty() { "the event" } else { &self.pointer };
+        write!(f, "{place} is {}", self.form.description())
+    }
 }
 
 impl OddForm {
@@ -64,6 +79,14 @@ impl OddForm {
             Self::Single => "one host instead of a list: read as a list of one",
             Self::ListOfOne => "a list of one instead of an object: read as its only item",
             Self::Nothing => "false, blank or an empty list instead of an object: read as absent",
+            Self::Blank => "a blank string: read as absent",
+            Self::Unreadable => "not what this field holds: read as absent",
+            Self::HalfCharacter => {
+                "JSON with half of a character (a surrogate such as \\ud83d without the other one): read as U+FFFD"
+            }
+            Self::OtherHosts => {
+                "a list of other hosts than the organizer, who is a fixed host and stays the primary host"
+            }
         }
     }
 }

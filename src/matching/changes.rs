@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use strum::{AsRefStr, Display, EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::directory::HostKey;
+use super::found_by::FoundBy;
 use super::kept_booking::read_kept_booking;
 use super::outcome::Outcome;
 use super::resolver::{Review, Suggestion};
 use super::strategy::{Confidence, Evidence};
-use super::values::{AuditAction, MappingSource, string_values};
+use super::values::{AuditAction, MappingSource, Stored, string_values};
 use crate::event::{
     AppointmentId, Booking, BookingEvent, BookingLinks, BookingRef, CompanyId, EventId, EventKind,
     EventOrder, EventTime, Host, HostId, HostSource, Shape, StaffId,
@@ -179,7 +180,8 @@ impl Assignment {
             host.is_usable().then_some((host, HostSource::Hosts))
         };
         let stored = self.payload.as_deref().and_then(read_kept_booking);
-        let (host, raw) = match stored {
+        let form_notes = stored.as_ref().map(|event| event.form_notes.clone()).unwrap_or_default();
+        let (host, raw) = match stored.and_then(|event| event.bookings.into_iter().next()) {
             Some(booking) => (booking.host.or_else(known_host), booking.raw),
             None => (known_host(), None),
         };
@@ -207,7 +209,7 @@ impl Assignment {
             company: None,
             appointment: Some(self.appointment),
             bookings: vec![booking],
-            form_notes: Vec::new(),
+            form_notes,
         })
     }
 }
@@ -299,6 +301,27 @@ pub enum InboxState {
     Resolved,
 }
 
+/// How an event was read: kept with it as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventReading {
+    /// The reference by which its (first) appointment was found.
+    pub found_by: Option<Stored<FoundBy>>,
+    /// Notes about values in an unusual form, without the values.
+    pub notes: Vec<String>,
+}
+
+impl EventReading {
+    /// The most notes that are kept of an event.
+    const MAX_NOTES: usize = 20;
+
+    /// Returns it as JSON, with a limited number of notes.
+    pub(crate) fn to_json(&self) -> String {
+        let notes = self.notes.iter().take(Self::MAX_NOTES).collect::<Vec<_>>();
+        json!({ "found_by": self.found_by, "notes": notes }).to_string()
+    }
+}
+
 /// A row of `hostmatch_events`: the result of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
@@ -317,6 +340,8 @@ pub struct EventRow {
     pub(crate) outcome: Outcome,
     /// A code with more detail about the outcome.
     pub(crate) reason: Option<Cow<'static, str>>,
+    /// How it was read; `None` if there was nothing to act on.
+    pub(crate) reading: Option<EventReading>,
     /// When the event was first received, in ms since 1970.
     pub(crate) received_ms: i64,
     /// When the event was decided, in ms since 1970.

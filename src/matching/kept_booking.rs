@@ -2,13 +2,16 @@
 
 use serde_json::json;
 
-use crate::event::{Booking, BookingRef, Decoded, Envelope, decode};
+use crate::event::{Booking, BookingEvent, BookingRef, Decoded, Envelope, decode};
 
 /// The largest booking that is stored as received, in bytes. Real ones have a few KiB.
 pub(crate) const MAX_KEPT_BOOKING: usize = 256 * 1024;
 
 /// The key that marks the short form. Its value has the size of the booking as received, in bytes.
 const CUT: &str = "hostmatch_cut";
+
+/// The key of the booking in the event as which it is decoded.
+const WRAPPER: &str = "calcom_booking";
 
 /// Returns the JSON text to store for this booking: as received if it has at most [`MAX_KEPT_BOOKING`] bytes,
 /// otherwise a mark with the size, the references and the host, which is all that is read from it later.
@@ -39,12 +42,19 @@ pub(super) fn kept_booking(booking: &Booking) -> Option<String> {
     Some(kept.to_string())
 }
 
-/// Decodes a stored booking.
-pub(super) fn read_kept_booking(kept: &str) -> Option<Booking> {
-    // The booking is wrapped as the gateway would publish it.
-    let body = format!(r#"{{"event":"appointment.created","calcom_booking":{kept}}}"#);
+/// Decodes a stored booking, as the only one of an event. The pointers of its notes lead into the booking.
+pub(super) fn read_kept_booking(kept: &str) -> Option<BookingEvent> {
+    // The booking is wrapped as the gateway would publish it; with an appointment, because it may have no reference.
+    let body = format!(r#"{{"event":"appointment.created","appointment_id":1,"{WRAPPER}":{kept}}}"#);
     match decode(&Envelope::new(body.as_bytes(), 0)) {
-        Ok(Decoded::Event(event)) => event.bookings.into_iter().next(),
+        Ok(Decoded::Event(mut event)) => {
+            for note in &mut event.form_notes {
+                if let Some(inside) = note.pointer.strip_prefix(&format!("/{WRAPPER}")) {
+                    note.pointer = inside.to_owned();
+                }
+            }
+            Some(*event)
+        }
         _ => None,
     }
 }
@@ -53,12 +63,16 @@ pub(super) fn read_kept_booking(kept: &str) -> Option<Booking> {
 mod tests {
     use super::*;
 
+    fn read(kept: &str) -> Booking {
+        read_kept_booking(kept).unwrap().bookings.remove(0)
+    }
+
     fn booking(padding: usize) -> Booking {
         let text = json!({
             "uid": "bA", "id": 7, "padding": "x".repeat(padding),
             "hosts": [{ "id": 101, "name": "Lea Moser", "email": "lea@salon.example", "username": "lea" }],
         });
-        read_kept_booking(&text.to_string()).unwrap()
+        read(&text.to_string())
     }
 
     #[test]
@@ -67,7 +81,7 @@ mod tests {
         let kept = kept_booking(&large).unwrap();
         assert!(kept.len() < 1_000, "{} bytes", kept.len());
         assert!(kept.contains("\"hostmatch_cut\":{\"bytes\":2516"), "{kept}");
-        let read = read_kept_booking(&kept).unwrap();
+        let read = read(&kept);
         assert_eq!((read.host, read.uid, read.id), (large.host, large.uid, large.id));
     }
 

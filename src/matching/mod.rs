@@ -12,6 +12,7 @@ mod resolver;
 mod outcome;
 mod changes;
 mod references;
+mod found_by;
 mod kept_booking;
 mod plan;
 mod assign;
@@ -21,10 +22,11 @@ mod match_stats;
 pub use actor::{Actor, ActorKind};
 pub use assign::{REPLACED, StaffSetBy};
 pub use changes::{
-    AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostEvent, InboxRow, InboxState, MappingChange,
-    MappingRef, MappingWrite, Observed, ReferenceRow,
+    AppointmentWrite, Assignment, Audit, ChangeSet, EventReading, EventRow, HostEvent, InboxRow, InboxState,
+    MappingChange, MappingRef, MappingWrite, Observed, ReferenceRow,
 };
 pub use directory::{Directory, HostKey, Mapping, Roster, Staff, normal_name};
+pub use found_by::FoundBy;
 pub use learn::mapped_host;
 pub use match_stats::{Lookup, LookupResult, MatchStats};
 pub use outcome::{DEAD_LETTER, Outcome, Reason, recorded_outcomes};

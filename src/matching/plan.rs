@@ -7,12 +7,16 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::changes::{AppointmentWrite, Assignment, ChangeSet, EventRow, HostEvent, InboxRow, ReferenceRow};
+use super::changes::{
+    AppointmentWrite, Assignment, ChangeSet, EventReading, EventRow, HostEvent, InboxRow, ReferenceRow,
+};
 use super::directory::{Directory, HostKey};
+use super::found_by::FoundBy;
 use super::match_stats::MatchStats;
 use super::outcome::{DEAD_LETTER, Outcome, Reason};
 use super::references::References;
 use super::resolver::{Resolved, Resolver};
+use super::values::Stored;
 use crate::config::{Mode, Overwrite};
 use crate::event::{
     AppointmentId, Booking, BookingEvent, BookingRef, CompanyId, EventId, EventKind, Ignored, StaffId,
@@ -73,8 +77,8 @@ impl Appointment {
 /// The appointment that a booking refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// This appointment.
-    Found(AppointmentId),
+    /// This appointment, found by this reference.
+    Found(AppointmentId, FoundBy),
     /// No appointment yet.
     Missing,
     /// Several appointments have this reference, so none of them is chosen.
@@ -86,7 +90,12 @@ pub enum Target {
 impl Target {
     /// Returns the appointment, if there is exactly one.
     pub fn found(&self) -> Option<AppointmentId> {
-        if let Self::Found(id) = self { Some(*id) } else { None }
+        if let Self::Found(id, _) = self { Some(*id) } else { None }
+    }
+
+    /// Returns the reference by which the appointment was found.
+    pub fn found_by(&self) -> Option<FoundBy> {
+        if let Self::Found(_, by) = self { Some(*by) } else { None }
     }
 }
 
@@ -230,6 +239,10 @@ impl<'r> Plan<'r> {
                 appointment,
                 outcome: *outcome,
                 reason: reason.clone(),
+                reading: Some(EventReading {
+                    found_by: item.targets.iter().find_map(Target::found_by).map(Stored::Known),
+                    notes: event.form_notes.iter().map(ToString::to_string).collect(),
+                }),
                 received_ms: item.received_ms,
                 decided_ms: self.policy.now_ms,
             });
@@ -249,6 +262,7 @@ impl<'r> Plan<'r> {
             appointment: None,
             outcome: Outcome::Ignored,
             reason: None,
+            reading: None,
             received_ms,
             decided_ms: self.policy.now_ms,
         });
@@ -321,7 +335,7 @@ impl<'r> Plan<'r> {
             self.stats.missing.extend(booking.host_missing);
         }
         let appointment = match (target, &host) {
-            (Target::Found(id), _) => id,
+            (Target::Found(id, _), _) => id,
             // Events that cannot assign never wait for an appointment, and never need a person's decision.
             (_, Err(outcome)) => return Verdict::Decided(*outcome, missing_host(*outcome, booking)),
             (Target::Missing, Ok(_)) => return Verdict::NotYet,

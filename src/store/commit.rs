@@ -17,8 +17,8 @@ use super::statement::{OnExisting, chunk_rows, insert, split_by_size, upsert};
 use super::{GatewaySchema, bind_staff, references, rows, taken_ids};
 use crate::event::BookingRef;
 use crate::matching::{
-    Actor, AppointmentWrite, Assignment, Audit, ChangeSet, EventRow, HostKey, InboxRow, MappingChange,
-    MappingRef, MappingWrite, Observed, Review,
+    Actor, AppointmentWrite, Assignment, Audit, ChangeSet, EventReading, EventRow, HostKey, InboxRow,
+    MappingChange, MappingRef, MappingWrite, Observed, Review,
 };
 
 /// The mappings that this batch tried to insert, as read afterwards.
@@ -278,12 +278,13 @@ fn events(backend: DbBackend, rows: &[EventRow]) -> Statement {
             (Column::AppointmentId, row.appointment.into(), Update),
             (Column::Outcome, row.outcome.as_str().into(), Update),
             (Column::Reason, row.reason.as_deref().into(), Update),
+            (Column::Reading, row.reading.as_ref().map(EventReading::to_json).into(), Update),
             // The time at which the event was first received stays.
             (Column::ReceivedMs, row.received_ms.into(), Keep),
             (Column::DecidedMs, row.decided_ms.into(), Update),
         ]
     };
-    upsert::<event::Entity, 11>(backend, Column::EventId, rows.iter().map(values).collect())
+    upsert::<event::Entity, 12>(backend, Column::EventId, rows.iter().map(values).collect())
 }
 
 /// Cuts a name to the length of its column.

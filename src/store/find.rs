@@ -17,7 +17,7 @@ use super::row_reader::selected;
 use super::statement::pad_in_list;
 use super::{DbId, GatewaySchema, RefColumn};
 use crate::event::{AppointmentId, Booking, BookingEvent, BookingRef, CompanyId};
-use crate::matching::{Appointment, Target};
+use crate::matching::{Appointment, FoundBy, Target};
 
 /// An event whose appointments are to be found.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ impl FoundAppointments {
         let refs = BTreeSet::from([reference]);
         found.read_refs(tx, schema, &refs).await?;
         found.read_recorded(tx, &refs).await?;
-        Ok(found.by_references(&[reference], None).unwrap_or(Target::Missing))
+        Ok(found.by_references(&[(FoundBy::Uid, reference)], None).unwrap_or(Target::Missing))
     }
 
     async fn read_refs(
@@ -203,14 +203,12 @@ impl FoundAppointments {
     /// Returns the appointment for this booking of this event.
     fn target(&self, lookup: &Lookup<'_>, booking: &Booking) -> Target {
         if let Some(id) = lookup.event.appointment {
-            return self.target_of(id);
+            return self.target_of(id, FoundBy::AppointmentId);
         }
-        let replaced = booking.replaces.as_ref();
-        let is_allowed = |one: &&BookingRef| lookup.tried_before || Some(*one) != replaced;
-        let own: Vec<_> = booking.own().filter(is_allowed).collect();
-        let replaced: Vec<_> = booking.replaced().collect();
-        let root: Vec<_> = booking.first_of_chain().into_iter().collect();
-        let groups = [own, replaced, root];
+        let mut groups = FoundBy::references(booking);
+        if !lookup.tried_before {
+            groups[0].retain(|(_, one)| Some(*one) != booking.replaces.as_ref());
+        }
         let tries_all = lookup.tried_before || booking.own().next().is_none();
         let tried = if tries_all { &groups[..] } else { &groups[..1] };
         let mut found = tried.iter().map(|refs| self.by_references(refs, lookup.event.company));
@@ -228,19 +226,23 @@ impl FoundAppointments {
     /// Returns the appointment for the first of these references that finds one: in the gateway's columns, then
     /// among the recorded ones. `company`: the one that the event names; others that have recorded the same
     /// reference then do not count beside it.
-    fn by_references(&self, refs: &[&BookingRef], company: Option<CompanyId>) -> Option<Target> {
-        if let Some(ids) = refs.iter().find_map(|reference| self.by_ref.get(*reference)) {
-            return Some(self.one_of(ids.iter().copied()));
+    fn by_references(&self, refs: &[(FoundBy, &BookingRef)], company: Option<CompanyId>) -> Option<Target> {
+        if let Some((by, ids)) = refs.iter().find_map(|(by, one)| Some((*by, self.by_ref.get(*one)?))) {
+            return Some(self.one_of(ids.iter().copied(), by));
         }
-        let ids = refs.iter().find_map(|reference| self.recorded.get(*reference))?;
+        let (by, ids) = refs.iter().find_map(|(by, one)| Some((by.recorded(), self.recorded.get(*one)?)))?;
         let of_company = |id: &AppointmentId| company.is_some() && self.company(*id) == company;
         let own: Vec<AppointmentId> = ids.iter().copied().filter(of_company).collect();
-        Some(if own.is_empty() { self.one_of(ids.iter().copied()) } else { self.one_of(own.into_iter()) })
+        Some(if own.is_empty() {
+            self.one_of(ids.iter().copied(), by)
+        } else {
+            self.one_of(own.into_iter(), by)
+        })
     }
 
-    fn one_of(&self, mut ids: impl Iterator<Item = AppointmentId>) -> Target {
+    fn one_of(&self, mut ids: impl Iterator<Item = AppointmentId>, by: FoundBy) -> Target {
         match (ids.next(), ids.next()) {
-            (Some(id), None) => self.target_of(id),
+            (Some(id), None) => self.target_of(id, by),
             (Some(_), Some(_)) => Target::Several,
             (None, _) => Target::Missing,
         }
@@ -251,9 +253,9 @@ impl FoundAppointments {
         self.companies.get(&id).copied().flatten()
     }
 
-    fn target_of(&self, id: AppointmentId) -> Target {
+    fn target_of(&self, id: AppointmentId, by: FoundBy) -> Target {
         match self.companies.get(&id) {
-            Some(Some(_)) => Target::Found(id),
+            Some(Some(_)) => Target::Found(id, by),
             Some(None) => Target::NoCompany,
             None => Target::Missing,
         }

@@ -184,7 +184,7 @@ impl Batch {
     /// session has locked it, or if it has just been deleted or moved to another company.
     pub fn is_complete(&self, targets: &[Target]) -> bool {
         let was_read = |target: &Target| match target {
-            Target::Found(id) => self.loaded.appointments.contains_key(id),
+            Target::Found(id, _) => self.loaded.appointments.contains_key(id),
             Target::Missing | Target::Several | Target::NoCompany => true,
         };
         targets.iter().all(was_read)
@@ -280,7 +280,7 @@ impl References {
         let mut references = Self::default();
         for (event, targets) in events.iter().zip(targets) {
             for (booking, target) in event.bookings.iter().zip(targets) {
-                let Target::Found(id) = target else { continue };
+                let Target::Found(id, _) = target else { continue };
                 let Some(company) = found.company(*id) else { continue };
                 references.appointments.insert(*id);
                 let foreign = event.company.is_some_and(|claimed| claimed != company);

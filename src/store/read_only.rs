@@ -9,7 +9,7 @@ use super::prelude::*;
 use super::statement::values_of;
 use super::{GatewaySchema, load, mappings, rows, staff};
 use crate::event::{AppointmentId, BookingRef, CompanyId, HostId};
-use crate::matching::{Appointment, Assignment, Directory, HostKey, Mapping, Target};
+use crate::matching::{Appointment, Assignment, Directory, FoundBy, HostKey, Mapping, Target};
 
 /// Reads everything that the strategies use for one host: all of its mappings, valid or not, and the
 /// company's staff. Without a host id, reads only the staff.
@@ -58,6 +58,8 @@ pub(crate) async fn read_appointments(
 pub struct RecordedAppointment {
     /// The appointment.
     pub appointment: AppointmentId,
+    /// Whether the reference is in the gateway's columns, or was recorded.
+    pub found_by: FoundBy,
     /// Our record of it, with the booking's payload as long as that is kept. `None`: no event about it has
     /// been decided.
     pub assignment: Option<Assignment>,
@@ -70,12 +72,12 @@ pub async fn recorded_appointment(
     schema: &GatewaySchema,
     reference: &BookingRef,
 ) -> Result<Result<RecordedAppointment, Target>> {
-    let appointment = match FoundAppointments::find_one(tx, schema, reference).await? {
-        Target::Found(id) => id,
+    let (appointment, found_by) = match FoundAppointments::find_one(tx, schema, reference).await? {
+        Target::Found(id, by) => (id, by),
         other => return Ok(Err(other)),
     };
     let assignment = rows::assignments_with_payload(tx, &[appointment]).await?.pop();
-    Ok(Ok(RecordedAppointment { appointment, assignment }))
+    Ok(Ok(RecordedAppointment { appointment, found_by, assignment }))
 }
 
 /// Returns up to `limit` decisions that were only observed and are still to be written, for appointments

@@ -3,12 +3,14 @@
 mod mappings;
 mod assignments;
 mod dead_letters;
+mod event_readings;
 
 use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::dialect::Dialect;
 use crate::gateway::Columns;
 use crate::migration::{Change, Migration};
+use crate::names::EVENTS;
 use mappings::{COLUMN, TABLE};
 
 pub(crate) use mappings::calcom_host_id_index;
@@ -21,7 +23,7 @@ pub(crate) const CALCOM_HOST_ID: Migration = Migration {
 };
 
 /// All migrations. New ones are added at the end.
-pub(crate) const MIGRATIONS: [Migration; 20] = [
+pub(crate) const MIGRATIONS: [Migration; 21] = [
     MAPPINGS,
     AUDITS,
     CALCOM_HOST_ID,
@@ -41,7 +43,11 @@ pub(crate) const MIGRATIONS: [Migration; 20] = [
     Migration::table("m1017_hostmatch_hand_overs", assignments::hand_overs),
     Migration::table("m1018_hostmatch_workers", assignments::workers),
     Migration::table("m1019_hostmatch_booking_references", assignments::booking_references),
-    Migration::table("m1020_hostmatch_manual_assignments", assignments::manual_assignments),
+    Migration {
+        name: "m1020_hostmatch_events_reading",
+        change: Change::Column(EVENTS, event_readings::COLUMN, event_readings::reading),
+    },
+    Migration::table("m1021_hostmatch_manual_assignments", assignments::manual_assignments),
 ];
 
 /// Returns the position of a migration in the order; unknown ones come last.

@@ -13,7 +13,7 @@ use super::{AppContext, AppError, NextAction};
 use crate::decide::{DeliveryResult, EventPrediction, Prediction, Processor};
 use crate::event::{AppointmentId, BookingEvent, BookingRef, CompanyId, Host, StaffId};
 use crate::matching::{
-    HostKey, MappingWrite, Outcome, REPLACED, Reason, Resolution, Review, StaffSetBy, Step, Target,
+    FoundBy, HostKey, MappingWrite, Outcome, REPLACED, Reason, Resolution, Review, StaffSetBy, Step, Target,
 };
 use crate::store::{self, StoreError};
 
@@ -99,18 +99,21 @@ impl Explainer<'_> {
                     ..ExplanationView::default()
                 }),
                 Subject::Reference(reference) => {
-                    let event = self.newest_event(&reference).await?;
+                    let (event, found_by) = self.newest_event(&reference).await?;
                     let mut explained = self.explain_event(&event, None).await?;
+                    let effects = explained.iter_mut().filter_map(|one| one.effect.as_mut());
+                    effects.for_each(|effect| effect.found_by = Some(found_by));
                     // The event does not arrive again.
                     explained.iter_mut().for_each(ExplanationView::advise_on_missing_staff);
-                    explanations.extend(explained);
+                    explanations.append(&mut explained);
                 }
             }
         }
         Ok(explanations)
     }
 
-    async fn newest_event(&self, reference: &BookingRef) -> Result<BookingEvent, AppError> {
+    /// Returns the newest event of the appointment with this reference, and how the reference led to it.
+    async fn newest_event(&self, reference: &BookingRef) -> Result<(BookingEvent, FoundBy), AppError> {
         use AppError::Absent;
         let recorded = store::recorded_appointment(self.tx, &self.context.schema, reference);
         let recorded = self.context.with_deadline(recorded).await?.map_err(|target| match target {
@@ -127,14 +130,15 @@ impl Explainer<'_> {
                 ),
                 None,
             ),
-            Target::Missing | Target::Found(_) => Absent(
+            Target::Missing | Target::Found(..) => Absent(
                 format!("no appointment has the booking reference {reference}"),
                 Some(NextAction::PassBookingAndCompany),
             ),
         })?;
         let in_scope = |company| self.context.scope.contains(company);
         let assignment = recorded.assignment.filter(|assignment| in_scope(assignment.company));
-        assignment.and_then(|assignment| assignment.newest_event()).ok_or_else(|| {
+        let event = assignment.and_then(|assignment| assignment.newest_event());
+        event.map(|event| (event, recorded.found_by)).ok_or_else(|| {
             let id = recorded.appointment;
             let text = format!(
                 "no event with a host has been decided for appointment {id}, or it is no longer stored"
@@ -180,6 +184,7 @@ impl Explainer<'_> {
                 company,
                 host: host.map(|(host, _)| host.clone()),
                 host_source: host.map(|(_, source)| source.as_str()),
+                notes: event.form_notes.iter().map(ToString::to_string).collect(),
                 // Without a company there is no appointment either, so there is no effect to show.
                 effect: (company.is_some() || host.is_none()).then_some(effect),
                 steps,
@@ -250,6 +255,7 @@ impl EffectView {
         let EventPrediction { bookings, before, changes } = predicted;
         let Prediction { result, code, appointment, .. } = bookings[index].1.clone();
         let mut effect = Self::of(result, code, appointment);
+        effect.found_by = bookings[index].0.found_by();
         let Some(before) = effect.appointment.and_then(|id| before.get(&id)) else { return effect };
         let ours = before.assignment.as_ref().and_then(|assignment| assignment.staff.as_ref());
         effect.held_by = Some(StaffSetBy::of(before.staff.as_ref(), ours).as_str());
@@ -277,7 +283,7 @@ impl EffectView {
             .collect();
         // Other appointments that would be decided because this host gets a mapping.
         let others = changes.assignments.iter().filter(|row| {
-            let is_own = bookings.iter().any(|(target, _)| *target == Target::Found(row.appointment));
+            let is_own = bookings.iter().any(|(target, _)| target.found() == Some(row.appointment));
             let names = row.newest.as_ref().is_some_and(|newest| newest.host_id == Some(host.0));
             !is_own && names && row.company == key.company
         });

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::app::NextAction;
 use crate::event::{AppointmentId, BookingRef, CompanyId, Host, StaffId};
-use crate::matching::{Resolution, Step};
+use crate::matching::{FoundBy, Resolution, Step};
 
 /// The explanation of one host or booking. `docs/commands.md` describes it: its JSON is a contract.
 #[derive(Debug, Default, Serialize)]
@@ -21,6 +21,8 @@ pub struct ExplanationView {
     pub host: Option<Host>,
     /// The place in the event where the host was found.
     pub host_source: Option<&'static str>,
+    /// Values of the event in an unusual form.
+    pub notes: Vec<String>,
     /// What each strategy found, highest priority first.
     pub steps: Vec<Step>,
     /// What the chain decided.
@@ -40,6 +42,8 @@ pub struct ExplanationView {
 pub struct EffectView {
     /// The appointment. `None` if there is none, or several.
     pub appointment: Option<AppointmentId>,
+    /// The reference by which the appointment was found.
+    pub found_by: Option<FoundBy>,
     /// What would happen to the delivery.
     pub delivery: Delivery,
     /// The outcome of a delivery that is done.

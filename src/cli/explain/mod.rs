@@ -3,15 +3,17 @@
 
 mod table;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde::de::IgnoredAny;
+use serde_json::json;
 
 use super::{Exit, Failure, Global, items, next_action::command, simulate};
 use crate::app::explain::{ExplanationView, Subject, explain};
 use crate::app::{AppContext, NextAction};
-use crate::event::{BookingRef, CompanyId, Decoded, Envelope, Host, HostId, decode};
+use crate::event::{BookingRef, CompanyId, Decoded, Envelope, Host, HostId, LocalZone, decode};
 use crate::matching::HostKey;
 use crate::runtime::clock::now_ms;
 
@@ -59,9 +61,15 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
         Command::Explain(question) => question,
         Command::Simulate(args) => return simulate::run(global, args).await,
     };
-    // Reads the file first, because this does not need the database.
-    let subjects = subjects_of(question)?;
-    let work = async |context: &AppContext| Ok(explain(context, subjects).await?);
+    // Reads the file first, because this does not need the database, which knows the gateway's time zone.
+    let input = question.booking.as_deref().map(items::read).transpose()?.unwrap_or_default();
+    if let Some(file) = &question.booking {
+        items::split_file(file, &input)?;
+    }
+    let work = async |context: &AppContext| {
+        let subjects = subjects_of(question, &input, &context.schema.local_zone)?;
+        Ok(explain(context, subjects).await?)
+    };
     let explained = global.with_context(None, None, work).await?;
     let explanations: Vec<Explanation> = explained.into_iter().map(Explanation::from).collect();
     global.output.show(&json!({ "explanations": explanations }), || table::show(&explanations))?;
@@ -69,13 +77,13 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Fail
     Ok(if nothing { Exit::NotFound } else { Exit::Done })
 }
 
-/// Returns the subjects that the arguments select. Fails if the file cannot be read or has no known form.
-fn subjects_of(question: &Question) -> Result<Vec<Subject>, Failure> {
+/// Returns the subjects that the arguments select; times without a zone in `input`, the content of the file, are in
+/// `zone`. Fails if the file has no known form.
+fn subjects_of(question: &Question, input: &[u8], zone: &LocalZone) -> Result<Vec<Subject>, Failure> {
     let company = question.company.map(CompanyId);
     if let Some(file) = &question.booking {
-        let input = items::read(file)?;
-        let items = items::split_file(file, &input)?.into_iter();
-        return Ok(items.map(|(_, bytes)| subject_of(bytes, company)).collect());
+        let items = items::split_file(file, input)?.into_iter();
+        return Ok(items.map(|(_, bytes)| subject_of(bytes, company, zone)).collect());
     }
     if let Some(reference) = &question.uid {
         let reference = BookingRef::new(reference)
@@ -95,15 +103,9 @@ fn subjects_of(question: &Question) -> Result<Vec<Subject>, Failure> {
     }
 }
 
-fn subject_of(bytes: &[u8], company: Option<CompanyId>) -> Subject {
-    let bare = serde_json::from_slice::<Value>(bytes).ok().filter(|value| {
-        value.as_object().is_some_and(|object| !EVENT_KEYS.iter().any(|key| object.contains_key(*key)))
-    });
-    let decoded = match &bare {
-        Some(booking) => decode(&Envelope::new(wrapped(booking).to_string().as_bytes(), now_ms())),
-        None => decode(&Envelope::new(bytes, now_ms())),
-    };
-    match decoded {
+fn subject_of(bytes: &[u8], company: Option<CompanyId>, zone: &LocalZone) -> Subject {
+    let wrapped = wrapped(bytes);
+    match decode(&Envelope { zone, ..Envelope::new(wrapped.as_deref().unwrap_or(bytes), now_ms()) }) {
         Ok(Decoded::Event(mut event)) => {
             // The company of the command line is checked against the appointment's own, as if the event
             // contained it.
@@ -115,9 +117,11 @@ fn subject_of(bytes: &[u8], company: Option<CompanyId>) -> Subject {
     }
 }
 
-/// Wraps a bare booking as the gateway would publish it.
-fn wrapped(booking: &Value) -> Value {
-    json!({ "event": "appointment.created", "calcom_booking": booking })
+/// Wraps a bare booking, byte for byte, as the gateway would publish it. Returns `None` if it is none.
+fn wrapped(bytes: &[u8]) -> Option<Vec<u8>> {
+    let object: BTreeMap<String, IgnoredAny> = serde_json::from_slice(bytes).ok()?;
+    let is_bare = !EVENT_KEYS.iter().any(|key| object.contains_key(*key));
+    is_bare.then(|| [br#"{"event":"appointment.created","calcom_booking":"#, bytes, b"}"].concat())
 }
 
 /// An explanation with the advice for the command line.

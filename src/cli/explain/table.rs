@@ -32,6 +32,9 @@ fn print_one(Explanation { view: explanation, next }: &Explanation) -> Result<()
     } else if explanation.effect.as_ref().is_some_and(|effect| effect.appointment.is_some()) {
         output::print_line(&format!("No usable host  ({company})"))?;
     }
+    for note in &explanation.notes {
+        output::print_line(&format!("Note: {note}."))?;
+    }
     if !explanation.steps.is_empty() {
         let head = ["PRIO", "STRATEGY", "LOOKED FOR", "FOUND", "CONF", "RESULT"];
         output::table(&head, explanation.steps.iter().map(row))?;
@@ -102,6 +105,7 @@ fn effect_lines(effect: &EffectView) -> Vec<String> {
         None => "Appointment".to_owned(),
     };
     let mut lines = vec![format!("{name}: {what}.")];
+    lines.extend(effect.found_by.map(|by| format!("  Found by {}.", by.description())));
     lines.extend(effect.why.as_ref().map(|why| format!("  {why}.")));
     if let (Some(before), Some(after)) = (&effect.before, &effect.after) {
         lines.push(format!("  {}", columns(before, after, effect.held_by == Some("somebody_else"))));

@@ -216,11 +216,7 @@ fn missing_host(objects: &[(&Object, HostSource)], found: Option<&Host>) -> Opti
         ("hosts", None) => (None, None),
         _ => (None, forms::single_host(value)),
     };
-    let has_no_id = |host_object: &Object| match host_object.get("id") {
-        None | Some(Value::Null) => true,
-        Some(Value::String(text)) => text.trim().is_empty() || ABSENT.contains(&text.trim()),
-        Some(_) => false,
-    };
+    let has_no_id = |host_object: &Object| host_object.get("id").is_none_or(is_placeholder);
     let why = if host_object.is_some_and(has_no_id) { HostMissing::NullId } else { HostMissing::Malformed };
     Some(MissingHost { why, at: Some((index, format!("/{key}{}", item.unwrap_or_default()))) })
 }
@@ -257,7 +253,17 @@ pub(super) fn host_key(host: &Value) -> Option<u64> {
     host.get("id").and_then(host_id).and_then(|id| u64::try_from(id.0).ok())
 }
 
-fn host_id(value: &Value) -> Option<HostId> {
+/// Returns whether a value of a host stands for no value: null, a blank string, or what Cal.com writes.
+pub(super) fn is_placeholder(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty() || ABSENT.contains(&text.trim()),
+        _ => false,
+    }
+}
+
+/// Returns the id of a host.
+pub(super) fn host_id(value: &Value) -> Option<HostId> {
     fields::whole_number(value).and_then(HostId::new)
 }
 

@@ -31,6 +31,8 @@ pub(super) struct EventContext<'a> {
     /// The document that contains the event: the body, or a document that was decoded from a string in the
     /// body.
     document: Cow<'a, str>,
+    /// Whether halves of surrogate pairs were replaced in that document.
+    pub(super) has_half_characters: bool,
     /// The keys that lead to the event in that document.
     path: Vec<&'static str>,
     /// The location of the event in the body.
@@ -60,6 +62,7 @@ impl<'a> EventContext<'a> {
             time: None,
             pushed_ms: None,
             document: Cow::Borrowed(std::str::from_utf8(envelope.body).unwrap_or_default()),
+            has_half_characters: false,
             path: Vec::new(),
             location: Location::Pointer(String::new()),
             type_pointer: None,
@@ -70,6 +73,7 @@ impl<'a> EventContext<'a> {
     pub(super) fn set_document(&mut self, Document { object, replaced }: Document) -> Object {
         if let Some(text) = replaced {
             self.document = Cow::Owned(text);
+            self.has_half_characters = true;
         }
         object
     }

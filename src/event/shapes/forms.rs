@@ -8,7 +8,7 @@ use std::cell::Cell;
 use serde_json::Value;
 
 use super::fields::Object;
-use super::{booking, pruned};
+use super::{booking, pruned, unread};
 use crate::event::booking::{FormNote, OddForm};
 
 /// Decodes JSON text in the bookings under `key` of an event, or in the event itself if that is the booking, and
@@ -16,6 +16,7 @@ use crate::event::booking::{FormNote, OddForm};
 pub(super) fn normalise(event: &mut Object, key: &str) -> Vec<FormNote> {
     let mut normaliser =
         Normaliser { path: String::with_capacity(64), values: Cell::new(0), notes: Vec::new() };
+    unread::in_event(event, |key, form| normaliser.note_at(&[key], form));
     match event.get_mut(key) {
         Some(value) => normaliser.at(key, |this| this.bookings(value, true)),
         None => normaliser.fields(event, true),
@@ -45,14 +46,23 @@ impl Normaliser {
         self.notes.push(FormNote { pointer: self.path.clone(), form });
     }
 
+    /// Notes the form of a value inside the current one.
+    fn note_at(&mut self, keys: &[&str], form: OddForm) {
+        let pointer = keys.iter().fold(self.path.clone(), |path, key| path + "/" + key);
+        self.notes.push(FormNote { pointer, form });
+    }
+
     /// Replaces JSON text of an object or a list by its value. Other text stays, and is refused where it is read.
     fn decode_text(&mut self, value: &mut Value) {
         if let Value::String(text) = value
             && text.trim_start().starts_with(['{', '['])
-            && let Ok(decoded) = pruned::from_str_counted(text, &self.values)
+            && let Ok((decoded, replaced)) = pruned::from_str_leniently(text, &self.values)
         {
             *value = decoded;
             self.note(OddForm::Text);
+            if replaced.is_some() {
+                self.note(OddForm::HalfCharacter);
+            }
         }
     }
 
@@ -98,6 +108,24 @@ impl Normaliser {
         }
         if has_envelope && let Some(data) = object.get_mut("data") {
             self.at("data", |this| this.bookings(data, false));
+        }
+        self.unread(object);
+    }
+
+    /// Notes the values of a booking that count as absent.
+    fn unread(&mut self, object: &Object) {
+        unread::in_booking(object, |key, form| self.note_at(&[key], form));
+        if let Some((item, Value::Object(host))) = object.get("hosts").and_then(first_host) {
+            let item = item.map(|item| item.to_string());
+            unread::in_host(host, |key, form| {
+                let keys: Vec<&str> = ["hosts"].into_iter().chain(item.as_deref()).chain([key]).collect();
+                self.note_at(&keys, form);
+            });
+        }
+        for field in ["organizer", "user"] {
+            if let Some(host) = object.get(field).and_then(single_host) {
+                unread::in_host(host, |key, form| self.note_at(&[field, key], form));
+            }
         }
     }
 

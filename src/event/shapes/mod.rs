@@ -11,6 +11,7 @@
 
 mod fields;
 mod forms;
+mod unread;
 mod pruned;
 mod context;
 mod booking;
@@ -19,12 +20,14 @@ mod calcom;
 mod cloudevents;
 mod laravel;
 
+use std::cell::Cell;
+
 use serde_json::Value;
 use serde_json::error::Category;
 
 use self::context::EventContext;
 use self::fields::{Fault, Object};
-use super::booking::Shape;
+use super::booking::{FormNote, OddForm, Shape};
 use super::decode::{Decoded, Envelope, Malformed};
 
 pub use self::cloudevents::{carried_context, is_header_read};
@@ -54,6 +57,9 @@ pub fn decode(envelope: &Envelope<'_>) -> Result<Decoded, Malformed> {
         .map_err(|fault| context.with_body_pointer(fault.with_hints(hints)))?;
     if let Decoded::Event(event) = &mut decoded {
         event.form_notes = notes;
+        if context.has_half_characters {
+            event.form_notes.push(FormNote { pointer: String::new(), form: OddForm::HalfCharacter });
+        }
         context.set_body_pointers(event);
     }
     Ok(decoded)
@@ -159,14 +165,10 @@ fn parse(bytes: &[u8]) -> Result<Document, Fault> {
         ),
         _ => format!("the body is not JSON: {error}"),
     };
-    let mut replaced = None;
-    let parsed = pruned::from_str(text).or_else(|error| {
-        replaced = pruned::replace_lone_surrogates(text);
-        replaced.as_deref().map_or(Err(error), pruned::from_str)
-    });
+    let parsed = pruned::from_str_leniently(text, &Cell::new(0));
     match parsed.map_err(|error| Fault::at("", fault(error)))? {
-        Value::Object(object) => Ok(Document { object, replaced }),
-        other => {
+        (Value::Object(object), replaced) => Ok(Document { object, replaced }),
+        (other, _) => {
             let twice = if other.is_string() { " (is it encoded twice?)" } else { "" };
             let kind = fields::json_type(&other);
             Err(Fault::at("", format!("an event must be a JSON object, not {kind}{twice}")))

@@ -39,23 +39,35 @@ pub(super) const MAX_VALUES: usize = 50_000;
 /// Parses a whole document; keeps only the object keys that [`keep`] returns.
 ///
 /// # Errors
-/// Fails if `serde_json` cannot parse it as a [`Value`]; with an error of the category `Data` if it has more than
-/// [`MAX_VALUES`] values to keep.
-pub(super) fn from_str(text: &str) -> serde_json::Result<Value> {
-    from_str_counted(text, &Cell::new(0))
-}
-
-/// Parses a document like [`from_str`], with the number of values that were kept before.
-pub(super) fn from_str_counted(text: &str, count: &Cell<usize>) -> serde_json::Result<Value> {
+/// Fails if `serde_json` cannot parse the values to keep as a [`Value`]; with an error of the category `Data` if there
+/// are more than [`MAX_VALUES`] of them, with those of `count`, which were kept before.
+fn from_str(text: &str, count: &Cell<usize>) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Pruned(count).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
+/// Parses a document like [`from_str`], but accepts halves of surrogate pairs in what is kept: they are replaced. Also
+/// returns the text with the replacements, if there were any.
+///
+/// # Errors
+/// Fails like [`from_str`].
+pub(super) fn from_str_leniently(
+    text: &str,
+    count: &Cell<usize>,
+) -> serde_json::Result<(Value, Option<String>)> {
+    let before = count.get();
+    from_str(text, count).map(|value| (value, None)).or_else(|error| {
+        let replaced = replace_lone_surrogates(text).ok_or(error)?;
+        count.set(before);
+        Ok((from_str(&replaced, count)?, Some(replaced)))
+    })
+}
+
 /// Replaces each half of a surrogate pair that stands alone (`\ud83d`, what is left when a text is cut inside an
 /// emoji) with the replacement character, in its own length. Returns `None` if there is none.
-pub(super) fn replace_lone_surrogates(text: &str) -> Option<String> {
+fn replace_lone_surrogates(text: &str) -> Option<String> {
     let code = |at: usize| {
         let digits = text.as_bytes().get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -192,6 +204,10 @@ impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Key<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn from_str(text: &str) -> serde_json::Result<Value> {
+        super::from_str(text, &Cell::new(0))
+    }
 
     #[test]
     fn used_keys_are_kept_and_invalid_documents_are_refused() {

@@ -140,6 +140,7 @@ async fn record_event(
         appointment_id: None,
         outcome: DEAD_LETTER.to_owned(),
         reason: reason.clone(),
+        reading: None,
         received_ms: letter.first_seen_ms,
         decided_ms: letter.last_failed_ms,
     };

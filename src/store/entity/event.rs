@@ -19,6 +19,8 @@ pub struct Model {
     pub appointment_id: Option<AppointmentId>,
     pub outcome: String,
     pub reason: Option<String>,
+    /// How it was read, as JSON; NULL if that is not known.
+    pub reading: Option<String>,
     /// When it was first received.
     pub received_ms: i64,
     /// When it was last decided.

@@ -277,3 +277,90 @@ fn decode_event(body: &[u8]) -> hostmatch::event::BookingEvent {
         Decoded::Ignored(_) => panic!("the event was ignored"),
     }
 }
+
+#[tokio::test]
+async fn times_without_a_zone_are_explained_in_the_gateways_zone() {
+    let world = create_salon(Backend::Sqlite, GatewayShape::Roadmap).await;
+    let at = |time: &str| {
+        json!({ "uid": "Bk-mara", "updatedAt": time, "notes": "@half@",
+            "hosts": [{ "id": 7, "name": "Mara Lind", "email": "mara@salon.example" }] })
+    };
+    let mut newest = event("e-1", "Bk-mara", 0, json!(null));
+    newest["calcom_booking"] = at("2026-03-01T10:00:00Z");
+    assert_eq!(world.outcome_of(newest).await, "assigned");
+    // A bare booking keeps its bytes: half of a character in a field that nobody reads is no fault.
+    let (before, after) = (at("2026-03-01 11:59:59"), at("2026-03-01 12:00:01"));
+    let lines = format!("{before}\n{after}\n").replace("@half@", "\\ud83d");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bookings");
+    std::fs::write(&file, lines).unwrap();
+    let explained = command(&["match", "explain", "--output", "json", "--booking"])
+        .arg(&file)
+        .env("HOSTMATCH_DATABASE__URL", &world.test.url)
+        .env("HOSTMATCH_GATEWAY__TIMEZONE", "+02:00")
+        .output()
+        .unwrap();
+    let explained = &json(&explained)["explanations"];
+    let outcomes = [&explained[0]["effect"]["outcome"], &explained[1]["effect"]["outcome"]];
+    assert_eq!(outcomes, ["stale", "unchanged"], "{explained}");
+}
+
+on_engines!(the_reference_that_found_an_appointment_and_notes_are_shown);
+async fn the_reference_that_found_an_appointment_and_notes_are_shown(backend: Backend) {
+    let world = create_salon(backend, GatewayShape::Live).await;
+    let mara = json!({ "id": 7, "name": "Mara Lind", "email": "mara@salon.example" });
+    let reassigned = |id: &str, at: u32, payload: Value| {
+        let mut payload = payload;
+        payload["organizer"] = mara.clone();
+        json!({ "triggerEvent": "BOOKING_REASSIGNED", "event_id": id, "attempt": 1,
+            "createdAt": format!("2026-03-01T08:{at:02}:00Z"), "payload": payload })
+    };
+    let run = |arguments: &[&str]| {
+        command(arguments).env("HOSTMATCH_DATABASE__URL", &world.test.url).output().unwrap()
+    };
+    let fixed = json!([8]);
+    for (id, at, payload, found_by, text) in [
+        ("e1", 1, json!({ "uid": "Bk-mara" }), "uid", "the booking's uid"),
+        (
+            "e2",
+            2,
+            json!({ "uid": "cB", "rescheduleUid": "Bk-mara" }),
+            "reschedule_uid",
+            "the uid of the booking that it replaced",
+        ),
+        ("e3", 3, json!({ "uid": "cB" }), "recorded_uid", "the booking's uid, as an earlier event named it"),
+        (
+            "e4",
+            4,
+            json!({ "uid": null, "rescheduleUid": "cB" }),
+            "recorded_reschedule_uid",
+            "the uid of the booking that it replaced, as an earlier event named it",
+        ),
+        (
+            "e5",
+            5,
+            json!({ "uid": "cE", "rootBookingUid": "Bk-mara", "addedHostUserIds": fixed }),
+            "root_booking_uid",
+            "the first booking of its chain (rootBookingUid)",
+        ),
+    ] {
+        let outcome = world.outcome_of(reassigned(id, at, payload)).await;
+        assert!(["assigned", "unchanged"].contains(&outcome.as_str()), "{id}: {outcome}");
+        let shown = json(&run(&["events", "show", id, "--output", "json"]));
+        assert_eq!(shown["found_by"], found_by, "{backend:?} {shown}");
+        assert_eq!(shown["notes"].as_array().unwrap().len(), usize::from(id == "e5"), "{shown}");
+        let table = run(&["events", "show", id]);
+        assert!(stdout(&table).contains(text), "{}", stdout(&table));
+    }
+    // The booking that is stored is explained with its notes.
+    let explained = run(&["match", "explain", "--uid", "cE"]);
+    let text = stdout(&explained);
+    assert!(text.contains("Note: /addedHostUserIds is a list of other hosts"), "{text}");
+    assert!(text.contains("Found by the booking's uid, as an earlier event named it."), "{text}");
+    let explained =
+        &json(&run(&["match", "explain", "--uid", "Bk-mara", "--output", "json"]))["explanations"][0];
+    assert_eq!(explained["effect"]["found_by"], "uid", "{explained}");
+    assert_eq!(explained["notes"].as_array().unwrap().len(), 1, "{explained}");
+    let file = json!({ "uid": "cB", "hosts": [mara] }).to_string();
+    assert_eq!(explanations(&world, &file, &[])[0]["effect"]["found_by"], "recorded_uid");
+}

@@ -15,7 +15,9 @@ use std::path::Path;
 use hostmatch::config::{Overrides, load_from};
 use hostmatch::event::{EVENT_TYPES, EventKind, IGNORED_TRIGGERS, Shape};
 use hostmatch::install::doctor::{Area, Code};
-use hostmatch::matching::{AuditAction, InboxState, MappingSource, Observed, Outcome, Reason, Review};
+use hostmatch::matching::{
+    AuditAction, FoundBy, InboxState, MappingSource, Observed, Outcome, Reason, Review,
+};
 use hostmatch::store::{
     HostAction, InboxKind, ItemState, LetterState, RepairScope, RepairState, ReplayItemState, ReplayState,
 };
@@ -193,6 +195,7 @@ fn the_values_of_closed_lists_are_described() {
         list_values::<RepairScope>(),
         list_values::<RepairState>(),
         list_values::<ItemState>(),
+        list_values::<FoundBy>(),
     ];
     let values = lists.concat();
     let missing: Vec<_> = values.iter().filter(|word| !text.contains(&code(word))).collect();

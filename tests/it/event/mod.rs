@@ -4,6 +4,7 @@
 mod sent;
 
 mod forms;
+mod unread;
 mod shapes;
 mod sources;
 mod arbitrary_input;

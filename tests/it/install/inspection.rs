@@ -56,7 +56,7 @@ async fn an_empty_database_is_not_ready_and_a_new_gateway_is(backend: Backend) {
     let test = TestDatabase::fresh(backend, GatewayShape::Roadmap).await;
     let found = inspect(&test);
     assert_eq!(found["verdict"], "ready", "{backend:?}: {found}");
-    assert_eq!(found["migration"]["pending"].as_array().unwrap().len(), 20);
+    assert_eq!(found["migration"]["pending"].as_array().unwrap().len(), 21);
     let sql = json(&run(&test.url, &["migrate", "sql", "--output", "json"]));
     assert_eq!(found["migration"]["statements"], sql["statements"]);
 
@@ -251,7 +251,7 @@ async fn tables_missing_after_a_migration_are_named_and_nothing_is_changed(backe
             assert!(text.contains(what), "{what}: {text}");
         }
     }
-    assert_eq!(test.count("hostmatch_migrations").await, 20);
+    assert_eq!(test.count("hostmatch_migrations").await, 21);
     let found = inspect(&test);
     assert_eq!(found["verdict"], "not_ready");
     assert!(
@@ -281,7 +281,7 @@ async fn check_read_only(test: &TestDatabase, url: &str) {
     assert!(findings(&found, "problem")[0].contains("accepts no writes"), "{found}");
     assert_eq!(
         migration::status(test.db.connection()).await.unwrap().iter().filter(|one| one.applied).count(),
-        19
+        20
     );
 }
 

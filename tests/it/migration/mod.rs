@@ -141,7 +141,7 @@ async fn up_and_down_and_up_leave_the_gateway_as_it_was(backend: Backend) {
         let connection = test.db.connection();
 
         let names = migration::up(connection).await.unwrap();
-        assert_eq!(names.len(), 20, "{test:?}");
+        assert_eq!(names.len(), 21, "{test:?}");
         let migrated = schema(&test).await;
         test.run(&[
             insert_mapping(&test, 1420, true),
@@ -170,13 +170,13 @@ async fn down_goes_step_by_step(backend: Backend) {
     let test = TestDatabase::migrated(backend, GatewayShape::Roadmap).await;
     let connection = test.db.connection();
     let undone = migration::down(connection, Some(2)).await.unwrap();
-    assert_eq!(undone, ["m1020_hostmatch_manual_assignments", "m1019_hostmatch_booking_references"]);
+    assert_eq!(undone, ["m1021_hostmatch_manual_assignments", "m1020_hostmatch_events_reading"]);
     let status = migration::status(connection).await.unwrap();
-    assert_eq!(status.iter().filter(|one| one.applied).count(), 18);
+    assert_eq!(status.iter().filter(|one| one.applied).count(), 19);
     let refused = GatewaySchema::read(&test.db, &GatewayConfig { timezone: "server".into() }).await;
     let text = refused.unwrap_err().to_string();
     assert!(
-        text.contains("hostmatch migrate up") && text.contains("m1019_hostmatch_booking_references"),
+        text.contains("hostmatch migrate up") && text.contains("m1020_hostmatch_events_reading"),
         "{text}"
     );
     assert_eq!(migration::up(connection).await.unwrap().len(), 2);
@@ -351,7 +351,7 @@ async fn keys_get_the_type_and_collation_of_the_gateways_keys() {
         assert!(
             column_type("calcom_host_mapping_audits", "changed_by").0.to_lowercase().starts_with("bigint")
         );
-        assert_eq!(migration::down(test.db.connection(), None).await.unwrap().len(), 20);
+        assert_eq!(migration::down(test.db.connection(), None).await.unwrap().len(), 21);
     }
 }
 

@@ -220,7 +220,7 @@ const TABLES: &[(&str, &str)] = &[
     ),
     (
         "hostmatch_events",
-        "event_id event_type shape booking_ref company_id appointment_id outcome reason received_ms",
+        "event_id event_type shape booking_ref company_id appointment_id outcome reason reading received_ms",
     ),
 ];
 

@@ -91,7 +91,7 @@ async fn adopted_tables_work_and_are_restored(backend: Backend) {
         assert!(error.contains("--adopt") && error.contains("company_id"), "{what}: {error}");
         same(&what, &state(&test).await, &before);
 
-        assert_eq!(migration::adopt(test.db.connection()).await.unwrap().len(), 20, "{what}");
+        assert_eq!(migration::adopt(test.db.connection()).await.unwrap().len(), 21, "{what}");
         assert_eq!(test.count("calcom_host_mappings").await, 5, "{what}");
         let unknown = "SELECT COUNT(*) FROM calcom_host_mappings WHERE company_id IS NULL";
         assert_eq!(test.number(unknown).await, 0, "{what}");
