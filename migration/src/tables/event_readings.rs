@@ -10,7 +10,7 @@ pub(super) const COLUMN: &str = "reading";
 /// unusual form. NULL for an event that an older program has decided.
 pub(super) fn reading(d: &Dialect) -> Vec<Op> {
     vec![Op {
-        make: Some(format!("ALTER TABLE {EVENTS} ADD COLUMN {COLUMN} TEXT NULL")),
+        apply: Some(format!("ALTER TABLE {EVENTS} ADD COLUMN {COLUMN} TEXT NULL")),
         undo: Some(format!("ALTER TABLE {EVENTS} DROP COLUMN {COLUMN}")),
         probe: Probe::on(d.backend).column(EVENTS, COLUMN),
     }]
