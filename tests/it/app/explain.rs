@@ -109,7 +109,7 @@ async fn a_booking_is_explained_completely_and_nothing_is_written() {
     assert_eq!(reported.len(), 1);
     let expected = json!({
         "appointment": 4711, "delivery": "done", "outcome": "assigned", "reason": null, "why": null,
-        "held_by": "nobody", "also_decided": 0,
+        "held_by": "nobody", "also_decided": 0, "found_by": "uid",
         "before": { "staff_id": null, "calcom_host_id": null }, "after": { "staff_id": 32, "calcom_host_id": 7 },
         "mappings": [{ "change": "made", "staff": 32 }],
     });
