@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hostmatch::queue::{Batch, BatchLimits, Disposition, Queue, QueueError, Source, Spool, SpoolLimits};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
@@ -193,6 +193,8 @@ async fn a_lease_is_renewed_while_its_batch_is_unsettled() {
         row.unwrap().try_get_by_index::<i64>(0).unwrap()
     };
     let first = lease_end().await;
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    assert!(first - now <= 10_000, "after a crash the message waits no longer than documented");
     eventually("the lease is renewed", Duration::from_secs(50), async || {
         (lease_end().await > first).then_some(())
     })
