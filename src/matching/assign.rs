@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use strum::IntoStaticStr;
+
 use super::changes::{Assignment, HostEvent, Observed};
 use super::directory::HostKey;
 use super::kept_booking::kept_booking;
@@ -277,13 +279,16 @@ fn record_resolution(
 }
 
 /// Who set the current `staff_id`, derived from the value that we wrote last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum StaffSetBy {
     /// `staff_id` is empty, and we have not set it.
     Nobody,
     /// We set it.
+    #[strum(serialize = "hostmatch")]
     Us,
     /// A person or another program set it, or cleared what we had set.
+    #[strum(serialize = "somebody_else")]
     Them,
 }
 
@@ -295,15 +300,6 @@ impl StaffSetBy {
             (None, None) => Self::Nobody,
             (current, ours) if current == ours => Self::Us,
             _ => Self::Them,
-        }
-    }
-
-    /// Returns the name for people and programs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Nobody => "nobody",
-            Self::Us => "hostmatch",
-            Self::Them => "somebody_else",
         }
     }
 }

@@ -42,12 +42,11 @@ pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -
     let starting_within = |hours: i64| {
         Expr::expr(CaseStatement::new().case(A::StartsMs.lt(now_ms + hours * HOUR_MS), 1)).count()
     };
-    let counts = unstaffed(of_scope(scope))
+    let counts = unstaffed(of_scope(scope).filter(A::StartsMs.gte(now_ms)))
         .column_as(starting_within(24), "day")
         .column_as(starting_within(7 * 24), "week")
         .column_as(Expr::col(Asterisk).count(), "all")
-        .column_as(A::StartsMs.min(), "next_ms")
-        .filter(A::StartsMs.gte(now_ms));
+        .column_as(A::StartsMs.min(), "next_ms");
     Ok(counts.into_model().one(db).await?.unwrap_or_default())
 }
 

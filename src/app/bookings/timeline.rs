@@ -94,7 +94,7 @@ pub async fn show(
     let filter = BookingFilter { appointment: Some(appointment), ..BookingFilter::default() };
     let row = context.with_deadline(store::bookings(db, schema, scope, &filter, 1)).await?.pop();
     let row = row.ok_or_else(|| not_decided(context, appointment))?;
-    let held_by = StaffSetBy::of(row.now.as_ref(), row.ours.as_ref()).as_str();
+    let held_by = StaffSetBy::of(row.now.as_ref(), row.ours.as_ref()).into();
     let decision = row.strategy.clone().map(|strategy| DecisionView {
         strategy,
         confidence: row.confidence,

@@ -258,7 +258,7 @@ impl EffectView {
         effect.found_by = bookings[index].0.found_by();
         let Some(before) = effect.appointment.and_then(|id| before.get(&id)) else { return effect };
         let ours = before.assignment.as_ref().and_then(|assignment| assignment.staff.as_ref());
-        effect.held_by = Some(StaffSetBy::of(before.staff.as_ref(), ours).as_str());
+        effect.held_by = Some(StaffSetBy::of(before.staff.as_ref(), ours).into());
         let present = Columns { staff_id: before.staff.clone(), calcom_host_id: before.host_id };
         let write = changes.appointments.iter().find(|write| Some(write.id) == effect.appointment);
         effect.after = Some(write.map_or_else(

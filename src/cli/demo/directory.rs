@@ -117,8 +117,9 @@ impl Directory {
 
     /// Removes everything that a demo creates, except the configuration.
     fn remove_files(&self) -> Result<(), Failure> {
-        let databases =
-            [SALON, QUEUE].iter().flat_map(|name| ["", "-wal", "-shm"].map(|end| format!("{name}{end}")));
+        let databases = [SALON, QUEUE]
+            .iter()
+            .flat_map(|name| ["", "-wal", "-shm", ".reserve"].map(|end| format!("{name}{end}")));
         for name in databases.chain([TOKEN, TOKENS, NEXT_BOOKING].map(str::to_owned)) {
             let path = self.full.join(name);
             match std::fs::remove_file(&path) {

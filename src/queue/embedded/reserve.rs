@@ -54,7 +54,7 @@ impl Reserve {
             let released = size > 0 && shrink(path, size.saturating_sub(PART)).is_ok();
             if released && size >= SIZE {
                 tracing::warn!(
-                    reserve = %path.display(),
+                    file = %path.display(),
                     "the disk is full: messages are removed with the help of the reserved room; free some space"
                 );
             }
@@ -97,7 +97,7 @@ fn make_whole(path: &Path) -> io::Result<()> {
         file.set_len(size)?;
         return Err(error);
     }
-    tracing::debug!(reserve = %path.display(), "room on the disk is reserved");
+    tracing::debug!(file = %path.display(), "room on the disk is reserved");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ fn notes(body: &Value) -> Vec<String> {
 }
 
 #[test]
-fn values_that_are_not_read_are_noted() {
+fn values_that_are_not_read_give_a_note() {
     const BLANK: &str = "a blank string: read as absent";
     const UNREADABLE: &str = "not what this field holds: read as absent";
     for (field, value, note) in [
@@ -54,9 +54,10 @@ fn values_that_are_not_read_are_noted() {
 }
 
 #[test]
-fn usual_values_are_not_noted() {
+fn usual_values_give_no_note() {
     let expected: Value = serde_json::from_slice(&fixture("expected-readings")).unwrap();
-    for name in expected.as_object().unwrap().keys() {
+    // PHP's own forms have notes.
+    for name in expected.as_object().unwrap().keys().filter(|name| !name.contains("-php-")) {
         let body: Value = serde_json::from_slice(&fixture(name)).unwrap();
         if let Ok(hostmatch::event::Decoded::Event(event)) = Sent::json(&body).decode() {
             assert_eq!(event.form_notes, [], "{name}");
@@ -68,7 +69,7 @@ fn usual_values_are_not_noted() {
 }
 
 #[test]
-fn half_of_a_character_that_is_read_is_noted() {
+fn half_of_a_character_that_is_read_gives_a_note() {
     let body = |name: &str, title: &str| {
         let booking = format!(r#"{{"uid":"u1","title":"{title}","hosts":[{{"id":7,"name":"{name}"}}]}}"#);
         format!(r#"{{"event":"appointment.created","calcom_booking":{booking}}}"#)
@@ -88,7 +89,7 @@ fn half_of_a_character_that_is_read_is_noted() {
 }
 
 #[test]
-fn hosts_other_than_a_fixed_organizer_are_noted() {
+fn hosts_other_than_a_fixed_organizer_give_a_note() {
     let reassigned = |organizer: Value, added: Value| {
         notes(&json!({"triggerEvent": "BOOKING_REASSIGNED", "payload": {
             "uid": "u1", "organizer": organizer, "addedHostUserIds": added, "removedHostUserIds": [9],

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use hostmatch::event::{AppointmentId, StaffId};
 use hostmatch::store::entity::{
     Present as _, appointment, assignment, booking_reference, dead_letter, dead_letter_action,
-    dead_letter_action_letter, event, hand_over, host_lock, import, inbox, inbox_action, mapping,
-    mapping_audit, repair, repair_item, replay, replay_item, staff, worker,
+    dead_letter_action_letter, event, hand_over, host_lock, import, inbox, inbox_action, manual_assignment,
+    mapping, mapping_audit, repair, repair_item, replay, replay_item, staff, worker,
 };
 use migration::gateway::Columns;
 use sea_orm::{
@@ -145,6 +145,7 @@ async fn an_entity_has_exactly_the_columns_of_its_table(backend: Backend) {
         described::<import::Entity>(),
         described::<hand_over::Entity>(),
         described::<host_lock::Entity>(),
+        described::<manual_assignment::Entity>(),
         described::<repair::Entity>(),
         described::<repair_item::Entity>(),
         described::<worker::Entity>(),
