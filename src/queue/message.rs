@@ -80,6 +80,16 @@ pub struct Message {
     pub timestamp_ms: Option<i64>,
 }
 
+impl Message {
+    /// Returns the number of bytes that its body and headers occupy. Many small headers take more memory than on the
+    /// wire, so each counts with what the map adds.
+    pub(super) fn bytes(&self) -> usize {
+        const HEADER_OVERHEAD: usize = 64;
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_OVERHEAD);
+        self.body.len() + headers.sum::<usize>()
+    }
+}
+
 /// One message that the queue has delivered.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {

@@ -36,7 +36,7 @@ pub struct Unassigned {
     pub next_ms: Option<i64>,
 }
 
-/// Counts bookings without staff: see [`unstaffed`]. Appointments without any event are not counted.
+/// Counts bookings without staff, as `hostmatch bookings list --unstaffed` lists them. Appointments without any event are not counted.
 pub async fn unassigned(db: &impl ConnectionTrait, scope: &Scope, now_ms: i64) -> Result<Unassigned> {
     use assignment::Column as A;
     let starting_within = |hours: i64| {

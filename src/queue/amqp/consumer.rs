@@ -141,7 +141,7 @@ impl AmqpConsumer {
     /// Adds the deliveries that have already arrived, up to the limits. It does not wait, so dropping the
     /// future of `next_batch` loses nothing.
     fn gather(&mut self, first: AcceptedDelivery) -> Batch {
-        let mut bytes = first.delivery.message.body.len();
+        let mut bytes = first.delivery.message.bytes();
         let redelivery = first.delivery.redelivered;
         let (queue, unsettled) = (self.queue.clone(), vec![(first.tag, first.acker)]);
         let mut settler = AmqpSettler { queue, channel: first.channel, unsettled };
@@ -156,7 +156,7 @@ impl AmqpConsumer {
             };
             // The stream reports an error only once, so handle it here.
             let Some(next) = self.handle_item(item) else { continue };
-            let (size, redelivered) = (next.delivery.message.body.len(), next.delivery.redelivered);
+            let (size, redelivered) = (next.delivery.message.bytes(), next.delivery.redelivered);
             if redelivered || bytes.saturating_add(size) > self.limits.bytes {
                 self.carried_over = Some(next);
                 break if redelivered { ClosedBy::Redelivery } else { ClosedBy::Bytes };
@@ -187,12 +187,12 @@ impl AmqpConsumer {
             return None;
         }
         locked(&channel.tags).record_delivery(received.delivery_tag);
-        self.window.record(received.data.len());
+        let (tag, acker) = (received.delivery_tag, received.acker.clone());
+        let delivery = wire::receive(received, self.source, &self.queue.0.settings);
+        self.window.record(delivery.message.bytes());
         if !subscription.cancelled && subscription.prefetch != self.window.prefetch {
             subscription.cancel(self.queue.0.settings.confirm_timeout);
         }
-        let (tag, acker) = (received.delivery_tag, received.acker.clone());
-        let delivery = wire::receive(received, self.source, &self.queue.0.settings);
         Some(AcceptedDelivery { delivery, tag, acker, channel })
     }
 

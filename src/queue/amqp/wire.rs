@@ -212,6 +212,11 @@ fn fingerprint(message: &Message, time: u64) -> Vec<u8> {
     bytes
 }
 
+/// Returns a number in the notation that needs less memory: `decimal` of a tiny or huge one has hundreds of digits.
+fn short_number(decimal: String, number: f64) -> String {
+    if decimal.len() > 32 { format!("{number:e}") } else { decimal }
+}
+
 /// Returns a simple header value as a string; `None` for tables, arrays, decimals and bytes that are not UTF-8.
 fn as_string(value: &AMQPValue) -> Option<String> {
     Some(match value {
@@ -226,8 +231,8 @@ fn as_string(value: &AMQPValue) -> Option<String> {
         AMQPValue::LongInt(value) => value.to_string(),
         AMQPValue::LongUInt(value) => value.to_string(),
         AMQPValue::LongLongInt(value) => value.to_string(),
-        AMQPValue::Float(value) => value.to_string(),
-        AMQPValue::Double(value) => value.to_string(),
+        AMQPValue::Float(value) => short_number(value.to_string(), f64::from(*value)),
+        AMQPValue::Double(value) => short_number(value.to_string(), *value),
         AMQPValue::Timestamp(value) => value.to_string(),
         AMQPValue::DecimalValue(_)
         | AMQPValue::FieldArray(_)
